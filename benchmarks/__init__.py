@@ -1,0 +1,1 @@
+"""What it costs, measured beside the peers that are installed."""

@@ -1,0 +1,1 @@
+"""What happens: questions, profiles, retrieval, actions, episodes, trajectories."""

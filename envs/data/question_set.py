@@ -1,0 +1,71 @@
+"""A sequence of questions that need not be in memory."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import overload
+
+from ..errors import DataError
+from ..question import Question
+
+
+class QuestionSet(Sequence[Question]):
+    """Questions by position or by id; a data set implements `ids` and `load`, and may load lazily."""
+
+    def __init__(self, spec: str) -> None:
+        self.spec = spec
+
+    @property
+    @abstractmethod
+    def ids(self) -> Sequence[str]: ...
+
+    @abstractmethod
+    def load(self, position: int) -> Question:
+        """The question at a position between 0 and `len - 1`."""
+
+    def find(self, question_id: str) -> Question:
+        try:
+            return self.load(self._positions[question_id])
+        except KeyError:
+            some = ", ".join(self.ids[:3])
+            raise DataError(f"no question {question_id!r} in {self.spec}; its ids look like: {some}") from None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @overload
+    def __getitem__(self, index: int) -> Question: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Question]: ...
+    def __getitem__(self, index: int | slice) -> Question | list[Question]:
+        if isinstance(index, slice):
+            return [self.load(i) for i in range(*index.indices(len(self)))]
+        position = index + len(self) if index < 0 else index
+        if not 0 <= position < len(self):
+            raise IndexError(f"question {index} of {len(self)} in {self.spec}")
+        return self.load(position)
+
+    def __iter__(self) -> Iterator[Question]:
+        return map(self.load, range(len(self)))
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} questions of {self.spec}>"
+
+    @cached_property
+    def _positions(self) -> dict[str, int]:
+        return {question_id: position for position, question_id in enumerate(self.ids)}
+
+
+class QuestionList(QuestionSet):
+    """Questions that are in memory already."""
+
+    def __init__(self, questions: Sequence[Question], spec: str = "a list") -> None:
+        super().__init__(spec)
+        self._questions = list(questions)
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        return [question.id for question in self._questions]
+
+    def load(self, position: int) -> Question:
+        return self._questions[position]
