@@ -28,6 +28,10 @@ class Profile:
         return len(self.documents)
 
     @cached_property
+    def by_id(self) -> dict[str, Document]:
+        return {document.id: document for document in self.documents}
+
+    @cached_property
     def digest(self) -> bytes:
         """Identifies owner and content, so that a changed profile is never answered from an old index."""
         hashed = blake2b(digest_size=16)

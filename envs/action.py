@@ -1,0 +1,134 @@
+"""From what the policy wrote to what it does: the one place where a policy's text is parsed."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Protocol = Literal["tags", "tools"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchProfile:
+    """Search the user's own history."""
+
+    query: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Answer the question; ends the episode."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Neither of the two; the reason is told to the policy, so it never quotes what the policy wrote."""
+
+    reason: str
+
+
+Action = SearchProfile | Answer | Malformed
+
+TOOLS: list[dict[str, Any]] = [
+    {
+        "type": "function",
+        "function": {
+            "name": name,
+            "description": description,
+            "parameters": {
+                "type": "object",
+                "properties": {argument: {"type": "string", "description": meaning}},
+                "required": [argument],
+                "additionalProperties": False,
+            },
+        },
+    }
+    for name, description, argument, meaning in (
+        ("search_profile", "Search the past posts of the person who asks.", "query", "Words to look for; not empty."),
+        ("answer", "Answer the person's question. This ends the conversation.", "text", "The answer to the person."),
+    )
+]
+
+# Possessive repeats keep the matching linear, whatever the text.
+_CLOSING = re.compile(r"<\s*+/\s*+(search|answer)\s*+>", re.IGNORECASE)
+_LAST_OPENING = {kind: re.compile(rf".*<\s*+{kind}\s*+>", re.IGNORECASE | re.DOTALL) for kind in ("search", "answer")}
+_TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
+
+_NO_ACTION = Malformed("I expected <search>…</search> or <answer>…</answer>.")
+_EMPTY_QUERY = Malformed("The search query is empty: say what to look for.")
+_NO_TOOL_CALL = Malformed("I expected a call of the tool search_profile(query) or answer(text), as a JSON object.")
+
+
+def parse_action(text: str, protocol: Protocol = "tags") -> Action:
+    """What a policy's text asks for. Never raises, whatever the text."""
+    return read_action(text, protocol)[0]
+
+
+def read_action(text: str, protocol: Protocol = "tags") -> tuple[Action, int]:
+    """The action, and where it ends: what the policy wrote beyond it is nobody's word and is dropped."""
+    return _read_tags(text) if protocol == "tags" else _read_tool_call(text)
+
+
+def parse_tool_call(name: object, arguments: object) -> Action:
+    """A native tool call as an action; `arguments` may be an object or its JSON text."""
+    if isinstance(arguments, str):
+        try:
+            arguments = json.loads(arguments)
+        except (ValueError, RecursionError):
+            return Malformed("The arguments of the tool call are not valid JSON.")
+    match name:
+        case "search_profile":
+            return _from_arguments(arguments, "query")
+        case "answer":
+            return _from_arguments(arguments, "text")
+        case _:
+            return Malformed("There is no such tool: call search_profile(query) or answer(text).")
+
+
+def _read_tags(text: str) -> tuple[Action, int]:
+    """Cut at the first `</search>` or `</answer>`; the action is what stands since the last tag that opens it."""
+    closing = _CLOSING.search(text)
+    if closing is None:
+        return _unclosed(text), len(text)
+    kind = closing[1].lower()
+    start, end = closing.span()
+    opening = _LAST_OPENING[kind].match(text, 0, start)
+    if opening is None:
+        return Malformed(f"</{kind}> came without <{kind}> before it."), end
+    return _from_text(kind, text[opening.end() : start].strip()), end
+
+
+def _unclosed(text: str) -> Malformed:
+    for kind, opening in _LAST_OPENING.items():
+        if opening.match(text):
+            return Malformed(f"<{kind}> was opened and never closed: end it with </{kind}>.")
+    return _NO_ACTION
+
+
+def _from_text(kind: str, content: str) -> Action:
+    if kind == "answer":
+        return Answer(content)
+    return SearchProfile(content) if content else _EMPTY_QUERY
+
+
+def _read_tool_call(text: str) -> tuple[Action, int]:
+    """A JSON object `{"name": …, "arguments": {…}}`, bare or inside the first `<tool_call>`."""
+    wrapped = _TOOL_CALL.search(text)
+    body, end = (wrapped[1], wrapped.end()) if wrapped else (text, len(text))
+    try:
+        call = json.loads(body)
+    except (ValueError, RecursionError):
+        return _NO_TOOL_CALL, end
+    if not isinstance(call, Mapping) or "name" not in call:
+        return _NO_TOOL_CALL, end
+    return parse_tool_call(call["name"], call.get("arguments")), end
+
+
+def _from_arguments(arguments: object, wanted: str) -> Action:
+    """Exactly the one argument that the tool has: a call cannot name another user, or anything else."""
+    if not isinstance(arguments, Mapping) or set(arguments) != {wanted} or not isinstance(arguments[wanted], str):
+        return Malformed(f"This tool takes exactly one argument, {wanted!r}, a string.")
+    return _from_text("answer" if wanted == "text" else "search", arguments[wanted].strip())

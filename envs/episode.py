@@ -1,0 +1,265 @@
+"""One attempt at one question, as a state machine without I/O."""
+
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from math import isfinite
+from time import perf_counter
+from typing import Literal
+
+from .action import Action, Answer, Malformed, Protocol, SearchProfile, read_action
+from .errors import EpisodeError, OptionError, RetrievalError
+from .prompts import fill, version
+from .question import Document, Question
+from .retrieval import Hit
+from .reward import Reward
+from .trajectory import Ended, Kind, Search, Segment, ShownHit, Trajectory
+
+Need = Literal["text", "search", "score"]
+
+
+class Episode:
+    """Says what it needs next and takes it: `text` by `write`, `search` by `inform`, `score` by `score`.
+
+    Every turn is a search, an answer or a mistake. After `max_searches` turns the policy has one last turn to answer;
+    an episode that ends without an answer is truncated. A baseline episode has no searches at all.
+    """
+
+    __slots__ = (
+        "_depth",
+        "_seen",
+        "_started",
+        "answer",
+        "ended",
+        "error",
+        "hit_chars",
+        "id",
+        "kind",
+        "last_action",
+        "malformed",
+        "max_searches",
+        "needs",
+        "observation",
+        "protocol",
+        "query",
+        "question",
+        "repeat_hits",
+        "reward",
+        "searches",
+        "seconds",
+        "seed",
+        "segments",
+        "top_k",
+        "turn",
+    )
+
+    def __init__(
+        self,
+        question: Question,
+        *,
+        top_k: int = 3,
+        max_searches: int = 4,
+        repeat_hits: bool = False,
+        hit_chars: int = 2000,
+        protocol: Protocol = "tags",
+        kind: Kind = "personalised",
+        id: str | None = None,  # noqa: A002 (the record's own word)
+        seed: int | None = None,
+    ) -> None:
+        self.question = question
+        self.top_k = top_k
+        self.max_searches = max_searches if kind == "personalised" else 0
+        self.repeat_hits = repeat_hits
+        self.hit_chars = hit_chars
+        self.protocol = protocol
+        self.kind = kind
+        self.id = id if id is not None else f"{question.id}:{kind}"
+        self.seed = seed
+        self.turn = 0
+        self.malformed = 0
+        self.needs: Need | None = "text"
+        self.query = ""
+        self.answer: str | None = None
+        self.ended: Ended | None = None
+        self.error: str | None = None
+        self.reward: Reward | None = None
+        self.last_action: Action | None = None
+        self.searches: list[Search] = []
+        self._seen: set[str] = set()
+        self._depth = top_k if repeat_hits else top_k * max(1, self.max_searches)
+        self._started = perf_counter()
+        self.seconds = 0.0
+        self.observation = _prompt(protocol, top_k, self.max_searches) + _clean(question.text)
+        self.segments = [Segment("environment", self.observation)]
+
+    @property
+    def depth(self) -> int:
+        """How many hits to ask for, so that enough are left when those already shown are not shown again."""
+        return self._depth
+
+    @property
+    def searches_left(self) -> int:
+        return max(0, self.max_searches - self.turn)
+
+    @property
+    def terminated(self) -> bool:
+        return self.ended == "answered"
+
+    @property
+    def truncated(self) -> bool:
+        return self.ended is not None and self.ended != "answered"
+
+    def write(self, text: str, tokens: Sequence[int] | None = None, logprobs: Sequence[float] | None = None) -> Action:
+        """Take the policy's turn. What it wrote after its action is dropped from the text, not from the tokens."""
+        if self.needs != "text":
+            raise self._unexpected("text")
+        action, end = read_action(text, self.protocol)
+        self.segments.append(Segment("policy", text[:end], tokens, logprobs))
+        self.last_action = action
+        if isinstance(action, Answer):
+            self.answer = action.text
+            self._end("answered")
+        elif self.turn >= self.max_searches:
+            self.malformed += isinstance(action, Malformed)
+            self._end("budget")
+        elif isinstance(action, SearchProfile):
+            self.query = action.query
+            self.needs = "search"
+        else:
+            self.malformed += 1
+            self._reply(action.reason)
+        return action
+
+    def inform(self, hits: Sequence[Hit], ms: float | None = None) -> None:
+        """Take the hits of the search; only documents of this question's own profile are ever shown."""
+        if self.needs != "search":
+            raise self._unexpected("search")
+        own, seen = self.question.profile.by_id, self._seen
+        shown, lines = [], []
+        for document, score in hits:
+            mine = own.get(document.id)
+            if (mine is not document and mine != document) or not isfinite(score):
+                raise self._bad_hit(document, score)
+            if document.id in seen:
+                continue
+            if not self.repeat_hits:
+                seen.add(document.id)
+            shown.append(ShownHit(document.id, float(score)))
+            lines.append(_line(document.date, document.title, document.text, self.hit_chars))
+            if len(shown) == self.top_k:
+                break
+        self.searches.append(Search(self.turn, self.query, shown, ms))
+        self._reply(_information(lines))
+
+    def score(self, reward: Reward) -> None:
+        """Take what the episode was worth, or why that is not known."""
+        if self.needs != "score":
+            raise self._unexpected("score")
+        self.reward = reward
+        self.needs = None
+
+    def stop(self, ended: Literal["length", "error"], error: str | None = None) -> None:
+        """End an episode from outside: the policy ran out of tokens, or something of ours broke."""
+        if self.ended is not None:
+            raise EpisodeError(f"episode {self.id} ended already ({self.ended})")
+        self.error = error
+        self._end(ended)
+        if ended == "error":
+            self.needs = None
+
+    def trajectory(self) -> Trajectory:
+        return Trajectory(
+            self.id,
+            self.question.id,
+            self.question.user_id,
+            self.kind,
+            tuple(self.segments),
+            tuple(self.searches),
+            self.answer,
+            self.ended,
+            self.malformed,
+            prompt=version(self.protocol),
+            seed=self.seed,
+            verdict=self.reward.verdict if self.reward else None,
+            reward=self.reward,
+            timing={"seconds": self.seconds},
+            error=self.error,
+        )
+
+    def _reply(self, text: str) -> None:
+        self.turn += 1
+        self.needs = "text"
+        self.observation = f"\n\n{text}{_reminder(self.max_searches - self.turn)}\n\n"
+        self.segments.append(Segment("environment", self.observation))
+
+    def _end(self, ended: Ended) -> None:
+        self.ended = ended
+        self.needs = "score"
+        self.observation = ""
+        self.seconds = perf_counter() - self._started
+
+    def _unexpected(self, given: Need) -> EpisodeError:
+        needs = f"needs {self.needs}" if self.needs else f"is over ({self.ended})"
+        return EpisodeError(f"episode {self.id} was given {given} but {needs}")
+
+    def _bad_hit(self, document: Document, score: float) -> RetrievalError:
+        user = self.question.user_id
+        if not isfinite(score):
+            return RetrievalError(f"the retriever gave document {document.id!r} of user {user!r} the score {score!r}")
+        return RetrievalError(f"the retriever returned document {document.id!r}, not one of user {user!r}")
+
+
+def check_options(top_k: int, max_searches: int, hit_chars: int, protocol: str) -> None:
+    """Options of every episode of an environment, checked once."""
+    for name, value, least in (("top_k", top_k, 1), ("max_searches", max_searches, 0), ("hit_chars", hit_chars, 20)):
+        if not isinstance(value, int) or value < least:
+            raise OptionError(f"{name}={value!r}: give a whole number of at least {least}")
+    if protocol not in ("tags", "tools"):
+        raise OptionError(f"protocol={protocol!r}: give 'tags' or 'tools'")
+
+
+@lru_cache(maxsize=256)
+def _prompt(protocol: Protocol, top_k: int, max_searches: int) -> str:
+    posts = "1 post" if top_k == 1 else f"up to {top_k} posts"
+    match max_searches:
+        case 0:
+            budget = "There is nothing to search this time: answer now."
+        case 1:
+            budget = f"You can search once, for {posts}; then answer."
+        case _:
+            budget = f"You can search {max_searches} times, for {posts} each time; then answer."
+    return fill(protocol, budget=budget, question="")
+
+
+@lru_cache(maxsize=256)
+def _reminder(searches_left: int) -> str:
+    match searches_left:
+        case 0:
+            return "\nNo searches are left: answer now."
+        case 1:
+            return "\n1 search is left."
+        case _:
+            return f"\n{searches_left} searches are left."
+
+
+def _information(lines: Sequence[str]) -> str:
+    numbered = [f"{number}. {line}" for number, line in enumerate(lines, 1)]
+    return "<information>\n" + ("\n".join(numbered) or "Nothing more was found.") + "\n</information>"
+
+
+@lru_cache(maxsize=16_384)
+def _line(date: str | None, title: str | None, text: str, hit_chars: int) -> str:
+    """A document on one line, cut to length, its date and title before it."""
+    line = _clean(text)
+    if len(line) > hit_chars:
+        line = line[: hit_chars - 1].rstrip() + "…"
+    return (f"[{_clean(date)}] " if date else "") + (f"{_clean(title)}: " if title else "") + line
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
+
+
+@lru_cache(maxsize=16_384)
+def _clean(text: str) -> str:
+    """Foreign text as data: one line, no control characters, no `<`, so that it can neither open nor close a tag."""
+    return " ".join(_CONTROL.sub("�", text).split()).replace("<", "&lt;")

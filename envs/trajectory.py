@@ -1,0 +1,219 @@
+"""The finished record of an episode, one JSON line each: enough to replay, re-score and train from."""
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, NamedTuple, Self
+
+from .errors import DataError
+from .reward import AspectMatch, Reward, Verdict
+
+SCHEMA = 1
+Kind = Literal["personalised", "baseline"]
+Ended = Literal["answered", "budget", "length", "error"]
+Author = Literal["environment", "policy"]
+
+
+@dataclass(slots=True)  # not frozen, as freezing would cost three times as much to make one, several times a step
+class Segment:
+    """A stretch of the transcript and who wrote it; the policy's tokens are kept exactly as sampled."""
+
+    author: Author
+    text: str
+    tokens: Sequence[int] | None = None
+    logprobs: Sequence[float] | None = None
+
+
+@dataclass(slots=True)
+class ShownHit:
+    """A hit as the record keeps it: the document by its id."""
+
+    document: str
+    score: float
+
+
+@dataclass(slots=True)
+class Search:
+    """One search: in which turn, for what, what was shown, and how long it took."""
+
+    turn: int
+    query: str
+    hits: Sequence[ShownHit]
+    ms: float | None = field(default=None, compare=False)
+
+
+@dataclass(slots=True)
+class Trajectory:
+    """Unknown is None, never invented. Times don't count when two trajectories are compared."""
+
+    id: str
+    question_id: str
+    user_id: str
+    kind: Kind
+    segments: Sequence[Segment]
+    searches: Sequence[Search]
+    answer: str | None
+    ended: Ended | None
+    malformed: int = 0
+    data: str | None = None
+    agent: str | None = None
+    model: str | None = None
+    prompt: str | None = None  # name and hash of the prompt's text
+    seed: int | None = None
+    verdict: Verdict | None = None
+    reward: Reward | None = None
+    baseline: Mapping[str, Any] | None = None
+    advantage: float | None = None
+    structure_ok: bool | None = None
+    usage: Mapping[str, Any] | None = None
+    timing: Mapping[str, float] | None = field(default=None, compare=False)
+    error: str | None = None
+    schema: int = SCHEMA
+
+    def to_json(self) -> str:
+        """One line of JSON, without its line break."""
+        record = {name: getattr(self, name) for name in _FIELDS}
+        record["segments"] = [_segment_record(segment) for segment in self.segments]
+        record["searches"] = [_search_record(search) for search in self.searches]
+        record["verdict"] = _verdict_record(self.verdict)
+        record["reward"] = None if self.reward is None else _reward_record(self.reward)
+        return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str | bytes) -> Self:
+        """Raises `DataError` that says what is wrong; fields that are not known to this version are left out."""
+        try:
+            return cls._from_record(json.loads(line))
+        except DataError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise DataError(f"not a trajectory: {type(error).__name__}: {error}") from error
+
+    @classmethod
+    def _from_record(cls, record: Any) -> Self:
+        if not isinstance(record, dict) or record.get("schema") != SCHEMA:
+            found = record.get("schema") if isinstance(record, dict) else type(record).__name__
+            raise DataError(f"not a trajectory of schema {SCHEMA}: found {found!r}")
+        known: dict[str, Any] = {name: record.get(name) for name in _FIELDS}
+        known["segments"] = [
+            Segment(s["author"], s["text"], s.get("tokens"), s.get("logprobs")) for s in record["segments"]
+        ]
+        known["searches"] = [
+            Search(s["turn"], s["query"], [ShownHit(h["document"], h["score"]) for h in s["hits"]], s.get("ms"))
+            for s in record["searches"]
+        ]
+        known["verdict"] = verdict = _verdict(record.get("verdict"))
+        known["reward"] = _reward(record.get("reward"), verdict)
+        return cls(**known)
+
+
+_FIELDS = [f.name for f in sorted(fields(Trajectory), key=lambda f: f.name != "schema")]
+
+
+def _segment_record(segment: Segment) -> dict[str, Any]:
+    record: dict[str, Any] = {"author": segment.author, "text": segment.text}
+    if segment.tokens is not None:
+        record["tokens"] = list(segment.tokens)
+    if segment.logprobs is not None:
+        record["logprobs"] = list(segment.logprobs)
+    return record
+
+
+def _search_record(search: Search) -> dict[str, Any]:
+    hits = [{"document": hit.document, "score": hit.score} for hit in search.hits]
+    return {"turn": search.turn, "query": search.query, "hits": hits, "ms": search.ms}
+
+
+def _verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
+    if verdict is None:
+        return None
+    aspects = [{"title": a.title, "match": a.match, "reason": a.reason} for a in verdict.aspects]
+    return {"judge": verdict.judge, "score": verdict.score, "aspects": aspects}
+
+
+def _verdict(record: Any) -> Verdict | None:
+    if record is None:
+        return None
+    return Verdict(
+        record["judge"],
+        record["score"],
+        tuple(AspectMatch(a["title"], a["match"], a["reason"]) for a in record["aspects"]),
+    )
+
+
+def _reward(record: Any, verdict: Verdict | None) -> Reward | None:
+    if record is None:
+        return None
+    return Reward(record["total"], record["parts"], verdict, record.get("unscored"))
+
+
+def _reward_record(reward: Reward) -> dict[str, Any]:
+    return {"total": reward.total, "parts": dict(reward.parts), "unscored": reward.unscored}
+
+
+class TrajectoryWriter:
+    """Appends one line an episode, each in a single write, so that a killed run keeps every finished episode."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 (open for the writer's life)
+        self._end_the_last_line()
+
+    def write(self, trajectory: Trajectory) -> None:
+        line = trajectory.to_json() + "\n"
+        try:
+            data = memoryview(line.encode())
+        except UnicodeEncodeError:  # a lone surrogate from the policy: valid as an escape only
+            data = memoryview((json.dumps(json.loads(line)) + "\n").encode())
+        while data:
+            data = data[self._file.write(data) :]
+
+    def close(self) -> None:
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def _end_the_last_line(self) -> None:
+        """A line that a killed run left half written must not swallow the next one."""
+        if self._file.seek(0, os.SEEK_END):
+            self._file.seek(-1, os.SEEK_END)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
+
+
+class BadLine(NamedTuple):
+    """A line that is not a trajectory, and why."""
+
+    number: int
+    problem: str
+
+    def __str__(self) -> str:
+        return f"line {self.number}: {self.problem}"
+
+
+class TrajectoryReader:
+    """Reads a file of trajectories one by one; a bad line is named in `bad_lines` and the rest go on."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.bad_lines: list[BadLine] = []
+
+    def __iter__(self) -> Iterator[Trajectory]:
+        self.bad_lines.clear()
+        with self.path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                try:
+                    yield self._read(line)
+                except DataError as error:
+                    self.bad_lines.append(BadLine(number, str(error)))
+
+    def _read(self, line: bytes) -> Trajectory:
+        if not line.endswith(b"\n"):
+            raise DataError("the line is not finished; the run was killed or is still writing it")
+        return Trajectory.from_json(line)
