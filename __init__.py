@@ -4,3 +4,81 @@ import gymnasium as gym, profilegym as pg
 
 env = gym.make("profilegym/ProfileQA-v0", data="world", retriever="bm25", reward="rubric")
 """
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from .registration import register
+
+if TYPE_CHECKING:
+    from .envs.action import Answer, Malformed, SearchProfile, parse_action, parse_tool_call
+    from .envs.data import QuestionList, QuestionSet, load_questions, register_data
+    from .envs.episode import Episode
+    from .envs.errors import ProfileGymError
+    from .envs.question import Aspect, Document, Profile, Question, Rubric
+    from .envs.retrieval import Hit, Retriever, make_retriever, register_retriever
+    from .envs.reward import AspectMatch, Reward, Verdict
+    from .envs.trajectory import Trajectory, TrajectoryReader, TrajectoryWriter
+    from .rewards import make_reward, register_reward
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "envs.action": ("Answer", "Malformed", "SearchProfile", "parse_action", "parse_tool_call"),
+    "envs.data": ("QuestionList", "QuestionSet", "load_questions", "register_data"),
+    "envs.episode": ("Episode",),
+    "envs.errors": ("ProfileGymError",),
+    "envs.question": ("Aspect", "Document", "Profile", "Question", "Rubric"),
+    "envs.retrieval": ("Hit", "Retriever", "make_retriever", "register_retriever"),
+    "envs.reward": ("AspectMatch", "Reward", "Verdict"),
+    "envs.trajectory": ("Trajectory", "TrajectoryReader", "TrajectoryWriter"),
+    "rewards": ("make_reward", "register_reward"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [  # noqa: RUF022 (in the order of an episode)
+    "Question",
+    "Profile",
+    "Document",
+    "Rubric",
+    "Aspect",
+    "QuestionSet",
+    "QuestionList",
+    "load_questions",
+    "register_data",
+    "Retriever",
+    "Hit",
+    "make_retriever",
+    "register_retriever",
+    "SearchProfile",
+    "Answer",
+    "Malformed",
+    "parse_action",
+    "parse_tool_call",
+    "Episode",
+    "Reward",
+    "Verdict",
+    "AspectMatch",
+    "make_reward",
+    "register_reward",
+    "Trajectory",
+    "TrajectoryReader",
+    "TrajectoryWriter",
+    "ProfileGymError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Public names load when they are first used, so that importing the package stays cheap."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
+
+
+register()

@@ -68,8 +68,21 @@ def parse_action(text: str, protocol: Protocol = "tags") -> Action:
 
 
 def read_action(text: str, protocol: Protocol = "tags") -> tuple[Action, int]:
-    """The action, and where it ends: what the policy wrote beyond it is nobody's word and is dropped."""
-    return _read_tags(text) if protocol == "tags" else _read_tool_call(text)
+    """The action, and where it ends: what the policy wrote beyond it is nobody's word and is dropped.
+
+    With tags it ends at the first `</search>` or `</answer>`, and is what stands since the last tag that opens it.
+    """
+    if protocol == "tools":
+        return _read_tool_call(text)
+    closing = _CLOSING.search(text)
+    if closing is None:
+        return _unclosed(text), len(text)
+    kind = closing[1].lower()
+    start, end = closing.span()
+    opening = _LAST_OPENING[kind].match(text, 0, start)
+    if opening is None:
+        return Malformed(f"</{kind}> came without <{kind}> before it."), end
+    return _action(kind, text[opening.end() : start]), end
 
 
 def parse_tool_call(name: object, arguments: object) -> Action:
@@ -88,19 +101,6 @@ def parse_tool_call(name: object, arguments: object) -> Action:
             return Malformed("There is no such tool: call search_profile(query) or answer(text).")
 
 
-def _read_tags(text: str) -> tuple[Action, int]:
-    """Cut at the first `</search>` or `</answer>`; the action is what stands since the last tag that opens it."""
-    closing = _CLOSING.search(text)
-    if closing is None:
-        return _unclosed(text), len(text)
-    kind = closing[1].lower()
-    start, end = closing.span()
-    opening = _LAST_OPENING[kind].match(text, 0, start)
-    if opening is None:
-        return Malformed(f"</{kind}> came without <{kind}> before it."), end
-    return _from_text(kind, text[opening.end() : start].strip()), end
-
-
 def _unclosed(text: str) -> Malformed:
     for kind, opening in _LAST_OPENING.items():
         if opening.match(text):
@@ -108,7 +108,8 @@ def _unclosed(text: str) -> Malformed:
     return _NO_ACTION
 
 
-def _from_text(kind: str, content: str) -> Action:
+def _action(kind: str, content: str) -> Action:
+    content = content.strip()
     if kind == "answer":
         return Answer(content)
     return SearchProfile(content) if content else _EMPTY_QUERY
@@ -131,4 +132,4 @@ def _from_arguments(arguments: object, wanted: str) -> Action:
     """Exactly the one argument that the tool has: a call cannot name another user, or anything else."""
     if not isinstance(arguments, Mapping) or set(arguments) != {wanted} or not isinstance(arguments[wanted], str):
         return Malformed(f"This tool takes exactly one argument, {wanted!r}, a string.")
-    return _from_text("answer" if wanted == "text" else "search", arguments[wanted].strip())
+    return _action("answer" if wanted == "text" else "search", arguments[wanted])

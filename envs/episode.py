@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from math import isfinite
 from time import perf_counter
-from typing import Literal
+from typing import Literal, get_args
 
 from .action import Action, Answer, Malformed, Protocol, SearchProfile, read_action
 from .errors import EpisodeError, OptionError, RetrievalError
@@ -13,7 +13,7 @@ from .prompts import fill, version
 from .question import Document, Question
 from .retrieval import Hit
 from .reward import Reward
-from .trajectory import Ended, Kind, Search, Segment, ShownHit, Trajectory
+from .trajectory import Ended, Kind, Search, Segment, Trajectory
 
 Need = Literal["text", "search", "score"]
 
@@ -89,7 +89,7 @@ class Episode:
         self._depth = top_k if repeat_hits else top_k * max(1, self.max_searches)
         self._started = perf_counter()
         self.seconds = 0.0
-        self.observation = _prompt(protocol, top_k, self.max_searches) + _clean(question.text)
+        self.observation = _prompt(protocol, top_k, self.max_searches, question.text)
         self.segments = [Segment("environment", self.observation)]
 
     @property
@@ -135,21 +135,23 @@ class Episode:
         if self.needs != "search":
             raise self._unexpected("search")
         own, seen = self.question.profile.by_id, self._seen
-        shown, lines = [], []
+        shown: list[tuple[str, float]] = []
+        lines: list[str] = []
         for document, score in hits:
             mine = own.get(document.id)
             if (mine is not document and mine != document) or not isfinite(score):
                 raise self._bad_hit(document, score)
             if document.id in seen:
                 continue
-            if not self.repeat_hits:
-                seen.add(document.id)
-            shown.append(ShownHit(document.id, float(score)))
-            lines.append(_line(document.date, document.title, document.text, self.hit_chars))
+            shown.append((document.id, float(score)))
+            line = _line(document.date, document.title, document.text, self.hit_chars)
+            lines.append(f"{len(shown)}. {line}")
             if len(shown) == self.top_k:
                 break
+        if not self.repeat_hits:
+            seen.update([document for document, _ in shown])
         self.searches.append(Search(self.turn, self.query, shown, ms))
-        self._reply(_information(lines))
+        self._reply("<information>\n" + ("\n".join(lines) or "Nothing more was found.") + "\n</information>")
 
     def score(self, reward: Reward) -> None:
         """Take what the episode was worth, or why that is not known."""
@@ -158,14 +160,18 @@ class Episode:
         self.reward = reward
         self.needs = None
 
-    def stop(self, ended: Literal["length", "error"], error: str | None = None) -> None:
-        """End an episode from outside: the policy ran out of tokens, or something of ours broke."""
-        if self.ended is not None:
-            raise EpisodeError(f"episode {self.id} ended already ({self.ended})")
+    def run_out(self) -> None:
+        """The policy's budget of tokens is used up before it answered."""
+        if self.needs != "text":
+            raise self._unexpected("text")
+        self._end("length")
+
+    def fail(self, error: str) -> None:
+        """Something of ours broke: the episode is over and stays unscored."""
         self.error = error
-        self._end(ended)
-        if ended == "error":
-            self.needs = None
+        self._end("error")
+        self.reward = Reward(None, unscored=error)
+        self.needs = None
 
     def trajectory(self) -> Trajectory:
         return Trajectory(
@@ -209,17 +215,29 @@ class Episode:
         return RetrievalError(f"the retriever returned document {document.id!r}, not one of user {user!r}")
 
 
-def check_options(top_k: int, max_searches: int, hit_chars: int, protocol: str) -> None:
-    """Options of every episode of an environment, checked once."""
+def check_options(
+    top_k: int = 3,
+    max_searches: int = 4,
+    repeat_hits: bool = False,
+    hit_chars: int = 2000,
+    protocol: str = "tags",
+    kind: str = "personalised",
+) -> None:
+    """The options of an environment's episodes, checked once."""
     for name, value, least in (("top_k", top_k, 1), ("max_searches", max_searches, 0), ("hit_chars", hit_chars, 20)):
-        if not isinstance(value, int) or value < least:
+        if not isinstance(value, int) or isinstance(value, bool) or value < least:
             raise OptionError(f"{name}={value!r}: give a whole number of at least {least}")
-    if protocol not in ("tags", "tools"):
-        raise OptionError(f"protocol={protocol!r}: give 'tags' or 'tools'")
+    for name, word, words in (
+        ("repeat_hits", repeat_hits, (True, False)),
+        ("protocol", protocol, get_args(Protocol)),
+        ("kind", kind, get_args(Kind)),
+    ):
+        if word not in words:
+            raise OptionError(f"{name}={word!r}: give one of {', '.join(map(repr, words))}")
 
 
-@lru_cache(maxsize=256)
-def _prompt(protocol: Protocol, top_k: int, max_searches: int) -> str:
+@lru_cache(maxsize=4096)
+def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str) -> str:
     posts = "1 post" if top_k == 1 else f"up to {top_k} posts"
     match max_searches:
         case 0:
@@ -228,7 +246,7 @@ def _prompt(protocol: Protocol, top_k: int, max_searches: int) -> str:
             budget = f"You can search once, for {posts}; then answer."
         case _:
             budget = f"You can search {max_searches} times, for {posts} each time; then answer."
-    return fill(protocol, budget=budget, question="")
+    return fill(protocol, budget=budget, question=_clean(question))
 
 
 @lru_cache(maxsize=256)
@@ -242,24 +260,16 @@ def _reminder(searches_left: int) -> str:
             return f"\n{searches_left} searches are left."
 
 
-def _information(lines: Sequence[str]) -> str:
-    numbered = [f"{number}. {line}" for number, line in enumerate(lines, 1)]
-    return "<information>\n" + ("\n".join(numbered) or "Nothing more was found.") + "\n</information>"
-
-
 @lru_cache(maxsize=16_384)
 def _line(date: str | None, title: str | None, text: str, hit_chars: int) -> str:
-    """A document on one line, cut to length, its date and title before it."""
-    line = _clean(text)
-    if len(line) > hit_chars:
-        line = line[: hit_chars - 1].rstrip() + "…"
-    return (f"[{_clean(date)}] " if date else "") + (f"{_clean(title)}: " if title else "") + line
+    """A document on one line, its date and title before it, cut to length."""
+    line = _clean((f"[{date}] " if date else "") + (f"{title}: " if title else "") + text)
+    return line if len(line) <= hit_chars else line[: hit_chars - 1].rstrip() + "…"
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 
-@lru_cache(maxsize=16_384)
 def _clean(text: str) -> str:
     """Foreign text as data: one line, no control characters, no `<`, so that it can neither open nor close a tag."""
     return " ".join(_CONTROL.sub("�", text).split()).replace("<", "&lt;")

@@ -28,20 +28,12 @@ class Segment:
 
 
 @dataclass(slots=True)
-class ShownHit:
-    """A hit as the record keeps it: the document by its id."""
-
-    document: str
-    score: float
-
-
-@dataclass(slots=True)
 class Search:
     """One search: in which turn, for what, what was shown, and how long it took."""
 
     turn: int
     query: str
-    hits: Sequence[ShownHit]
+    hits: Sequence[tuple[str, float]]  # the documents by their ids, and their scores
     ms: float | None = field(default=None, compare=False)
 
 
@@ -102,7 +94,7 @@ class Trajectory:
             Segment(s["author"], s["text"], s.get("tokens"), s.get("logprobs")) for s in record["segments"]
         ]
         known["searches"] = [
-            Search(s["turn"], s["query"], [ShownHit(h["document"], h["score"]) for h in s["hits"]], s.get("ms"))
+            Search(s["turn"], s["query"], [(h["document"], h["score"]) for h in s["hits"]], s.get("ms"))
             for s in record["searches"]
         ]
         known["verdict"] = verdict = _verdict(record.get("verdict"))
@@ -123,7 +115,7 @@ def _segment_record(segment: Segment) -> dict[str, Any]:
 
 
 def _search_record(search: Search) -> dict[str, Any]:
-    hits = [{"document": hit.document, "score": hit.score} for hit in search.hits]
+    hits = [{"document": document, "score": score} for document, score in search.hits]
     return {"turn": search.turn, "query": search.query, "hits": hits, "ms": search.ms}
 
 

@@ -1,0 +1,162 @@
+"""Many episodes in step, with their searches and their scores batched."""
+
+from collections.abc import Iterable, Sequence
+from itertools import compress
+from typing import Any, TypeVar
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+from numpy.typing import NDArray
+
+from .data import QuestionSet
+from .episode import Episode
+from .errors import EpisodeError, OptionError
+from .profile_qa import Info, Seat, asked, checked_render_mode, closing, opening, spaces, transcript, worth
+from .retrieval import Retriever
+from .stepping import RewardFunction, Stepper, no_reward
+
+T = TypeVar("T")
+Observations = tuple[str, ...]
+Outcome = tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]
+
+
+class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
+    """All searches of a step are one `search_many`, all scores one call of the reward.
+
+    Place `i` of a vector with seed `s` draws what a single environment with seed `s + i` draws. In `reset`,
+    `options["question_id"]` is one id for all places or a sequence with one for each (None: draw), and
+    `options["reset_mask"]` says which places begin anew.
+    """
+
+    def __init__(
+        self,
+        questions: QuestionSet,
+        retriever: Retriever,
+        reward: RewardFunction = no_reward,
+        *,
+        num_envs: int = 1,
+        autoreset_mode: str | AutoresetMode = AutoresetMode.NEXT_STEP,
+        render_mode: str | None = None,
+        **options: Any,
+    ) -> None:
+        if num_envs < 1:
+            raise OptionError(f"num_envs={num_envs}: give at least 1")
+        self.num_envs = num_envs
+        self.render_mode = checked_render_mode(render_mode)
+        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.metadata = {"render_modes": ["ansi"], "autoreset_mode": self.autoreset_mode}
+        self.single_observation_space, self.single_action_space = spaces(**options)
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._seats = [Seat(questions, options) for _ in range(num_envs)]
+        self._stepper = Stepper(retriever, reward)
+        self._episodes: list[Episode] = []
+        self._over: list[int] = []  # places whose episode ended and has no successor yet
+
+    @property
+    def episodes(self) -> Sequence[Episode]:
+        return tuple(self._episodes)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observations, Info]:
+        options = asked(options)
+        places = list(compress(range(self.num_envs), self._mask(options.get("reset_mask"))))
+        seeds, ids = self._seeds(seed), self._question_ids(options.get("question_id"))
+        for i in places:
+            self._seats[i].sit(None, seeds[i])
+        fresh = [self._seats[i].begin(ids[i]) for i in places]
+        if not self._episodes:
+            self._episodes = fresh
+        for i, episode in zip(places, fresh, strict=True):
+            self._episodes[i] = episode
+        self._over = [i for i in self._over if self._episodes[i].ended is not None]
+        return self._observations(), self._stack((i, opening(self._episodes[i])) for i in places)
+
+    def step(self, actions: Sequence[str]) -> Outcome:
+        if len(actions) != self.num_envs:
+            raise EpisodeError(f"{len(actions)} actions for {self.num_envs} episodes: give one for each")
+        if not self._episodes:
+            raise EpisodeError("there are no episodes yet: call reset() first")
+        if not self._over:
+            self._stepper.step(self._episodes, actions)
+            return self._outcome([])
+        if self.autoreset_mode == AutoresetMode.DISABLED:
+            raise EpisodeError(f"the episodes at places {self._over} are over: reset them with a 'reset_mask'")
+        return self._step_some(actions)
+
+    def render(self) -> tuple[str, ...] | None:
+        return tuple(map(transcript, self._episodes)) if self.render_mode == "ansi" else None
+
+    def _step_some(self, actions: Sequence[str]) -> Outcome:
+        """Places whose episode ended in the last step begin their next one instead; their action is not used."""
+        begun, over = self._over, set(self._over)
+        running = [i for i in range(self.num_envs) if i not in over]
+        self._stepper.step([self._episodes[i] for i in running], [actions[i] for i in running])
+        self._begin(begun)
+        return self._outcome(begun)
+
+    def _outcome(self, begun: list[int]) -> Outcome:
+        rewards = np.zeros(self.num_envs)
+        terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
+        infos = [(i, opening(self._episodes[i])) for i in begun]
+        self._over = over = [i for i, episode in enumerate(self._episodes) if episode.ended is not None]
+        for i in over:
+            episode = self._episodes[i]
+            rewards[i], terminated[i], truncated[i] = worth(episode), episode.terminated, episode.truncated
+            infos.append((i, closing(episode)))
+        if over and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            return self._begin_at_once(over, infos), rewards, terminated, truncated, self._stack(infos)
+        return self._observations(), rewards, terminated, truncated, self._stack(infos)
+
+    def _begin_at_once(self, over: list[int], infos: list[tuple[int, Info]]) -> Observations:
+        """The last observation and info move to `final_obs` and `final_info`; the next episode's take their place."""
+        final = self._observations()
+        self._begin(over)
+        self._over = []
+        infos[:] = [(i, {"final_obs": final[i], "final_info": info, **opening(self._episodes[i])}) for i, info in infos]
+        return self._observations()
+
+    def _begin(self, places: Iterable[int]) -> None:
+        for i in places:
+            self._episodes[i] = self._seats[i].begin(None)
+
+    def _observations(self) -> Observations:
+        return tuple([episode.observation for episode in self._episodes])
+
+    def _stack(self, infos: Iterable[tuple[int, Info]]) -> Info:
+        """Gymnasium's form: an array and a mask `_name` for each name."""
+        stacked: Info = {}
+        for i, info in infos:
+            for name, value in info.items():
+                if name not in stacked:
+                    stacked[name] = np.full(self.num_envs, None, object)
+                    stacked[f"_{name}"] = np.zeros(self.num_envs, np.bool_)
+                stacked[name][i] = value
+                stacked[f"_{name}"][i] = True
+        if "final_info" in stacked:
+            stacked["final_info"] = self._stack((i, info["final_info"]) for i, info in infos)
+        return stacked
+
+    def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
+        if seed is None or isinstance(seed, int):
+            return [None if seed is None else seed + i for i in range(self.num_envs)]
+        return self._one_each("seed", seed)
+
+    def _question_ids(self, question_id: str | Sequence[str | None] | None) -> Sequence[str | None]:
+        if question_id is None or isinstance(question_id, str):
+            return [question_id] * self.num_envs
+        return self._one_each("question_id", question_id)
+
+    def _mask(self, mask: Sequence[bool] | None) -> Sequence[bool]:
+        if mask is None:
+            return [True] * self.num_envs
+        if not self._episodes:
+            raise EpisodeError("a reset_mask makes sense once there are episodes: call reset() without one first")
+        return self._one_each("reset_mask", mask)
+
+    def _one_each(self, name: str, values: Sequence[T]) -> Sequence[T]:
+        if len(values) != self.num_envs:
+            raise OptionError(f"{name} has {len(values)} values for {self.num_envs} episodes: give one for each")
+        return values

@@ -1,0 +1,86 @@
+"""Takes any number of episodes one step further, with one search call and one reward call for all of them."""
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from math import isfinite
+from time import perf_counter
+from typing import Any
+
+from .episode import Episode, check_options
+from .errors import OptionError, ProfileGymError, RetrievalError, RewardError
+from .retrieval import Hit, Retriever
+from .reward import Reward
+
+RewardFunction = Callable[[Sequence[Episode]], Sequence[Reward]]
+
+EPISODE_OPTIONS = ("top_k", "max_searches", "repeat_hits", "hit_chars", "protocol", "kind")
+NOT_ASKED = Reward(None, unscored="no reward function was given")
+
+
+def no_reward(episodes: Sequence[Episode]) -> list[Reward]:
+    """For users who score elsewhere: every episode stays unscored, and the environment's reward is 0."""
+    return [NOT_ASKED] * len(episodes)
+
+
+class Stepper:
+    """Carries out what episodes ask for. A failure of ours is recorded on every episode it hit, and raised."""
+
+    def __init__(self, retriever: Retriever, reward: RewardFunction) -> None:
+        self._retriever = retriever
+        self._reward = reward
+
+    def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> None:
+        searching, ending = [], []
+        for episode, text in zip(episodes, texts, strict=True):
+            episode.write(text)
+            if episode.needs == "search":
+                searching.append(episode)
+            elif episode.needs == "score":
+                ending.append(episode)
+        if searching:
+            self._search(searching)
+        if ending:
+            self._score(ending)
+
+    def _search(self, episodes: list[Episode]) -> None:
+        start = perf_counter()
+        try:
+            answers = self._hits(episodes)
+            ms = 1e3 * (perf_counter() - start) / len(episodes)
+            for episode, hits in zip(episodes, answers, strict=True):
+                episode.inform(hits, ms)
+        except Exception as error:
+            raise _failed(episodes, error, RetrievalError, "the retriever failed") from error
+
+    def _hits(self, episodes: list[Episode]) -> list[list[Hit]]:
+        depth = episodes[0].depth
+        if len(episodes) == 1:
+            return [self._retriever.search(episodes[0].question.profile, episodes[0].query, depth)]
+        return self._retriever.search_many([(e.question.profile, e.query) for e in episodes], depth)
+
+    def _score(self, episodes: list[Episode]) -> None:
+        try:
+            for episode, reward in zip(episodes, self._reward(episodes), strict=True):
+                if reward.total is not None and not isfinite(reward.total):
+                    raise RewardError(f"the reward of episode {episode.id} is {reward.total!r}")
+                episode.score(reward)
+        except Exception as error:
+            raise _failed(episodes, error, RewardError, "the reward function failed") from error
+
+
+def checked_options(options: dict[str, Any]) -> dict[str, Any]:
+    """Episode options as the environment was given them; a misspelt one is refused, with its near-miss."""
+    for name in options:
+        if name not in EPISODE_OPTIONS:
+            near = get_close_matches(name, EPISODE_OPTIONS, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(EPISODE_OPTIONS)}"
+            raise OptionError(f"no option {name!r}{hint}")
+    check_options(**options)
+    return options
+
+
+def _failed(episodes: Sequence[Episode], error: Exception, kind: type[ProfileGymError], what: str) -> ProfileGymError:
+    for episode in episodes:
+        if episode.needs is not None:
+            episode.fail(f"{what}: {type(error).__name__}: {error}")
+    return error if isinstance(error, ProfileGymError) else kind(f"{what}: {type(error).__name__}: {error}")

@@ -1,0 +1,53 @@
+"""Joins the parts: an environment from the names of its data, its retriever and its reward."""
+
+from typing import Any
+from weakref import WeakValueDictionary
+
+import gymnasium as gym
+
+ENV_ID = "profilegym/ProfileQA-v0"
+
+_loaded: WeakValueDictionary[str, Any] = WeakValueDictionary()  # the environments of one vector share their questions
+
+
+def register() -> None:
+    """Make the environment known to Gymnasium, once."""
+    if ENV_ID not in gym.registry:
+        here = __name__
+        gym.register(ENV_ID, entry_point=f"{here}:make_env", vector_entry_point=f"{here}:make_vector_env")
+
+
+def make_env(data: Any = "world", retriever: Any = "bm25", reward: Any = "rubric", **options: Any) -> gym.Env[str, str]:
+    """What `gym.make` calls. Each of the three is a spec or an object; `reward` a name or a callable."""
+    from .envs.profile_qa import ProfileQAEnv
+
+    return ProfileQAEnv(*_parts(data, retriever, reward), **options)
+
+
+def make_vector_env(
+    num_envs: int = 1, data: Any = "world", retriever: Any = "bm25", reward: Any = "rubric", **options: Any
+) -> Any:
+    """What `gym.make_vec(…, vectorization_mode="vector_entry_point")` calls."""
+    from .envs.profile_qa_vector import ProfileQAVectorEnv
+
+    return ProfileQAVectorEnv(*_parts(data, retriever, reward), num_envs=num_envs, **options)
+
+
+def _parts(data: Any, retriever: Any, reward: Any) -> tuple[Any, Any, Any]:
+    from .envs.retrieval import make_retriever
+    from .rewards import make_reward
+
+    return _questions(data), make_retriever(retriever), make_reward(reward)
+
+
+def _questions(data: Any) -> Any:
+    from .envs.data import QuestionList, QuestionSet, load_questions
+
+    if isinstance(data, QuestionSet):
+        return data
+    if not isinstance(data, str):
+        return QuestionList(data)
+    questions = _loaded.get(data)
+    if questions is None:
+        _loaded[data] = questions = load_questions(data)
+    return questions
