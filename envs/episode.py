@@ -30,6 +30,7 @@ class Episode:
         "_seen",
         "_started",
         "answer",
+        "data",
         "ended",
         "error",
         "hit_chars",
@@ -64,6 +65,7 @@ class Episode:
         protocol: Protocol = "tags",
         kind: Kind = "personalised",
         id: str | None = None,  # noqa: A002 (the record's own word)
+        data: str | None = None,
         seed: int | None = None,
     ) -> None:
         self.question = question
@@ -74,6 +76,7 @@ class Episode:
         self.protocol = protocol
         self.kind = kind
         self.id = id if id is not None else f"{question.id}:{kind}"
+        self.data = data
         self.seed = seed
         self.turn = 0
         self.malformed = 0
@@ -179,11 +182,12 @@ class Episode:
             self.question.id,
             self.question.user_id,
             self.kind,
-            tuple(self.segments),
-            tuple(self.searches),
+            list(self.segments),
+            list(self.searches),
             self.answer,
             self.ended,
             self.malformed,
+            data=self.data,
             prompt=version(self.protocol),
             seed=self.seed,
             verdict=self.reward.verdict if self.reward else None,

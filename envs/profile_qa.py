@@ -29,9 +29,7 @@ class ProfileQAEnv(gym.Env[str, str]):
     step: NaN, with `info["unscored"]` saying why, where it could not be had. `info["trajectory"]` is then the record.
     """
 
-    metadata = {  # noqa: RUF012 (Gymnasium declares it so)
-        "render_modes": ["ansi"]
-    }
+    metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (Gymnasium declares it so)
 
     def __init__(
         self,
@@ -100,7 +98,8 @@ class Seat:
         if len(question.text) > _QUESTION_CHARS:
             raise DataError(f"question {question.id!r} has {len(question.text)} characters; at most {_QUESTION_CHARS}")
         self._count += 1
-        return Episode(question, seed=self._seed, id=f"{question.id}:{self._count}", **self._options)
+        number = f"{question.id}:{self._count}"
+        return Episode(question, id=number, data=self._questions.spec, seed=self._seed, **self._options)
 
 
 def spaces(**options: Any) -> tuple[UnicodeText, UnicodeText]:

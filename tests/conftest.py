@@ -1,0 +1,82 @@
+"""What several tests need: small people with their questions, and a retriever and a reward that do as they are told."""
+
+from collections.abc import Callable, Sequence
+
+import pytest
+from profilegym import Aspect, Document, Episode, Hit, Profile, Question, QuestionList, Reward, Rubric
+
+CANARIES = (
+    "CANARY-NARRATIVE",
+    "CANARY-ASPECT",
+    "CANARY-REASON",
+    "CANARY-EVIDENCE",
+    "CANARY-REFERENCE",
+    "CANARY-ACCEPTED",
+)
+
+
+def make_profile(
+    user: str = "u1", texts: Sequence[str] = ("I only drink rooibos.", "My dog is called Milo.")
+) -> Profile:
+    return Profile(user, tuple(Document(f"{user}-{i}", text, f"2024-01-{i + 1:02}") for i, text in enumerate(texts)))
+
+
+def make_question(
+    question_id: str = "q1", text: str = "What shall I drink?", profile: Profile | None = None
+) -> Question:
+    narrative, title, reason, evidence, reference, accepted = CANARIES
+    rubric = Rubric(narrative, (Aspect(title, reason, evidence, (accepted,)),), reference, hops=1)
+    profile = profile or make_profile()
+    return Question(question_id, profile.user_id, text, profile, rubric)
+
+
+class ScriptedRetriever:
+    """Gives the hits it was told for a query, else every document of the profile; counts its calls."""
+
+    def __init__(self) -> None:
+        self.hits: dict[str, list[Hit]] = {}
+        self.searches = 0
+        self.batches = 0
+
+    def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
+        self.searches += 1
+        return self.hits.get(query, [Hit(d, 1.0 / (i + 1)) for i, d in enumerate(profile.documents)])[:k]
+
+    def search_many(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[list[Hit]]:
+        self.batches += 1
+        return [self.search(profile, query, k) for profile, query in requests]
+
+
+def answer_length(episodes: Sequence[Episode]) -> list[Reward]:
+    return [Reward(float(len(episode.answer or ""))) for episode in episodes]
+
+
+@pytest.fixture
+def profile_of() -> Callable[..., Profile]:
+    return make_profile
+
+
+@pytest.fixture
+def ask() -> Callable[..., Question]:
+    return make_question
+
+
+@pytest.fixture
+def questions() -> QuestionList:
+    return QuestionList([make_question(f"q{i}", f"Question number {i}?", make_profile(f"u{i}")) for i in range(5)])
+
+
+@pytest.fixture
+def retriever() -> ScriptedRetriever:
+    return ScriptedRetriever()
+
+
+@pytest.fixture
+def length_reward() -> Callable[[Sequence[Episode]], list[Reward]]:
+    return answer_length
+
+
+@pytest.fixture
+def hidden_in() -> Callable[[object], list[str]]:
+    """The hidden words that a thing shows; there must be none."""
+    return lambda thing: [canary for canary in CANARIES if canary in str(thing)]

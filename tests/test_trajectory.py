@@ -1,0 +1,104 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from profilegym import (
+    AspectMatch,
+    Episode,
+    Hit,
+    Question,
+    Reward,
+    Trajectory,
+    TrajectoryReader,
+    TrajectoryWriter,
+    Verdict,
+)
+from profilegym.envs.errors import DataError
+
+FIELDS = {
+    *("schema", "id", "question_id", "user_id", "data", "kind", "agent", "model", "seed", "segments", "searches"),
+    *("answer", "ended", "verdict", "reward", "baseline", "advantage", "structure_ok", "malformed", "usage"),
+    *("timing", "error"),
+}
+
+
+@pytest.fixture
+def trajectory(ask: Callable[..., Question]) -> Trajectory:
+    question = ask()
+    episode = Episode(question, seed=7)
+    episode.write("<think>Tea 茶 \ud83d?</think><search>tea</search>", tokens=[5, 6], logprobs=[-0.5, -0.25])
+    episode.inform([Hit(question.profile.documents[0], 1.5)], ms=0.1)
+    episode.write("<answer>Rooibos.</answer>")
+    verdict = Verdict("rubric", 0.5, (AspectMatch("tea", 1, "names it"),))
+    episode.score(Reward(0.5, {"score": 0.5}, verdict))
+    return episode.trajectory()
+
+
+def test_a_line_has_every_field_and_says_null_where_nothing_is_known(trajectory: Trajectory) -> None:
+    record = json.loads(trajectory.to_json())
+
+    assert set(record) >= FIELDS
+    assert record["schema"] == 1
+    assert record["searches"][0]["hits"] == [{"document": "u1-0", "score": 1.5}]
+    assert record["reward"] == {"total": 0.5, "parts": {"score": 0.5}, "unscored": None}
+    assert record["verdict"]["aspects"] == [{"title": "tea", "match": 1, "reason": "names it"}]
+    assert record["segments"][1]["tokens"] == [5, 6]
+    assert [record[name] for name in ("agent", "model", "baseline", "advantage", "usage")] == [None] * 5
+
+
+def test_what_is_written_is_read_back(trajectory: Trajectory, tmp_path: Path) -> None:
+    path = tmp_path / "trajectories.jsonl"
+    with TrajectoryWriter(path) as writer:
+        writer.write(trajectory)
+    with TrajectoryWriter(path) as writer:
+        writer.write(trajectory)
+
+    reader = TrajectoryReader(path)
+
+    assert list(reader) == [trajectory, trajectory]
+    assert reader.bad_lines == []
+    assert path.read_bytes().decode("utf-8").count("\n") == 2
+
+
+def test_a_bad_line_is_named_and_the_rest_go_on(trajectory: Trajectory, tmp_path: Path) -> None:
+    path = tmp_path / "trajectories.jsonl"
+    good = json.dumps(json.loads(trajectory.to_json()))
+    bad = ["{", "[]", '{"schema": 2}', '{"schema": 1}', "\xff", good.replace('"segments": [', '"segments": [7, ')]
+    path.write_bytes("\n".join([good, *bad, good, ""]).encode("latin-1"))
+
+    reader = TrajectoryReader(path)
+
+    assert len(list(reader)) == 2
+    assert [line.number for line in reader.bad_lines] == [2, 3, 4, 5, 6, 7]
+    assert "schema 1: found 2" in str(reader.bad_lines[2])
+
+
+def test_a_line_cut_off_by_a_kill_swallows_nothing(trajectory: Trajectory, tmp_path: Path) -> None:
+    path = tmp_path / "trajectories.jsonl"
+    with TrajectoryWriter(path) as writer:
+        writer.write(trajectory)
+    with path.open("ab") as file:
+        file.write(b'{"schema": 1, "id": "cut o')
+    before = TrajectoryReader(path)
+    assert len(list(before)) == 1
+    assert "not finished" in str(before.bad_lines[0])
+
+    with TrajectoryWriter(path) as writer:
+        writer.write(trajectory)
+
+    assert len(list(TrajectoryReader(path))) == 2
+
+
+def test_times_do_not_count_in_a_comparison(trajectory: Trajectory) -> None:
+    other = Trajectory.from_json(trajectory.to_json())
+    other.timing = {"seconds": 99.0}
+    other.searches[0].ms = 99.0
+
+    assert other == trajectory
+
+
+def test_something_else_is_no_trajectory() -> None:
+    with pytest.raises(DataError, match="not a trajectory"):
+        Trajectory.from_json("[" * 100_000)
