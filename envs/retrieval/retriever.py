@@ -51,6 +51,7 @@ RETRIEVERS = Registry(
         "dense": f"{_HERE}.dense:Dense",
         "hybrid": f"{_HERE}.hybrid:Hybrid",
         "http": f"{_HERE}.http:Http",
+        "https": f"{_HERE}.http:https",
         "pyserini": f"{_HERE}.pyserini:Pyserini",
         "random": f"{_HERE}.random:Random",
         "recency": f"{_HERE}.recency:Recency",

@@ -1,0 +1,44 @@
+"""Several retrievers as one."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ..errors import OptionError
+from ..question import Profile
+from .retriever import Hit, Retriever, check_k, make_retriever
+
+
+class Hybrid:
+    """Reciprocal rank fusion: a document scores 1 / (constant + rank) for each part that finds it.
+
+    Cormack, Clarke and Büttcher, SIGIR 2009, whose constant is 60. `parts` are specs joined by `+`, or retrievers.
+    """
+
+    def __init__(
+        self, parts: "str | Sequence[str | Retriever]" = "bm25+dense", *, constant: int = 60, depth: int = 100
+    ) -> None:
+        specs = parts.split("+") if isinstance(parts, str) else parts
+        if len(specs) < 2:
+            raise OptionError(f"hybrid joins at least two retrievers, as in hybrid:bm25+dense; it was given {parts!r}")
+        if constant < 0 or depth < 1:
+            raise OptionError(f"constant is {constant} and depth {depth}; they must be at least 0 and 1")
+        self._parts: list[Retriever] = [make_retriever(spec) for spec in specs]
+        self._constant = constant
+        self._depth = depth  # how far down each part's list counts
+
+    def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
+        return self.search_many([(profile, query)], k)[0]
+
+    def search_many(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[list[Hit]]:
+        check_k(k)
+        found = [part.search_many(requests, max(k, self._depth)) for part in self._parts]
+        return [self._fuse(profile, lists)[:k] for (profile, _), *lists in zip(requests, *found, strict=True)]
+
+    def _fuse(self, profile: Profile, lists: list[list[Hit]]) -> list[Hit]:
+        scores: dict[str, float] = defaultdict(float)
+        for hits in lists:
+            for rank, hit in enumerate(hits, start=1):
+                scores[hit.document.id] += 1 / (self._constant + rank)
+        # the profile's own order goes in and the sort is stable: ties keep it
+        fused = [Hit(document, scores[document.id]) for document in profile.documents if document.id in scores]
+        return sorted(fused, key=lambda hit: -hit.score)
