@@ -1,8 +1,12 @@
 """What several tests need: small people with their questions, and a retriever and a reward that do as they are told."""
 
+import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
+from hypothesis import settings
+
 from profilegym import Aspect, Document, Episode, Hit, Profile, Question, QuestionList, Reward, Rubric
 
 CANARIES = (
@@ -80,3 +84,15 @@ def length_reward() -> Callable[[Sequence[Episode]], list[Reward]]:
 def hidden_in() -> Callable[[object], list[str]]:
     """The hidden words that a thing shows; there must be none."""
     return lambda thing: [canary for canary in CANARIES if canary in str(thing)]
+
+
+settings.register_profile("steady", deadline=None, derandomize=True)  # a busy machine is no failure
+settings.load_profile("steady")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """With PROFILEGYM_NO_SKIPS=1 a skipped test fails the run: something optional is not installed."""
+    reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
+    if os.environ.get("PROFILEGYM_NO_SKIPS") and reporter and reporter.stats.get("skipped"):
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED

@@ -1,0 +1,42 @@
+# make train | test | check | bench | docs: each sets up .venv by itself; all it needs is Python ≥ 3.11.
+# EXTRAS names the optional parts to install and test with: make test EXTRAS=dev,dense,pyserini
+
+PYTHON ?= python3
+EXTRAS ?= dev
+BIN := .venv/bin
+READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
+comma := ,
+
+.PHONY: train test check bench docs clean
+export PROFILEGYM_NO_SKIPS
+
+train: $(READY)
+	@echo "Training comes with profilegym/training (PR2 with GRPO). Until then: $(BIN)/python examples/step_an_episode.py"
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	rm -rf build .typed && $(BIN)/python -m pip install -q --no-deps --no-build-isolation --target .typed . && rm -rf build
+	MYPYPATH=.typed $(BIN)/mypy -p profilegym
+	MYPYPATH=.typed $(BIN)/mypy $(wildcard tests/*.py) $(wildcard examples/*.py)
+	$(BIN)/python docs/generate.py --check
+
+bench:
+	$(MAKE) .venv/ready-dev-bench EXTRAS=dev,bench
+	$(BIN)/profilegym bench retrieval
+	$(BIN)/profilegym bench env
+
+docs: $(READY)
+	$(BIN)/python docs/generate.py
+
+clean:
+	rm -rf .venv .typed build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+.venv/ready-%: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("profilegym needs Python 3.11 or newer; this is " + sys.version)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	touch $@

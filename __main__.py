@@ -1,0 +1,5 @@
+"""`python -m profilegym`."""
+
+from .apps.cli import main
+
+main()

@@ -1,0 +1,106 @@
+"""The command line. Every command's work is in a module of its own, imported when the command runs."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..envs.errors import ProfileGymError
+
+app = typer.Typer(
+    name="profilegym",
+    help="A text environment in which a language model answers a person's question by searching that person's history.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+data = typer.Typer(help="Look at a data set, or check one.", no_args_is_help=True)
+check = typer.Typer(help="Check a plug-in against its contract.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed and memory beside the peers that are installed.", no_args_is_help=True)
+app.add_typer(data, name="data")
+app.add_typer(check, name="check")
+app.add_typer(bench, name="bench")
+
+DataSpec = Annotated[str, typer.Argument(metavar="SPEC", help="A data set: world:seed=7,users=50/test, jsonl:PATH …")]
+RetrieverSpec = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A retriever: bm25, dense, path/to/file.py:factory …")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
+
+
+@data.command("show")
+def data_show(spec: DataSpec, as_json: AsJson = False) -> None:
+    """Sizes, distributions, an example and the leaks left out.
+
+    Example: profilegym data show world:seed=7,users=50
+    """
+    from .data import show
+
+    show(spec, as_json)
+
+
+@data.command("validate")
+def data_validate(spec: DataSpec, as_json: AsJson = False) -> None:
+    """Read every record and name what is wrong; exits with 1 if anything is.
+
+    Example: profilegym data validate lamp-qa:Art_and_Entertainment_test.json
+    """
+    from .data import validate
+
+    raise typer.Exit(validate(spec, as_json))
+
+
+@check.command("retriever")
+def check_retriever(spec: RetrieverSpec, as_json: AsJson = False) -> None:
+    """Run the conformance kit on a retriever; exits with 1 if it breaks its contract.
+
+    Example: profilegym check retriever examples/my_retriever.py:make
+    """
+    from .check import check_retriever
+
+    raise typer.Exit(check_retriever(spec, as_json))
+
+
+@app.command()
+def index(
+    spec: DataSpec,
+    out: Annotated[Path | None, typer.Option(help="Where the index goes; by default under the user's cache.")] = None,
+) -> None:
+    """Compile a data set's profiles into one memory-mapped BM25 index that many processes share.
+
+    Example: profilegym index world:users=1000 --out world.index
+    """
+    from .index import index
+
+    index(spec, out)
+
+
+@bench.command("retrieval")
+def bench_retrieval(as_json: AsJson = False) -> None:
+    """BM25 beside plain numpy, bm25s, rank-bm25 and pyserini.
+
+    Example: profilegym bench retrieval --json
+    """
+    from ..benchmarks.retrieval import main
+
+    main(as_json)
+
+
+@bench.command("env")
+def bench_env(as_json: AsJson = False) -> None:
+    """Episodes and environments beside Gymnasium's bare loop, gem and skyrl-gym.
+
+    Example: profilegym bench env --json
+    """
+    from ..benchmarks.env import main
+
+    main(as_json)
+
+
+def main() -> None:
+    """Errors that are ours end in one clear line; anything else is a bug and keeps its traceback."""
+    try:
+        app()
+    except ProfileGymError as error:
+        sys.exit(f"profilegym: {error}")

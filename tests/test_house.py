@@ -1,0 +1,115 @@
+"""The arrows between the folders, what the wheel holds, and what an import costs."""
+
+import ast
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+MAY_IMPORT = {  # apart from itself
+    "envs": set(),
+    "agents": {"envs"},
+    "rewards": {"envs"},
+    "training": {"envs", "agents", "rewards"},
+    "benchmarks": {"envs", "agents", "rewards", "training"},
+    "apps": {"envs", "agents", "rewards", "training", "benchmarks"},
+}
+HEAVY = {"torch", "transformers", "openai", "sentence_transformers", "pyserini", "datasets", "httpx", "aiohttp", "trl"}
+
+
+def library_files() -> list[Path]:
+    return sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path: Path, top_level_only: bool = False) -> set[str]:
+    """Absolute dotted names; relative ones are resolved from the root of the package."""
+    tree = ast.parse(path.read_text("utf-8"))
+    package = path.relative_to(ROOT).parent.parts
+    found = set()
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - node.level + 1]
+            found.add(".".join(("", *base, *(node.module or "").split("."))).rstrip("."))
+        elif isinstance(node, ast.ImportFrom):
+            found.add(str(node.module))
+    return found
+
+
+@pytest.mark.parametrize("path", library_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_arrows_run_one_way(path: Path) -> None:
+    folder = path.relative_to(ROOT).parts[0]
+    own = {name.split(".")[1] for name in imports(path) if name.startswith(".") and name != "."}
+
+    assert own & set(MAY_IMPORT) <= MAY_IMPORT[folder] | {folder}
+    assert not {name for name in imports(path) if name.split(".")[0] == "profilegym"}, "import siblings relatively"
+
+
+@pytest.mark.parametrize("path", library_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_heavy_things_are_imported_where_they_are_used(path: Path) -> None:
+    assert not {name.split(".")[0] for name in imports(path, top_level_only=True)} & HEAVY
+
+
+def test_the_wheel_holds_the_library_and_nothing_else(tmp_path: Path) -> None:
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
+    files = [name for name in listed if (ROOT / name).is_file()]
+    for name in files:  # built in a copy, as a build leaves files behind that a later one would pick up
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "dist", "."]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    (wheel,) = (tmp_path / "dist").glob("*.whl")
+    held = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
+
+    library = [name for name in files if name.startswith(tuple(f"{folder}/" for folder in MAY_IMPORT))]
+    at_the_root = [name for name in files if "/" not in name and name.endswith((".py", "py.typed"))]
+    assert held == {f"profilegym/{name}" for name in library + at_the_root}
+
+
+def seconds(code: str) -> float:
+    """The quickest of several fresh interpreters, as other programs may be busy."""
+    clock = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
+    command = [sys.executable, "-c", clock]
+    return min(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(7))
+
+
+def test_the_import_is_quick() -> None:
+    assert seconds("import profilegym") < 0.150
+
+
+def test_the_help_is_quick() -> None:
+    run = "subprocess.run([sys.executable, '-m', 'profilegym', '--help'], check=True, stdout=subprocess.DEVNULL)"
+
+    assert seconds(f"import subprocess, sys; {run}") < 0.4
+
+
+def test_the_import_loads_neither_torch_nor_a_network_client() -> None:
+    code = "import sys, profilegym; print(*sorted(set(sys.argv[1:]) & set(sys.modules)))"
+    names = [*HEAVY, "requests", "http.client", "urllib.request", "scipy", "numpy"]
+
+    loaded = subprocess.run([sys.executable, "-c", code, *names], check=True, capture_output=True, text=True).stdout
+
+    assert loaded.strip() == ""
+
+
+@pytest.mark.parametrize("order", ["gymnasium, profilegym", "profilegym, gymnasium"])
+def test_the_environment_is_known_to_gymnasium_in_whichever_order_they_are_imported(order: str) -> None:
+    code = f"import {order}; assert 'profilegym/ProfileQA-v0' in gymnasium.registry"
+
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_every_public_name_loads() -> None:
+    import profilegym
+
+    assert all(getattr(profilegym, name) is not None for name in profilegym.__all__)
+    assert set(profilegym.__all__) <= set(dir(profilegym))
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = profilegym.nothing
