@@ -1,0 +1,108 @@
+"""Leaves out of a profile what gives its question away: the question itself, its near-duplicates, the future.
+
+A near-duplicate holds, within a stretch of twice the text's length, 80 % of the text's three-word runs. The text is
+the question, the hidden narrative or the reference; one of fewer than five words is only compared as a whole.
+"""
+
+import re
+import unicodedata
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from math import ceil
+
+from ..question import Document, Profile, Question
+
+SAME, NEAR, LATER = "same question", "near duplicate", "later than the question"
+
+_SHARE = 0.8  # of a text's runs that make a near-duplicate
+_FEWEST_WORDS = 5
+_RUN = 3
+_STRETCH = 2  # times the text's own length
+_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # written without spaces: each sign counts as a word
+_WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
+
+
+def without_leaks(question: Question, essence: str | None = None) -> Question:
+    """The question with a clean profile; `essence` is what to look for where the text also holds instructions."""
+    hidden = [_Sought(text) for text in (question.rubric.narrative, question.rubric.reference or "")]
+    sought = [_Sought(essence or question.text), *(each for each in hidden if each.long)]  # "[1]" is no giveaway
+    why = [_leak(document, question, sought) for document in question.profile.documents]
+    if not any(why):
+        return question
+    kept = tuple(document for document, leak in zip(question.profile.documents, why, strict=True) if not leak)
+    left_out = Counter(leak for leak in why if leak)
+    return replace(question, profile=Profile(question.profile.user_id, kept, left_out))
+
+
+def _leak(document: Document, question: Question, sought: "list[_Sought]") -> str | None:
+    if document.id == question.id:
+        return SAME
+    if document.date and question.date and is_later(document.date, question.date):
+        return LATER
+    text = _folded(f"{document.title} {document.text}" if document.title else document.text)
+    return next((leak for each in sought if (leak := each.leak_in(text))), None)
+
+
+class _Sought:
+    """A text that no document may hold. Nearly all documents are cleared by a few substring tests."""
+
+    def __init__(self, text: str) -> None:
+        self._words = _words(_folded(text))
+        self._runs = set(_runs(self._words))
+        self._needed = ceil(_SHARE * len(self._runs))
+        self.long = len(self._words) >= _FEWEST_WORDS
+        # Long words are rare, so that most documents soon show that they lack too many: each lacks one run or more.
+        self._rarest_first = sorted(set(self._words), key=len, reverse=True)
+
+    def leak_in(self, text: str) -> str | None:
+        if not self._may_be_in(text):
+            return None
+        words = _words(text)
+        if words == self._words:
+            return SAME
+        return NEAR if self.long and self._near(words) else None
+
+    def _may_be_in(self, text: str) -> bool:
+        may_lack = len(self._runs) - self._needed
+        for word in self._rarest_first:
+            if word not in text:
+                if not may_lack:
+                    return False
+                may_lack -= 1
+        return bool(self._words)
+
+    def _near(self, words: list[str]) -> bool:
+        """Whether some stretch of the words holds enough of the runs."""
+        stretch = _STRETCH * len(self._words)
+        found = [(place, run) for place, run in enumerate(_runs(words)) if run in self._runs]
+        return any(
+            len({run for place, run in found[first : first + stretch] if place < start + stretch}) >= self._needed
+            for first, (start, _) in enumerate(found)
+        )
+
+
+def _runs(words: list[str]) -> list[tuple[str, ...]]:
+    return [tuple(words[i : i + _RUN]) for i in range(len(words) - _RUN + 1)]
+
+
+def _folded(text: str) -> str:
+    """Case and the several ways to write one character set aside; ASCII, the common case, is quick."""
+    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
+
+
+def _words(folded: str) -> list[str]:
+    return _WORD.findall(folded)
+
+
+def is_later(date: str, than: str) -> bool:
+    """Whether one ISO date is after another, as far as both are precise."""
+    if "T" in date and "T" in than:
+        return _moment(date) > _moment(than)
+    length = min(len(date), len(than), len("2019-07-30"))
+    return date[:length] > than[:length]
+
+
+def _moment(date: str) -> datetime:
+    moment = datetime.fromisoformat(date)
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
