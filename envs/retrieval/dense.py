@@ -112,11 +112,14 @@ class Dense:
 
 def best(scores: Vectors, k: int) -> npt.NDArray[np.intp]:
     """Positions of the k highest scores, best first, ties in order of position."""
+    distances = -scores
     if k >= len(scores):
-        return np.argsort(-scores, kind="stable")
-    cut = np.partition(scores, len(scores) - k)[len(scores) - k]
-    candidates = np.flatnonzero(scores >= cut)
-    return candidates[np.argsort(-scores[candidates], kind="stable")][:k]
+        return distances.argsort(kind="stable")
+    split = distances.copy()
+    split.partition(k - 1)
+    candidates = (distances <= split[k - 1]).nonzero()[0]  # more than k where the last place is shared
+    chosen: npt.NDArray[np.intp] = candidates[distances[candidates].argsort(kind="stable")][:k]
+    return chosen
 
 
 def _disk(cache: str | bool, encoder: Encoder) -> EmbeddingCache | None:

@@ -1,0 +1,214 @@
+"""A real server on the loopback, well-behaved and otherwise."""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import pytest
+
+from profilegym import Document, Profile, make_retriever
+from profilegym.envs.errors import OptionError, RetrievalError
+from profilegym.envs.retrieval.http import Http
+
+ANN = Profile(
+    "ann", (Document("1", "green tea"), Document("2", "lentil soup", title="Monday"), Document("3", "a bike"))
+)
+BO = Profile("bo", (Document("1", "black coffee"),))
+Reply = tuple[int, Any]
+
+
+class Server(ThreadingHTTPServer):
+    """Answers with the queued replies, then with `answer`; remembers what it was asked."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.asked: list[dict[str, Any]] = []
+        self.replies: list[Reply] = []
+        self.answer: Callable[[dict[str, Any]], Any] = lambda asked: {"result": [[] for _ in asked["queries"]]}
+        self.url = f"http://127.0.0.1:{self.server_port}/retrieve"
+        self.held = threading.Event()  # set to let slow answers go
+
+    def finds(self, *hits: Any) -> None:
+        self.answer = lambda asked: {"result": [list(hits) for _ in asked["queries"]]}
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_POST(self) -> None:
+        asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.server.asked.append(asked)
+        status, body = self.server.replies.pop(0) if self.server.replies else (200, self.server.answer(asked))
+        if body == "slow":
+            self.server.held.wait(30)
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+    def log_message(self, *_: object) -> None:
+        """Keeps the tests' output clean."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Server() as server:
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
+        yield server
+        server.held.set()
+        server.shutdown()
+
+
+def hit(score: Any = 1.0, **document: Any) -> dict[str, Any]:
+    return {"document": document, "score": score}
+
+
+def test_it_asks_in_search_r1s_form_and_names_the_profiles(server: Server) -> None:
+    make_retriever(f"http:{server.url}").search_many([(ANN, "tea"), (BO, "coffee")], 3)
+
+    assert server.asked == [
+        {"queries": ["tea", "coffee"], "topk": 3, "return_scores": True, "profile_ids": ["ann", "bo"]}
+    ]
+
+
+def test_hits_are_the_profiles_own_documents_best_first_ties_in_document_order(server: Server) -> None:
+    server.finds(hit(0.5, id="3"), hit(0.9, id="2", contents="as the server has it"), hit(0.5, id="1"))
+
+    hits = Http(server.url).search(ANN, "tea", 3)
+
+    assert hits == [(ANN.documents[1], 0.9), (ANN.documents[0], 0.5), (ANN.documents[2], 0.5)]
+
+
+@pytest.mark.parametrize("contents", ["lentil soup", "Monday lentil soup"])
+def test_without_ids_documents_are_known_by_their_contents(server: Server, contents: str) -> None:
+    server.finds(hit(contents=contents))
+
+    assert Http(server.url).search(ANN, "soup", 3)[0].document is ANN.documents[1]
+
+
+def test_the_same_id_means_each_askers_own_document(server: Server) -> None:
+    server.finds(hit(id=1))
+
+    ann, bo = Http(server.url).search_many([(ANN, "drink"), (BO, "drink")], 1)
+
+    assert (ann[0].document, bo[0].document) == (ANN.documents[0], BO.documents[0])
+
+
+@pytest.mark.parametrize("foreign", [{"id": "7"}, {"contents": "black coffee"}, {"title": "no id"}])
+def test_a_document_that_is_not_the_askers_is_an_error(server: Server, foreign: dict[str, str]) -> None:
+    server.finds(hit(id="1"), hit(**foreign))
+
+    with pytest.raises(RetrievalError, match=r"not in the profile of user 'ann'.*only the profile named"):
+        Http(server.url).search(ANN, "coffee", 3)
+
+
+def test_empty_queries_and_profiles_are_not_sent(server: Server) -> None:
+    server.finds(hit(id="1"))
+    requests = [(ANN, " "), (Profile("cy", ()), "tea"), (ANN, "tea")]
+
+    assert [len(hits) for hits in Http(server.url).search_many(requests, 3)] == [0, 0, 1]
+    assert [asked["queries"] for asked in server.asked] == [["tea"]]
+    assert Http(server.url).search_many(requests[:2], 3) == [[], []]
+    assert len(server.asked) == 1
+
+
+@pytest.mark.parametrize("fault", [(500, "crashed"), (503, "busy"), (429, "slow down")])
+def test_a_passing_fault_is_asked_again(server: Server, fault: Reply) -> None:
+    server.replies = [fault, fault]
+    server.finds(hit(id="1"))
+
+    assert len(Http(server.url, backoff=0).search(ANN, "tea", 3)) == 1
+    assert len(server.asked) == 3
+
+
+def test_a_lasting_fault_says_what_the_server_said(server: Server) -> None:
+    server.replies = [(500, b"index not loaded")] * 9
+
+    with pytest.raises(RetrievalError, match=r"answered 500 .*index not loaded"):
+        Http(server.url, retries=2, backoff=0).search(ANN, "tea", 3)
+    assert len(server.asked) == 3
+
+
+def test_a_refusal_is_not_asked_again(server: Server) -> None:
+    server.replies = [(422, {"detail": "topk too large"})]
+
+    with pytest.raises(RetrievalError, match=r"answered 422 .*topk too large"):
+        Http(server.url, backoff=0).search(ANN, "tea", 3)
+    assert len(server.asked) == 1
+
+
+def test_a_slow_server_is_given_up_after_the_time_out(server: Server) -> None:
+    server.replies = [(200, "slow")] * 2
+    started = time.monotonic()
+
+    with pytest.raises(RetrievalError, match=r"no answer within 0.2 s.*is the server up"):
+        Http(server.url, timeout=0.2, retries=1, backoff=0).search(ANN, "tea", 3)
+    assert time.monotonic() - started < 10
+
+
+def test_an_absent_server_is_named(server: Server) -> None:
+    with pytest.raises(RetrievalError, match=r"http://127.0.0.1:1/retrieve gave no answer"):
+        Http("http://127.0.0.1:1/retrieve", retries=0).search(ANN, "tea", 3)
+
+
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (b"<html>not json</html>", r"JSON; it sent <html>"),
+        ([], r"1 lists under 'result'.*it sent \[\]"),
+        ({"result": []}, r"1 lists under 'result'"),
+        ({"result": {"q": []}}, r"1 lists under 'result'"),
+        ({"result": ["documents"]}, r"a list of at most 3 hits.*'documents'"),
+        ({"result": [[hit(id="1")] * 4]}, "at most 3 hits"),
+        ({"result": [[{"id": "1"}]]}, r"\"score\": number\}; it sent \{'id': '1'\}"),
+        ({"result": [[hit("high", id="1")]]}, "it sent .*high"),
+        ({"result": [[hit(float("nan"), id="1")]]}, "it sent .*nan"),
+        ({"result": [[hit(None, id="1")]]}, "it sent .*None"),
+        ({"result": [[hit(2, id="1"), hit(1, id="1")]]}, "each document once"),
+    ],
+)
+def test_a_malformed_reply_says_what_was_found(server: Server, reply: Any, message: str) -> None:
+    server.replies = [(200, reply)]
+
+    with pytest.raises(RetrievalError, match=message):
+        Http(server.url, retries=0).search(ANN, "tea", 3)
+
+
+def test_a_lone_surrogate_reaches_the_server_as_a_replacement_character(server: Server) -> None:
+    Http(server.url).search(ANN, "tea \ud800", 3)
+
+    assert server.asked[0]["queries"] == ["tea �"]
+
+
+@pytest.mark.parametrize(
+    "spec", ["http://h:1/retrieve?a=1", "http:http://h:1/retrieve?a=1", "http:http://h:1/retrieve?a=1,timeout=5"]
+)
+def test_an_address_may_be_the_spec_itself(spec: str) -> None:
+    assert make_retriever(spec)._url == "http://h:1/retrieve?a=1"
+
+
+def test_https_is_a_spec_too() -> None:
+    assert make_retriever("https://h/retrieve,retries=1")._url == "https://h/retrieve"
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("http:localhost:8000", "'localhost:8000' is no address.*http:http://host:port"),
+        ("http:ftp://host", "no address"),
+        ("http", "missing.*url"),
+        ("http:http://h,timeout=0", "timeout is 0"),
+        ("http:http://h,retries=-1", "retries -1"),
+        ("http:http://h,speed=9", "speed"),
+    ],
+)
+def test_an_option_that_cannot_work_is_named(spec: str, message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        make_retriever(spec)
