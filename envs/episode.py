@@ -146,13 +146,13 @@ class Episode:
                 raise self._bad_hit(document, score)
             if document.id in seen:
                 continue
+            if not self.repeat_hits:
+                seen.add(document.id)
             shown.append((document.id, float(score)))
             line = _line(document.date, document.title, document.text, self.hit_chars)
             lines.append(f"{len(shown)}. {line}")
             if len(shown) == self.top_k:
                 break
-        if not self.repeat_hits:
-            seen.update([document for document, _ in shown])
         self.searches.append(Search(self.turn, self.query, shown, ms))
         self._reply("<information>\n" + ("\n".join(lines) or "Nothing more was found.") + "\n</information>")
 
