@@ -52,8 +52,20 @@ class _Sought:
         self._runs = set(_runs(self._words))
         self._needed = ceil(_SHARE * len(self._runs))
         self.long = len(self._words) >= _FEWEST_WORDS
-        # Long words are rare, so that most documents soon show that they lack too many: each lacks one run or more.
-        self._rarest_first = sorted(set(self._words), key=len, reverse=True)
+        self._tests = self._words_to_test()
+
+    def _words_to_test(self) -> list[tuple[str, int]]:
+        """Words and how many runs each costs where it is lacking, no run twice; long ones first, as they are rare."""
+        runs_of: dict[str, set[tuple[str, ...]]] = {word: set() for word in self._words}
+        for run in self._runs:
+            for word in run:
+                runs_of[word].add(run)
+        tests, counted = [], set[tuple[str, ...]]()
+        for word in sorted(runs_of, key=len, reverse=True):
+            if counted.isdisjoint(runs_of[word]):
+                counted |= runs_of[word]
+                tests.append((word, max(1, len(runs_of[word]))))  # a text of one or two words has no runs
+        return tests
 
     def leak_in(self, text: str) -> str | None:
         if not self._may_be_in(text):
@@ -64,12 +76,12 @@ class _Sought:
         return NEAR if self.long and self._near(words) else None
 
     def _may_be_in(self, text: str) -> bool:
-        may_lack = len(self._runs) - self._needed
-        for word in self._rarest_first:
+        to_lose = len(self._runs) - self._needed
+        for word, runs in self._tests:
             if word not in text:
-                if not may_lack:
+                to_lose -= runs
+                if to_lose < 0:
                     return False
-                may_lack -= 1
         return bool(self._words)
 
     def _near(self, words: list[str]) -> bool:
