@@ -1,0 +1,126 @@
+"""Which term occurs where in one user's documents, and Lucene's BM25 over it."""
+
+import math
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class Terms(Protocol):
+    """From a term to its number."""
+
+    def get(self, term: str, /) -> int | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Postings:
+    """One user's documents, in the order of their ids as strings: the order in which Anserini breaks ties."""
+
+    terms: Terms
+    starts: Sequence[int]  # the postings of term t are starts[t] to starts[t + 1]
+    documents: Array
+    counts: Array
+    lengths: Array  # one byte a document, as Lucene encodes them
+    order: Array  # document number -> position in the profile
+    total: int  # terms in all documents
+
+    @classmethod
+    def build(cls, documents: Sequence[Sequence[str]], ids: Sequence[str]) -> "Postings":
+        order = sorted(range(len(documents)), key=ids.__getitem__)
+        flat = list(chain.from_iterable(documents[position] for position in order))
+        terms = {term: number for number, term in enumerate(dict.fromkeys(flat))}
+        lengths = np.fromiter((len(documents[position]) for position in order), np.int64, len(order))
+        width: Any = np.uint32 if len(terms) * len(order) < 2**32 else np.uint64
+        keys = np.fromiter(map(terms.__getitem__, flat), width, len(flat)) * width(len(order))
+        keys += np.repeat(np.arange(len(order), dtype=width), lengths)
+        keys.sort()
+        firsts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])[: len(keys)])
+        term, document = np.divmod(keys[firsts], width(max(len(order), 1)))
+        return cls(
+            terms,
+            array("I", np.searchsorted(term, np.arange(len(terms) + 1)).astype(np.uint32).tobytes()),
+            document.astype(np.min_scalar_type(len(order))),
+            _small(np.diff(firsts, append=len(keys))),
+            _encoded(lengths),
+            np.array(order, np.min_scalar_type(len(order))),
+            len(flat),
+        )
+
+
+class Index:
+    """Ranks with one setting of k1 and b."""
+
+    def __init__(self, postings: Postings, k1: float = 0.9, b: float = 0.4) -> None:
+        self._postings = postings
+        self._size = int(np.count_nonzero(postings.lengths))  # to Lucene, a document without terms does not exist
+        average = np.float32(postings.total / max(self._size, 1))
+        lengths = _LENGTHS[postings.lengths].astype(np.float32)
+        one, k1_, b_ = np.float32(1), np.float32(k1), np.float32(b)
+        self._norms = one / (k1_ * ((one - b_) + b_ * lengths / average))
+
+    @classmethod
+    def build(cls, documents: Sequence[Sequence[str]], ids: Sequence[str], k1: float = 0.9, b: float = 0.4) -> "Index":
+        return cls(Postings.build(documents, ids), k1, b)
+
+    def top(self, query: Sequence[str], k: int) -> tuple[list[int], list[float]]:
+        """Positions and scores of the best `k` documents, best first; no document that matches nothing."""
+        scores = self._scores(query)
+        if scores is None:
+            return [], []
+        if len(scores) > k:
+            least = np.partition(scores, len(scores) - k)[len(scores) - k]
+            found = (scores >= least).nonzero()[0] if least > 0 else scores.nonzero()[0]
+        else:
+            found = scores.nonzero()[0]
+        best = found[(-scores[found]).argsort(kind="stable")[:k]]
+        return self._postings.order[best].tolist(), scores[best].tolist()
+
+    def _scores(self, query: Sequence[str]) -> Array | None:
+        """Lucene's arithmetic: each term's gain in float32, their sum in float64."""
+        postings, starts = self._postings, self._postings.starts
+        wanted: dict[str, int] = {}
+        for term in query:
+            wanted[term] = wanted.get(term, 0) + 1
+        spans, weights, sizes = [], [], []
+        for term, times in wanted.items():
+            number = postings.terms.get(term)
+            if number is not None:
+                first, last = starts[number], starts[number + 1]
+                spans.append(slice(first, last))
+                sizes.append(last - first)
+                weights.append(times * _idf(last - first, self._size))
+        if not spans:
+            return None
+        documents = np.concatenate([postings.documents[span] for span in spans])
+        weight = np.repeat(np.array(weights, np.float32), sizes)
+        divisor = np.concatenate([postings.counts[span] for span in spans]) * self._norms[documents]
+        divisor += 1
+        weight -= weight / divisor
+        return np.bincount(documents, weight, len(self._norms)).astype(np.float32)
+
+
+@lru_cache(maxsize=65_536)
+def _idf(found_in: int, of: int) -> float:
+    return float(np.float32(math.log(1 + (of - found_in + 0.5) / (found_in + 0.5))))
+
+
+def _small(counts: Array) -> Array:
+    """In one byte where they fit; float32, which Lucene counts in too, where not."""
+    return counts.astype(np.uint8 if counts.size == 0 or counts.max() < 256 else np.float32)
+
+
+# What each length byte stands for: exact to 40, then four significant bits (Lucene's SmallFloat).
+_COARSE = [*range(8), *((8 + code % 8) << (code // 8 - 1) for code in range(8, 232))]
+_LENGTHS = np.array([*range(24), *(24 + length for length in _COARSE)], np.int64)
+
+
+def _encoded(lengths: Array) -> Array:
+    return (np.searchsorted(_LENGTHS, lengths, "right") - 1).astype(np.uint8)
