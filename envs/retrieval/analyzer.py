@@ -72,19 +72,19 @@ _TERMS = _Terms()
 @cache
 def _class_pattern() -> re.Pattern[str]:
     """The words in a string of classes (the table names them): Lucene's grammar, with every rule for types left out."""
-    ext = "[xzckMvt]*+"  # marks, joiners and modifiers belong to what they follow
+    ext = "[xzckMTYvt]*+"  # marks, joiners and modifiers belong to what they follow
     join, letter, digit = f"(?:U{ext})", f"(?:[LHi]{ext})", f"(?:N{ext})"
     hebrew = f"(?:H{ext}(?:'{ext}|\"{ext}H{ext}))"
     letters = f"{letter}(?:(?:{join}*+(?!{hebrew})|[mb']{ext}){letter})*+"
     digits = f"{digit}(?:(?:{join}*+|[nb']{ext}){digit})*+"
     run = f"(?:(?:{hebrew}|{digits}|{letters})++|K{ext}(?:{join}*+K{ext})*+)"
     word = f"{join}{{0,255}}+{run}(?:{join}++{run})*+{join}*+"
-    inner = "(?:[xckM]|z(?!z*[ei]))*+"  # a joiner before another symbol joins it
+    inner = "(?:[xckMTY]|z(?!z*[ei]))*+"  # a joiner before another symbol joins it
     symbol = f"(?:z*[ei]{inner}v?|M{inner})"
-    symbols = f"{symbol}(?:z{symbol})*"
-    emoji = rf"{symbols}|\#[xzckM]*v?k[xzckM]*|R{ext}R{ext}"
-    plain = "[LN]++(?![xzckMvtHiU]|[mnb'][^o])"  # most words by far
-    return re.compile(f"{plain}|(?:i{inner}v?z)+(?=z*e){symbols}|{word}|{emoji}|[Cc][CxzckMvt]*|I{ext}")
+    symbols = f"{symbol}(?:T++Y|(?:z{symbol})*)"
+    emoji = rf"{symbols}|\#[xzckMTY]*v?k[xzckMTY]*|R{ext}R{ext}"
+    plain = "[LN]++(?![xzckMTYvtHiU]|[mnb'][^o])"  # most words by far
+    return re.compile(f"{plain}|(?:i{inner}v?z)+(?=z*e){symbols}|{word}|{emoji}|[Cc][CxzckMTYvt]*|I{ext}")
 
 
 class _Classes(dict[int, str]):

@@ -16,12 +16,12 @@ HERE = Path(__file__).parent
 SEPARATOR = "zqzqz"
 PROBES = (
     "{}", "k{}k", "1{}1", "{0}{0}", "ア{}ア", "א{}א", "ก{}ก", "👍{}👍", "א{}", "#{}\u20e3", "{}\u20e3", "{0}.1", "{}1",
-    '{0}"א', "👍\u200d{}", "👍{0}{0}", "漢{}", "{}\ufe0f",
+    '{0}"א', "👍\u200d{}", "👍{0}{0}", "漢{}", "{}\ufe0f", "👍\ufe0f{}\U000e007f", "👍\ufe0f\U000e0061{}",
 )  # fmt: skip
 EXAMPLES = {
     "L": "b", "H": "ב", "N": "2", "K": "イ", "U": "_", "m": ":", "n": ",", "b": ".", "'": "'", '"': '"',
     "x": "\u0300", "z": "\u200d", "v": "\ufe0f", "t": "\ufe0e", "k": "\u20e3", "c": "\u0e31", "C": "ข", "I": "字",
-    "e": "🙂", "i": "Ⓜ", "M": "\U0001f3fc", "R": "🇦", "#": "#", "o": "€",
+    "e": "🙂", "i": "Ⓜ", "M": "\U0001f3fc", "R": "🇦", "T": "\U000e0062", "Y": "\U000e007f", "#": "#", "o": "€",
 }  # fmt: skip
 
 KIN = {"k": "L", "1": "N", "ア": "K", "א": "H", "ก": "C", "👍": "e", "漢": "I", " ": "o"}  # the probes' own
@@ -38,7 +38,7 @@ def write_rankings() -> None: ...
 
 
 def write_classes() -> None:
-    kinds = {behaviour: letter for letter, behaviour in zip(EXAMPLES, behaviours(map(ord, EXAMPLES.values())), strict=True)}
+    kinds = dict(zip(behaviours(map(ord, EXAMPLES.values())), EXAMPLES, strict=True))
     assert len(kinds) == len(EXAMPLES), (
         f"two classes look alike, a probe is missing: {set(EXAMPLES) - set(kinds.values())}"
     )
