@@ -1,0 +1,70 @@
+"""The world's exact checker: free, deterministic, and deaf to anything but the phrases that a rubric knows."""
+
+import re
+from functools import lru_cache
+
+from ..envs.errors import RewardError
+from ..envs.question import Aspect, Question
+from ..envs.reward import AspectMatch, Verdict
+
+_WORD = re.compile(r"[^\W_]+")
+_Phrases = tuple[tuple[str, str], ...]  # as the rubric writes it, and as it is looked for
+
+
+class RubricJudge:
+    """Two for an aspect whose value the answer names and no competing one, one for naming one competitor as well.
+
+    With two competitors or more it is a list and not an answer: nothing, so that guessing many values never beats guessing one.
+    """
+
+    name = "rubric"
+
+    def score(self, question: Question, answer: str) -> Verdict:
+        aspects = question.rubric.aspects
+        text = _normalised(answer)
+        matches = tuple([_match(question, aspect, text) for aspect in aspects])
+        if not matches:
+            raise _not_scorable(question)
+        return Verdict(self.name, sum([match.match for match in matches]) / (2 * len(matches)), matches)
+
+
+def _match(question: Question, aspect: Aspect, text: str) -> AspectMatch:
+    accepted, rejected = _phrases(aspect)
+    if not accepted:
+        raise _not_scorable(question)
+    said = [phrase for phrase, sought in accepted if sought in text]
+    wrong = [phrase for phrase, sought in rejected if sought in text]
+    match = max(0, 2 - len(wrong)) if said else 0
+    return AspectMatch(aspect.title, match, _reason(said, wrong))
+
+
+def _reason(said: list[str], wrong: list[str]) -> str:
+    beside = f"mentions {_listed(wrong)}, which is not, or no longer, so" if wrong else ""
+    if not said:
+        return beside or "says nothing of it"
+    return f"says '{said[0]}', but also {beside}" if wrong else f"says '{said[0]}'"
+
+
+def _listed(phrases: list[str]) -> str:
+    shown = ", ".join(f"'{phrase}'" for phrase in phrases[:3])
+    return f"{shown} and {len(phrases) - 3} more" if len(phrases) > 3 else shown
+
+
+@lru_cache(maxsize=65_536)
+def _phrases(aspect: Aspect) -> tuple[_Phrases, _Phrases]:
+    accepted, rejected = (
+        tuple((phrase, _normalised(phrase)) for phrase in phrases) for phrases in (aspect.accepted, aspect.rejected)
+    )
+    return accepted, rejected
+
+
+def _normalised(text: str) -> str:
+    """Words between single spaces, so that a phrase is found at word boundaries by plain search."""
+    return f" {' '.join(_WORD.findall(text.casefold()))} "
+
+
+def _not_scorable(question: Question) -> RewardError:
+    return RewardError(
+        f"rubric can only score the world, whose aspects list what they accept; {question.id!r} has none: "
+        "name an evaluator LLM as the judge instead, openai:MODEL"
+    )
