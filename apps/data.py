@@ -28,7 +28,8 @@ def show(spec: str, as_json: bool = False) -> None:
     if as_json:
         Console().print_json(data=summary.as_dict(), ensure_ascii=False)
     else:
-        Console().print(_sizes(summary), _spreads(summary), _example(questions[0]), sep="\n")
+        title = Text(spec, "bold")
+        Console().print(title, _sizes(summary), _spreads(summary), _example(questions[0]), sep="\n")
 
 
 def validate(spec: str, as_json: bool = False) -> int:
@@ -64,7 +65,7 @@ def _each(questions: QuestionSet) -> Iterable[Question]:
 
 
 def _sizes(summary: Summary) -> Table:
-    table = Table(box=None, show_header=False, title=Text(summary.spec, "bold"), title_justify="left")
+    table = Table(box=None, show_header=False, pad_edge=False)
     for name in ("questions", "users", "documents"):
         table.add_row(name, f"{getattr(summary, name):,}")
     table.add_row("left out as leaks", _listed(summary.left_out) or "none")

@@ -36,7 +36,7 @@ def without_leaks(question: Question, essence: str | None = None) -> Question:
 
 
 def _leak(document: Document, question: Question, sought: "list[_Sought]") -> str | None:
-    if document.id == question.id:
+    if document.id == question.id and not question.id.isdecimal():  # LaMP counts questions and items from 0 alike
         return SAME
     if document.date and question.date and is_later(document.date, question.date):
         return LATER

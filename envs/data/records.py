@@ -134,6 +134,7 @@ class _Window:
         self._text, self._at = "", 0
         self._start = 0  # in bytes, of the character at `_at`
         self._number = 1  # of the record that comes next
+        self._ended = False
         self._more()
         if self._text.startswith("\ufeff"):
             self.skip()
@@ -178,11 +179,12 @@ class _Window:
             except json.JSONDecodeError as error:
                 # A decoder that runs out of text complains within a literal's or an escape's length of the end.
                 unterminated = error.msg.startswith("Unterminated string")
-                if (unterminated or error.pos > len(self._text) - 16) and self._more():
-                    continue
-                if unterminated or error.pos >= len(self._text):
+                if not self._ended and (unterminated or error.pos > len(self._text) - 16):
+                    self._more()
+                elif unterminated or error.pos >= len(self._text):
                     self.cut_short()
-                self.broken(error.msg, error.pos)
+                else:
+                    self.broken(error.msg, error.pos)
             except (ValueError, RecursionError) as error:
                 self.broken(str(error), self._at)
 
@@ -191,17 +193,18 @@ class _Window:
 
     def broken(self, why: str, at: int) -> NoReturn:
         byte = self._start + len(self._text[self._at : at].encode())
-        raise DataError(f"{self._place()}, byte {byte}: not valid JSON: {why}; found {self.excerpt(at)}")
+        around = self._text[max(0, at - 20) : at + 20]
+        raise DataError(f"{self._place()}, byte {byte}: not valid JSON: {why}; it stands in {around!r}")
 
-    def excerpt(self, at: int | None = None) -> str:
-        start = self._at if at is None else at
-        return short(self._text[start : start + 60]) if start < len(self._text) else "the end of the file"
+    def excerpt(self) -> str:
+        return short(self._text[self._at : self._at + 60]) if self._at < len(self._text) else "the end of the file"
 
     def _more(self) -> bool:
         """Read on, dropping what is used up; at least as much as is left, so that a huge record costs linear time."""
         left = self._text[self._at :]
         data = self._file.read(max(_CHUNK, len(left)))
         self._text, self._at = left + self._decoded(data), 0
+        self._ended = not data
         return bool(data)
 
     def _decoded(self, data: bytes) -> str:

@@ -1,0 +1,133 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profilegym import Aspect, Document, Profile, Question, Rubric
+from profilegym.apps.data import show, validate
+from profilegym.apps.data_summary import Spread
+from profilegym.envs.data.jsonl import write_jsonl
+from profilegym.envs.errors import UnknownName
+
+
+def question(number: int, *texts: str, **changes: Any) -> Question:
+    documents = tuple(Document(f"d{n}", text, "2024-01-01", "A [red]title[/red]") for n, text in enumerate(texts))
+    rubric = Rubric("The hidden story.", (Aspect("Names rooibos", "The reason."),), "Rooibos.", hops=1)
+    whole = {"rubric": rubric, "category": "food"} | changes
+    return Question(
+        f"q{number}", f"u{number}", f"Which tea, [bold]number {number}?", Profile(f"u{number}", documents), **whole
+    )
+
+
+@pytest.fixture
+def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """Writes questions to a file and gives its spec, on a terminal of 80 columns."""
+    monkeypatch.setenv("COLUMNS", "80")
+
+    def write(*questions: Question) -> str:
+        write_jsonl(questions, tmp_path / "mine.jsonl")
+        return f"jsonl:{tmp_path}/mine.jsonl"
+
+    return write
+
+
+def test_show_prints_sizes_and_an_example(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    spec = write(
+        question(1, "I like tea.", "So do I.", "No.", "Yes.", "Which tea, number 1"), question(2, "Never tea!")
+    )
+
+    show(spec)
+
+    shown = capsys.readouterr().out
+    for part in (
+        "questions          2",
+        "documents          6",
+        "food 2",
+        "A [red]title[/red]: I like",
+        "[bold]number 1",
+    ):
+        assert part in shown
+    assert "… and 2 more documents" in shown
+    assert max(map(len, shown.splitlines())) <= max(80, len(spec))
+
+
+def test_show_marks_what_policies_never_see(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    show(write(question(1, "I like tea.")))
+
+    before, _, after = capsys.readouterr().out.partition("hidden from policies")
+    for hidden in ("The hidden story.", "Names rooibos", "The reason.", "Rooibos."):
+        assert hidden not in before
+        assert hidden in after
+
+
+def test_show_counts_leaks(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    spec = write(question(1, "which tea bold number 1", "I like tea.", date="2023-05-01"))
+
+    show(spec, as_json=True)
+
+    assert json.loads(capsys.readouterr().out)["left_out"] == {"later than the question": 2}
+
+
+def test_show_speaks_json(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    show(write(question(1, "I like tea.", "So do I."), question(2, "Never!")), as_json=True)
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["questions"], told["users"], told["documents"]) == (2, 2, 3)
+    assert told["hops"] == {"1": 2}
+    assert told["spreads"]["words in a document"] == {"min": 1, "median": 3, "p90": 3, "max": 3}
+
+
+def test_sound_data_is_valid(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert validate(write(question(1, "I like tea."))) == 0
+
+    assert "sound, 1 questions read" in " ".join(capsys.readouterr().out.split())
+
+
+def test_doubts_are_warnings_with_examples(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    spec = write(question(1), question(2, "", "x", "x"), question(3, "y", rubric=Rubric()), question(4))
+
+    assert validate(spec, as_json=True) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert told["sound"]
+    assert {(problem["what"], *problem["examples"]) for problem in told["problems"]} == {
+        ("2 questions with an empty profile", "q1", "q4"),
+        ("1 profiles with a document without text", "q2"),
+        ("1 profiles that hold one text twice", "q2"),
+        ("1 questions with nothing to score with", "q3"),
+    }
+
+
+def test_a_broken_file_is_an_error_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.jsonl").write_text('{"id": 1}\n', "utf-8")
+
+    assert validate(f"jsonl:{tmp_path}/mine.jsonl", as_json=True) == 1
+
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert problem["kind"] == "error"
+    assert "mine.jsonl, record 1 (id 1), field user_id: missing" in problem["what"]
+
+
+def test_the_verdict_on_a_broken_file_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "mine.jsonl").write_text("[bold]\n", "utf-8")
+
+    assert validate(f"jsonl:{tmp_path}/mine.jsonl") == 1
+
+    assert "cannot be used" in " ".join(capsys.readouterr().out.split())
+
+
+def test_an_unknown_data_set_is_for_the_command_line_to_report() -> None:
+    with pytest.raises(UnknownName, match="no data set 'wrold'"):
+        validate("wrold")
+
+
+def test_a_spread_knows_its_quantiles_and_draws_them() -> None:
+    spread = Spread()
+    for value in (*range(1, 100), 10_000):
+        spread.add(value)
+
+    assert spread.as_dict() == {"min": 1, "median": 50, "p90": 90, "max": 10_000}
+    assert len(spread.bars()) == 24
+    assert spread.bars()[-1] == "█"

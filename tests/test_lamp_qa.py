@@ -1,0 +1,177 @@
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from profilegym import Aspect, Document, load_questions
+from profilegym.envs.errors import DataError, MissingExtra
+
+
+def record(question_id: str | int = "writers_1", **changes: Any) -> dict[str, Any]:
+    posts = [
+        {"id": "writers_8", "text": "Which pen is best? I write in the rain.", "category": "writers"},
+        {"id": "writers_9", "text": "How long may a chapter be? Mine reach forty pages."},
+    ]
+    aspect = {"aspect": "CANARY-ASPECT", "reason": "CANARY-REASON", "evidence": "CANARY-EVIDENCE"}
+    whole = {
+        "id": question_id,
+        "question": "How should I name the villain of my third novel?",
+        "narrative": "CANARY-NARRATIVE",
+        "profile": posts,
+        "rubric_aspects": [aspect],
+    }
+    return {name: value for name, value in (whole | changes).items() if value is not ...}
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Callable[..., str]:
+    """Writes records to a file and gives its spec."""
+
+    def write(*records: Any, name: str = "data.json") -> str:
+        (tmp_path / name).write_text(json.dumps(records), "utf-8")
+        return f"lamp-qa:{tmp_path / name}"
+
+    return write
+
+
+def test_a_record_becomes_a_question(write: Callable[..., str]) -> None:
+    (question,) = load_questions(write(record(), name="Art_and_Entertainment_test.json"))
+
+    assert (question.id, question.user_id) == ("writers_1", "writers_1")
+    assert question.text == "How should I name the villain of my third novel?"
+    assert question.profile.documents[1] == Document("writers_9", "How long may a chapter be? Mine reach forty pages.")
+    assert question.rubric.narrative == "CANARY-NARRATIVE"
+    assert question.rubric.aspects == (Aspect("CANARY-ASPECT", "CANARY-REASON", "CANARY-EVIDENCE"),)
+    assert question.category == "Art_and_Entertainment"
+
+
+def test_hidden_fields_stay_in_the_rubric(write: Callable[..., str], hidden_in: Callable[[object], list[str]]) -> None:
+    (question,) = load_questions(write(record()))
+
+    assert hidden_in(question) == hidden_in(question.text) == hidden_in(question.profile) == []
+    assert hidden_in(question.rubric)
+
+
+def test_numbers_as_ids_become_strings_and_dates_are_honoured(write: Callable[..., str]) -> None:
+    posts = [{"id": 3, "text": "Later.", "date": "2020-5-1"}, {"id": 2, "text": "Earlier.", "date": "2019-12-31"}]
+
+    question = load_questions(write(record(7, profile=posts, user_id=12, date="2021"))).find("7")
+
+    assert question.user_id == "12"
+    assert [(document.id, document.date) for document in question.profile.documents] == [
+        ("2", "2019-12-31"),
+        ("3", "2020-05-01"),
+    ]
+
+
+def test_leaks_are_left_out_and_counted(write: Callable[..., str]) -> None:
+    posts = [*record()["profile"], {"id": "writers_1", "text": "The post itself."}]
+
+    (question,) = load_questions(write(record(profile=posts)))
+
+    assert len(question.profile) == 2
+    assert question.profile.left_out == {"same question": 1}
+
+
+def test_items_that_share_an_id_stay_whole_under_ids_of_their_own(write: Callable[..., str]) -> None:
+    posts = [{"id": name, "text": text} for name, text in (("a", "One."), ("a#2", "Two."), ("a", "Three."))]
+
+    (question,) = load_questions(write(record(profile=posts)))
+
+    assert [(d.id, d.text) for d in question.profile.documents] == [("a", "One."), ("a#2", "Two."), ("a#3", "Three.")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"question": 4}, "record 2 (id 'b'), field question: found 4; expected a string"),
+        ({"question": " "}, "field question: found ' '; expected a string that is not empty"),
+        (
+            {"question": ...},
+            "field question: missing among 'id, narrative, profile, rubric_aspects'; expected a string",
+        ),
+        ({"narrative": None}, "field narrative: found None; expected a string"),
+        ({"profile": {}}, "field profile: found {}; expected a list of objects"),
+        ({"profile": ["x"]}, "field profile[0]: found 'x'; expected an object"),
+        ({"profile": [{"id": "p"}]}, "field profile[0].text: missing among 'id'; expected a string"),
+        ({"profile": [{"id": [], "text": ""}]}, "field profile[0].id: found []; expected a string or a number"),
+        ({"profile": [{"id": "p", "text": "", "date": "May"}]}, "field profile[0].date: found 'May'; expected a date"),
+        ({"rubric_aspects": [{"aspect": ""}]}, "field rubric_aspects[0].aspect: found ''; expected"),
+        ({"id": ...}, "record 2, field id: missing"),
+        ({"id": True}, "field id: found True; expected"),
+        ({"id": "a"}, "record 2 (id 'a'), field id: record 1 has it too"),
+    ],
+)
+def test_a_malformed_record_is_named_with_its_field(
+    write: Callable[..., str], changes: dict[str, Any], message: str
+) -> None:
+    spec = write(record("a"), record("b", **changes))
+
+    with pytest.raises(DataError) as caught:
+        load_questions(spec)
+
+    assert message in str(caught.value)
+    assert "data.json, record 2" in str(caught.value)
+
+
+def test_an_empty_list_is_no_data_set(write: Callable[..., str]) -> None:
+    with pytest.raises(DataError, match="holds no questions"):
+        load_questions(write())
+
+
+def test_a_long_value_is_shortened_in_a_message(write: Callable[..., str]) -> None:
+    with pytest.raises(DataError) as caught:
+        load_questions(write(record(question=["word"] * 10_000)))
+
+    assert len(str(caught.value)) < 300
+
+
+def test_the_hub_is_read_through_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = pytest.importorskip("datasets")
+    rows = library.Dataset.from_list([record("a"), record("b")])
+    asked: list[Any] = []
+    monkeypatch.setattr(library, "load_dataset", lambda *names, split: asked.append((names, split)) or rows)
+
+    questions = load_questions("lamp-qa:Society_and_Culture/validation")
+
+    assert asked == [(("alireza7/LaMP-QA", "Society_and_Culture"), "validation")]
+    assert questions.ids == ["a", "b"]
+    assert questions[1].category == "Society_and_Culture"
+    assert [document.id for document in questions[1].profile.documents] == ["writers_8", "writers_9"]
+
+
+def test_a_hub_that_fails_says_what_was_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: str, split: str) -> None:
+        raise ConnectionError("the hub is out of reach")
+
+    monkeypatch.setitem(sys.modules, "datasets", SimpleNamespace(load_dataset=offline))
+
+    with pytest.raises(DataError, match=r"alireza7/LaMP-QA \(Society_and_Culture, test\).*out of reach"):
+        load_questions("lamp-qa:Society_and_Culture/test")
+
+
+def test_without_the_library_the_error_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "datasets", None)
+
+    with pytest.raises(MissingExtra, match=r"pip install 'profilegym\[hub\]'"):
+        load_questions("lamp-qa:Society_and_Culture/test")
+
+
+@pytest.mark.parametrize(
+    ("rest", "message"),
+    [
+        ("Arts_and_Entertainment/test", "did you mean 'Art_and_Entertainment'? known: "),
+        ("Society_and_Culture/dev", "no split 'dev'; known: train, validation, test"),
+        ("somewhere", "write lamp-qa:PATH.json or lamp-qa:Art_and_Entertainment/test"),
+        ("", "names no data"),
+    ],
+)
+def test_a_name_that_is_not_known_gets_the_nearest_one(rest: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load_questions(f"lamp-qa:{rest}")
+
+    assert message in str(caught.value)

@@ -1,0 +1,147 @@
+from profilegym import Aspect, Document, Profile, Question, Rubric
+from profilegym.envs.data.leaks import is_later, without_leaks
+
+ASKED = "How do I keep my tomato plants alive on a windy balcony in winter?"
+NARRATIVE = (
+    "I moved to the fifth floor last month and the wind tears at everything. My tomatoes are in clay pots, "
+    "and I cannot drill into the wall. What would protect them until spring without costing much?"
+)
+
+RUBRIC = Rubric(narrative=NARRATIVE)
+
+
+def left_out(
+    text: str,
+    asked: str = ASKED,
+    rubric: Rubric = RUBRIC,
+    title: str | None = None,
+    essence: str | None = None,
+    **document: str,
+) -> dict[str, int]:
+    item = Document(document.get("id", "d"), text, document.get("date"), title)
+    question = Question("q", "u", asked, Profile("u", (item,)), rubric, date="2024-05-10")
+    clean = without_leaks(question, essence)
+    assert len(clean.profile) + sum(clean.profile.left_out.values()) == 1
+    return dict(clean.profile.left_out)
+
+
+def test_the_question_itself_is_left_out() -> None:
+    assert left_out(ASKED) == {"same question": 1}
+    assert left_out("Something else entirely.", id="q") == {"same question": 1}
+    assert left_out("Tea?", asked="tea") == {"same question": 1}
+
+
+def test_numbers_that_happen_to_be_equal_do_not_make_an_item_the_question() -> None:
+    question = Question("7", "u", ASKED, Profile("u", (Document("7", "Tea."),)))
+
+    assert without_leaks(question) is question
+
+
+def test_case_punctuation_and_character_forms_hide_nothing() -> None:
+    asked = "Où est le café préféré de ma sœur?"
+
+    assert left_out("HOW do I keep my “tomato” plants alive — on a windy balcony, in winter…") == {"same question": 1}
+    assert left_out("ou\u0300 est le cafe\u0301 pre\u0301fe\u0301re\u0301 de ma sœur", asked) == {"same question": 1}
+    assert left_out("Ｈｏｗ do I keep my tomato plants alive on a windy balcony in winter") == {"same question": 1}
+
+
+def test_the_question_within_a_post_is_left_out() -> None:
+    assert left_out(f"Hello all. {ASKED} Thanks in advance, any advice is welcome.") == {"near duplicate": 1}
+    assert left_out("Any advice is welcome, thanks in advance.", title=ASKED) == {"near duplicate": 1}
+    assert left_out("昨日、私の犬は何を食べましたか教えてください。", asked="私の犬は何を食べましたか") == {
+        "near duplicate": 1
+    }
+
+
+def test_a_light_edit_of_the_question_is_left_out() -> None:
+    one_word_more = "So, how do I keep my tomato plants alive on a very windy balcony in winter?"
+    last_word_other = "How do I keep my tomato plants alive on a windy balcony in autumn?"
+
+    assert left_out(one_word_more) == {"near duplicate": 1}
+    assert left_out(last_word_other) == {"near duplicate": 1}
+
+
+def test_another_question_on_the_same_matter_stays() -> None:
+    assert left_out("How do I keep my tomato plants alive during a long holiday in winter?") == {}
+    assert left_out("Which tomato copes best with wind? My balcony is windy and winter is near.") == {}
+    assert left_out("Winter in balcony windy a on alive plants tomato my keep I do how?") == {}
+    assert left_out("") == {}
+
+
+def test_a_short_question_is_only_compared_as_a_whole() -> None:
+    assert left_out("What is the best tea for a cold?", asked="the best tea") == {}
+    assert left_out("I asked what is the best tea.", asked="What is the best tea") == {"near duplicate": 1}
+
+
+def test_common_phrases_scattered_over_a_long_post_stay() -> None:
+    asked = "What is the best way to learn a language"
+    filler = " and then we talked about the weather and the garden for a while" * 3
+    phrases = (
+        "what is the",
+        "is the best",
+        "the best way",
+        "best way to",
+        "way to learn",
+        "to learn a",
+        "learn a language",
+    )
+
+    assert left_out(filler.join(phrases), asked) == {}
+    assert left_out(" so ".join(["we met", asked, "was the topic"]), asked) == {"near duplicate": 1}
+
+
+def test_a_post_that_carries_the_hidden_narrative_is_left_out() -> None:
+    first_words = " ".join(NARRATIVE.split()[:20])
+
+    assert left_out(f"Update: {NARRATIVE} Edit: solved.") == {"near duplicate": 1}
+    assert left_out(NARRATIVE) == {"same question": 1}
+    assert left_out(first_words) == {}
+
+
+def test_a_post_that_carries_the_reference_is_left_out_but_not_one_that_carries_a_label() -> None:
+    gold = Rubric(reference="Wrap the clay pots in fleece and move them behind the railing.")
+
+    assert left_out("I told her: wrap the clay pots in fleece and move them behind the railing!", rubric=gold)
+    assert left_out("A comedy, through and through.", rubric=Rubric(reference="comedy")) == {}
+    assert left_out("comedy", rubric=Rubric(reference="comedy")) == {}
+
+
+def test_what_was_written_after_the_question_is_left_out() -> None:
+    assert left_out("A walk by the sea.", date="2024-05-11") == {"later than the question": 1}
+    assert left_out("A walk by the sea.", date="2024-05-10") == {}
+    assert left_out("A walk by the sea.", date="2024") == {}
+
+
+def test_dates_are_compared_as_far_as_both_are_known() -> None:
+    assert is_later("2024-05-10T12:00:00", "2024-05-10T11:00:00Z")
+    assert not is_later("2024-05-10T12:00:00+02:00", "2024-05-10T11:00:00Z")
+    assert not is_later("2024-05-10T12:00:00", "2024-05-10")
+    assert is_later("2024-06", "2024-05-10")
+    assert not is_later("2024-05", "2024-05-10")
+
+
+def test_instructions_around_a_text_do_not_hide_its_copy() -> None:
+    review = "The kettle leaks at the handle"
+    asked = f"What is the score of the following review on a scale of 1 to 5? review: {review}"
+
+    assert left_out(f"{review}\nRating: 2 of 5", asked, essence=review) == {"near duplicate": 1}
+    assert left_out("The kettle pours well at last", asked, essence=review) == {}
+
+
+def test_aspects_are_too_short_to_be_looked_for() -> None:
+    rubric = Rubric(aspects=(Aspect("wind protection for tomato plants", "It is windy.", "the wind tears"),))
+
+    assert left_out("I wrote a guide on wind protection for tomato plants.", rubric=rubric) == {}
+
+
+def test_counts_add_up_over_a_profile() -> None:
+    texts = [ASKED, f"{ASKED} Please help me.", "Tea.", "Coffee."]
+    documents = tuple(Document(str(n), text, "2024-05-01") for n, text in enumerate(texts))
+    question = Question(
+        "q", "u", ASKED, Profile("u", (*documents, Document("9", "Milk.", "2025-01-01"))), date="2024-06-01"
+    )
+
+    profile = without_leaks(question).profile
+
+    assert [document.text for document in profile.documents] == ["Tea.", "Coffee."]
+    assert profile.left_out == {"same question": 1, "near duplicate": 1, "later than the question": 1}
