@@ -1,0 +1,88 @@
+"""`profilegym check retriever`: the conformance kit's report card."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+
+from ..envs.retrieval import make_retriever
+from ..envs.retrieval.comparison import Comparison, compare
+from ..envs.retrieval.conformance import CHECKS, Finding, examine
+
+_NAME_WIDTH = max(len(check.name) for check in CHECKS)
+
+
+def check_retriever(spec: str, as_json: bool = False) -> int:
+    """Print how the retriever keeps its promises: 0 where it keeps them all, 1 where it does not."""
+    retriever = make_retriever(spec)
+    console = Console(quiet=as_json)
+    console.print(Text(f"Report card of the retriever {spec}\n", "bold"))
+    findings = []
+    for finding in examine(retriever):
+        console.print(_line(finding))
+        findings.append(finding)
+    passed = all(finding.passed for finding in findings)
+    comparison = compare(retriever) if passed else None  # a broken retriever's figures would mean nothing
+    console.print(_information(comparison), _grade(findings), sep="\n")
+    if as_json:
+        Console().print_json(data=_as_dict(spec, findings, comparison))
+    return 0 if passed else 1
+
+
+def _line(finding: Finding) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=1)
+    grid.add_column(width=_NAME_WIDTH)
+    grid.add_column(overflow="fold")
+    mark = Text("✓", "bold green") if finding.passed else Text("✗", "bold red")
+    grid.add_row(mark, Text(finding.check.name, "bold"), _words(finding))
+    return grid
+
+
+def _words(finding: Finding) -> Group:
+    promise = Text(finding.check.promise)
+    if finding.counterexample is None:
+        return Group(promise)
+    # what a document or an error holds is shown as it is, never read as markup
+    return Group(
+        promise, Text(f"But {finding.counterexample}.", "red"), Text(f"To fix it: {finding.check.fix}", "yellow")
+    )
+
+
+def _information(comparison: Comparison | None) -> Text:
+    if comparison is None:
+        return Text("\nNot compared with bm25, as a promise is broken.", "dim")
+    return Text(
+        f"\nFor information: {comparison.found} of {comparison.planted} planted documents were in the top 3; "
+        f"a search took {comparison.median_ms:.3f} ms (median; bm25: {comparison.bm25_median_ms:.3f} ms); "
+        f"{comparison.agreement:.0%} of bm25's top 10 were in this top 10."
+    )
+
+
+def _grade(findings: list[Finding]) -> Text:
+    broken = [finding.check.name for finding in findings if not finding.passed]
+    kept = f"\nGrade: {len(findings) - len(broken)} of {len(findings)} promises kept"
+    if broken:
+        return Text(f"{kept}. Not fit for use yet: {', '.join(broken)}.", "bold red")
+    return Text(f"{kept}. Fit for training and evaluation.", "bold green")
+
+
+def _as_dict(spec: str, findings: list[Finding], comparison: Comparison | None) -> dict[str, Any]:
+    return {
+        "retriever": spec,
+        "passed": all(finding.passed for finding in findings),
+        "checks": [
+            {
+                "name": finding.check.name,
+                "promise": finding.check.promise,
+                "passed": finding.passed,
+                "counterexample": finding.counterexample,
+                "fix": None if finding.passed else finding.check.fix,
+                "seconds": round(finding.seconds, 4),
+            }
+            for finding in findings
+        ],
+        "beside_bm25": asdict(comparison) if comparison else None,
+    }

@@ -1,0 +1,108 @@
+"""A retriever of one's own, found by each of the ways in."""
+
+from pathlib import Path
+
+import pytest
+
+from profilegym import Document, Profile, make_retriever, register_retriever
+from profilegym.envs.errors import OptionError, UnknownName
+from profilegym.envs.retrieval.retriever import RETRIEVERS
+
+PROFILE = Profile("ann", (Document("1", "green tea"),))
+SOURCE = """
+from profilegym.envs.retrieval import Hit, OneByOne
+
+class First(OneByOne):
+    def __init__(self, label="", score=1.0):
+        self.label, self.score = label, score
+
+    def search(self, profile, query, k):
+        return [Hit(document, self.score) for document in profile.documents[:k]]
+
+class Shy:
+    def __init__(self):
+        raise TypeError("made inside")
+"""
+
+
+@pytest.fixture(autouse=True)
+def nothing_registered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(RETRIEVERS, "_registered", {})
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A package `firstfinder.search` that can be imported, and its file."""
+    package = tmp_path / "firstfinder"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "search.py").write_text(SOURCE)
+    monkeypatch.syspath_prepend(tmp_path)
+    return package / "search.py"
+
+
+def test_by_module_path(plugin: Path) -> None:
+    retriever = make_retriever("firstfinder.search:First")
+
+    assert retriever.search(PROFILE, "tea", 1)[0].document.id == "1"
+
+
+def test_by_file_path_with_an_argument_and_options(plugin: Path) -> None:
+    retriever = make_retriever(f"{plugin}:First,mine,score=0.25")
+
+    assert retriever.label == "mine"
+    assert retriever.search(PROFILE, "tea", 1)[0].score == 0.25
+
+
+def test_by_the_name_it_was_registered_under(plugin: Path) -> None:
+    from firstfinder.search import First  # type: ignore[import-not-found]
+
+    register_retriever("first", First)
+
+    assert make_retriever("first:mine,score=0.5").score == 0.5
+
+
+def test_by_entry_point_of_an_installed_distribution(plugin: Path) -> None:
+    metadata = plugin.parent.parent / "firstfinder-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: firstfinder\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[profilegym.retrievers]\nfirst-found = firstfinder.search:First\n")
+
+    assert make_retriever("first-found:score=2").score == 2
+    assert "first-found" in RETRIEVERS.names()
+
+
+def test_an_object_is_its_own_retriever() -> None:
+    retriever = make_retriever("recency")
+
+    assert make_retriever(retriever) is retriever
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("nosuch", "no retriever 'nosuch'; known: bm25, dense, .*package.module:factory"),
+        ("no/such/file.py:make", "no retriever 'no/such/file.py:make': there is no file 'no/such/file.py'"),
+        ("no.such.module:make", "no retriever 'no.such.module:make': No module named 'no'"),
+        ("firstfinder.search:Second", "no retriever 'firstfinder.search:Second': .*no attribute 'Second'"),
+    ],
+)
+def test_a_plugin_that_is_not_there_is_named(plugin: Path, spec: str, message: str) -> None:
+    with pytest.raises(UnknownName, match=message):
+        make_retriever(spec)
+
+
+def test_an_option_that_the_factory_lacks_is_named(plugin: Path) -> None:
+    with pytest.raises(OptionError, match=r"'firstfinder.search:First,speed=9'.*'speed'"):
+        make_retriever("firstfinder.search:First,speed=9")
+
+
+def test_an_error_inside_the_factory_is_not_mistaken_for_a_bad_option(plugin: Path) -> None:
+    with pytest.raises(TypeError, match="made inside"):
+        make_retriever("firstfinder.search:Shy")
+
+
+@pytest.mark.parametrize("name", ["", "my:own", "2nd", "a b"])
+def test_a_name_that_no_spec_could_hold_is_refused(name: str) -> None:
+    with pytest.raises(OptionError, match="cannot name a retriever"):
+        register_retriever(name, lambda: make_retriever("recency"))
