@@ -76,7 +76,7 @@ def _sizes(summary: Summary) -> Table:
 
 
 def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{name} {count:,}" for name, count in counts.most_common())
+    return ", ".join(f"{name}: {counts[name]:,}" for name in sorted(counts))
 
 
 def _spreads(summary: Summary) -> Table:
@@ -132,10 +132,13 @@ def _verdict(summary: Summary, problems: list[Problem]) -> Group:
     table.add_column()
     colours = {"error": "red", "warning": "yellow"}
     for problem in problems:
-        seen = f" ({', '.join(problem.examples)}{', …' if problem.count > len(problem.examples) else ''})"
-        table.add_row(
-            Text(problem.kind, colours[problem.kind]), Text(problem.what + (seen if problem.examples else ""))
-        )
+        table.add_row(Text(problem.kind, colours[problem.kind]), _told(problem))
     broken = any(problem.kind == "error" for problem in problems)
     head = f"{summary.spec}: " + ("cannot be used" if broken else f"sound, {summary.questions:,} questions read")
     return Group(Text(head, "bold red" if broken else "bold green"), table)
+
+
+def _told(problem: Problem) -> Text:
+    more = ", …" if problem.count > len(problem.examples) else ""
+    seen = f": {problem.count:,} ({', '.join(problem.examples)}{more})" if problem.examples else ""
+    return Text(problem.what + seen)

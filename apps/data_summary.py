@@ -113,10 +113,7 @@ class Summary:
         self.spreads.setdefault(name, Spread()).add(value)
 
     def problems(self) -> list[Problem]:
-        return [
-            Problem("warning", f"{len(ids):,} {what}", len(ids), tuple(ids[:_EXAMPLES]))
-            for what, ids in self._doubts.items()
-        ]
+        return [Problem("warning", what, len(ids), tuple(ids[:_EXAMPLES])) for what, ids in self._doubts.items()]
 
     def as_dict(self) -> dict[str, object]:
         return {

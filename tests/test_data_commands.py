@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,9 @@ from profilegym.envs.errors import UnknownName
 def question(number: int, *texts: str, **changes: Any) -> Question:
     documents = tuple(Document(f"d{n}", text, "2024-01-01", "A [red]title[/red]") for n, text in enumerate(texts))
     rubric = Rubric("The hidden story.", (Aspect("Names rooibos", "The reason."),), "Rooibos.", hops=1)
-    whole = {"rubric": rubric, "category": "food"} | changes
-    return Question(
-        f"q{number}", f"u{number}", f"Which tea, [bold]number {number}?", Profile(f"u{number}", documents), **whole
-    )
+    profile = Profile(f"u{number}", documents)
+    asked = Question(f"q{number}", profile.user_id, f"Which tea, [bold]number {number}?", profile, rubric, "food")
+    return replace(asked, **changes)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def test_show_prints_sizes_and_an_example(write: Callable[..., str], capsys: pyt
     for part in (
         "questions          2",
         "documents          6",
-        "food 2",
+        "food: 2",
         "A [red]title[/red]: I like",
         "[bold]number 1",
     ):
@@ -93,10 +93,10 @@ def test_doubts_are_warnings_with_examples(write: Callable[..., str], capsys: py
     told = json.loads(capsys.readouterr().out)
     assert told["sound"]
     assert {(problem["what"], *problem["examples"]) for problem in told["problems"]} == {
-        ("2 questions with an empty profile", "q1", "q4"),
-        ("1 profiles with a document without text", "q2"),
-        ("1 profiles that hold one text twice", "q2"),
-        ("1 questions with nothing to score with", "q3"),
+        ("questions with an empty profile", "q1", "q4"),
+        ("profiles with a document without text", "q2"),
+        ("profiles that hold one text twice", "q2"),
+        ("questions with nothing to score with", "q3"),
     }
 
 

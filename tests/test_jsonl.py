@@ -61,7 +61,7 @@ def test_any_text_reads_back_as_it_was(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], reference: str | None
 ) -> None:
     documents = tuple(Document(f"d{n}", text, title=text) for n, text in enumerate(texts))
-    rubric = Rubric("n", (Aspect("t", *texts[:2], accepted=tuple(texts)),), reference)
+    rubric = Rubric("n", (Aspect("t", "".join(texts), accepted=tuple(texts)),), reference)
     path = tmp_path_factory.mktemp("any") / "mine.jsonl"
 
     write_jsonl([question := Question("q", "u", "Which tea?", Profile("u", documents), rubric)], path)

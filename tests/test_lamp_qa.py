@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from profilegym import Aspect, Document, load_questions
+from profilegym.envs.data.world import write_lamp_qa
 from profilegym.envs.errors import DataError, MissingExtra
 
 
@@ -47,6 +48,19 @@ def test_a_record_becomes_a_question(write: Callable[..., str]) -> None:
     assert question.rubric.narrative == "CANARY-NARRATIVE"
     assert question.rubric.aspects == (Aspect("CANARY-ASPECT", "CANARY-REASON", "CANARY-EVIDENCE"),)
     assert question.category == "Art_and_Entertainment"
+
+
+def test_the_world_written_as_lamp_qa_reads_back(tmp_path: Path) -> None:
+    world = load_questions("world:seed=7,users=4")
+    write_lamp_qa(world, tmp_path / "world.json")
+
+    questions = load_questions(f"lamp-qa:{tmp_path}/world.json")
+
+    assert questions.ids == list(world.ids)
+    for mine, theirs in zip(questions, world, strict=True):
+        assert (mine.text, mine.profile.documents) == (theirs.text, theirs.profile.documents)
+        assert mine.rubric.narrative == theirs.rubric.narrative
+        assert [aspect.title for aspect in mine.rubric.aspects] == [aspect.title for aspect in theirs.rubric.aspects]
 
 
 def test_hidden_fields_stay_in_the_rubric(write: Callable[..., str], hidden_in: Callable[[object], list[str]]) -> None:
@@ -133,12 +147,17 @@ def test_a_long_value_is_shortened_in_a_message(write: Callable[..., str]) -> No
 def test_the_hub_is_read_through_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     library = pytest.importorskip("datasets")
     rows = library.Dataset.from_list([record("a"), record("b")])
-    asked: list[Any] = []
-    monkeypatch.setattr(library, "load_dataset", lambda *names, split: asked.append((names, split)) or rows)
+    asked: list[tuple[str, ...]] = []
+
+    def load_dataset(*names: str, split: str) -> Any:
+        asked.append((*names, split))
+        return rows
+
+    monkeypatch.setattr(library, "load_dataset", load_dataset)
 
     questions = load_questions("lamp-qa:Society_and_Culture/validation")
 
-    assert asked == [(("alireza7/LaMP-QA", "Society_and_Culture"), "validation")]
+    assert asked == [("alireza7/LaMP-QA", "Society_and_Culture", "validation")]
     assert questions.ids == ["a", "b"]
     assert questions[1].category == "Society_and_Culture"
     assert [document.id for document in questions[1].profile.documents] == ["writers_8", "writers_9"]

@@ -106,12 +106,17 @@ def test_items_of_another_task_name_that_task(write: Callable[..., str]) -> None
 def test_the_hub_is_read_through_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
     library = pytest.importorskip("datasets")
     rows = library.Dataset.from_list([record("longlamp-3", reviewerId="R1")])
-    asked: list[Any] = []
-    monkeypatch.setattr(library, "load_dataset", lambda *names, split: asked.append((names, split)) or rows)
+    asked: list[tuple[str, ...]] = []
+
+    def load_dataset(*names: str, split: str) -> Any:
+        asked.append((*names, split))
+        return rows
+
+    monkeypatch.setattr(library, "load_dataset", load_dataset)
 
     (question,) = load_questions("longlamp-3:product_review_user/val")
 
-    assert asked == [(("LongLaMP/LongLaMP", "product_review_user"), "val")]
+    assert asked == [("LongLaMP/LongLaMP", "product_review_user", "val")]
     assert question.profile.documents == (DOCUMENTS["longlamp-3"],)
     with pytest.raises(DataError, match="no split 'validation'; known: train, val, test"):
         load_questions("longlamp-3:product_review_user/validation")
