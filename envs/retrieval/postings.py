@@ -61,7 +61,7 @@ class Index:
     def __init__(self, postings: Postings, k1: float = 0.9, b: float = 0.4) -> None:
         self._postings = postings
         self._size = int(np.count_nonzero(postings.lengths))  # to Lucene, a document without terms does not exist
-        average = np.float32(postings.total / max(self._size, 1))
+        average = np.float32(max(postings.total, 1) / max(self._size, 1))
         lengths = _LENGTHS[postings.lengths].astype(np.float32)
         one, k1_, b_ = np.float32(1), np.float32(k1), np.float32(b)
         self._norms = one / (k1_ * ((one - b_) + b_ * lengths / average))

@@ -4,16 +4,23 @@ Needs the `pyserini` extra. `classes` (a minute) writes `envs/retrieval/word_cla
 twenty probe texts, and what the tokenizer makes of them tells its class.
 """
 
+import json
+import random
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from pydoc_data.topics import topics
+from typing import Any
 
+from profilegym.envs.question import Document, Profile
 from profilegym.envs.retrieval import pyserini
 
 HERE = Path(__file__).parent
 SEPARATOR = "zqzqz"
+FEW_WORDS = ["red", "green", "blue", "boat", "sail", "sea", "wind"]
 PROBES = (
     "{}", "k{}k", "1{}1", "{0}{0}", "ア{}ア", "א{}א", "ก{}ก", "👍{}👍", "א{}", "#{}\u20e3", "{}\u20e3", "{0}.1", "{}1",
     '{0}"א', "👍\u200d{}", "👍{0}{0}", "漢{}", "{}\ufe0f", "👍\ufe0f{}\U000e007f", "👍\ufe0f\U000e0061{}",
@@ -31,10 +38,46 @@ def main(what: str) -> None:
     {"classes": write_classes, "terms": write_terms, "rankings": write_rankings}[what]()
 
 
-def write_terms() -> None: ...
+def write_terms() -> None:
+    """Words and texts with the terms that the real analyzer makes of them, as `terms.json`."""
+    java = pyserini.start_java()
+    analyzer = java.autoclass("io.anserini.analysis.DefaultEnglishAnalyzer").newStemmingInstance("porter")
+    utils = java.autoclass("io.anserini.analysis.AnalyzerUtils")
+    words = sorted(set(re.findall(r"[a-z]+", " ".join(topics.values()).lower())))
+    terms = {text: list(utils.analyze(analyzer, text).toArray()) for text in [*words, *odd_texts()]}
+    write("terms.json", terms)
 
 
-def write_rankings() -> None: ...
+def odd_texts() -> list[str]:
+    """Sentences of many kinds, then scrambles of their characters and of the classes' examples."""
+    rng = random.Random(1)
+    sentences = (HERE / "odd_texts.txt").read_text("utf-8").split("\n")
+    characters = [*"".join(sentences), *EXAMPLES.values(), *"aaas's'._:,123 \t\x00\x1f\ufffd"]
+    scrambles = ["".join(rng.choices(characters, k=rng.randint(1, 40))) for _ in range(800)]
+    long = ["a" * 300, "a." * 200, "_" * 300 + "x", "𝒂" * 200 + " é", "1,2" * 150, "é_" * 260, "ก" * 300, "👍" * 300]
+    return sentences + scrambles + long
+
+
+def write_rankings() -> None:
+    """Top tens of natural text and of made-up words with many ties, as `rankings.json`."""
+    paragraphs = [text for topic in topics.values() for text in topic.split("\n\n") if text.strip()][:150]
+    rng = random.Random(2)
+    repeats = [
+        " ".join(rng.choices(FEW_WORDS, k=rng.randint(1, 40))) for _ in range(150)
+    ]
+    retriever = pyserini.Pyserini()
+    golden = []
+    for texts in (paragraphs, repeats):
+        words = " ".join(texts).split()
+        queries = [" ".join(rng.choices(words, k=rng.randint(1, 12))) for _ in range(100)]
+        who = Profile("golden", tuple(Document(str(number), text) for number, text in enumerate(texts)))
+        found = [[int(hit.document.id) for hit in retriever.search(who, query, 10)] for query in queries]
+        golden.append({"documents": texts, "queries": queries, "found": found})
+    write("rankings.json", golden)
+
+
+def write(name: str, golden: Any) -> None:
+    (HERE / name).write_text(json.dumps(golden, ensure_ascii=True, indent=0) + "\n", "utf-8")
 
 
 def write_classes() -> None:
