@@ -25,12 +25,13 @@ def run(spec: str = "seed=7,users=400") -> Numbers:
     world = load("world", spec)
     questions = list(world)
     seconds = perf_counter() - started
+    retriever = make_retriever("bm25")
     documents = sum(len(q.profile) for q in {q.user_id: q for q in questions}.values())
     return {
         "documents / s": documents / seconds,
         **_sizes(questions),
-        **_answers(questions),
-        **_retrieval(world, questions, make_retriever("bm25")),
+        **_answers(questions, retriever),
+        **_retrieval(world, questions, retriever),
     }
 
 
@@ -63,20 +64,31 @@ def _sizes(questions: list[Question]) -> Numbers:
     return numbers | {f"share with {n} aspects": aspects[n] / len(questions) for n in sorted(aspects)}
 
 
-def _answers(questions: list[Question]) -> Numbers:
+def _answers(questions: list[Question], retriever: Retriever) -> Numbers:
     """What simple ways to answer are worth."""
-    ways: dict[str, Callable[[Question], str]] = {
-        "the reference": lambda q: q.rubric.reference or "",
-        "what is true for everybody": lambda q: _values(a for a in q.rubric.aspects if not a.documents),
-        "a competing value for each aspect": lambda q: " ".join(a.rejected[0] for a in q.rubric.aspects),
-        "every value there is": lambda q: " ".join(p for a in q.rubric.aspects for p in (*a.accepted, *a.rejected)),
-        "all documents": lambda q: " ".join(d.text for d in q.profile.documents),
-    }
     judge, numbers = RubricJudge(), {}
-    for name, way in ways.items():
-        for hops, group in _by_hops(questions):
+    for hops, group in _by_hops(questions):
+        someone_else = dict(zip((q.id for q in group), group[-2:] + group[:-2], strict=True))
+        ways: dict[str, Callable[[Question], str]] = {
+            "the reference": lambda q: q.rubric.reference or "",
+            "what is true for everybody": lambda q: _values(a for a in q.rubric.aspects if not a.documents),
+            "another person's reference": lambda q, others=someone_else: others[q.id].rubric.reference,  # type: ignore[misc]
+            "the best hit for the question, copied": lambda q: retriever.search(q.profile, q.text, 1)[0].document.text,
+            "values of the profile that do not hold": _misled,
+            "right values beside those": lambda q: _values(q.rubric.aspects) + " " + _misled(q),
+            "every value there is": lambda q: " ".join(p for a in q.rubric.aspects for p in (*a.accepted, *a.rejected)),
+            "all documents": lambda q: " ".join(d.text for d in q.profile.documents),
+        }
+        for name, way in ways.items():
             numbers[f"score of {name}, {hops} hops"] = mean(judge.score(q, way(q)).score for q in group)
     return numbers
+
+
+def _misled(question: Question) -> str:
+    """Outdated values, other people's, the person's quirks: one for each aspect that has one."""
+    told = " ".join(document.text for document in question.profile.documents)
+    found = (next((p for p in aspect.rejected if p in told), "") for aspect in question.rubric.aspects)
+    return " ".join(found)
 
 
 def _retrieval(world: World, questions: list[Question], retriever: Retriever) -> Numbers:

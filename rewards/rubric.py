@@ -14,7 +14,7 @@ _Phrases = tuple[tuple[str, str], ...]  # as the rubric writes it, and as it is 
 class RubricJudge:
     """Two for an aspect whose value the answer names and no competing one, one for naming one competitor as well.
 
-    With two competitors or more it is a list and not an answer: nothing, so that guessing many values never beats guessing one.
+    With two competitors or more it is a list, not an answer: nothing, so that guessing many never beats guessing one.
     """
 
     name = "rubric"

@@ -57,7 +57,9 @@ def load(name: str, rest: str) -> "World":
     """`load("world", "seed=7,users=50/test")`."""
     settings, _, split = rest.partition("/")
     if split not in SPLITS:
-        raise DataError(f"{name} has no split {split!r}{_meant(split, SPLITS)}; its splits: {', '.join(filter(None, SPLITS))}")
+        raise DataError(
+            f"{name} has no split {split!r}{_meant(split, SPLITS)}; its splits: {', '.join(filter(None, SPLITS))}"
+        )
     arguments, given = split_options(settings)
     known = [field.name for field in fields(Options)]
     if arguments:
@@ -78,6 +80,9 @@ class World(QuestionSet):
         self.options = options
         self._split = split
         self._users = [user for user in range(options.users) if user % 10 in SPLITS[split]]
+        if not self._users:
+            last = SPLITS[split][0]
+            raise OptionError(f"world: users={options.users} leaves split {split!r} empty; ask for {last + 1} or more")
         self._people: Lru[int, Person] = Lru(max(16, _REMEMBERED // options.docs))
 
     def __len__(self) -> int:
@@ -100,7 +105,7 @@ class World(QuestionSet):
         return self._person(user).questions[number]
 
     def plan(self, question_id: str) -> tuple[str, ...]:
-        """The queries of a perfect searcher: none, one for each fact, or the role first and then what bears the name."""
+        """The queries of a perfect searcher: none, one a fact, or the role first and then what bears its name."""
         user, number = self._place(question_id)
         return self._person(user).plans[number]
 
@@ -117,9 +122,12 @@ class World(QuestionSet):
     def _place(self, question_id: str) -> tuple[int, int]:
         match = re.fullmatch(rf"world-{self.options.seed}-(\d{{6,}})-([0-5])", question_id, re.ASCII)
         user, number = map(int, match.groups()) if match else (-1, 0)
-        if not 0 <= user < self.options.users or user % 10 not in SPLITS[self._split] or number not in self._numbers(user):
-            some = ", ".join(self.ids[:3]) or "none: this split has no users yet, ask for more users"
-            raise DataError(f"no question {question_id!r} in {self.spec}; its ids look like: {some}")
+        if (
+            not 0 <= user < self.options.users
+            or user % 10 not in SPLITS[self._split]
+            or number not in self._numbers(user)
+        ):
+            raise DataError(f"no question {question_id!r} in {self.spec}; its ids look like: {', '.join(self.ids[:3])}")
         return user, number
 
     def _person(self, user: int) -> Person:

@@ -1,7 +1,7 @@
 """What people are made of: the files of this folder, read into types.
 
-Every text that states a fact or asks for one exists in wordings that training shows and in wordings that it never shows;
-`load_tables(unseen)` holds the one kind or the other, so that nobody can mix them.
+Every text that states a fact or asks for one exists in wordings that training shows and in wordings that it never
+shows; `load_tables(unseen)` holds the one kind or the other, so that nobody can mix them.
 """
 
 import re
@@ -168,7 +168,7 @@ def _domain(name: str, record: Mapping[str, Any], unseen: bool) -> Domain:
 
 
 def _noise(records: Any) -> Iterator[tuple[str, tuple[Value, ...]]]:
-    """Small talk, some of it dropping a value that some topic has, without saying anything about anyone."""
+    """Small talk, some of it with a value of a topic, so that a value alone is no sign of a fact."""
     for record in records:
         for text in record["noise"]:
             yield text, (("",),)
