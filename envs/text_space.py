@@ -1,8 +1,8 @@
 """A Gymnasium space of Unicode text, in plain and in shared memory."""
 
 import ctypes
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, overload
 
 import numpy as np
 from gymnasium import Space
@@ -68,15 +68,35 @@ def _write(space: UnicodeText, index: int, value: str, shared_memory: Any) -> No
 
 
 @read_from_shared_memory.register
-def _read(space: UnicodeText, shared_memory: Any, n: int = 1) -> tuple[str, ...]:
-    view = memoryview(shared_memory).cast("B")
-    return tuple(_read_one(view, index * _slot(space)) for index in range(n))
+def _read(space: UnicodeText, shared_memory: Any, n: int = 1) -> "SharedTexts":
+    return SharedTexts(memoryview(shared_memory).cast("B"), [index * _slot(space) for index in range(n)])
 
 
-def _read_one(view: memoryview, start: int) -> str:
-    text = start + _LENGTH_BYTES
-    length = int.from_bytes(view[start:text], "little")
-    return str(view[text : text + length], "utf-8", "surrogatepass")
+class SharedTexts(Sequence[str]):
+    """The texts that the memory holds now: Gymnasium reads once, and then hands out a deep copy at every step."""
+
+    def __init__(self, memory: memoryview, starts: Sequence[int]) -> None:
+        self._memory, self._starts = memory, starts
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
+    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
+        if isinstance(index, slice):
+            return tuple(map(self._text, self._starts[index]))
+        return self._text(self._starts[index])
+
+    def __deepcopy__(self, _: Any) -> tuple[str, ...]:
+        return tuple(self)
+
+    def _text(self, start: int) -> str:
+        text = start + _LENGTH_BYTES
+        length = int.from_bytes(self._memory[start:text], "little")
+        return str(self._memory[text : text + length], "utf-8", "surrogatepass")
 
 
 def _slot(space: UnicodeText) -> int:

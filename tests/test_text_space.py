@@ -1,3 +1,4 @@
+import copy
 import multiprocessing
 
 import pytest
@@ -33,9 +34,11 @@ def test_text_goes_through_shared_memory_unharmed(text: str) -> None:
 
     write_to_shared_memory(space, 0, "another place, longer than the text", memory)
     write_to_shared_memory(space, 1, "something longer that was here before", memory)
+    texts = read_from_shared_memory(space, memory, 2)
     write_to_shared_memory(space, 1, text, memory)
 
-    assert read_from_shared_memory(space, memory, 2) == ("another place, longer than the text", text)
+    assert copy.deepcopy(texts) == ("another place, longer than the text", text)
+    assert (texts[1], texts[1:], len(texts)) == (text, (text,), 2)
 
 
 def test_a_text_that_does_not_fit_is_refused() -> None:

@@ -1,0 +1,32 @@
+"""What the README and the examples show works as it stands there."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_readmes_python_runs() -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+
+    subprocess.run([sys.executable, "-W", "error", "-c", snippet], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize("example", ["step_an_episode.py"])
+def test_an_example_runs(example: str) -> None:
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / example)]
+
+    run = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
+
+    assert "reward 1.000" in run.stdout
+
+
+def test_every_file_that_the_readme_links_to_is_there() -> None:
+    links = re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text("utf-8"))
+
+    assert links
+    assert [link for link in links if not (ROOT / link).exists()] == []
