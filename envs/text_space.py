@@ -68,7 +68,7 @@ def _write(space: UnicodeText, index: int, value: str, shared_memory: Any) -> No
 
 
 @read_from_shared_memory.register
-def _read(space: UnicodeText, shared_memory: Any, n: int = 1) -> "SharedTexts":
+def _read(space: UnicodeText, shared_memory: Any, n: int = 1) -> Any:
     return SharedTexts(memoryview(shared_memory).cast("B"), [index * _slot(space) for index in range(n)])
 
 
