@@ -1,13 +1,30 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from profilegym.envs.data import records
 from profilegym.envs.data.records import JsonFile
 from profilegym.envs.errors import DataError
+
+PIECES = [
+    '{"a": "é\\u00e9\\n"}',
+    '{"b": [1, -2.5e3, true, null]}',
+    "{}",
+    ",",
+    ",",
+    " ",
+    "\n",
+    "NaN",
+    '{"c": NaN}',
+    "7",
+    "\ufeff",
+]
 
 
 def written(folder: Path, content: str | bytes, name: str = "data.json") -> str:
@@ -46,6 +63,33 @@ def test_it_does_not_matter_where_a_chunk_ends(tmp_path: Path, monkeypatch: pyte
 
     assert [list(file.scan()) for file in files] == [values, values]
     assert [file.read(3) for file in files] == [values[3], values[3]]
+
+
+@given(
+    content=st.lists(st.sampled_from(PIECES), max_size=12).map("".join),
+    damage=st.tuples(st.integers(0, 60), st.integers(0, 3), st.sampled_from([b"", b"\xc3", b"]", b'"'])),
+    chunk=st.sampled_from([1, 5, 1 << 20]),
+)
+def test_any_file_is_read_as_the_json_module_reads_it(
+    tmp_path_factory: pytest.TempPathFactory, content: str, damage: tuple[int, int, bytes], chunk: int
+) -> None:
+    data, (start, length, instead) = f"[{content}]".encode(), damage
+    path = written(tmp_path_factory.mktemp("any"), data[:start] + instead + data[start + length :])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(records, "_CHUNK", chunk)
+        mine = read_or_none(lambda: list(JsonFile(path).scan()), DataError)
+    theirs = read_or_none(lambda: json.loads(Path(path).read_text("utf-8-sig"), parse_constant=int), ValueError)
+
+    usable = isinstance(theirs, list) and all(isinstance(record, dict) for record in theirs)
+    assert mine == (theirs if usable else None)
+
+
+def read_or_none(read: Callable[[], object], error: type[Exception]) -> object:
+    try:
+        return read()
+    except error:
+        return None
 
 
 def test_json_lines_may_have_blank_lines_and_any_line_ends(tmp_path: Path) -> None:
