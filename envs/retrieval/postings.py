@@ -62,7 +62,7 @@ class Index:
         self._postings = postings
         self._size = int(np.count_nonzero(postings.lengths))  # to Lucene, a document without terms does not exist
         average = np.float32(max(postings.total, 1) / max(self._size, 1))
-        lengths = _LENGTHS[postings.lengths].astype(np.float32)
+        lengths = LENGTHS[postings.lengths].astype(np.float32)
         one, k1_, b_ = np.float32(1), np.float32(k1), np.float32(b)
         self._norms = one / (k1_ * ((one - b_) + b_ * lengths / average))
 
@@ -119,8 +119,8 @@ def _small(counts: Array) -> Array:
 
 # What each length byte stands for: exact to 40, then four significant bits (Lucene's SmallFloat).
 _COARSE = [*range(8), *((8 + code % 8) << (code // 8 - 1) for code in range(8, 232))]
-_LENGTHS = np.array([*range(24), *(24 + length for length in _COARSE)], np.int64)
+LENGTHS = np.array([*range(24), *(24 + length for length in _COARSE)], np.int64)
 
 
 def _encoded(lengths: Array) -> Array:
-    return (np.searchsorted(_LENGTHS, lengths, "right") - 1).astype(np.uint8)
+    return (np.searchsorted(LENGTHS, lengths, "right") - 1).astype(np.uint8)

@@ -1,0 +1,45 @@
+"""How a store answers beside memory: `python -m profilegym.benchmarks.store SPEC FOLDER`, after `profilegym index`."""
+
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+
+from rich.console import Console
+
+from ..envs.data import load_questions
+from ..envs.question import Question
+from ..envs.retrieval.bm25 import BM25
+from ..envs.retrieval.store import FILE
+
+USERS, ROUNDS, K = 1000, 5, 10
+
+
+def main(spec: str, folder: str) -> None:
+    questions = load_questions(spec)
+    some = [questions[position] for position in range(0, len(questions), max(len(questions) // USERS, 1))]
+    start = time.perf_counter()
+    stored = BM25(store=folder)
+    opened, memory = time.perf_counter() - start, BM25()
+    first = {"store": _p50(stored, some), "memory": _p50(memory, some)}  # each profile for the first time
+    rounds = [(_p50(memory, some), _p50(stored, some)) for _ in range(ROUNDS)]
+    size = (Path(folder) / FILE).stat().st_size
+    Console().print(
+        f"{size / 1e6:,.0f} MB, opened in {1e3 * opened:.2f} ms; a query takes (p50 over {len(some)} users, µs)\n"
+        f"  in memory {median(ours for ours, _ in rounds):.0f}, first use of a profile {first['memory']:.0f}\n"
+        f"  from the store {median(theirs for _, theirs in rounds):.0f}, first use of a profile {first['store']:.0f}"
+    )
+
+
+def _p50(retriever: BM25, questions: Sequence[Question]) -> float:
+    seconds = []
+    for question in questions:
+        start = time.perf_counter()
+        retriever.search(question.profile, question.text, K)
+        seconds.append(time.perf_counter() - start)
+    return 1e6 * median(seconds)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
