@@ -3,14 +3,15 @@
 import json
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 
-from profilegym import Document, Profile, make_retriever
+from profilegym import Document, Hit, Profile, make_retriever
 from profilegym.envs.errors import OptionError, RetrievalError
+from profilegym.envs.retrieval.conformance import examine
 from profilegym.envs.retrieval.http import Http
 
 ANN = Profile(
@@ -212,3 +213,23 @@ def test_https_is_a_spec_too() -> None:
 def test_an_option_that_cannot_work_is_named(spec: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         make_retriever(spec)
+
+
+def test_with_a_sound_server_behind_it_the_contract_holds(server: Server) -> None:
+    bm25, known = make_retriever("bm25"), dict[str, Profile]()
+
+    def answer(asked: dict[str, Any]) -> Any:
+        requests = [(known[user], query) for user, query in zip(asked["profile_ids"], asked["queries"], strict=True)]
+        found = bm25.search_many(requests, asked["topk"])
+        return {"result": [[hit(score, id=document.id) for document, score in hits] for hits in found]}
+
+    class Announced(Http):
+        """Tells the server about a profile before it asks, as an index would be made before a run."""
+
+        def search_many(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[list[Hit]]:
+            known.update({profile.user_id: profile for profile, _ in requests})
+            return super().search_many(requests, k)
+
+    server.answer = answer
+
+    assert [found for found in examine(Announced(server.url)) if not found.passed] == []
