@@ -50,14 +50,17 @@ class Fields:
     def scalar(self, name: str) -> str:
         """A string or a number, as a string: ids, ratings and labels come as either."""
         value = self.values.get(name)
-        if isinstance(value, bool) or not isinstance(value, str | int | float):
+        if type(value) is str:
+            return value
+        if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.wrong(name, "a string or a number")
         return str(value)
 
     def identifier(self, name: str = "id") -> str:
-        if not self.scalar(name).strip():
+        identifier = self.scalar(name)
+        if not identifier.strip():
             raise self.wrong(name, "an id that is not empty")
-        return self.scalar(name)
+        return identifier
 
     def count(self, name: str) -> int | None:
         """A whole number from 0, or `None` where the field is missing or null."""
