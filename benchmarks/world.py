@@ -29,6 +29,7 @@ def run(spec: str = "seed=7,users=400") -> Numbers:
     documents = sum(len(q.profile) for q in {q.user_id: q for q in questions}.values())
     return {
         "documents / s": documents / seconds,
+        "microseconds a score": _microseconds_a_score(questions),
         **_sizes(questions),
         **_answers(questions, retriever),
         **_retrieval(world, questions, retriever),
@@ -46,6 +47,17 @@ def main(as_json: bool = False, spec: str = "seed=7,users=400") -> None:
     for name, value in numbers.items():
         table.add_row(name, f"{value:,.0f}" if value >= 100 else f"{value:.3f}")
     Console().print(table)
+
+
+def _microseconds_a_score(questions: list[Question]) -> float:
+    return min(_seconds(questions) for _ in range(5)) / len(questions) * 1e6
+
+
+def _seconds(questions: list[Question]) -> float:
+    judge, started = RubricJudge(), perf_counter()
+    for question in questions:
+        judge.score(question, question.rubric.reference or "")
+    return perf_counter() - started
 
 
 def _sizes(questions: list[Question]) -> Numbers:
@@ -73,7 +85,7 @@ def _answers(questions: list[Question], retriever: Retriever) -> Numbers:
             "the reference": lambda q: q.rubric.reference or "",
             "what is true for everybody": lambda q: _values(a for a in q.rubric.aspects if not a.documents),
             "another person's reference": lambda q, others=someone_else: others[q.id].rubric.reference,  # type: ignore[misc]
-            "the best hit for the question, copied": lambda q: retriever.search(q.profile, q.text, 1)[0].document.text,
+            "the best hit for the question, copied": lambda q: _best_hit(q, retriever),
             "values of the profile that do not hold": _misled,
             "right values beside those": lambda q: _values(q.rubric.aspects) + " " + _misled(q),
             "every value there is": lambda q: " ".join(p for a in q.rubric.aspects for p in (*a.accepted, *a.rejected)),
@@ -82,6 +94,10 @@ def _answers(questions: list[Question], retriever: Retriever) -> Numbers:
         for name, way in ways.items():
             numbers[f"score of {name}, {hops} hops"] = mean(judge.score(q, way(q)).score for q in group)
     return numbers
+
+
+def _best_hit(question: Question, retriever: Retriever) -> str:
+    return " ".join(hit.document.text for hit in retriever.search(question.profile, question.text, 1))
 
 
 def _misled(question: Question) -> str:
@@ -98,6 +114,8 @@ def _retrieval(world: World, questions: list[Question], retriever: Retriever) ->
         if hops:
             numbers[f"all evidence by the plan, {hops} hops"] = _found(group, retriever, lambda q: world.plan(q.id))
             numbers[f"all evidence by the question, {hops} hops"] = _found(group, retriever, lambda q: [q.text])
+            share = mean(len(_evidence(q) & shown(q, [q.text], retriever)) / len(_evidence(q)) for q in group)
+            numbers[f"share of evidence by the question, {hops} hops"] = share
     return numbers
 
 

@@ -20,7 +20,7 @@ from profilegym.envs.retrieval.analyzer import analyze
 from profilegym.rewards.rubric import RubricJudge
 
 # A change of this value changes every published number: say so in the changelog under its own heading.
-BYTES_OF_SEED_7 = "293f0c3d61ec79d7bfe7bc6e152423f4"
+BYTES_OF_SEED_7 = "fe1c2b96561f049b862a88bba7a9d3d2"
 NAME = re.compile(r"\b[A-Z][aeiou][bdfgklmnprtvz][aeiou][bdfgklmnprtvz][ao]\b")
 
 

@@ -63,7 +63,7 @@ class Asker:
         """About one fact or two of one domain; mostly with the general rule of that domain."""
         for domain in self._life.domains:
             form = self._dice.roll()
-            facts = self._dice.sample(self._life.facts[domain.name], 1 if form < 0.4 else 2)
+            facts = self._dice.sample(self._life.facts[domain.name], 1 if form < 0.5 else 2)
             yield self._own_draft(domain, facts, tip=form < 0.8)
 
     def _related(self) -> Iterator[Draft]:
