@@ -9,9 +9,11 @@ from statistics import median
 from rich.console import Console
 
 from ..envs.data import load_questions
+from ..envs.errors import DataError
 from ..envs.question import Question
+from ..envs.retrieval.analyzer import analyze
 from ..envs.retrieval.bm25 import BM25
-from ..envs.retrieval.store import FILE
+from ..envs.retrieval.store import FILE, Store
 
 USERS, ROUNDS, K = 1000, 5, 10
 
@@ -19,6 +21,11 @@ USERS, ROUNDS, K = 1000, 5, 10
 def main(spec: str, folder: str) -> None:
     questions = load_questions(spec)
     some = [questions[position] for position in range(0, len(questions), max(len(questions) // USERS, 1))]
+    known = Store(Path(folder))
+    for question in some:  # what both need is paid before
+        analyze(question.text)
+        if known.find(question.profile.digest) is None:
+            raise DataError(f"user {question.user_id} is not in {folder}: index {spec} anew")
     start = time.perf_counter()
     stored = BM25(store=folder)
     opened, memory = time.perf_counter() - start, BM25()

