@@ -13,7 +13,7 @@ from .prompts import fill, version
 from .question import Document, Question
 from .retrieval import Hit
 from .reward import Reward
-from .trajectory import Ended, Kind, Search, Segment, Trajectory
+from .trajectory import Ended, Kind, Said, Search, Segment, Sought, Trajectory
 
 Need = Literal["text", "search", "score"]
 
@@ -46,10 +46,11 @@ class Episode:
         "question",
         "repeat_hits",
         "reward",
-        "searches",
+        "said",
+        "search_ms",
         "seconds",
         "seed",
-        "segments",
+        "sought",
         "top_k",
         "turn",
     )
@@ -87,13 +88,14 @@ class Episode:
         self.error: str | None = None
         self.reward: Reward | None = None
         self.last_action: Action | None = None
-        self.searches: list[Search] = []
+        self.sought: list[Sought] = []
+        self.search_ms: list[float | None] = []
         self._seen: set[str] = set()
         self._depth = top_k if repeat_hits else top_k * max(1, self.max_searches)
         self._started = perf_counter()
         self.seconds = 0.0
         self.observation = _prompt(protocol, top_k, self.max_searches, question.text)
-        self.segments = [Segment("environment", self.observation)]
+        self.said: list[Said] = [("environment", self.observation, None, None)]
 
     @property
     def depth(self) -> int:
@@ -103,6 +105,15 @@ class Episode:
     @property
     def searches_left(self) -> int:
         return max(0, self.max_searches - self.turn)
+
+    @property
+    def segments(self) -> list[Segment]:
+        """What was said so far, and by whom."""
+        return [Segment(*said) for said in self.said]
+
+    @property
+    def searches(self) -> list[Search]:
+        return [Search(*sought, ms) for sought, ms in zip(self.sought, self.search_ms, strict=True)]
 
     @property
     def terminated(self) -> bool:
@@ -117,7 +128,7 @@ class Episode:
         if self.needs != "text":
             raise self._unexpected("text")
         action, end = read_action(text, self.protocol)
-        self.segments.append(Segment("policy", text[:end], tokens, logprobs))
+        self.said.append(("policy", text[:end], tokens, logprobs))
         self.last_action = action
         if isinstance(action, Answer):
             self.answer = action.text
@@ -153,7 +164,8 @@ class Episode:
             lines.append(f"{len(shown)}. {line}")
             if len(shown) == self.top_k:
                 break
-        self.searches.append(Search(self.turn, self.query, shown, ms))
+        self.sought.append((self.turn, self.query, tuple(shown)))
+        self.search_ms.append(ms)
         self._reply("<information>\n" + ("\n".join(lines) or "Nothing more was found.") + "\n</information>")
 
     def score(self, reward: Reward) -> None:
@@ -182,8 +194,8 @@ class Episode:
             self.question.id,
             self.question.user_id,
             self.kind,
-            list(self.segments),
-            list(self.searches),
+            tuple(self.said),
+            tuple(self.sought),
             self.answer,
             self.ended,
             self.malformed,
@@ -193,6 +205,7 @@ class Episode:
             verdict=self.reward.verdict if self.reward else None,
             reward=self.reward,
             timing={"seconds": self.seconds},
+            search_ms=tuple(self.search_ms),
             error=self.error,
         )
 
@@ -200,7 +213,7 @@ class Episode:
         self.turn += 1
         self.needs = "text"
         self.observation = f"\n\n{text}{_reminder(self.max_searches - self.turn)}\n\n"
-        self.segments.append(Segment("environment", self.observation))
+        self.said.append(("environment", self.observation, None, None))
 
     def _end(self, ended: Ended) -> None:
         self.ended = ended

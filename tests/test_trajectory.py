@@ -94,7 +94,7 @@ def test_a_line_cut_off_by_a_kill_swallows_nothing(trajectory: Trajectory, tmp_p
 def test_times_do_not_count_in_a_comparison(trajectory: Trajectory) -> None:
     other = Trajectory.from_json(trajectory.to_json())
     other.timing = {"seconds": 99.0}
-    other.searches[0].ms = 99.0
+    other.search_ms = [99.0]
 
     assert other == trajectory
 
