@@ -65,11 +65,11 @@ def check_retriever(spec: RetrieverSpec, as_json: AsJson = False) -> None:
 @app.command()
 def index(
     spec: DataSpec,
-    out: Annotated[Path | None, typer.Option(help="Where the index goes; by default under the user's cache.")] = None,
+    out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("profiles.bm25"),
 ) -> None:
     """Compile a data set's profiles into one memory-mapped BM25 index that many processes share.
 
-    Example: profilegym index world:users=1000 --out world.index
+    Example: profilegym index world:users=1000 --out world.bm25; then name the retriever bm25:store=world.bm25
     """
     from .index import index
 

@@ -21,7 +21,7 @@ from ..envs.profile_qa_vector import ProfileQAVectorEnv
 from ..envs.question import Document, Profile, Question
 from ..envs.retrieval import Hit, make_retriever
 from ..envs.reward import Reward
-from .corpus import documents, queries
+from .corpus import make_corpus
 
 SIZES = (1, 64, 1024)
 ROUNDS, SECONDS = 7, 0.15  # of each contender at each size
@@ -292,11 +292,12 @@ def steps_a_second() -> tuple[dict[str, dict[int, float]], dict[str, str]]:
 
 def with_bm25(users: int = 20, size: int = 200, rounds: int = 5) -> dict[str, float]:
     """Search steps of episodes over real profiles, as a share of what the searches alone allow."""
+    corpus = make_corpus(users, size, 10)
     profiles = [
-        Profile(f"u{u}", tuple(Document(f"u{u}-{i}", text) for i, text in enumerate(texts)))
-        for u, texts in enumerate(documents(users, size, seed=200))
+        Profile(f"u{u}", tuple(Document(f"d{i}", " ".join(words)) for i, words in enumerate(written)))
+        for u, written in enumerate(corpus.users)
     ]
-    asked = [(profiles[user], query) for user, query in queries(users, size, 10, seed=200)]
+    asked = [(profiles[user], " ".join(words)) for user, words in corpus.queries]
     questions = {profile.user_id: Question(profile.user_id, profile.user_id, "?", profile) for profile in profiles}
     retriever = make_retriever("bm25")
     depth = Episode(questions["u0"]).depth
