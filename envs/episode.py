@@ -26,17 +26,16 @@ class Episode:
     """
 
     __slots__ = (
-        "_depth",
         "_seen",
         "_started",
         "answer",
         "data",
+        "depth",
         "ended",
         "error",
         "hit_chars",
         "id",
         "kind",
-        "last_action",
         "malformed",
         "max_searches",
         "needs",
@@ -87,20 +86,15 @@ class Episode:
         self.ended: Ended | None = None
         self.error: str | None = None
         self.reward: Reward | None = None
-        self.last_action: Action | None = None
         self.sought: list[Sought] = []
         self.search_ms: list[float | None] = []
         self._seen: set[str] = set()
-        self._depth = top_k if repeat_hits else top_k * max(1, self.max_searches)
+        # How many hits to ask for, so that enough are left when those already shown are not shown again.
+        self.depth = top_k if repeat_hits else top_k * max(1, self.max_searches)
         self._started = perf_counter()
         self.seconds = 0.0
         self.observation = _prompt(protocol, top_k, self.max_searches, question.text)
         self.said: list[Said] = [("environment", self.observation, None, None)]
-
-    @property
-    def depth(self) -> int:
-        """How many hits to ask for, so that enough are left when those already shown are not shown again."""
-        return self._depth
 
     @property
     def searches_left(self) -> int:
@@ -129,7 +123,6 @@ class Episode:
             raise self._unexpected("text")
         action, end = read_action(text, self.protocol)
         self.said.append(("policy", text[:end], tokens, logprobs))
-        self.last_action = action
         if isinstance(action, Answer):
             self.answer = action.text
             self._end("answered")

@@ -53,14 +53,15 @@ class ProfileQAEnv(gym.Env[str, str]):
         return self._episode
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
-        super().reset(seed=seed)
-        self._seat.sit(self.np_random, seed)
-        self._episode = episode = self._seat.begin(asked(options).get("question_id"))
+        if seed is not None or self._episode is None:
+            super().reset(seed=seed)
+            self._seat.sit(self.np_random, seed)
+        self._episode = episode = self._seat.begin(asked(options).get("question_id") if options else None)
         return episode.observation, opening(episode)
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
-        episode = self.episode
-        self._stepper.step((episode,), (action,))
+        episode = self._episode or self.episode
+        self._stepper.step_one(episode, action)
         if episode.ended is None:
             return episode.observation, 0.0, False, False, {}
         return "", worth(episode), episode.terminated, episode.truncated, closing(episode)

@@ -8,7 +8,7 @@ from typing import Any
 
 from .episode import Episode, check_options
 from .errors import OptionError, ProfileGymError, RetrievalError, RewardError
-from .retrieval import Hit, Retriever
+from .retrieval import Retriever
 from .reward import Reward
 
 RewardFunction = Callable[[Sequence[Episode]], Sequence[Reward]]
@@ -29,6 +29,18 @@ class Stepper:
         self._retriever = retriever
         self._reward = reward
 
+    def step_one(self, episode: Episode, text: str) -> None:
+        episode.write(text)
+        if episode.needs == "search":
+            start = perf_counter()
+            try:
+                hits = self._retriever.search(episode.question.profile, episode.query, episode.depth)
+                episode.inform(hits, 1e3 * (perf_counter() - start))
+            except Exception as error:
+                raise _failed([episode], error, RetrievalError, "the retriever failed") from error
+        elif episode.needs == "score":
+            self._score([episode])
+
     def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> None:
         searching, ending = [], []
         for episode, text in zip(episodes, texts, strict=True):
@@ -45,18 +57,13 @@ class Stepper:
     def _search(self, episodes: list[Episode]) -> None:
         start = perf_counter()
         try:
-            answers = self._hits(episodes)
+            requests = [(episode.question.profile, episode.query) for episode in episodes]
+            answers = self._retriever.search_many(requests, episodes[0].depth)
             ms = 1e3 * (perf_counter() - start) / len(episodes)
             for episode, hits in zip(episodes, answers, strict=True):
                 episode.inform(hits, ms)
         except Exception as error:
             raise _failed(episodes, error, RetrievalError, "the retriever failed") from error
-
-    def _hits(self, episodes: list[Episode]) -> list[list[Hit]]:
-        depth = episodes[0].depth
-        if len(episodes) == 1:
-            return [self._retriever.search(episodes[0].question.profile, episodes[0].query, depth)]
-        return self._retriever.search_many([(e.question.profile, e.query) for e in episodes], depth)
 
     def _score(self, episodes: list[Episode]) -> None:
         try:
