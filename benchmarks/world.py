@@ -1,6 +1,7 @@
 """What the world is like, in numbers: `python -m profilegym.benchmarks.world [SPEC] [--json]`."""
 
 import json
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..envs.data.world import World, load
+from ..envs.data.world.names import NAME, SYLLABLES
 from ..envs.question import Aspect, Question
 from ..envs.retrieval import Retriever, make_retriever
 from ..rewards.rubric import RubricJudge
@@ -72,8 +74,20 @@ def _sizes(questions: list[Question]) -> Numbers:
     for name, texts in lengths.items():
         words = sorted(len(text.split()) for text in texts)
         numbers |= {f"{name}, least": words[0], f"{name}, mean": mean(words), f"{name}, most": words[-1]}
+    numbers["distinct words, syllables of names included"] = len(distinct_words(questions))
     aspects = Counter(len(q.rubric.aspects) for q in questions)
     return numbers | {f"share with {n} aspects": aspects[n] / len(questions) for n in sorted(aspects)}
+
+
+def distinct_words(questions: Iterable[Question]) -> set[str]:
+    """Every word that stands in a question, a document or the hidden texts; of names the syllables."""
+    words = set(SYLLABLES)
+    for question in questions:
+        rubric = question.rubric
+        texts = [question.text, rubric.narrative, rubric.reference or "", *(d.text for d in question.profile.documents)]
+        texts += [text for aspect in rubric.aspects for text in (aspect.title, aspect.reason)]
+        words.update(re.findall(r"[a-z']+", NAME.sub("", " ".join(texts)).lower()))
+    return words
 
 
 def _answers(questions: list[Question], retriever: Retriever) -> Numbers:

@@ -1,11 +1,14 @@
 """Names such as `Nolita`: three syllables, shared by all, so that a small tokenizer can copy a name it never saw."""
 
+import re
 from collections.abc import Collection, Iterator
 
 from .dice import Dice
 
 SYLLABLES = tuple(consonant + vowel for consonant in "bdfgklmnprtvz" for vowel in "aeiou")
 _LAST = tuple(syllable for syllable in SYLLABLES if syllable[1] in "ao")  # no stemmer takes these endings off
+
+NAME = re.compile(r"\b[BDFGKLMNPRTVZ][aeiou][bdfgklmnprtvz][aeiou][bdfgklmnprtvz][ao]\b")
 
 
 def is_unseen(name: str) -> bool:
