@@ -119,8 +119,8 @@ class Http:
             own = next((d for d in profile.documents if contents in (d.text, searchable_text(d))), None)
         if own is None:
             raise RetrievalError(
-                f"{self._url} returned a document that is not in the profile of user {profile.user_id!r}: {_short(found)}; "
-                "the server must search only the profile named in 'profile_ids'"
+                f"{self._url} returned a document that is not in the profile of user {profile.user_id!r}: "
+                f"{_short(found)}; the server must search only the profile named in 'profile_ids'"
             )
         return own
 
