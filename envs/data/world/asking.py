@@ -1,7 +1,7 @@
 """From a life to its questions: wording, rubric, and the searches that a perfect searcher would make."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ...question import Aspect, Rubric
 from .diary import Bound
@@ -30,7 +30,7 @@ class Draft:
     text: str
     points: tuple[Point, ...]
     reference: str
-    queries: tuple[str, ...] = field(default=())
+    queries: tuple[str, ...] = ()
 
     def rubric(self, diary: Bound) -> Rubric:
         """The hidden part; a value that this question accepts anywhere is rejected nowhere."""
