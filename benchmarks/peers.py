@@ -1,6 +1,7 @@
 """The engines that `bench retrieval` compares: ours, the plain way to write it in numpy, and what others offer."""
 
 from collections.abc import Callable, Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, Protocol
 
@@ -63,9 +64,7 @@ class PlainNumpy:
 
 class BM25S:
     def __init__(self) -> None:
-        import bm25s
-
-        self._make: Callable[..., Any] = bm25s.BM25
+        self._make: Callable[..., Any] = import_module("bm25s").BM25
 
     def build(self, documents: Documents) -> Any:
         index = self._make(method="lucene", k1=float(K1), b=float(B), backend="numpy")
@@ -80,9 +79,7 @@ class BM25S:
 
 class RankBM25:
     def __init__(self) -> None:
-        from rank_bm25 import BM25Okapi
-
-        self._make: Callable[..., Any] = BM25Okapi
+        self._make: Callable[..., Any] = import_module("rank_bm25").BM25Okapi
 
     def build(self, documents: Documents) -> Any:
         return self._make(documents, k1=float(K1), b=float(B))

@@ -18,7 +18,7 @@ class Hit(NamedTuple):
 class Retriever(Protocol):
     """Ranks one profile's own documents for a query.
 
-    `search` returns at most `k` hits, best first, ties in document order, each hit a document of the profile it was
+    `search` returns at most `k` hits, best first, ties always in the same order, each a document of the profile it was
     given, none twice. The same profile, query and k give the same hits. An empty query or profile gives no hits. Any
     string is a valid query. `search_many` gives the same lists as `search` would, in one call that may be batched.
     """
