@@ -154,6 +154,7 @@ def test_starting_java_leaves_the_environment_alone_and_torch_out() -> None:
     assert result.stdout == "[]\n"
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # Python 3.12 on
 def test_a_forked_child_is_told_that_java_did_not_come_along(lucene: pyserini.Pyserini) -> None:
     who, context = profile(["a red boat"]), multiprocessing.get_context("fork")
     said = context.SimpleQueue()

@@ -151,6 +151,7 @@ def _answer_in_child(folder: str, people: list[Profile]) -> list[list[Hit]]:
     return answers(BM25(store=folder), people)
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")  # Python 3.12 on
 def test_many_processes_share_one_store(tmp_path: Path) -> None:
     people = [*map(person, range(10))]
     write(tmp_path, people)
