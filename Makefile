@@ -4,8 +4,8 @@
 PYTHON ?= python3
 EXTRAS ?= dev
 BIN := .venv/bin
-READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 comma := ,
+READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 
 .PHONY: train test check bench docs clean
 export PROFILEGYM_NO_SKIPS
@@ -21,7 +21,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	rm -rf build .typed && $(BIN)/python -m pip install -q --no-deps --no-build-isolation --target .typed . && rm -rf build
 	MYPYPATH=.typed $(BIN)/mypy -p profilegym
-	MYPYPATH=.typed:tests $(BIN)/mypy $(wildcard tests/*.py) $(wildcard examples/*.py)
+	MYPYPATH=.typed:tests $(BIN)/mypy --explicit-package-bases $(wildcard tests/*.py) $(wildcard examples/*.py)
 	$(BIN)/python docs/generate.py --check
 
 bench:

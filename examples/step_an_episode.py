@@ -6,6 +6,7 @@ python examples/step_an_episode.py
 import gymnasium as gym
 
 import profilegym as pg
+from profilegym.envs.data.world import World
 
 DATA = "world:seed=7,users=50/test"
 
@@ -13,6 +14,7 @@ env = gym.make("profilegym/ProfileQA-v0", data=DATA, retriever="bm25", reward="r
 
 # The world knows how a perfect searcher would go about each question and what a perfect answer is. A policy doesn't.
 world = pg.load_questions(DATA)
+assert isinstance(world, World)
 question = next(question for question in world if question.rubric.hops == 2)
 first, second, *_ = world.plan(question.id)
 

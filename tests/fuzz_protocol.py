@@ -6,7 +6,7 @@ python tests/fuzz_protocol.py -max_total_time=600 -max_len=2048
 
 import sys
 
-import atheris  # type: ignore[import-not-found]
+import atheris
 
 with atheris.instrument_imports(include=["profilegym.envs.action", "profilegym.envs.episode"]):
     from protocol_invariants import check_action, check_episode

@@ -1,10 +1,13 @@
 import copy
 import multiprocessing
+from typing import Any
 
 import pytest
-from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory, write_to_shared_memory
+from gymnasium.vector import utils
 
 from profilegym.envs.text_space import UnicodeText
+
+gym_memory: Any = utils  # its types know arrays only
 
 
 def test_any_text_up_to_its_length_is_in_the_space() -> None:
@@ -30,12 +33,12 @@ def test_samples_are_seeded_texts_of_the_space() -> None:
 @pytest.mark.parametrize("text", ["", "plain", "茶" * 100, "\ud800 alone", "\x00"])
 def test_text_goes_through_shared_memory_unharmed(text: str) -> None:
     space = UnicodeText(100)
-    memory = create_shared_memory(space, 2, multiprocessing)
+    memory = gym_memory.create_shared_memory(space, 2, multiprocessing)
 
-    write_to_shared_memory(space, 0, "another place, longer than the text", memory)
-    write_to_shared_memory(space, 1, "something longer that was here before", memory)
-    texts = read_from_shared_memory(space, memory, 2)
-    write_to_shared_memory(space, 1, text, memory)
+    gym_memory.write_to_shared_memory(space, 0, "another place, longer than the text", memory)
+    gym_memory.write_to_shared_memory(space, 1, "something longer that was here before", memory)
+    texts = gym_memory.read_from_shared_memory(space, memory, 2)
+    gym_memory.write_to_shared_memory(space, 1, text, memory)
 
     assert copy.deepcopy(texts) == ("another place, longer than the text", text)
     assert (texts[1], texts[1:], len(texts)) == (text, (text,), 2)
@@ -43,7 +46,7 @@ def test_text_goes_through_shared_memory_unharmed(text: str) -> None:
 
 def test_a_text_that_does_not_fit_is_refused() -> None:
     space = UnicodeText(3)
-    memory = create_shared_memory(space, 1, multiprocessing)
+    memory = gym_memory.create_shared_memory(space, 1, multiprocessing)
 
     with pytest.raises(ValueError, match="4 characters does not fit a space of 3"):
-        write_to_shared_memory(space, 0, "four", memory)
+        gym_memory.write_to_shared_memory(space, 0, "four", memory)
