@@ -101,6 +101,6 @@ def bench_env(as_json: AsJson = False) -> None:
 def main() -> None:
     """Errors that are ours end in one clear line; anything else is a bug and keeps its traceback."""
     try:
-        app()
+        app(prog_name="profilegym")
     except ProfileGymError as error:
         sys.exit(f"profilegym: {error}")

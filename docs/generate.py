@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("envs", "envs/retrieval", "envs/data", "rewards", "apps", "benchmarks")
+FOLDERS = ("envs", "envs/retrieval", "envs/data", "envs/data/world", "rewards", "apps", "benchmarks")
 COMMANDS = (
     "",
     "data",
