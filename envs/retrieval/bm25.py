@@ -1,14 +1,14 @@
 """BM25 over one user's documents, ranked exactly as Lucene ranks them when Anserini runs it."""
 
-import threading
-from collections import OrderedDict
 from pathlib import Path
 
 from ..errors import OptionError
-from ..question import Document, Profile
+from ..question import Profile
 from .analyzer import analyze
+from .lru import Lru
 from .postings import Index, Postings
 from .retriever import Hit, OneByOne, check_k
+from .text import searchable_text
 
 
 class BM25(OneByOne):
@@ -19,11 +19,10 @@ class BM25(OneByOne):
     """
 
     def __init__(self, *, k1: float = 0.9, b: float = 0.4, store: str | None = None, cache: int = 4096) -> None:
-        if not (k1 > 0 and 0 <= b <= 1 and cache >= 1):
-            raise OptionError(f"bm25 wants k1 > 0, b from 0 to 1 and cache >= 1, not k1={k1}, b={b}, cache={cache}")
-        self._k1, self._b, self._cache = k1, b, cache
-        self._indexes: OrderedDict[bytes, Index] = OrderedDict()
-        self._lock = threading.Lock()
+        if not (k1 > 0 and 0 <= b <= 1):
+            raise OptionError(f"bm25 wants k1 > 0 and b from 0 to 1, not k1={k1}, b={b}")
+        self._k1, self._b = k1, b
+        self._indexes: Lru[bytes, Index] = Lru(cache)
         self._store = None
         if store is not None:
             from .store import Store  # only who asks for one pays for mmap and json
@@ -33,20 +32,15 @@ class BM25(OneByOne):
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
         check_k(k)
         positions, scores = self._index(profile).top(analyze(query), k)
-        return [Hit(profile.documents[position], score) for position, score in zip(positions, scores, strict=True)]
+        documents = profile.documents
+        return [Hit(documents[position], score) for position, score in zip(positions, scores, strict=True)]
 
     def _index(self, profile: Profile) -> Index:
-        digest = profile.digest
-        with self._lock:
-            if digest in self._indexes:
-                self._indexes.move_to_end(digest)
-                return self._indexes[digest]
-        stored = self._store.find(digest) if self._store else None  # two threads may both build: the results are equal
-        index = Index(stored or postings(profile), self._k1, self._b)
-        with self._lock:
-            self._indexes[digest] = index
-            if len(self._indexes) > self._cache:
-                self._indexes.popitem(last=False)
+        index = self._indexes.get(profile.digest)
+        if index is None:  # two threads may both build: the results are equal
+            stored = self._store.find(profile.digest) if self._store else None
+            index = Index(stored or postings(profile), self._k1, self._b)
+            self._indexes.put(profile.digest, index)
         return index
 
 
@@ -54,8 +48,3 @@ def postings(profile: Profile) -> Postings:
     """The profile, analysed."""
     terms = [analyze(searchable_text(document)) for document in profile.documents]
     return Postings.build(terms, [document.id for document in profile.documents])
-
-
-def searchable_text(document: Document) -> str:
-    """What a search looks through: the title, where there is one, and the text."""
-    return f"{document.title} {document.text}" if document.title else document.text

@@ -16,8 +16,8 @@ from typing import Any
 
 from ..errors import MissingExtra, OptionError, RetrievalError
 from ..question import Profile
-from .bm25 import searchable_text
 from .retriever import Hit, OneByOne, check_k
+from .text import searchable_text
 
 OLDEST_JAVA = 21  # Anserini's classes are compiled for it
 _started_in: int | None = None
