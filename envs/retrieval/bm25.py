@@ -19,8 +19,8 @@ class BM25(OneByOne):
     """
 
     def __init__(self, *, k1: float = 0.9, b: float = 0.4, store: str | None = None, cache: int = 4096) -> None:
-        if not (k1 > 0 and 0 <= b <= 1):
-            raise OptionError(f"bm25 wants k1 > 0 and b from 0 to 1, not k1={k1}, b={b}")
+        if not (k1 > 0 and 0 <= b <= 1 and cache >= 1):
+            raise OptionError(f"bm25 wants k1 > 0, b from 0 to 1 and cache >= 1, not k1={k1}, b={b}, cache={cache}")
         self._k1, self._b = k1, b
         self._indexes: Lru[bytes, Index] = Lru(cache)
         self._store = None

@@ -15,7 +15,7 @@ class Lru(Generic[K, V]):
 
     def __init__(self, size: int) -> None:
         if size < 1:
-            raise OptionError(f"cache={size}: it must hold at least the one entry in use; give 1 or more")
+            raise OptionError(f"a cache of {size} entries cannot hold the one in use: ask for at least 1")
         self._size = size
         self._values: OrderedDict[K, V] = OrderedDict()
         self._lock = Lock()
