@@ -182,13 +182,15 @@ class Episode:
         self.needs = None
 
     def trajectory(self) -> Trajectory:
+        """The record; that of an episode which still runs is a copy of it so far."""
+        over = self.ended is not None
         return Trajectory(
             self.id,
             self.question.id,
             self.question.user_id,
             self.kind,
-            tuple(self.said),
-            tuple(self.sought),
+            self.said if over else list(self.said),
+            self.sought if over else list(self.sought),
             self.answer,
             self.ended,
             self.malformed,
@@ -198,7 +200,7 @@ class Episode:
             verdict=self.reward.verdict if self.reward else None,
             reward=self.reward,
             timing={"seconds": self.seconds},
-            search_ms=tuple(self.search_ms),
+            search_ms=self.search_ms if over else list(self.search_ms),
             error=self.error,
         )
 

@@ -80,8 +80,7 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         if not self._episodes:
             raise EpisodeError("there are no episodes yet: call reset() first")
         if not self._over:
-            self._stepper.step(self._episodes, actions)
-            return self._outcome([])
+            return self._outcome([], self._stepper.step(self._episodes, actions))
         if self.autoreset_mode == AutoresetMode.DISABLED:
             raise EpisodeError(f"the episodes at places {self._over} are over: reset them with a 'reset_mask'")
         return self._step_some(actions)
@@ -93,15 +92,15 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         """Places whose episode ended in the last step begin their next one instead; their action is not used."""
         begun, over = self._over, set(self._over)
         running = [i for i in range(self.num_envs) if i not in over]
-        self._stepper.step([self._episodes[i] for i in running], [actions[i] for i in running])
+        ended = self._stepper.step([self._episodes[i] for i in running], [actions[i] for i in running])
         self._begin(begun)
-        return self._outcome(begun)
+        return self._outcome(begun, [running[place] for place in ended])
 
-    def _outcome(self, begun: list[int]) -> Outcome:
+    def _outcome(self, begun: list[int], over: list[int]) -> Outcome:
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
         infos = [(i, opening(self._episodes[i])) for i in begun]
-        self._over = over = [i for i, episode in enumerate(self._episodes) if episode.ended is not None]
+        self._over = over
         for i in over:
             episode = self._episodes[i]
             rewards[i], terminated[i], truncated[i] = worth(episode), episode.terminated, episode.truncated

@@ -41,18 +41,20 @@ class Stepper:
         elif episode.needs == "score":
             self._score([episode])
 
-    def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> None:
-        searching, ending = [], []
-        for episode, text in zip(episodes, texts, strict=True):
+    def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> list[int]:
+        """The places of the episodes that ended."""
+        searching, ended = [], []
+        for place, (episode, text) in enumerate(zip(episodes, texts, strict=True)):
             episode.write(text)
             if episode.needs == "search":
                 searching.append(episode)
             elif episode.needs == "score":
-                ending.append(episode)
+                ended.append(place)
         if searching:
             self._search(searching)
-        if ending:
-            self._score(ending)
+        if ended:
+            self._score([episodes[place] for place in ended])
+        return ended
 
     def _search(self, episodes: list[Episode]) -> None:
         start = perf_counter()
