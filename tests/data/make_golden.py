@@ -62,9 +62,7 @@ def write_rankings() -> None:
     """Top tens of natural text and of made-up words with many ties, as `rankings.json`."""
     paragraphs = [text for topic in topics.values() for text in topic.split("\n\n") if text.strip()][:150]
     rng = random.Random(2)
-    repeats = [
-        " ".join(rng.choices(FEW_WORDS, k=rng.randint(1, 40))) for _ in range(150)
-    ]
+    repeats = [" ".join(rng.choices(FEW_WORDS, k=rng.randint(1, 40))) for _ in range(150)]
     retriever = pyserini.Pyserini()
     golden = []
     for texts in (paragraphs, repeats):
