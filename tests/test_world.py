@@ -19,7 +19,7 @@ from profilegym.envs.retrieval.analyzer import analyze
 from profilegym.rewards.rubric import RubricJudge
 
 # A change of this value changes every published number: say so in the changelog under its own heading.
-BYTES_OF_SEED_7 = "fe1c2b96561f049b862a88bba7a9d3d2"
+BYTES_OF_SEED_7 = "f808cbe9523d15649c162da70b5f8dd5"
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +161,7 @@ def test_an_id_that_is_not_in_the_set_is_an_error(wrong: str) -> None:
 
 def test_lengths_are_those_of_a_person_who_writes(world: World) -> None:
     for question in world:
-        assert 10 <= len(question.text.split()) <= 22
+        assert 10 <= len(question.text.split()) <= 23
         assert 30 <= len(question.rubric.narrative.split()) <= 62
         assert 8 <= len((question.rubric.reference or "").split()) <= 25
         assert 2 <= len(question.rubric.aspects) <= 5
@@ -213,6 +213,12 @@ def test_training_never_shows_a_wording_of_test_unseen() -> None:
     assert not seen & unseen
     assert len(seen) > 250
     assert len(unseen) > 120
+
+
+def test_unseen_wordings_are_new_but_their_words_are_not() -> None:
+    seen, unseen = load_questions("world:users=1000/train"), load_questions("world:users=2000/test_unseen")
+
+    assert distinct_words(unseen) <= distinct_words(seen)
 
 
 def test_names_are_no_words_and_look_different_to_a_stemmer(world: World) -> None:
