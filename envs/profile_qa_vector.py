@@ -72,7 +72,7 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         for i, episode in zip(places, fresh, strict=True):
             self._episodes[i] = episode
         self._over = [i for i in self._over if self._episodes[i].ended is not None]
-        return self._observations(), self._stack((i, opening(self._episodes[i])) for i in places)
+        return self._observations(), self._stack(places, self._openings(places))
 
     def step(self, actions: Sequence[str]) -> Outcome:
         if len(actions) != self.num_envs:
@@ -99,23 +99,27 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
     def _outcome(self, begun: list[int], over: list[int]) -> Outcome:
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
-        infos = [(i, opening(self._episodes[i])) for i in begun]
-        self._over = over
         for i in over:
             episode = self._episodes[i]
             rewards[i], terminated[i], truncated[i] = worth(episode), episode.terminated, episode.truncated
-            infos.append((i, closing(episode)))
+        ends = [closing(self._episodes[i]) for i in over]
         if over and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            return self._begin_at_once(over, infos), rewards, terminated, truncated, self._stack(infos)
-        return self._observations(), rewards, terminated, truncated, self._stack(infos)
+            infos = self._succeeded(over, ends)
+        else:
+            self._over = over
+            infos = self._stack([*begun, *over], [*self._openings(begun), *ends])
+        return self._observations(), rewards, terminated, truncated, infos
 
-    def _begin_at_once(self, over: list[int], infos: list[tuple[int, Info]]) -> Observations:
-        """The last observation and info move to `final_obs` and `final_info`; the next episode's take their place."""
-        final = self._observations()
+    def _succeeded(self, over: list[int], ends: list[Info]) -> Info:
+        """The next episodes begin at once; what was last seen and said of the old ones moves to `final_…`."""
+        last = [{"final_obs": self._episodes[i].observation, "final_info": None} for i in over]
         self._begin(over)
-        self._over = []
-        infos[:] = [(i, {"final_obs": final[i], "final_info": info, **opening(self._episodes[i])}) for i, info in infos]
-        return self._observations()
+        infos = self._stack(over, self._openings(over)) | self._stack(over, last)
+        infos["final_info"] = self._stack(over, ends)
+        return infos
+
+    def _openings(self, places: Iterable[int]) -> list[Info]:
+        return [opening(self._episodes[i]) for i in places]
 
     def _begin(self, places: Iterable[int]) -> None:
         for i in places:
@@ -124,19 +128,20 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
     def _observations(self) -> Observations:
         return tuple([episode.observation for episode in self._episodes])
 
-    def _stack(self, infos: Iterable[tuple[int, Info]]) -> Info:
+    def _stack(self, places: Sequence[int], infos: Sequence[Info]) -> Info:
         """Gymnasium's form: an array and a mask `_name` for each name."""
-        stacked: Info = {}
-        for i, info in infos:
+        columns: dict[str, NDArray[Any]] = {}
+        held: dict[str, list[int]] = {}
+        for i, info in zip(places, infos, strict=True):
             for name, value in info.items():
-                if name not in stacked:
-                    stacked[name] = np.full(self.num_envs, None, object)
-                    stacked[f"_{name}"] = np.zeros(self.num_envs, np.bool_)
-                stacked[name][i] = value
-                stacked[f"_{name}"][i] = True
-        if "final_info" in stacked:
-            stacked["final_info"] = self._stack((i, info["final_info"]) for i, info in infos)
-        return stacked
+                if name not in columns:
+                    columns[name], held[name] = np.full(self.num_envs, None, object), []
+                columns[name][i] = value
+                held[name].append(i)
+        masks = {f"_{name}": np.zeros(self.num_envs, np.bool_) for name in columns}
+        for name, at in held.items():
+            masks[f"_{name}"][at] = True
+        return columns | masks
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
         if seed is None or isinstance(seed, int):

@@ -8,6 +8,7 @@ from typing import Any
 
 from .episode import Episode, check_options
 from .errors import OptionError, ProfileGymError, RetrievalError, RewardError
+from .question import Profile
 from .retrieval import Retriever
 from .reward import Reward
 
@@ -43,23 +44,23 @@ class Stepper:
 
     def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> list[int]:
         """The places of the episodes that ended."""
-        searching, ended = [], []
+        searching, requests, ended = [], [], []
         for place, (episode, text) in enumerate(zip(episodes, texts, strict=True)):
             episode.write(text)
             if episode.needs == "search":
                 searching.append(episode)
+                requests.append((episode.question.profile, episode.query))
             elif episode.needs == "score":
                 ended.append(place)
         if searching:
-            self._search(searching)
+            self._search(searching, requests)
         if ended:
             self._score([episodes[place] for place in ended])
         return ended
 
-    def _search(self, episodes: list[Episode]) -> None:
+    def _search(self, episodes: list[Episode], requests: list[tuple[Profile, str]]) -> None:
         start = perf_counter()
         try:
-            requests = [(episode.question.profile, episode.query) for episode in episodes]
             answers = self._retriever.search_many(requests, episodes[0].depth)
             ms = 1e3 * (perf_counter() - start) / len(episodes)
             for episode, hits in zip(episodes, answers, strict=True):
