@@ -33,9 +33,14 @@ def _match(question: Question, aspect: Aspect, text: str) -> AspectMatch:
     if not accepted:
         raise _not_scorable(question)
     said = [phrase for phrase, sought in accepted if sought in text]
-    wrong = [phrase for phrase, sought in rejected if sought in text]
+    wrong = _mentions([(phrase, sought) for phrase, sought in rejected if sought in text])
     match = max(0, 2 - len(wrong)) if said else 0
     return AspectMatch(aspect.title, match, _reason(said, wrong))
+
+
+def _mentions(found: list[tuple[str, str]]) -> list[str]:
+    """A phrase that is part of another one found, 'long screw' of 'a long screw', is the same mention."""
+    return [p for p, sought in found if not any(sought != other and sought in other for _, other in found)]
 
 
 def _reason(said: list[str], wrong: list[str]) -> str:

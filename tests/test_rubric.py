@@ -7,7 +7,9 @@ from profilegym import Aspect, Question, Rubric, load_questions
 from profilegym.envs.errors import RewardError
 from profilegym.rewards.rubric import RubricJudge
 
-DRINK = Aspect("What I drink", accepted=("rooibos", "red bush tea"), rejected=("oolong", "cocoa", "doll's tea"))
+DRINK = Aspect(
+    "What I drink", accepted=("rooibos", "red bush tea"), rejected=("oolong", "cocoa", "a doll's tea", "doll's tea")
+)
 TIP = Aspect("The general rule", accepted=("warm the cup",), rejected=("fresh air",))
 JUDGE = RubricJudge()
 
@@ -29,7 +31,12 @@ def asked(*aspects: Aspect) -> Question:
             "says 'rooibos', but also mentions 'oolong', 'cocoa', which is not, or no longer, so",
         ),
         ("Oolong, of course", 0, "mentions 'oolong', which is not, or no longer, so"),
-        ("A doll's tea", 0, "mentions 'doll's tea', which is not, or no longer, so"),
+        ("A doll's tea", 0, "mentions 'a doll's tea', which is not, or no longer, so"),
+        (
+            "rooibos or a doll's tea",
+            1,
+            "says 'rooibos', but also mentions 'a doll's tea', which is not, or no longer, so",
+        ),
         ("rooibosh", 0, "says nothing of it"),
         ("red bush, then tea", 0, "says nothing of it"),
         ("", 0, "says nothing of it"),
