@@ -89,7 +89,7 @@ def bench_retrieval(as_json: AsJson = False) -> None:
 
 @bench.command("env")
 def bench_env(as_json: AsJson = False) -> None:
-    """Episodes and environments beside Gymnasium's bare loop, gem and skyrl-gym.
+    """Episodes and environments beside Gymnasium's bare loop, gem, skyrl-gym and verifiers.
 
     Example: profilegym bench env --json
     """
