@@ -1,7 +1,7 @@
 """One attempt at one question, as a state machine without I/O."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import lru_cache
 from math import isfinite
 from time import perf_counter
@@ -26,7 +26,6 @@ class Episode:
     """
 
     __slots__ = (
-        "_seen",
         "_started",
         "answer",
         "data",
@@ -86,9 +85,8 @@ class Episode:
         self.ended: Ended | None = None
         self.error: str | None = None
         self.reward: Reward | None = None
-        self.sought: list[Sought] = []
-        self.search_ms: list[float | None] = []
-        self._seen: set[str] = set()
+        self.sought: tuple[Sought, ...] = ()
+        self.search_ms: tuple[float | None, ...] = ()
         # How many hits to ask for, so that enough are left when those already shown are not shown again.
         self.depth = top_k if repeat_hits else top_k * max(1, self.max_searches)
         self._started = perf_counter()
@@ -141,25 +139,22 @@ class Episode:
         """Take the hits of the search; only documents of this question's own profile are ever shown."""
         if self.needs != "search":
             raise self._unexpected("search")
-        own, seen = self.question.profile.by_id, self._seen
+        own, seen = self.question.profile.by_id, self._already_shown()
         shown: list[tuple[str, float]] = []
-        lines: list[str] = []
+        block = ["<information>"]
         for document, score in hits:
             mine = own.get(document.id)
             if (mine is not document and mine != document) or not isfinite(score):
                 raise self._bad_hit(document, score)
             if document.id in seen:
                 continue
-            if not self.repeat_hits:
-                seen.add(document.id)
             shown.append((document.id, float(score)))
-            line = _line(document.date, document.title, document.text, self.hit_chars)
-            lines.append(f"{len(shown)}. {line}")
+            block += f"\n{len(shown)}. ", _line(document.date, document.title, document.text, self.hit_chars)
             if len(shown) == self.top_k:
                 break
-        self.sought.append((self.turn, self.query, tuple(shown)))
-        self.search_ms.append(ms)
-        self._reply("<information>\n" + ("\n".join(lines) or "Nothing more was found.") + "\n</information>")
+        self.sought += ((self.turn, self.query, tuple(shown)),)
+        self.search_ms += (ms,)
+        self._reply(*block, "\n</information>" if shown else "\nNothing more was found.\n</information>")
 
     def score(self, reward: Reward) -> None:
         """Take what the episode was worth, or why that is not known."""
@@ -183,14 +178,13 @@ class Episode:
 
     def trajectory(self) -> Trajectory:
         """The record; that of an episode which still runs is a copy of it so far."""
-        over = self.ended is not None
         return Trajectory(
             self.id,
             self.question.id,
             self.question.user_id,
             self.kind,
-            self.said if over else list(self.said),
-            self.sought if over else list(self.sought),
+            self.said if self.ended else list(self.said),
+            self.sought,
             self.answer,
             self.ended,
             self.malformed,
@@ -200,14 +194,19 @@ class Episode:
             verdict=self.reward.verdict if self.reward else None,
             reward=self.reward,
             timing={"seconds": self.seconds},
-            search_ms=self.search_ms if over else list(self.search_ms),
+            search_ms=self.search_ms,
             error=self.error,
         )
 
-    def _reply(self, text: str) -> None:
+    def _already_shown(self) -> Collection[str]:
+        if self.repeat_hits or not self.sought:
+            return ()
+        return {document for _, _, hits in self.sought for document, _ in hits}
+
+    def _reply(self, *parts: str) -> None:
         self.turn += 1
         self.needs = "text"
-        self.observation = f"\n\n{text}{_reminder(self.max_searches - self.turn)}\n\n"
+        self.observation = "".join(("\n\n", *parts, _reminder(self.max_searches - self.turn)))
         self.said.append(("environment", self.observation, None, None))
 
     def _end(self, ended: Ended) -> None:
@@ -265,11 +264,11 @@ def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str) ->
 def _reminder(searches_left: int) -> str:
     match searches_left:
         case 0:
-            return "\nNo searches are left: answer now."
+            return "\nNo searches are left: answer now.\n\n"
         case 1:
-            return "\n1 search is left."
+            return "\n1 search is left.\n\n"
         case _:
-            return f"\n{searches_left} searches are left."
+            return f"\n{searches_left} searches are left.\n\n"
 
 
 @lru_cache(maxsize=16_384)

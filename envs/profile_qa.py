@@ -57,14 +57,17 @@ class ProfileQAEnv(gym.Env[str, str]):
             super().reset(seed=seed)
             self._seat.sit(self.np_random, seed)
         self._episode = episode = self._seat.begin(asked(options).get("question_id") if options else None)
-        return episode.observation, opening(episode)
+        return episode.observation, {"question_id": episode.question.id, "user_id": episode.question.user_id}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
         episode = self._episode or self.episode
         self._stepper.step_one(episode, action)
         if episode.ended is None:
             return episode.observation, 0.0, False, False, {}
-        return "", worth(episode), episode.terminated, episode.truncated, closing(episode)
+        info: Info = {"trajectory": episode.trajectory()}
+        if why := unscored(episode):
+            info["unscored"] = why
+        return "", worth(episode), episode.terminated, episode.truncated, info
 
     def render(self) -> str | None:
         return transcript(self.episode) if self.render_mode == "ansi" else None
@@ -125,15 +128,9 @@ def asked(options: dict[str, Any] | None) -> dict[str, Any]:
     return options
 
 
-def opening(episode: Episode) -> Info:
-    return {"question_id": episode.question.id, "user_id": episode.question.user_id}
-
-
-def closing(episode: Episode) -> Info:
-    info: Info = {"trajectory": episode.trajectory()}
-    if episode.reward is not None and episode.reward.unscored and episode.reward is not NOT_ASKED:
-        info["unscored"] = episode.reward.unscored
-    return info
+def unscored(episode: Episode) -> str | None:
+    """Why the reward could not be had, where it was asked for."""
+    return None if episode.reward is None or episode.reward is NOT_ASKED else episode.reward.unscored
 
 
 def worth(episode: Episode) -> float:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from .data import QuestionSet
 from .episode import Episode
 from .errors import EpisodeError, OptionError
-from .profile_qa import Info, Seat, asked, checked_render_mode, closing, opening, spaces, transcript, worth
+from .profile_qa import Info, Seat, asked, checked_render_mode, spaces, transcript, unscored, worth
 from .retrieval import Retriever
 from .stepping import RewardFunction, Stepper, no_reward
 
@@ -72,7 +72,7 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         for i, episode in zip(places, fresh, strict=True):
             self._episodes[i] = episode
         self._over = [i for i in self._over if self._episodes[i].ended is not None]
-        return self._observations(), self._stack(places, self._openings(places))
+        return self._observations(), self._openings(places)
 
     def step(self, actions: Sequence[str]) -> Outcome:
         if len(actions) != self.num_envs:
@@ -102,24 +102,40 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         for i in over:
             episode = self._episodes[i]
             rewards[i], terminated[i], truncated[i] = worth(episode), episode.terminated, episode.truncated
-        ends = [closing(self._episodes[i]) for i in over]
         if over and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            infos = self._succeeded(over, ends)
+            infos = self._succeeded(over)
         else:
             self._over = over
-            infos = self._stack([*begun, *over], [*self._openings(begun), *ends])
+            infos = self._openings(begun) | self._endings(over)
         return self._observations(), rewards, terminated, truncated, infos
 
-    def _succeeded(self, over: list[int], ends: list[Info]) -> Info:
+    def _succeeded(self, over: list[int]) -> Info:
         """The next episodes begin at once; what was last seen and said of the old ones moves to `final_…`."""
-        last = [{"final_obs": self._episodes[i].observation, "final_info": None} for i in over]
+        last = self._columns(over, final_obs=[self._episodes[i].observation for i in over])
+        last |= {"final_info": self._endings(over), "_final_info": last["_final_obs"]}
         self._begin(over)
-        infos = self._stack(over, self._openings(over)) | self._stack(over, last)
-        infos["final_info"] = self._stack(over, ends)
-        return infos
+        return self._openings(over) | last
 
-    def _openings(self, places: Iterable[int]) -> list[Info]:
-        return [opening(self._episodes[i]) for i in places]
+    def _openings(self, places: Sequence[int]) -> Info:
+        questions = [self._episodes[i].question for i in places]
+        return self._columns(places, question_id=[q.id for q in questions], user_id=[q.user_id for q in questions])
+
+    def _endings(self, places: Sequence[int]) -> Info:
+        info = self._columns(places, trajectory=[self._episodes[i].trajectory() for i in places])
+        reasons = {i: why for i in places if (why := unscored(self._episodes[i]))}
+        return info | self._columns(list(reasons), unscored=list(reasons.values()))
+
+    def _columns(self, places: Sequence[int], **values: list[Any]) -> Info:
+        """Gymnasium's form: an array and a mask `_name` for each name; nothing where no place has a value."""
+        if not places:
+            return {}
+        mask = np.zeros(self.num_envs, np.bool_)
+        mask[places] = True
+        columns: Info = {}
+        for name, column in values.items():
+            columns[name], columns[f"_{name}"] = np.full(self.num_envs, None, object), mask
+            columns[name][places] = np.fromiter(column, object, len(places))
+        return columns
 
     def _begin(self, places: Iterable[int]) -> None:
         for i in places:
@@ -127,21 +143,6 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
 
     def _observations(self) -> Observations:
         return tuple([episode.observation for episode in self._episodes])
-
-    def _stack(self, places: Sequence[int], infos: Sequence[Info]) -> Info:
-        """Gymnasium's form: an array and a mask `_name` for each name."""
-        columns: dict[str, NDArray[Any]] = {}
-        held: dict[str, list[int]] = {}
-        for i, info in zip(places, infos, strict=True):
-            for name, value in info.items():
-                if name not in columns:
-                    columns[name], held[name] = np.full(self.num_envs, None, object), []
-                columns[name][i] = value
-                held[name].append(i)
-        masks = {f"_{name}": np.zeros(self.num_envs, np.bool_) for name in columns}
-        for name, at in held.items():
-            masks[f"_{name}"][at] = True
-        return columns | masks
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
         if seed is None or isinstance(seed, int):

@@ -103,8 +103,8 @@ class Trajectory:
             raise DataError(f"not a trajectory of schema {SCHEMA}: found {found!r}")
         known: dict[str, Any] = {name: record.get(name) for name in _PLAIN}
         known["said"] = [(s["author"], s["text"], s.get("tokens"), s.get("logprobs")) for s in record["segments"]]
-        known["sought"] = [_sought(search) for search in record["searches"]]
-        known["search_ms"] = [search.get("ms") for search in record["searches"]]
+        known["sought"] = tuple(_sought(search) for search in record["searches"])
+        known["search_ms"] = tuple(search.get("ms") for search in record["searches"])
         known["verdict"] = verdict = _verdict(record.get("verdict"))
         known["reward"] = _reward(record.get("reward"), verdict)
         return cls(**known)
