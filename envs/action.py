@@ -9,21 +9,22 @@ from typing import Any, Literal
 Protocol = Literal["tags", "tools"]
 
 
-@dataclass(frozen=True, slots=True)
+# Hashable but not frozen: freezing doubles what it costs to make one, and every step makes one.
+@dataclass(slots=True, unsafe_hash=True)
 class SearchProfile:
     """Search the user's own history."""
 
     query: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Answer:
     """Answer the question; ends the episode."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, unsafe_hash=True)
 class Malformed:
     """Neither of the two; the reason is told to the policy, so it never quotes what the policy wrote."""
 
@@ -54,7 +55,7 @@ TOOLS: list[dict[str, Any]] = [
 
 # Possessive repeats keep the matching linear, whatever the text.
 _CLOSING = re.compile(r"<\s*+/\s*+(search|answer)\s*+>", re.IGNORECASE)
-_LAST_OPENING = {kind: re.compile(rf".*<\s*+{kind}\s*+>", re.IGNORECASE | re.DOTALL) for kind in ("search", "answer")}
+_OPENING = {kind: re.compile(rf"<\s*+{kind}\s*+>", re.IGNORECASE) for kind in ("search", "answer")}
 _TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 
 _NO_ACTION = Malformed("I expected <search>…</search> or <answer>…</answer>.")
@@ -79,10 +80,10 @@ def read_action(text: str, protocol: Protocol = "tags") -> tuple[Action, int]:
         return _unclosed(text), len(text)
     kind = closing[1].lower()
     start, end = closing.span()
-    opening = _LAST_OPENING[kind].match(text, 0, start)
-    if opening is None:
+    first = _after_opening(kind, text, start)
+    if first is None:
         return Malformed(f"</{kind}> came without <{kind}> before it."), end
-    return _action(kind, text[opening.end() : start]), end
+    return _action(kind, text[first:start]), end
 
 
 def parse_tool_call(name: object, arguments: object) -> Action:
@@ -101,9 +102,20 @@ def parse_tool_call(name: object, arguments: object) -> Action:
             return Malformed("There is no such tool: call search_profile(query) or answer(text).")
 
 
+def _after_opening(kind: str, text: str, end: int) -> int | None:
+    """Where the content of the last `<kind>` before `end` begins."""
+    place = text.rfind("<", 0, end)
+    while place >= 0:
+        tag = _OPENING[kind].match(text, place, end)
+        if tag:
+            return tag.end()
+        place = text.rfind("<", 0, place)
+    return None
+
+
 def _unclosed(text: str) -> Malformed:
-    for kind, opening in _LAST_OPENING.items():
-        if opening.match(text):
+    for kind, opening in _OPENING.items():
+        if opening.search(text):
             return Malformed(f"<{kind}> was opened and never closed: end it with </{kind}>.")
     return _NO_ACTION
 

@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from functools import lru_cache
 from math import isfinite
 from time import perf_counter
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 from .action import Action, Answer, Malformed, Protocol, SearchProfile, read_action
 from .errors import EpisodeError, OptionError, RetrievalError
@@ -13,7 +13,7 @@ from .prompts import fill, version
 from .question import Document, Question
 from .retrieval import Hit
 from .reward import Reward
-from .trajectory import Ended, Kind, Said, Search, Segment, Sought, Trajectory
+from .trajectory import Ended, Kind, Search, Segment, Trajectory, searches_of, segments_of
 
 Need = Literal["text", "search", "score"]
 
@@ -85,14 +85,14 @@ class Episode:
         self.ended: Ended | None = None
         self.error: str | None = None
         self.reward: Reward | None = None
-        self.sought: tuple[Sought, ...] = ()
+        self.sought: tuple[Any, ...] = ()
         self.search_ms: tuple[float | None, ...] = ()
         # How many hits to ask for, so that enough are left when those already shown are not shown again.
         self.depth = top_k if repeat_hits else top_k * max(1, self.max_searches)
         self._started = perf_counter()
         self.seconds = 0.0
         self.observation = _prompt(protocol, top_k, self.max_searches, question.text)
-        self.said: list[Said] = [("environment", self.observation, None, None)]
+        self.said: list[Any] = ["environment", self.observation, None, None]
 
     @property
     def searches_left(self) -> int:
@@ -101,11 +101,11 @@ class Episode:
     @property
     def segments(self) -> list[Segment]:
         """What was said so far, and by whom."""
-        return [Segment(*said) for said in self.said]
+        return segments_of(self.said)
 
     @property
     def searches(self) -> list[Search]:
-        return [Search(*sought, ms) for sought, ms in zip(self.sought, self.search_ms, strict=True)]
+        return searches_of(self.sought, self.search_ms)
 
     @property
     def terminated(self) -> bool:
@@ -120,7 +120,7 @@ class Episode:
         if self.needs != "text":
             raise self._unexpected("text")
         action, end = read_action(text, self.protocol)
-        self.said.append(("policy", text[:end], tokens, logprobs))
+        self.said += "policy", text[:end], tokens, logprobs
         if isinstance(action, Answer):
             self.answer = action.text
             self._end("answered")
@@ -152,7 +152,7 @@ class Episode:
             block += f"\n{len(shown)}. ", _line(document.date, document.title, document.text, self.hit_chars)
             if len(shown) == self.top_k:
                 break
-        self.sought += ((self.turn, self.query, tuple(shown)),)
+        self.sought += (self.turn, self.query, tuple(shown))
         self.search_ms += (ms,)
         self._reply(*block, "\n</information>" if shown else "\nNothing more was found.\n</information>")
 
@@ -201,13 +201,13 @@ class Episode:
     def _already_shown(self) -> Collection[str]:
         if self.repeat_hits or not self.sought:
             return ()
-        return {document for _, _, hits in self.sought for document, _ in hits}
+        return {document for hits in self.sought[2::3] for document, _ in hits}
 
     def _reply(self, *parts: str) -> None:
         self.turn += 1
         self.needs = "text"
         self.observation = "".join(("\n\n", *parts, _reminder(self.max_searches - self.turn)))
-        self.said.append(("environment", self.observation, None, None))
+        self.said += "environment", self.observation, None, None
 
     def _end(self, ended: Ended) -> None:
         self.ended = ended

@@ -22,7 +22,7 @@ class Verdict:
     aspects: tuple[AspectMatch, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reward:
     """`total` plus the named parts that it was made of, or `None` and why it could not be had."""
 
