@@ -139,7 +139,9 @@ class Episode:
         """Take the hits of the search; only documents of this question's own profile are ever shown."""
         if self.needs != "search":
             raise self._unexpected("search")
-        own, seen = self.question.profile.by_id, self._already_shown()
+        profile = self.question.profile
+        own, seen = profile.by_id, self._already_shown()
+        lines = profile.lines.setdefault(self.hit_chars, {})
         shown: list[tuple[str, float]] = []
         block = ["<information>"]
         for document, score in hits:
@@ -149,7 +151,10 @@ class Episode:
             if document.id in seen:
                 continue
             shown.append((document.id, float(score)))
-            block += f"\n{len(shown)}. ", _line(document.date, document.title, document.text, self.hit_chars)
+            line = lines.get(document.id)
+            if line is None:
+                line = lines[document.id] = _line(document, self.hit_chars)
+            block += f"\n{len(shown)}. ", line
             if len(shown) == self.top_k:
                 break
         self.sought += (self.turn, self.query, tuple(shown))
@@ -271,10 +276,11 @@ def _reminder(searches_left: int) -> str:
             return f"\n{searches_left} searches are left.\n\n"
 
 
-@lru_cache(maxsize=16_384)
-def _line(date: str | None, title: str | None, text: str, hit_chars: int) -> str:
+def _line(document: Document, hit_chars: int) -> str:
     """A document on one line, its date and title before it, cut to length."""
-    line = _clean((f"[{date}] " if date else "") + (f"{title}: " if title else "") + text)
+    date = f"[{document.date}] " if document.date else ""
+    title = f"{document.title}: " if document.title else ""
+    line = _clean(date + title + document.text)
     return line if len(line) <= hit_chars else line[: hit_chars - 1].rstrip() + "…"
 
 

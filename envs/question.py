@@ -32,6 +32,11 @@ class Profile:
         return {document.id: document for document in self.documents}
 
     @cached_property
+    def lines(self) -> dict[int, dict[str, str]]:
+        """How policies saw the documents, by length and id: filled by episodes, and gone with the profile."""
+        return {}
+
+    @cached_property
     def digest(self) -> bytes:
         """Identifies owner and content, so that a changed profile is never answered from an old index."""
         hashed = blake2b(digest_size=16)
