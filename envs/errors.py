@@ -25,6 +25,14 @@ class RewardError(ProfileGymError):
     """An answer that could not be scored; never a reward of 0."""
 
 
+class EndpointError(ProfileGymError):
+    """A model's endpoint that gave no reply: it is down, refuses, is too slow, or the budget is spent."""
+
+
+class JudgeError(RewardError):
+    """An evaluator from which no verdict could be had."""
+
+
 class EpisodeError(ProfileGymError, RuntimeError):
     """An episode that was given something it did not ask for."""
 
