@@ -24,8 +24,7 @@ check: $(READY)
 	MYPYPATH=.typed:tests $(BIN)/mypy --explicit-package-bases $(wildcard tests/*.py) $(wildcard examples/*.py)
 	$(BIN)/python docs/generate.py --check
 
-bench:
-	$(MAKE) .venv/ready-dev-bench EXTRAS=dev,bench
+bench: $(READY)
 	$(BIN)/profilegym bench retrieval
 	$(BIN)/profilegym bench env
 
