@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .registration import register
 
 if TYPE_CHECKING:
-    from .envs.action import Answer, Malformed, SearchProfile, parse_action, parse_tool_call
+    from .envs.action import TOOLS, Answer, Malformed, SearchProfile, parse_action, parse_tool_call
     from .envs.data import QuestionList, QuestionSet, load_questions, register_data
     from .envs.episode import Episode
     from .envs.errors import ProfileGymError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "envs.action": ("Answer", "Malformed", "SearchProfile", "parse_action", "parse_tool_call"),
+    "envs.action": ("TOOLS", "Answer", "Malformed", "SearchProfile", "parse_action", "parse_tool_call"),
     "envs.data": ("QuestionList", "QuestionSet", "load_questions", "register_data"),
     "envs.episode": ("Episode",),
     "envs.errors": ("ProfileGymError",),
@@ -55,6 +55,7 @@ __all__ = [  # noqa: RUF022 (in the order of an episode)
     "Malformed",
     "parse_action",
     "parse_tool_call",
+    "TOOLS",
     "Episode",
     "Reward",
     "Verdict",

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..envs.errors import ProfileGymError
+from ..envs.visible import visible
 
 app = typer.Typer(
     name="profilegym",
@@ -103,4 +104,4 @@ def main() -> None:
     try:
         app(prog_name="profilegym")
     except ProfileGymError as error:
-        sys.exit(f"profilegym: {error}")
+        sys.exit(f"profilegym: {visible(str(error))}")

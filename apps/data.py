@@ -14,6 +14,7 @@ from rich.text import Text
 from ..envs.data import QuestionSet, load_questions
 from ..envs.errors import DataError
 from ..envs.question import Profile, Question, Rubric
+from ..envs.visible import visible
 from .data_summary import Problem, Spread, Summary
 
 _SHOWN = 3  # documents of the example's profile
@@ -75,8 +76,8 @@ def _sizes(summary: Summary) -> Table:
     return table
 
 
-def _listed(counts: Counter[str]) -> str:
-    return ", ".join(f"{name}: {counts[name]:,}" for name in sorted(counts))
+def _listed(counts: Counter[str]) -> Text:
+    return Text(visible(", ".join(f"{name}: {counts[name]:,}" for name in sorted(counts))))
 
 
 def _spreads(summary: Summary) -> Table:
@@ -95,10 +96,12 @@ def _four(spread: Spread) -> tuple[int, int, int, int]:
 
 
 def _example(question: Question) -> Group:
-    asked = Text(f"{question.id} by {question.user_id}" + (f", {question.date}" if question.date else ""))
+    asked = Text(visible(f"{question.id} by {question.user_id}" + (f", {question.date}" if question.date else "")))
     hidden = "hidden from policies, for scoring only"
     return Group(
-        Panel(Group(Text(question.text, "bold"), _documents(question.profile)), title=asked, title_align="left"),
+        Panel(
+            Group(Text(visible(question.text), "bold"), _documents(question.profile)), title=asked, title_align="left"
+        ),
         Panel(Group(*_rubric(question.rubric)), title=hidden, title_align="left", border_style="red"),
     )
 
@@ -107,7 +110,7 @@ def _documents(profile: Profile) -> Table:
     table = Table.grid(padding=(0, 1))
     for document in profile.documents[:_SHOWN]:
         head = (f"[{document.date}] " if document.date else "") + (f"{document.title}: " if document.title else "")
-        text = Text(head, "cyan").append(" ".join(document.text.split()), "default")
+        text = Text(visible(head), "cyan").append(visible(" ".join(document.text.split())), "default")
         text.truncate(220, overflow="ellipsis")
         table.add_row("•", text)
     if len(profile) > _SHOWN:
@@ -117,11 +120,12 @@ def _documents(profile: Profile) -> Table:
 
 def _rubric(rubric: Rubric) -> Iterable[Text]:
     if rubric.narrative:
-        yield Text.assemble(("narrative  ", "bold"), rubric.narrative)
+        yield Text.assemble(("narrative  ", "bold"), visible(rubric.narrative))
     for aspect in rubric.aspects:
-        yield Text.assemble(("aspect  ", "bold"), aspect.title, (f": {aspect.reason}" if aspect.reason else "", "dim"))
+        reason = f": {aspect.reason}" if aspect.reason else ""
+        yield Text.assemble(("aspect  ", "bold"), visible(aspect.title), (visible(reason), "dim"))
     if rubric.reference is not None:
-        yield Text.assemble(("reference  ", "bold"), rubric.reference)
+        yield Text.assemble(("reference  ", "bold"), visible(rubric.reference))
     if rubric == Rubric():
         yield Text("nothing to score with", "dim")
 
@@ -141,4 +145,4 @@ def _verdict(summary: Summary, problems: list[Problem]) -> Group:
 def _told(problem: Problem) -> Text:
     more = ", …" if problem.count > len(problem.examples) else ""
     seen = f": {problem.count:,} ({', '.join(problem.examples)}{more})" if problem.examples else ""
-    return Text(problem.what + seen)
+    return Text(visible(problem.what + seen))

@@ -1,6 +1,5 @@
 """The Gymnasium face of an episode."""
 
-import re
 from typing import Any
 
 import gymnasium as gym
@@ -13,13 +12,13 @@ from .errors import DataError, EpisodeError, OptionError
 from .retrieval import Retriever
 from .stepping import NOT_ASKED, RewardFunction, Stepper, checked_options, no_reward
 from .text_space import UnicodeText
+from .visible import visible
 
 Info = dict[str, Any]
 
 _QUESTION_CHARS = 60_000  # the longest question that an observation holds
 _PROMPT_CHARS = 4_000  # more than the rest of any prompt, reminder or correction takes
 _ACTION_CHARS = 1_000_000
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class ProfileQAEnv(gym.Env[str, str]):
@@ -147,4 +146,4 @@ def transcript(episode: Episode) -> str:
     if episode.ended:
         total = episode.reward.total if episode.reward else None
         parts.append(f"── {episode.ended}, reward {'none' if total is None else f'{total:.3f}'} ──")
-    return _UNPRINTABLE.sub("�", "\n\n".join(parts))
+    return visible("\n\n".join(parts))

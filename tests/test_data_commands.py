@@ -131,3 +131,26 @@ def test_a_spread_knows_its_quantiles_and_draws_them() -> None:
     assert spread.as_dict() == {"min": 1, "median": 50, "p90": 90, "max": 10_000}
     assert len(spread.bars()) == 24
     assert spread.bars()[-1] == "█"
+
+
+def test_a_hostile_text_cannot_drive_the_terminal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    evil = "\x1b[2J\x1b]0;title\x07\u202e [red]x[/red]"
+    profile = [{"id": "d1", "text": evil, "title": evil}]
+    rubric = {"narrative": evil, "aspects": [{"title": evil, "reason": evil}], "reference": evil}
+    line = {
+        "id": "q1" + evil,
+        "user_id": "u" + evil,
+        "text": evil,
+        "category": evil,
+        "profile": profile,
+        "rubric": rubric,
+    }
+    path = tmp_path / "evil.jsonl"
+    path.write_text(json.dumps(line) + "\n", "utf-8")
+
+    show(f"jsonl:{path}")
+    validate(f"jsonl:{path}")
+
+    shown = capsys.readouterr().out
+    assert not {"\x1b", "\x07", "\u202e"} & set(shown)
+    assert "[red]x[/red]" in shown
