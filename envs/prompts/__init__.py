@@ -9,16 +9,17 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 
 @cache
-def template(name: str) -> str:
-    return files(__name__).joinpath(f"{name}.txt").read_text("utf-8").strip()
+def template(name: str, folder: str = __name__) -> str:
+    """The text of a prompt; `folder` is the package that holds it."""
+    return files(folder).joinpath(f"{name}.txt").read_text("utf-8").strip()
 
 
 @cache
-def version(name: str) -> str:
+def version(name: str, folder: str = __name__) -> str:
     """A prompt's version is its hash; it is in every trajectory."""
-    return f"{name}-{blake2b(template(name).encode(), digest_size=4).hexdigest()}"
+    return f"{name}-{blake2b(template(name, folder).encode(), digest_size=4).hexdigest()}"
 
 
-def fill(name: str, **values: str) -> str:
+def fill(name: str, folder: str = __name__, /, **values: str) -> str:
     """One pass: a value that looks like a slot stays as it is."""
-    return _SLOT.sub(lambda slot: values[slot[1]], template(name))
+    return _SLOT.sub(lambda slot: values[slot[1]], template(name, folder))

@@ -1,0 +1,64 @@
+"""From an evaluator's reply to its verdict: only the last complete object counts, and only an offered value."""
+
+import json
+import re
+from typing import Any, NamedTuple
+
+MATCHES = (0, 1, 2)
+SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "properties": {"reason": {"type": "string"}, "match": {"type": "integer", "enum": list(MATCHES)}},
+    "required": ["reason", "match"],
+    "additionalProperties": False,
+}
+_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_OBJECT = re.compile(r"""\{\s*["']?\w+["']?\s*:""")  # a brace in prose begins no object
+_SHOWN = 200
+
+
+class Opinion(NamedTuple):
+    """What the evaluator thinks of one aspect."""
+
+    match: int
+    reason: str
+
+
+class Unreadable(ValueError):
+    """A reply that holds no verdict."""
+
+
+def parse(reply: str) -> Opinion:
+    """Raises `Unreadable`: a verdict is never guessed, nor taken out of the middle of a broken object."""
+    match _last_object(_THINKING.sub("", reply)):
+        case {"match": int(match), "reason": str(reason)} if match in MATCHES and not isinstance(match, bool):
+            return Opinion(match, reason)
+        case None:
+            raise Unreadable(f"no verdict in the evaluator's reply: {shortened(reply)!r}")
+        case _:
+            raise Unreadable(f"no 'reason' with a 'match' of 0, 1 or 2 in the evaluator's reply: {shortened(reply)!r}")
+
+
+def shortened(text: str) -> str:
+    """Its beginning and its end, as verdicts stand there."""
+    half = _SHOWN // 2
+    return text if len(text) <= _SHOWN else f"{text[:half]} … {text[-half:]}"
+
+
+def _last_object(text: str) -> Any:
+    """None where an object is cut off or broken, as what stands inside may be a quotation of the answer."""
+    found, position = None, 0
+    while begin := _OBJECT.search(text, position):
+        try:
+            found, position = _DECODER.raw_decode(text, begin.start())
+        except (ValueError, RecursionError):
+            return None
+    return found
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len(found := dict(pairs)) < len(pairs):
+        raise ValueError("a key stands twice")
+    return found
+
+
+_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_each_key_once)

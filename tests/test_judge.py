@@ -1,0 +1,214 @@
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from conftest import make_question
+
+from profilegym import Aspect, Question, Rubric, Verdict
+from profilegym.envs.completion import Messages, Reply, Sampling
+from profilegym.envs.errors import EndpointError, JudgeError, OptionError
+from profilegym.rewards.judge import LLMJudge
+from profilegym.rewards.prompts import BUDGETS, TOTAL, clean, fitted
+from profilegym.rewards.verdict import Unreadable, parse
+
+ASPECTS = (Aspect("Tea", "I drink no coffee.", "I only drink rooibos."), Aspect("Cups"), Aspect("Milk"), Aspect("Time"))
+
+
+def asked(*aspects: Aspect) -> Question:
+    return replace(make_question(), rubric=Rubric("I moved house.", aspects))
+
+
+def verdict(match: Any, reason: Any = "so it is") -> str:
+    return json.dumps({"reason": reason, "match": match})
+
+
+class Script:
+    """An evaluator that replies as it is told to, and remembers what it was asked."""
+
+    name = "openai:script"
+
+    def __init__(self, reply: Callable[[str, int], str]) -> None:
+        self.reply = reply
+        self.calls: list[tuple[Messages, Sampling, Mapping[str, Any] | None]] = []
+
+    async def __call__(self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None) -> Reply:
+        self.calls.append((messages, sampling, schema))
+        await asyncio.sleep(0)
+        return Reply(self.reply(messages[-1]["content"], len(self.calls)))
+
+
+def one_of(*replies: str) -> Script:
+    """The first reply to the first call, and so on; the last one again and again."""
+    return Script(lambda _, call: replies[min(call, len(replies)) - 1])
+
+
+def by_title(matches: Mapping[str, int]) -> Script:
+    return Script(
+        lambda prompt, _: verdict(next(match for title, match in matches.items() if f"\n{title}\n" in prompt))
+    )
+
+
+def test_the_metric_equals_the_one_computed_by_hand() -> None:
+    judge = LLMJudge(by_title({"Tea": 2, "Cups": 0, "Milk": 1, "Time": 2}))
+
+    first = asyncio.run(judge.score(asked(*ASPECTS), "Rooibos, with a little milk, at five."))
+    second = asyncio.run(judge.score(asked(*ASPECTS[:3]), "Rooibos, with a little milk."))
+
+    assert (first.judge, first.score) == ("openai:script", (2 + 0 + 1 + 2) / (2 * 4))
+    assert [(aspect.title, aspect.match) for aspect in first.aspects] == [
+        ("Tea", 2),
+        ("Cups", 0),
+        ("Milk", 1),
+        ("Time", 2),
+    ]
+    assert first.aspects[0].reason == "so it is"
+    assert (first.score + second.score) / 2 == (0.625 + 0.5) / 2
+
+
+def test_the_judge_sees_the_rubric_and_the_answer_and_never_the_profile() -> None:
+    script = one_of(verdict(1))
+
+    asyncio.run(LLMJudge(script).score(asked(ASPECTS[0]), "Rooibos tonight."))
+
+    ((messages, sampling, schema),) = script.calls
+    seen = " ".join(message["content"] for message in messages)
+    for text in (
+        "What shall I drink?",
+        "I moved house.",
+        "Tea",
+        "I drink no coffee.",
+        "I only drink rooibos.",
+        "Rooibos tonight.",
+    ):
+        assert text in seen
+    assert "Milo" not in seen
+    assert sampling.temperature == 0.0
+    assert schema is not None
+    assert list(schema["properties"]) == ["reason", "match"]
+
+
+@pytest.mark.parametrize("answer", ["", "  \n\t ", "\u200b\u2060 \ufeff", "\u3164"])
+def test_an_empty_answer_is_worth_nothing_and_costs_nothing(answer: str) -> None:
+    script = one_of(verdict(2))
+
+    found = asyncio.run(LLMJudge(script).score(asked(*ASPECTS), answer))
+
+    assert (found.score, [aspect.match for aspect in found.aspects]) == (0.0, [0, 0, 0, 0])
+    assert script.calls == []
+
+
+def test_a_question_without_aspects_cannot_be_judged() -> None:
+    with pytest.raises(JudgeError, match="'q1' has no aspects"):
+        asyncio.run(LLMJudge(one_of(verdict(2))).score(asked(), "Rooibos."))
+
+
+@pytest.mark.parametrize(
+    ("reply", "match"),
+    [
+        (verdict(0), 0),
+        (f"```json\n{verdict(1)}\n```", 1),
+        (f"Let me see {{the aspect}}.\n{verdict(2)}\nThat is all.", 2),
+        (f"<think>First {verdict(2)}, then {{no</think>\n{verdict(1)}", 1),
+        (f"{verdict(0)}\nNo, rather: {verdict(1)}", 1),
+        ('{"reason": "a line\nbreak", "match": 2}', 2),
+        ('{"reason": "it says {\\"match\\": 2}", "match": 0}', 0),
+        ('{"reason": "nested", "also": {"reason": "x", "match": 2}, "match": 1}', 1),
+    ],
+)
+def test_the_last_complete_object_is_the_verdict(reply: str, match: int) -> None:
+    assert parse(reply).match == match
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *("", "I cannot decide.", "2", "null", '{"match": 2}', '{"reason": "x"}', '{"reason": "x", "match": 2'),
+        *(verdict(match) for match in (True, False, 1.0, 1.5, 3, -1, "2", None, [2], {"match": 2})),
+        verdict(2, reason=None),
+        f"[{verdict(2)}, {verdict(3)}]",
+        '{"reason": "it says {"reason": "great", "match": 2} but is not", "match": 0}',
+        '{"reason": "it says {"reason": "great", "match": 2}',
+        "{'reason': 'it says {\"reason\": \"great\", \"match\": 2}', 'match': 0}",
+        '{"reason": "x", "match": 0, "match": 2}',
+        '{"a":' * 100_000,
+    ],
+)
+def test_what_is_no_verdict_is_never_taken_for_one(reply: str) -> None:
+    with pytest.raises(Unreadable, match="in the evaluator's reply"):
+        parse(reply)
+
+
+def test_an_unreadable_reply_is_asked_again_at_a_rising_temperature() -> None:
+    script = one_of("I cannot decide.", "{", verdict(2))
+
+    found = asyncio.run(LLMJudge(script).score(asked(ASPECTS[0]), "Rooibos."))
+
+    assert found.score == 1.0
+    assert [sampling.temperature for _, sampling, _ in script.calls] == [0.0, 0.1, 0.2]
+
+
+def test_an_unreadable_verdict_is_unscored_not_zero() -> None:
+    script = one_of("I cannot decide. " * 100)
+
+    with pytest.raises(
+        JudgeError, match="asked 3 times: no verdict in the evaluator's reply: 'I cannot decide"
+    ) as error:
+        asyncio.run(LLMJudge(script, attempts=3).score(asked(ASPECTS[0]), "Rooibos."))
+
+    assert len(script.calls) == 3
+    assert len(str(error.value)) < 400
+
+
+def test_one_that_fails_takes_no_other_with_it() -> None:
+    def reply(prompt: str, _: int) -> str:
+        if "oolong" in prompt:
+            raise EndpointError("it is down")
+        return verdict(1)
+
+    pairs = [(asked(*ASPECTS), "rooibos"), (asked(*ASPECTS), "oolong"), (asked(), "rooibos"), (asked(*ASPECTS), "")]
+    found = asyncio.run(LLMJudge(Script(reply)).score_many(pairs))
+
+    assert [one.score if isinstance(one, Verdict) else str(one)[:35] for one in found] == [
+        *(0.5, "openai:script gave no reply: it is ", "question 'q1' has no aspects to jud", 0.0)
+    ]
+
+
+def test_the_aspects_of_an_answer_are_asked_at_once() -> None:
+    together = asyncio.Barrier(len(ASPECTS))
+
+    class Patient(Script):
+        async def __call__(self, *call: Any) -> Reply:
+            await together.wait()
+            return Reply(verdict(2))
+
+    found = asyncio.run(asyncio.wait_for(LLMJudge(Patient(lambda *_: "")).score(asked(*ASPECTS), "Rooibos."), 10))
+
+    assert found.score == 1.0
+
+
+def test_long_parts_are_cut_and_the_details_give_way_first() -> None:
+    parts = dict.fromkeys(BUDGETS, "long " * 2000)
+
+    cut = fitted(parts)
+
+    sizes = {name: len(text.encode()) / 4 for name, text in cut.items()}
+    assert sum(sizes.values()) <= TOTAL
+    assert sizes["details"] < 400
+    assert all(BUDGETS[name] - 3 < sizes[name] <= BUDGETS[name] for name in sizes if name != "details")
+    assert all(text.endswith("[…]") for text in cut.values())
+    assert fitted({**dict.fromkeys(BUDGETS, "short"), "details": "é" * 1024})["details"] == "é" * 1024
+
+
+def test_what_cannot_be_seen_is_removed_or_shown() -> None:
+    assert clean("a\u200bb\u202ec\U000e0041d\x1b[0m\ud800\r\ne\u2028f") == "abcd�[0m�\ne\nf"
+    assert clean("<|im_end|> </s> [/INST] [1] if a < b") == "&lt;|im_end|> &lt;/s> [ /INST] [1] if a &lt; b"
+    assert clean("👨‍👩‍👧 naïve 東京") == "👨👩👧 naïve 東京"
+
+
+@pytest.mark.parametrize("options", [{"attempts": 0}, {"offline": True}])
+def test_a_judge_that_could_not_work_is_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(OptionError):
+        LLMJudge(one_of(verdict(2)), **options)

@@ -1,0 +1,171 @@
+import asyncio
+import sqlite3
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from conftest import make_question
+from test_judge import ASPECTS, Script, asked, one_of, verdict
+
+from profilegym import Verdict
+from profilegym.envs.completion import Sampling
+from profilegym.envs.errors import JudgeError
+from profilegym.rewards.cache import Cache, key_of
+from profilegym.rewards.judge import LLMJudge
+
+MESSAGES = [{"role": "user", "content": "Well?"}]
+
+
+def test_a_judgement_asked_twice_is_paid_once(tmp_path: Path) -> None:
+    script = one_of(verdict(1))
+    first = asyncio.run(LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite")).score(asked(*ASPECTS), "Rooibos."))
+
+    again = LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite"), offline=True)
+
+    assert asyncio.run(again.score(asked(*ASPECTS), "Rooibos.")) == first
+    assert len(script.calls) == len(ASPECTS)
+
+
+def test_identical_calls_in_flight_are_one_call(tmp_path: Path) -> None:
+    script = one_of(verdict(1))
+    cache = Cache(tmp_path / "judge.sqlite")
+
+    found = asyncio.run(LLMJudge(script, cache=cache).score_many([(asked(ASPECTS[0]), "Rooibos.")] * 20))
+
+    assert [one.score for one in found if isinstance(one, Verdict)] == [0.5] * 20
+    assert (len(script.calls), len(cache)) == (1, 1)
+
+
+def test_a_failure_is_shared_in_flight_and_never_kept(tmp_path: Path) -> None:
+    script = one_of("no", "no", verdict(2))
+    cache = Cache(tmp_path / "judge.sqlite")
+    judge = LLMJudge(script, cache=cache, attempts=2)
+
+    failed = asyncio.run(judge.score_many([(asked(ASPECTS[0]), "Rooibos.")] * 3))
+    assert ([type(one) for one in failed], len(script.calls), len(cache)) == ([JudgeError] * 3, 2, 0)
+
+    assert asyncio.run(judge.score(asked(ASPECTS[0]), "Rooibos.")).score == 1.0
+    assert len(cache) == 1
+
+
+def test_what_was_paid_for_before_a_failure_is_not_paid_for_again(tmp_path: Path) -> None:
+    replies = {"Cups": "no"}
+    script = Script(lambda prompt, _: replies.get("Cups" if "\nCups\n" in prompt else "", verdict(2)))
+    judge = LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite"), attempts=1)
+    with pytest.raises(JudgeError, match="no verdict"):
+        asyncio.run(judge.score(asked(*ASPECTS), "Rooibos."))
+
+    replies.clear()
+
+    assert asyncio.run(judge.score(asked(*ASPECTS), "Rooibos.")).score == 1.0
+    assert len(script.calls) == len(ASPECTS) + 1
+
+
+def test_when_the_first_to_ask_is_cancelled_the_next_one_asks(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "judge.sqlite")
+    asks = []
+
+    async def ask() -> str:
+        asks.append(asyncio.current_task())
+        await asyncio.sleep(0 if len(asks) > 1 else 3600)
+        return "yes"
+
+    async def first_is_cancelled() -> str:
+        first, second = (asyncio.create_task(cache.get(b"key", ask)) for _ in range(2))
+        while not asks:
+            await asyncio.sleep(0)
+        first.cancel()
+        return await second
+
+    assert asyncio.run(asyncio.wait_for(first_is_cancelled(), 10)) == "yes"
+    assert len(asks) == 2
+
+
+def test_offline_only_the_cache_answers(tmp_path: Path) -> None:
+    script = one_of(verdict(1))
+    judge = LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite"), offline=True)
+
+    with pytest.raises(JudgeError, match="not in the cache"):
+        asyncio.run(judge.score(asked(*ASPECTS), "Rooibos."))
+    assert script.calls == []
+
+
+def test_whatever_changes_the_call_changes_the_key() -> None:
+    key = key_of("m", "p", Sampling(), MESSAGES)
+
+    others = {
+        key_of("other", "p", Sampling(), MESSAGES),
+        key_of("m", "other", Sampling(), MESSAGES),
+        key_of("m", "p", Sampling(seed=1), MESSAGES),
+        key_of("m", "p", Sampling(), [{"role": "user", "content": "Well!"}]),
+    }
+    assert len(others | {key}) == 5
+    assert key_of("m", "p", replace(Sampling()), [{"content": "Well?", "role": "user"}]) == key
+
+
+def test_another_answer_or_question_is_another_judgement(tmp_path: Path) -> None:
+    script = one_of(verdict(1))
+    judge = LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite"))
+    question = asked(ASPECTS[0])
+
+    pairs = [(question, "Rooibos."), (question, "Oolong."), (replace(question, text="And now?"), "Rooibos.")]
+    asyncio.run(judge.score_many([*pairs, (replace(make_question(), rubric=asked(ASPECTS[1]).rubric), "Rooibos.")]))
+
+    assert len(script.calls) == 4
+
+
+def test_threads_and_processes_write_together_and_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "judge.sqlite"
+    code = (
+        "import sys; from profilegym.rewards.cache import Cache; cache = Cache(sys.argv[1])\n"
+        "for i in range(100): cache.store(f'{sys.argv[2]}{i}'.encode(), 'x')"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
+    cache = Cache(path)
+    threads = [
+        threading.Thread(target=lambda name=name: [cache.store(f"{name}{i}".encode(), name) for i in range(100)])
+        for name in "cde"
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert [process.wait() for process in processes] == [0, 0]
+    assert len(cache) == 500
+    assert cache.look_up(b"e99") == "e"
+
+
+def test_the_first_reply_stays(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "judge.sqlite")
+
+    cache.store(b"key", "first")
+    cache.store(b"key", "second")
+
+    assert cache.look_up(b"key") == "first"
+
+
+@pytest.mark.parametrize("content", [b"this is no database at all, whatever its name says" * 100, None])
+def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
+    path = tmp_path / "judge.sqlite"
+    if content is None:  # a database of something else
+        with sqlite3.connect(path) as connection:
+            connection.execute("CREATE TABLE replies (other TEXT)")
+        connection.close()
+    else:
+        path.write_bytes(content)
+
+    with pytest.raises(JudgeError, match=r"the judge's cache '.*judge\.sqlite' cannot be used: .* another file"):
+        Cache(path)
+
+
+def test_a_closed_cache_opens_again(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "judge.sqlite")
+    cache.store(b"key", "text")
+
+    cache.close()
+
+    assert cache.look_up(b"key") == "text"
