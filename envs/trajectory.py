@@ -10,6 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from .errors import DataError
 from .reward import AspectMatch, Reward, Verdict
+from .structure import structure
 
 SCHEMA = 1
 Kind = Literal["personalised", "baseline"]
@@ -72,7 +73,6 @@ class Trajectory:
     reward: Reward | None = None
     baseline: Mapping[str, Any] | None = None
     advantage: float | None = None
-    structure_ok: bool | None = None
     usage: Mapping[str, Any] | None = None
     timing: Mapping[str, float] | None = field(default=None, compare=False)
     search_ms: Sequence[float | None] = field(default=(), compare=False)
@@ -85,6 +85,13 @@ class Trajectory:
     @property
     def searches(self) -> list[Search]:
         return searches_of(self.sought, self.search_ms)
+
+    @property
+    def structure_ok(self) -> bool | None:
+        """Whether a finished transcript keeps to the grammar of tags; None where tags were not what was asked for."""
+        if self.ended is None or self.prompt is None or not self.prompt.startswith("tags-"):
+            return None
+        return structure(self.segments).ok
 
     def to_json(self) -> str:
         """One line of JSON, without its line break."""
@@ -127,7 +134,7 @@ _FIELDS = (
     *("answer", "ended", "verdict", "reward", "baseline", "advantage", "structure_ok", "malformed", "usage"),
     *("timing", "error"),
 )
-_PLAIN = tuple(name for name in _FIELDS if name not in ("segments", "searches", "verdict", "reward"))
+_PLAIN = tuple(name for name in _FIELDS if name not in ("segments", "searches", "verdict", "reward", "structure_ok"))
 
 
 def _sought(search: Mapping[str, Any]) -> tuple[int, str, tuple[tuple[str, float], ...]]:
