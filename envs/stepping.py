@@ -1,6 +1,6 @@
 """Takes any number of episodes one step further, with one search call and one reward call for all of them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from difflib import get_close_matches
 from math import isfinite
 from time import perf_counter
@@ -11,8 +11,9 @@ from .errors import OptionError, ProfileGymError, RetrievalError, RewardError
 from .question import Profile
 from .retrieval import Retriever
 from .reward import Reward
+from .waiting import wait
 
-RewardFunction = Callable[[Sequence[Episode]], Sequence[Reward]]
+RewardFunction = Callable[[Sequence[Episode]], Sequence[Reward] | Awaitable[Sequence[Reward]]]
 
 EPISODE_OPTIONS = ("top_k", "max_searches", "repeat_hits", "hit_chars", "protocol", "kind")
 NOT_ASKED = Reward(None, unscored="no reward function was given")
@@ -21,6 +22,15 @@ NOT_ASKED = Reward(None, unscored="no reward function was given")
 def no_reward(episodes: Sequence[Episode]) -> list[Reward]:
     """For users who score elsewhere: every episode stays unscored, and the environment's reward is 0."""
     return [NOT_ASKED] * len(episodes)
+
+
+def rewards_of(rewards: Sequence[Reward] | Awaitable[Sequence[Reward]]) -> Sequence[Reward]:
+    """What a reward function returned, waited for where it is async."""
+    return wait(_awaited(rewards)) if isinstance(rewards, Awaitable) else rewards
+
+
+async def _awaited(rewards: Awaitable[Sequence[Reward]]) -> Sequence[Reward]:
+    return await rewards
 
 
 class Stepper:
@@ -70,7 +80,7 @@ class Stepper:
 
     def _score(self, episodes: list[Episode]) -> None:
         try:
-            for episode, reward in zip(episodes, self._reward(episodes), strict=True):
+            for episode, reward in zip(episodes, rewards_of(self._reward(episodes)), strict=True):
                 if reward.total is not None and not isfinite(reward.total):
                     raise RewardError(f"the reward of episode {episode.id} is {reward.total!r}")
                 episode.score(reward)
