@@ -8,12 +8,41 @@ from ..envs.registry import Registry
 from ..envs.reward import Reward
 from ..envs.stepping import RewardFunction, no_reward
 
-REWARDS = Registry("reward", {"none": f"{__name__}:none", "rubric": f"{__name__}:rubric"})
+_HERE = __name__.rpartition(".")[0]
+REWARDS = Registry(
+    "reward",
+    {
+        "none": f"{__name__}:none",
+        "rubric": f"{__name__}:rubric",
+        "score": f"{_HERE}.score:score",
+        "gain": f"{_HERE}.gain:gain",
+        "lift": f"{_HERE}.gain:lift",
+        "win": f"{_HERE}.gain:win",
+        "structure": f"{_HERE}.structure:kept",
+        "penalty": f"{_HERE}.structure:penalty",
+        "match": f"{_HERE}.labels:match",
+        "mae": f"{_HERE}.labels:rating",
+        "rouge": f"{_HERE}.overlap:rouge",
+        "bleu": f"{_HERE}.overlap:bleu",
+        "meteor": f"{_HERE}.overlap:meteor",
+        "evidence": f"{_HERE}.evidence:Evidence",
+        "cost": f"{_HERE}.evidence:Cost",
+        "personalisation": f"{_HERE}.compose:personalisation",
+        "pr2": f"{_HERE}.compose:pr2",
+        "prlm": f"{_HERE}.compose:prlm",
+    },
+)
 
 
 def make_reward(spec: str | RewardFunction) -> Any:
-    """The reward that a spec names; a callable is one already."""
-    return REWARDS.make(spec) if isinstance(spec, str) else spec
+    """The reward that a spec names, `compose:1*score:rubric+0.1*structure` among them; a callable is one already."""
+    if not isinstance(spec, str):
+        return spec
+    if spec.startswith("compose:"):  # its commas and options belong to its terms
+        from .compose import compose
+
+        return compose(spec.removeprefix("compose:"), make_reward)
+    return REWARDS.make(spec)
 
 
 def register_reward(name: str, factory: Callable[..., RewardFunction]) -> None:
@@ -27,7 +56,7 @@ def none() -> RewardFunction:
 
 
 def rubric() -> RewardFunction:
-    """The world's own exact checker."""
+    """The world's own exact checker, without a detour through an event loop."""
     from .rubric import RubricJudge
 
     judge = RubricJudge()

@@ -1,6 +1,7 @@
 """The world's exact checker: free, deterministic, and deaf to anything but the phrases that a rubric knows."""
 
 import re
+from collections.abc import Sequence
 from functools import lru_cache
 
 from ..envs.errors import RewardError
@@ -26,6 +27,14 @@ class RubricJudge:
         if not matches:
             raise _not_scorable(question)
         return Verdict(self.name, sum([match.match for match in matches]) / (2 * len(matches)), matches)
+
+    async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict]:
+        return [self.score(question, answer) for question, answer in pairs]
+
+    async def prefer(self, question: Question, first: str, second: str) -> int:
+        """1 where the first answer scores higher, -1 where the second does, 0 where neither."""
+        one, other = self.score(question, first).score, self.score(question, second).score
+        return (one > other) - (one < other)
 
 
 def _match(question: Question, aspect: Aspect, text: str) -> AspectMatch:

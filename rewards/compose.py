@@ -1,0 +1,116 @@
+"""Rewards made of others: named, weighted, summed; and the presets of published methods."""
+
+import inspect
+import re
+from asyncio import gather
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import exp
+from typing import Any, ClassVar, NamedTuple
+
+from ..envs.episode import Episode
+from ..envs.errors import OptionError, RewardError
+from ..envs.registry import Registry
+from ..envs.reward import Reward
+from ..envs.stepping import RewardFunction
+from .judges import Scorer
+from .overlap import rouge
+from .score import score
+from .structure import kept, penalty
+
+RewardModel = Callable[[Sequence[Episode]], Sequence[float]]
+REWARD_MODELS = Registry("reward model", {})
+_TERM = re.compile(r"(?:^|\+)(-?\d+(?:\.\d+)?)\*")  # a weight begins a term, so that a term may hold a plus
+
+
+class Term(NamedTuple):
+    name: str
+    weight: float
+    reward: RewardFunction
+
+
+@dataclass(frozen=True)
+class Compose:
+    """The weighted sum of its terms, each a part by its name; unscored if any of them is."""
+
+    terms: tuple[Term, ...]
+    parts_sum: ClassVar = True
+
+    async def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
+        batches = await gather(*(_rewards(term, episodes) for term in self.terms))
+        return [self._sum(rewards) for rewards in zip(*batches, strict=True)]
+
+    def _sum(self, rewards: Sequence[Reward]) -> Reward:
+        verdict = next((reward.verdict for reward in rewards if reward.verdict), None)
+        parts = {}
+        for term, reward in zip(self.terms, rewards, strict=True):
+            if reward.total is None:
+                return Reward(None, verdict=verdict, unscored=f"{term.name}: {reward.unscored}")
+            parts[term.name] = term.weight * reward.total
+        return Reward(sum(parts.values()), parts, verdict)
+
+
+def compose(spec: str, make: Callable[[str], RewardFunction]) -> Compose:
+    """`1*score:rubric+0.5*structure`: each term a weight, a star and a reward's spec."""
+    before, *pieces = _TERM.split(spec)
+    if before or not pieces:
+        raise OptionError(
+            f"compose:{spec!r}: write it as WEIGHT*REWARD+WEIGHT*REWARD, as in 1*score:rubric+0.5*structure"
+        )
+    terms = [
+        Term(of.partition(":")[0], float(weight), make(of)) for weight, of in zip(*[iter(pieces)] * 2, strict=True)
+    ]
+    names = [term.name for term in terms]
+    if len(set(names)) < len(names):
+        raise OptionError(f"compose:{spec!r}: each reward may come once, as its name names its part")
+    return Compose(tuple(terms))
+
+
+def pr2(judge: str | Scorer = "rubric", *, penalty_amount: float = 0.5, **options: Any) -> Compose:
+    """PR2's: the judge's score, 0.5 taken off where the transcript breaks the grammar."""
+    return Compose((Term("score", 1.0, score(judge, **options)), Term("penalty", 1.0, penalty(penalty_amount))))
+
+
+def prlm(reward_model: str | RewardModel = "") -> Compose:
+    """PrLM's: the sum of ROUGE-1, 2 and L, a tenth of the format, a tenth of the reward model's sigmoid."""
+    return Compose(
+        (
+            Term("rouge", 1.0, rouge("1+2+L")),
+            Term("structure", 0.1, kept()),
+            Term("personalisation", 0.1, personalisation(reward_model)),
+        )
+    )
+
+
+@dataclass(frozen=True)
+class Personalisation:
+    """The sigmoid of what a reward model says of each episode."""
+
+    model: RewardModel
+    parts_sum: ClassVar = True
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
+        values = [_sigmoid(float(logit)) for logit in self.model(episodes)]
+        return [Reward(value, {"personalisation": value}) for value in values]
+
+
+def personalisation(reward_model: str | RewardModel = "") -> Personalisation:
+    if not reward_model:
+        raise OptionError(
+            "no reward model was named: give a callable over episodes, or its spec, "
+            "as in prlm:my_models.py:make (a factory of one)"
+        )
+    return Personalisation(REWARD_MODELS.make(reward_model) if isinstance(reward_model, str) else reward_model)
+
+
+async def _rewards(term: Term, episodes: Sequence[Episode]) -> Sequence[Reward]:
+    rewards = term.reward(episodes)
+    rewards = await rewards if inspect.isawaitable(rewards) else rewards
+    if len(rewards) != len(episodes):
+        raise RewardError(f"{term.name} gave {len(rewards)} rewards for {len(episodes)} episodes")
+    return rewards
+
+
+def _sigmoid(logit: float) -> float:
+    """Written so that neither end overflows."""
+    return 1 / (1 + exp(-logit)) if logit >= 0 else exp(logit) / (1 + exp(logit))

@@ -1,0 +1,98 @@
+"""ROUGE, BLEU and METEOR as LaMP and LongLaMP use them: by rouge-score, sacrebleu and nltk."""
+
+from collections.abc import Sequence
+from statistics import fmean
+from typing import Any
+
+from ..envs.errors import MissingExtra, OptionError, RewardError
+from .reference import ByReference, Measure
+
+KINDS = ("1", "2", "L", "Lsum")
+
+
+def rouge(kinds: str = "1+L", stemmer: bool = False) -> ByReference:
+    """The sum of F values. LaMP's evaluation does not stem; `stemmer=true` does."""
+    return ByReference(rouge_measure(kinds, stemmer))
+
+
+def bleu() -> ByReference:
+    """A sentence's BLEU in [0, 1]."""
+    sacrebleu = _sacrebleu()
+    return ByReference(lambda answer, reference: {"bleu": sacrebleu.sentence_bleu(answer, [reference]).score / 100})
+
+
+def meteor(synonyms: bool = True) -> ByReference:
+    """`synonyms=false` leaves out WordNet's part, and with it the need for its data: not the published METEOR."""
+    return ByReference(meteor_measure(synonyms))
+
+
+def rouge_measure(kinds: str, stemmer: bool = False) -> Measure:
+    names = {kind: f"rouge{kind}" for kind in str(kinds).split("+")}
+    if wrong := set(names) - set(KINDS):
+        raise OptionError(f"no ROUGE {', '.join(sorted(wrong))!r}; give some of {'+'.join(KINDS)}")
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError as error:
+        raise MissingExtra("ROUGE", "metrics") from error
+    scorer = RougeScorer(list(names.values()), use_stemmer=stemmer)
+
+    def measure(answer: str, reference: str) -> dict[str, float]:
+        scores = scorer.score(reference, answer)
+        return {name: float(scores[name].fmeasure) for name in names.values()}
+
+    return measure
+
+
+def meteor_measure(synonyms: bool = True) -> Measure:
+    """Words as nltk's tokenizer cuts them, without splitting sentences first, which would need more data."""
+    try:
+        from nltk.tokenize import NLTKWordTokenizer
+        from nltk.translate.meteor_score import single_meteor_score
+    except ImportError as error:
+        raise MissingExtra("METEOR", "metrics") from error
+    words, wordnet = NLTKWordTokenizer().tokenize, _wordnet() if synonyms else _NoSynonyms()
+
+    def measure(answer: str, reference: str) -> dict[str, float]:
+        return {"meteor": float(single_meteor_score(words(reference), words(answer), wordnet=wordnet))}
+
+    return measure
+
+
+def corpus(measure: Measure, answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """The mean of each thing measured, as LaMP and LongLaMP report ROUGE and METEOR."""
+    measured = [measure(answer.strip(), r.strip()) for answer, r in zip(answers, references, strict=True)]
+    return {name: fmean(parts[name] for parts in measured) for name in measured[0]}
+
+
+def corpus_bleu(answers: Sequence[str], references: Sequence[str]) -> float:
+    """SacreBLEU of the whole, in [0, 1]; not the mean of its sentences."""
+    stripped = [answer.strip() for answer in answers]
+    return float(_sacrebleu().corpus_bleu(stripped, [[reference.strip() for reference in references]]).score) / 100
+
+
+class _NoSynonyms:
+    """A WordNet that knows no word."""
+
+    def synsets(self, word: str) -> list[Any]:
+        return []
+
+
+def _wordnet() -> Any:
+    from nltk.corpus import wordnet
+
+    try:
+        wordnet.ensure_loaded()
+    except LookupError as error:
+        raise RewardError(
+            "METEOR needs WordNet's data, which is not installed: get it with `python -m nltk.downloader wordnet`, or "
+            "leave synonyms out with meteor:synonyms=false"
+        ) from error
+    return wordnet
+
+
+def _sacrebleu() -> Any:
+    try:
+        import sacrebleu
+    except ImportError as error:
+        raise MissingExtra("BLEU", "metrics") from error
+    return sacrebleu

@@ -1,0 +1,40 @@
+"""Whether a transcript keeps to the grammar of tags, as a reward and as PR2's penalty."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..envs.episode import Episode
+from ..envs.reward import Reward
+from ..envs.structure import Structure, structure
+
+__all__ = ["Kept", "Structure", "kept", "penalty", "structure"]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """One number for a transcript that keeps to the grammar, another for one that does not."""
+
+    name: str
+    good: float
+    bad: float
+    parts_sum: ClassVar = True
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
+        return [self._reward(episode) for episode in episodes]
+
+    def _reward(self, episode: Episode) -> Reward:
+        if episode.protocol != "tags":
+            return Reward(None, unscored=f"the grammar is that of tags; episode {episode.id!r} used {episode.protocol}")
+        value = self.good if structure(episode.segments).ok else self.bad
+        return Reward(value, {self.name: value})
+
+
+def kept() -> Kept:
+    """1 or 0: PrLM's and Search-R1's format reward."""
+    return Kept("structure", 1.0, 0.0)
+
+
+def penalty(amount: float = 0.5) -> Kept:
+    """PR2's: nothing, or the penalty taken off."""
+    return Kept("penalty", 0.0, -float(amount))
