@@ -14,9 +14,10 @@ MAY_IMPORT = {  # apart from itself
     "envs": set(),
     "agents": {"envs"},
     "rewards": {"envs"},
+    "testing": {"envs", "agents", "rewards"},
     "training": {"envs", "agents", "rewards"},
-    "benchmarks": {"envs", "agents", "rewards", "training"},
-    "apps": {"envs", "agents", "rewards", "training", "benchmarks"},
+    "benchmarks": {"envs", "agents", "rewards", "training", "testing"},
+    "apps": {"envs", "agents", "rewards", "training", "benchmarks", "testing"},
 }
 HEAVY = {"torch", "transformers", "openai", "sentence_transformers", "pyserini", "datasets", "httpx", "aiohttp", "trl"}
 

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import pytest
 
-from .envs.retrieval import Retriever
-from .envs.retrieval.conformance import CHECKS, Check
+from ..envs.retrieval import Retriever
+from ..envs.retrieval.conformance import CHECKS, Check
 
 __all__ = ["RetrieverContract"]
 

@@ -1,0 +1,97 @@
+"""What an endpoint's replies took, and the ceiling on what they may cost."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ...envs.completion import Messages, Reply
+from ...envs.errors import EndpointError, OptionError
+
+CHARACTERS_A_TOKEN = 4  # OpenAI's rule of thumb for English
+MILLION = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What was taken so far. `cost` is None without prices, or when an endpoint did not say what a reply took."""
+
+    calls: int = 0
+    retries: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    unreported: int = 0  # replies without a token count
+    cost: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What a call may take, before it is made."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+    @classmethod
+    def of(cls, messages: Messages, max_tokens: int) -> "Estimate":
+        characters = sum(len(message["content"]) for message in messages)
+        return cls(characters // CHARACTERS_A_TOKEN + 1, max_tokens)
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+
+class Ledger:
+    """Adds up usage; refuses a call that could take the cost over the budget. Prices are for a million tokens."""
+
+    def __init__(self, price_in: float | None, price_out: float | None, budget: float | None) -> None:
+        if (price_in is None) != (price_out is None):
+            raise OptionError(f"price_in={price_in!r} and price_out={price_out!r}: give both or neither")
+        if budget is not None and price_in is None:
+            raise OptionError(f"budget={budget!r} needs price_in and price_out, the prices of a million tokens")
+        self._prices = None if price_in is None or price_out is None else (price_in, price_out)
+        self._budget = budget
+        self._promised = 0.0
+        self._calls = self._retries = self._prompt = self._completion = self._unreported = 0
+
+    @property
+    def usage(self) -> Usage:
+        cost = None if self._unreported else self._cost(self._prompt, self._completion)
+        return Usage(self._calls, self._retries, self._prompt, self._completion, self._unreported, cost)
+
+    @contextmanager
+    def promised(self, estimate: Estimate) -> Iterator[None]:
+        """Sets aside what a call may cost while it is in flight, so that many at once keep the ceiling too."""
+        cost = self._cost(estimate.prompt_tokens, estimate.completion_tokens) or 0.0
+        self._check(cost)
+        self._promised += cost
+        try:
+            yield
+        finally:
+            self._promised -= cost
+
+    def retried(self) -> None:
+        self._retries += 1
+
+    def received(self, reply: Reply) -> None:
+        self._calls += 1
+        if reply.prompt_tokens is None or reply.completion_tokens is None:
+            self._unreported += 1
+        self._prompt += reply.prompt_tokens or 0
+        self._completion += reply.completion_tokens or 0
+
+    def _check(self, cost: float) -> None:
+        if self._budget is None:
+            return
+        if self._unreported:
+            raise EndpointError("the endpoint does not say what a reply took, so a budget cannot be kept: leave it out")
+        spent = self._cost(self._prompt, self._completion) or 0.0
+        if spent + self._promised + cost > self._budget:
+            raise EndpointError(
+                f"budget of {self._budget:g} spent: {spent:.6g} so far, {self._promised:.6g} set aside for calls in "
+                f"flight, and the next may cost {cost:.6g}; raise the budget to go on"
+            )
+
+    def _cost(self, prompt: int, completion: int) -> float | None:
+        if self._prices is None:
+            return None
+        return (prompt * self._prices[0] + completion * self._prices[1]) / MILLION

@@ -1,0 +1,255 @@
+"""Any OpenAI-compatible endpoint, asked many things at once: patient with what passes, clear about what does not."""
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from ...envs.completion import Messages, Reply, Sampling
+from ...envs.errors import EndpointError, OptionError
+from .accounting import Estimate, Ledger, Usage
+from .failures import Again, Refused, failure
+from .limits import Breaker, Gate, Rate
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
+    from tenacity import AsyncRetrying, RetryCallState
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries: doubling, with up to a quarter more at random
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Call:
+    body: dict[str, Any]
+    schema: Mapping[str, Any] | None
+    estimate: Estimate
+    left: float  # of the deadline, in seconds; waiting for a turn does not count
+    tries: int = 0
+
+
+class Endpoint:
+    """A model behind an OpenAI-compatible endpoint. Prices and budget are in one currency, prices for a million tokens.
+
+    `timeout` is for each try, `deadline` for a call with all its tries, counted from its first turn. For the calls
+    of one event loop at a time; `await close()` or `async with` gives its connections back.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        concurrency: int = 64,
+        requests_per_minute: float | None = None,
+        tokens_per_minute: float | None = None,
+        timeout: float = 60.0,
+        deadline: float = 300.0,
+        attempts: int = 6,
+        budget: float | None = None,
+        price_in: float | None = None,
+        price_out: float | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        positive = {"concurrency": concurrency, "timeout": timeout, "deadline": deadline, "attempts": attempts}
+        limits = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute, "budget": budget}
+        for option, value in (positive | limits).items():
+            if value is not None and value <= 0:
+                raise OptionError(f"{option}={value!r} must be more than 0")
+        self.name = model
+        self.url = _url(base_url)
+        self.structured: bool | None = None  # whether the endpoint takes a schema; not known before one was sent
+        self.gate = Gate(concurrency)
+        self.breaker = Breaker(self.url, clock)
+        self._key = _key(api_key)
+        self._requests, self._tokens = Rate(requests_per_minute, clock), Rate(tokens_per_minute, clock)
+        self._ledger = Ledger(price_in, price_out, budget)
+        self._timeout, self._deadline, self._attempts = timeout, deadline, attempts
+        self._sleep, self._clock = sleep, clock
+        self._retrying: AsyncRetrying | None = None
+        self._client: AsyncOpenAI | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.name!r}, base_url={self.url!r})"
+
+    @property
+    def usage(self) -> Usage:
+        return self._ledger.usage
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.close()
+            self._client = None
+
+    async def __call__(self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None) -> Reply:
+        estimate = Estimate.of(messages, sampling.max_tokens)
+        call = _Call(_body(self.name, messages, sampling), schema, estimate, self._deadline)
+        if self._retrying is None:
+            self._retrying = self._patience()
+        try:
+            return await self._retrying.copy()(self._try, call)
+        except Again as error:
+            tries = "one try" if call.tries == 1 else f"{call.tries} tries"
+            problem = f"no reply from {self.name} at {self.url} after {tries}: {error}"
+        except Refused as error:
+            problem = f"{self.name} at {self.url} refuses: {error}"
+        raise EndpointError(problem.replace(self._key, "[key]"))
+
+    async def _try(self, call: _Call) -> Reply:
+        """One try, when its turn has come."""
+        ticket = await self.gate.enter(ahead=call.tries > 0)
+        try:
+            self.breaker.check()
+            with self._ledger.promised(call.estimate):
+                await self._within_the_rates(call)
+                reply = await self._ask(call, ticket)
+                self._ledger.received(reply)
+        finally:
+            self.gate.leave()
+        if reply.prompt_tokens is not None and reply.completion_tokens is not None:
+            self._tokens.give_back(call.estimate.tokens - reply.prompt_tokens - reply.completion_tokens)
+        return reply
+
+    async def _within_the_rates(self, call: _Call) -> None:
+        if pause := max(self._requests.take(1), self._tokens.take(call.estimate.tokens)):
+            await self._sleep(pause)
+
+    async def _ask(self, call: _Call, ticket: int) -> Reply:
+        """One request, and what its end says about the endpoint."""
+        call.tries += 1
+        if call.tries > 1:
+            self._ledger.retried()
+        start = self._clock()
+        try:
+            async with asyncio.timeout(min(self._timeout, call.left)):
+                reply = await self._fitting(call)
+        except Exception as error:
+            problem = failure(error, min(self._timeout, call.left))
+            self._note(problem, ticket)
+            raise problem from None
+        finally:
+            call.left -= self._clock() - start
+        self.breaker.succeeded()
+        self.gate.went_well()
+        return reply
+
+    def _note(self, problem: Again | Refused, ticket: int) -> None:
+        if isinstance(problem, Refused) or problem.busy:  # it is there
+            self.breaker.succeeded()
+        else:
+            self.breaker.failed()
+        if isinstance(problem, Again) and problem.busy:
+            self.gate.too_many(ticket)
+
+    async def _fitting(self, call: _Call) -> Reply:
+        """Asks with the schema where the endpoint takes one, else without; remembers which."""
+        if call.schema is None or self.structured is False:
+            return await self._post(call.body)
+        try:
+            reply = await self._post(call.body | {"response_format": _format(call.schema)})
+        except Exception as error:
+            if getattr(error, "status_code", None) not in (400, 422) or self.structured:
+                raise
+            reply = await self._post(call.body)  # raises if the schema was not what is wrong
+            if self.structured is None:
+                log.warning("%s at %s takes no schema; it is asked without from here on", self.name, self.url)
+            self.structured = False
+            return reply
+        self.structured = True
+        return reply
+
+    async def _post(self, body: dict[str, Any]) -> Reply:
+        # The method for any path: `chat.completions.create` goes through its typed parameters, which takes time.
+        return _read(await self._connected().post("/chat/completions", body=body, cast_to=object))
+
+    def _connected(self) -> "AsyncOpenAI":
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._loop is not loop:  # a connection belongs to its loop
+            import openai
+
+            http = openai.DefaultAioHttpClient()
+            self._client = openai.AsyncOpenAI(
+                base_url=self.url, api_key=self._key, max_retries=0, timeout=self._timeout, http_client=http
+            )
+            self._loop = loop
+        return self._client
+
+    def _patience(self) -> "AsyncRetrying":
+        from tenacity import AsyncRetrying, retry_if_exception_type
+
+        return AsyncRetrying(
+            retry=retry_if_exception_type(Again), wait=_pause, stop=self._enough, before_sleep=_spend,
+            sleep=self._sleep, reraise=True,
+        )  # fmt: skip
+
+    def _enough(self, state: "RetryCallState") -> bool:
+        return state.attempt_number >= self._attempts or _call(state).left <= state.upcoming_sleep
+
+
+def _call(state: "RetryCallState") -> _Call:
+    call: _Call = state.args[0]
+    return call
+
+
+def _pause(state: "RetryCallState") -> float:
+    error = state.outcome.exception() if state.outcome else None
+    doubling: float = FIRST_PAUSE * 2 ** (state.attempt_number - 1)
+    own = min(LONGEST_PAUSE, doubling) * random.uniform(1, 1.25)
+    return max(own, error.pause) if isinstance(error, Again) else own
+
+
+def _spend(state: "RetryCallState") -> None:
+    _call(state).left -= state.upcoming_sleep
+
+
+def _url(given: str | None) -> str:
+    url = given or os.environ.get("OPENAI_BASE_URL")
+    if not url:
+        raise OptionError("no endpoint: give base_url or set OPENAI_BASE_URL, such as http://localhost:8000/v1")
+    if not url.startswith(("http://", "https://")):
+        raise OptionError(f"base_url={url!r} must begin with http:// or https://")
+    return url.rstrip("/")
+
+
+def _key(given: str | None) -> str:
+    key = given or os.environ.get("OPENAI_API_KEY")
+    if not key:
+        raise OptionError("no key: give api_key or set OPENAI_API_KEY; any word will do if the endpoint asks for none")
+    return key
+
+
+def _body(model: str, messages: Messages, sampling: Sampling) -> dict[str, Any]:
+    body = {
+        "model": model,
+        "messages": list(messages),
+        "temperature": sampling.temperature,
+        "top_p": sampling.top_p,
+        "max_tokens": sampling.max_tokens,
+    }
+    return body if sampling.seed is None else body | {"seed": sampling.seed}
+
+
+def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
+
+
+def _read(answer: Any) -> Reply:
+    choice = answer["choices"][0]
+    text = choice["message"]["content"]
+    if not isinstance(text, str):
+        raise Refused(f"a reply without text (finish_reason {choice.get('finish_reason')!r}); raise max_tokens")
+    usage = answer.get("usage") or {}
+    return Reply(text, usage.get("prompt_tokens"), usage.get("completion_tokens"))

@@ -1,0 +1,75 @@
+"""What went wrong with a call, said clearly: worth another try, or not and what to do."""
+
+import email.utils
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from ...envs.errors import EndpointError
+
+ADVICE = {
+    400: "the request is not one this endpoint takes: look at the model's name, max_tokens and the prompt's length",
+    401: "the key is refused: set OPENAI_API_KEY to one that this endpoint knows",
+    403: "the key may not use this model: ask with another key or model",
+    404: "no such model or path: look at the model's name and at how the base URL ends (often in /v1)",
+    422: "the request is not one this endpoint takes: look at the model's name, max_tokens and the prompt's length",
+}
+TRY_AGAIN = {408, 409, 425, 429}
+
+
+class Again(EndpointError):
+    """A failure that may pass. `pause` is what the endpoint asked us to wait, in seconds."""
+
+    def __init__(self, what: str, *, pause: float = 0.0, busy: bool = False) -> None:
+        super().__init__(what)
+        self.pause = pause
+        self.busy = busy  # it is there, but says that we ask too much
+
+
+class Refused(EndpointError):
+    """A failure that would come again."""
+
+    def __init__(self, what: str, status: int | None = None) -> None:
+        super().__init__(what)
+        self.status = status
+
+
+def failure(error: Exception, timeout: float) -> Again | Refused:
+    """The failure in our words; the client's own exception holds the request, and with it the key."""
+    import openai
+
+    match error:
+        case Again() | Refused():
+            return error
+        case TimeoutError():
+            return Again(f"no reply within {timeout:g} s")
+        case openai.APIStatusError():
+            return _refusal(error.status_code, error.body, error.response.headers)
+        case openai.APIConnectionError():
+            return Again(f"the connection failed ({type(error.__cause__ or error).__name__})")
+        case _:
+            return Again(f"the reply is not a chat completion ({type(error).__name__}: {error})")
+
+
+def _refusal(status: int, body: object, headers: Mapping[str, str]) -> Again | Refused:
+    said: Any = body if isinstance(body, dict) else {}
+    what = f"HTTP {status}: {said.get('message') or body or 'no reason given'}"
+    if said.get("code") == "insufficient_quota":
+        return Refused(f"{what}; the account has no credit left", status)
+    if status in TRY_AGAIN or status >= 500:
+        return Again(what, pause=_retry_after(headers.get("retry-after")), busy=status == 429)
+    return Refused(f"{what}; {ADVICE.get(status, 'the endpoint will not take this request')}", status)
+
+
+def _retry_after(header: str | None) -> float:
+    """Seconds or a date (RFC 9110, 10.2.3); what cannot be read asks for nothing."""
+    if header is None:
+        return 0.0
+    try:
+        return max(0.0, float(header))
+    except ValueError:
+        pass
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(header).timestamp() - time.time())
+    except ValueError:
+        return 0.0

@@ -1,0 +1,316 @@
+"""The endpoint's client against a real server on loopback that fails as it is told."""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from profilegym.agents.models import Endpoint
+from profilegym.agents.models.limits import Breaker
+from profilegym.envs.completion import Messages, Reply, Sampling
+from profilegym.envs.errors import EndpointError, OptionError
+from profilegym.testing import Fault, JudgeServer
+
+ASKED: Messages = [{"role": "user", "content": "Is it so? Yes, or no."}]
+SCHEMA = {"type": "object", "properties": {"match": {"type": "integer"}}}
+KEY = "sk-very-secret"
+
+
+class Pauses(list[float]):
+    """Remembers how long it was to sleep, and does not."""
+
+    async def __call__(self, seconds: float) -> None:
+        self.append(seconds)
+
+
+def with_endpoint(server: JudgeServer, work: Callable[[Endpoint], Awaitable[Any]], **options: Any) -> Any:
+    async def run() -> Any:
+        async with Endpoint("judge", base_url=server.url, api_key=KEY, **{"sleep": Pauses(), **options}) as endpoint:
+            return await work(endpoint)
+
+    return asyncio.run(run())
+
+
+async def ask(endpoint: Endpoint, schema: dict[str, Any] | None = None) -> Reply:
+    return await endpoint(ASKED, Sampling(max_tokens=20), schema)
+
+
+def asked(server: JudgeServer, **options: Any) -> Reply:
+    reply: Reply = with_endpoint(server, ask, **options)
+    return reply
+
+
+def asker(n: int) -> Callable[[Endpoint], Awaitable[tuple[list[Any], Endpoint]]]:
+    async def work(endpoint: Endpoint) -> tuple[list[Any], Endpoint]:
+        return await asyncio.gather(*(ask(endpoint) for _ in range(n)), return_exceptions=True), endpoint
+
+    return work
+
+
+def test_a_reply_is_the_text_and_what_it_took() -> None:
+    with JudgeServer("yes, it is") as server:
+        assert asked(server) == Reply("yes, it is", prompt_tokens=5, completion_tokens=2)
+
+    assert server.seen == [
+        {"model": "judge", "messages": ASKED, "temperature": 0.0, "top_p": 1.0, "max_tokens": 20},
+    ]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault.TOO_MANY, Fault.TOO_MANY_FOR_NOW, Fault.ERROR, Fault.UNAVAILABLE, Fault.HALF, Fault.NO_JSON, Fault.RESET,
+    ],
+)  # fmt: skip
+def test_what_passes_is_asked_again(fault: Fault) -> None:
+    with JudgeServer("yes", script=[fault, fault]) as server:
+        (reply,), endpoint = with_endpoint(server, asker(1))
+
+    assert reply.text == "yes"
+    assert (server.requests, server.answered) == (3, 1)
+    assert (endpoint.usage.calls, endpoint.usage.retries) == (1, 2)
+
+
+def test_a_reply_that_drips_is_given_up_after_the_timeout_and_asked_again() -> None:
+    with JudgeServer("yes", script=[Fault.DRIP]) as server:
+        assert asked(server, timeout=0.15).text == "yes"
+
+    assert server.requests == 2
+
+
+def test_pauses_double_and_last_as_long_as_the_endpoint_asks() -> None:
+    pauses = Pauses()
+    script = [Fault.ERROR, Fault.ERROR, Fault.TOO_MANY_FOR_NOW]
+    with JudgeServer(script=script, retry_after=17) as server:
+        asked(server, sleep=pauses)
+
+    first, second, third = pauses
+    assert 0.5 <= first <= 0.625
+    assert 1.0 <= second <= 1.25
+    assert third == 17
+
+
+def test_tries_end_and_the_error_says_after_how_many_and_why() -> None:
+    why = "after 3 tries: HTTP 500: as it was told"
+    with JudgeServer(rates={Fault.ERROR: 1.0}) as server, pytest.raises(EndpointError, match=why):
+        asked(server, attempts=3)
+
+    assert server.requests == 3
+
+
+def test_a_pause_beyond_the_deadline_is_not_begun() -> None:
+    pauses = Pauses()
+    server = JudgeServer(script=[Fault.TOO_MANY_FOR_NOW], retry_after=100)
+    with server, pytest.raises(EndpointError, match="after one try: HTTP 429"):
+        asked(server, deadline=99, sleep=pauses)
+
+    assert pauses == []
+
+
+def test_a_refusal_is_not_asked_again_and_says_what_to_do() -> None:
+    with JudgeServer(script=[Fault.STRANGER]) as server, pytest.raises(EndpointError, match=r"401.*set OPENAI_API_KEY"):
+        asked(server)
+
+    assert server.requests == 1
+
+
+def test_the_key_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    with JudgeServer(script=[Fault.STRANGER]) as server, pytest.raises(EndpointError) as caught:
+        asked(server)
+
+    shown = "".join(traceback.format_exception(caught.value)) + caplog.text
+    assert "incorrect key: Bearer [key]" in shown
+    assert KEY not in shown
+    assert KEY not in repr(Endpoint("judge", base_url="http://127.0.0.1:9/v1", api_key=KEY))
+
+
+def test_address_and_key_come_from_the_environment_or_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    with pytest.raises(OptionError, match="set OPENAI_BASE_URL"):
+        Endpoint("judge")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")
+    with pytest.raises(OptionError, match="set OPENAI_API_KEY"):
+        Endpoint("judge")
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+
+    assert repr(Endpoint("judge")) == "Endpoint('judge', base_url='http://127.0.0.1:9/v1')"
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [
+        ({"base_url": "localhost"}, "must begin with http"),
+        ({"concurrency": 0}, "concurrency=0 must be more than 0"),
+        ({"price_in": 1.0}, "both or neither"),
+        ({"budget": 1.0}, "needs price_in and price_out"),
+    ],
+)
+def test_an_option_that_cannot_work_is_refused(options: dict[str, Any], match: str) -> None:
+    with pytest.raises(OptionError, match=match):
+        Endpoint("judge", **{"base_url": "http://127.0.0.1:9", "api_key": KEY, **options})
+
+
+def test_a_schema_is_sent_where_the_endpoint_takes_one() -> None:
+    with JudgeServer() as server:
+        with_endpoint(server, lambda endpoint: ask(endpoint, SCHEMA))
+
+    assert server.seen[0]["response_format"]["json_schema"]["schema"] == SCHEMA
+
+
+def test_a_schema_that_is_refused_is_left_out_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
+    async def twice(endpoint: Endpoint) -> bool | None:
+        await ask(endpoint, SCHEMA)
+        await ask(endpoint, SCHEMA)
+        return endpoint.structured
+
+    with JudgeServer(structured=False) as server:
+        assert with_endpoint(server, twice) is False
+
+    assert ["response_format" in body for body in server.seen] == [True, False, False]
+    assert caplog.text.count("takes no schema") == 1
+
+
+def test_the_cost_is_what_the_replies_took() -> None:
+    with JudgeServer("yes, it is") as server:  # 5 tokens in and 2 out
+        _, endpoint = with_endpoint(server, asker(3), price_in=1_000_000, price_out=2_000_000)
+
+    usage = endpoint.usage
+    assert (usage.calls, usage.prompt_tokens, usage.completion_tokens, usage.cost) == (3, 15, 6, 27.0)
+
+
+def test_the_budget_is_never_passed_even_by_many_at_once() -> None:
+    with JudgeServer("yes, it is") as server:  # 9 each; 46 set aside for 6 tokens in and up to 20 out
+        replies, endpoint = with_endpoint(server, asker(20), budget=100, price_in=1e6, price_out=2e6)
+
+    refused = [reply for reply in replies if isinstance(reply, EndpointError)]
+    assert endpoint.usage.cost == 9 * server.requests <= 100
+    assert len(refused) == 20 - server.requests > 0
+    assert all(str(error).startswith("budget of 100 spent") for error in refused)
+
+
+def test_no_more_are_in_flight_than_allowed() -> None:
+    with JudgeServer(latency=0.01) as server:
+        replies, endpoint = with_endpoint(server, asker(30), concurrency=5)
+
+    assert all(isinstance(reply, Reply) for reply in replies)
+    assert server.most_in_flight == 5
+    assert endpoint.gate.inside == 0
+
+
+def test_the_endpoint_is_asked_less_at_once_when_it_says_too_many() -> None:
+    async def work(endpoint: Endpoint) -> list[float]:
+        limits = []
+        for _ in range(3):
+            await asyncio.gather(*(ask(endpoint) for _ in range(16)))
+            limits.append(endpoint.gate.limit)
+        return limits
+
+    with JudgeServer(latency=0.005, script=[None] * 16 + [Fault.TOO_MANY] * 16) as server:
+        grown, cut, recovered = with_endpoint(server, work)
+
+    assert grown == 32
+    assert cut < grown < cut * 2
+    assert recovered > cut
+
+
+def test_requests_and_tokens_are_spread_over_the_minute() -> None:
+    pauses = Pauses()
+    with JudgeServer("yes, it is") as server:
+        with_endpoint(server, asker(4), requests_per_minute=20, clock=lambda: 0.0, sleep=pauses)
+    assert sorted(pauses) == [2, 5, 8]
+
+    pauses.clear()
+    with JudgeServer("yes, it is") as server:  # 26 tokens are expected of a call, 7 are taken
+        with_endpoint(server, asker(2), tokens_per_minute=780, clock=lambda: 0.0, sleep=pauses, concurrency=1)
+    assert pauses == []  # 7 tokens are half a second
+
+
+def test_an_endpoint_that_is_down_fails_fast_and_is_found_again() -> None:
+    now = [0.0]
+
+    async def work(endpoint: Endpoint) -> str:
+        endpoint.breaker = Breaker(endpoint.url, lambda: now[0], failures=3, patience=0.0)
+        server.stop()
+        with pytest.raises(EndpointError, match=r"127\.0\.0\.1.* is down: 3 failures"):
+            await ask(endpoint)
+        server.start()
+        with pytest.raises(EndpointError, match="asked again in 10 s"):
+            await ask(endpoint)
+        assert server.requests == 0
+        now[0] = 10.0
+        return (await ask(endpoint)).text + (await ask(endpoint)).text
+
+    with JudgeServer("yes") as server:
+        assert with_endpoint(server, work) == "yesyes"
+
+
+def test_a_refusal_is_no_sign_that_the_endpoint_is_down() -> None:
+    breaker = Breaker("here", lambda: 0.0, failures=2, patience=0.0)
+    breaker.failed()
+    breaker.succeeded()
+    breaker.failed()
+
+    breaker.check()
+    breaker.failed()
+    with pytest.raises(EndpointError, match="here is down"):
+        breaker.check()
+
+
+def test_a_short_outage_loses_nothing() -> None:
+    with JudgeServer("yes", latency=0.01) as server:
+        back = asyncio.Event()
+
+        async def until_it_is_back(_: float) -> None:
+            await back.wait()
+
+        async def work(endpoint: Endpoint) -> list[Reply]:
+            calls = asyncio.gather(*(ask(endpoint) for _ in range(100)))
+            while server.answered < 10:
+                await asyncio.sleep(0)
+            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.start)
+            back.set()
+            return await calls
+
+        replies = with_endpoint(server, work, sleep=until_it_is_back)
+
+    assert [reply.text for reply in replies] == ["yes"] * 100
+
+
+def test_a_cancelled_call_leaves_nothing_running() -> None:
+    async def work(endpoint: Endpoint) -> tuple[int, int]:
+        calls = [asyncio.create_task(ask(endpoint)) for _ in range(4)]
+        while server.in_flight < 2:
+            await asyncio.sleep(0.001)
+        for call in calls:
+            call.cancel()
+        ends = await asyncio.gather(*calls, return_exceptions=True)
+        assert all(isinstance(end, asyncio.CancelledError) for end in ends)
+        return endpoint.gate.inside, len(asyncio.all_tasks())
+
+    with JudgeServer(latency=30) as server:
+        assert with_endpoint(server, work, concurrency=2) == (0, 1)
+
+
+def test_a_reply_without_text_is_an_error_and_an_empty_one_is_not() -> None:
+    with JudgeServer("") as server:
+        assert asked(server).text == ""
+    with JudgeServer(lambda _: None) as server, pytest.raises(EndpointError, match="reply without text"):
+        asked(server)
+
+    assert server.requests == 1
+
+
+def test_none_is_lost_and_none_is_doubled_among_faults() -> None:
+    rates = {Fault.TOO_MANY: 0.05, Fault.ERROR: 0.05, Fault.RESET: 0.05, Fault.HALF: 0.05}
+    with JudgeServer("yes", rates=rates) as server:
+        replies, endpoint = with_endpoint(server, asker(200), attempts=20)
+
+    assert [reply.text for reply in replies] == ["yes"] * 200
+    assert server.answered == endpoint.usage.calls == 200
+    assert server.requests == 200 + endpoint.usage.retries
