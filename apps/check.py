@@ -1,5 +1,6 @@
-"""`profilegym check retriever`: the conformance kit's report card."""
+"""`profilegym check retriever` and `check reward`: the conformance kits' report cards."""
 
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
@@ -18,17 +19,37 @@ def check_retriever(spec: str, as_json: bool = False) -> int:
     """Print how the retriever keeps its promises: 0 where it keeps them all, 1 where it does not."""
     retriever = make_retriever(spec)
     console = Console(quiet=as_json)
-    console.print(Text(f"Report card of the retriever {spec}\n", "bold"))
-    findings = []
-    for finding in examine(retriever):
-        console.print(_line(finding))
-        findings.append(finding)
+    findings = _card(console, "retriever", spec, examine(retriever))
     passed = all(finding.passed for finding in findings)
     comparison = compare(retriever) if passed else None  # a broken retriever's figures would mean nothing
     console.print(_information(comparison), _grade(findings), sep="\n")
     if as_json:
-        Console().print_json(data=_as_dict(spec, findings, comparison))
+        beside = asdict(comparison) if comparison else None
+        Console().print_json(data=_as_dict("retriever", spec, findings) | {"beside_bm25": beside})
     return 0 if passed else 1
+
+
+def check_reward(spec: str, as_json: bool = False) -> int:
+    """Print how the reward keeps its promises: 0 where it keeps them all, 1 where it does not."""
+    from ..rewards import conformance, make_reward
+
+    reward = make_reward(spec)
+    console = Console(quiet=as_json)
+    findings = _card(console, "reward", spec, conformance.examine(reward))
+    console.print(_grade(findings))
+    if as_json:
+        Console().print_json(data=_as_dict("reward", spec, findings))
+    return 0 if all(finding.passed for finding in findings) else 1
+
+
+def _card(console: Console, kind: str, spec: str, findings: Iterable[Finding]) -> list[Finding]:
+    """Each finding as soon as it is there."""
+    console.print(Text(f"Report card of the {kind} {spec}\n", "bold"))
+    shown = []
+    for finding in findings:
+        console.print(_line(finding))
+        shown.append(finding)
+    return shown
 
 
 def _line(finding: Finding) -> Table:
@@ -69,9 +90,9 @@ def _grade(findings: list[Finding]) -> Text:
     return Text(f"{kept}. Fit for training and evaluation.", "bold green")
 
 
-def _as_dict(spec: str, findings: list[Finding], comparison: Comparison | None) -> dict[str, Any]:
+def _as_dict(kind: str, spec: str, findings: list[Finding]) -> dict[str, Any]:
     return {
-        "retriever": spec,
+        kind: spec,
         "passed": all(finding.passed for finding in findings),
         "checks": [
             {
@@ -84,5 +105,4 @@ def _as_dict(spec: str, findings: list[Finding], comparison: Comparison | None) 
             }
             for finding in findings
         ],
-        "beside_bm25": asdict(comparison) if comparison else None,
     }

@@ -27,6 +27,9 @@ DataSpec = Annotated[str, typer.Argument(metavar="SPEC", help="A data set: world
 RetrieverSpec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A retriever: bm25, dense, path/to/file.py:factory …")
 ]
+RewardSpec = Annotated[
+    str, typer.Argument(metavar="SPEC", help="A reward: rubric, pr2:rubric, path/to/file.py:factory …")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
 
 
@@ -61,6 +64,17 @@ def check_retriever(spec: RetrieverSpec, as_json: AsJson = False) -> None:
     from .check import check_retriever
 
     raise typer.Exit(check_retriever(spec, as_json))
+
+
+@check.command("reward")
+def check_reward(spec: RewardSpec, as_json: AsJson = False) -> None:
+    """Run the conformance kit on a reward; exits with 1 if it breaks its contract.
+
+    Example: profilegym check reward compose:1*score:rubric+0.1*structure
+    """
+    from .check import check_reward
+
+    raise typer.Exit(check_reward(spec, as_json))
 
 
 @app.command()

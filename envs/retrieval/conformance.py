@@ -5,10 +5,11 @@ Each check has people of its own, so that a retriever with one fault fails one c
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 from ..question import Profile
 from .evidence import (
@@ -30,7 +31,7 @@ from .evidence import (
 from .retriever import Hit, Retriever
 from .specimens import STRANGE_QUERIES, namesake, oddity, person, queries
 
-Search = Callable[[Retriever], None]
+Search = Callable[[Any], None]  # of what is examined: here a retriever, in `rewards` a reward
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,12 @@ class Finding:
 CHECKS: list[Check] = []
 
 
-def examine(retriever: Retriever) -> Iterator[Finding]:
+def examine(examined: Any, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
     """Runs every check, whatever the others found."""
-    for check in CHECKS:
+    for check in checks:
         started = time.perf_counter()
         try:
-            check.run(retriever)
+            check.run(examined)
             counterexample = None
         except Broken as broken:
             counterexample = str(broken)
