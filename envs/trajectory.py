@@ -71,6 +71,7 @@ class Trajectory:
     seed: int | None = None
     verdict: Verdict | None = None
     reward: Reward | None = None
+    flags: Sequence[str] = ()  # what is odd about the answer: signs of talking to the judge
     baseline: Mapping[str, Any] | None = None
     advantage: float | None = None
     usage: Mapping[str, Any] | None = None
@@ -125,16 +126,18 @@ class Trajectory:
         known["search_ms"] = tuple(search.get("ms") for search in record["searches"])
         known["verdict"] = verdict = _verdict(record.get("verdict"))
         known["reward"] = _reward(record.get("reward"), verdict)
+        known["flags"] = tuple(record.get("flags") or ())
         return cls(**known)
 
 
 # In the order of a line; what is not plain JSON has a function of its own below.
 _FIELDS = (
     *("id", "question_id", "user_id", "data", "kind", "agent", "model", "prompt", "seed", "segments", "searches"),
-    *("answer", "ended", "verdict", "reward", "baseline", "advantage", "structure_ok", "malformed", "usage"),
+    *("answer", "ended", "verdict", "reward", "flags", "baseline", "advantage", "structure_ok", "malformed", "usage"),
     *("timing", "error"),
 )
-_PLAIN = tuple(name for name in _FIELDS if name not in ("segments", "searches", "verdict", "reward", "structure_ok"))
+_NOT_PLAIN = ("segments", "searches", "verdict", "reward", "flags", "structure_ok")
+_PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)
 
 
 def _sought(search: Mapping[str, Any]) -> tuple[int, str, tuple[tuple[str, float], ...]]:

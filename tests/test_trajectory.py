@@ -20,7 +20,7 @@ from profilegym.envs.errors import DataError
 FIELDS = {
     *("schema", "id", "question_id", "user_id", "data", "kind", "agent", "model", "seed", "segments", "searches"),
     *("answer", "ended", "verdict", "reward", "baseline", "advantage", "structure_ok", "malformed", "usage"),
-    *("timing", "error"),
+    *("timing", "error", "flags"),
 }
 
 
@@ -50,6 +50,7 @@ def test_a_line_has_every_field_and_says_null_where_nothing_is_known(trajectory:
 
 def test_what_is_written_is_read_back(trajectory: Trajectory, tmp_path: Path) -> None:
     path = tmp_path / "trajectories.jsonl"
+    trajectory.flags = ("role", "verdict")
     with TrajectoryWriter(path) as writer:
         writer.write(trajectory)
     with TrajectoryWriter(path) as writer:
