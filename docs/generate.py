@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("envs", "envs/retrieval", "envs/data", "envs/data/world", "rewards", "apps", "benchmarks")
+FOLDERS = ("envs", "envs/retrieval", "envs/data", "envs/data/world", "rewards", "rewards/prompts", "apps", "benchmarks")
 COMMANDS = (
     "",
     "data",
@@ -20,6 +20,7 @@ COMMANDS = (
     "data validate",
     "check",
     "check retriever",
+    "check reward",
     "index",
     "bench",
     "bench retrieval",

@@ -4,6 +4,8 @@ import json
 import re
 from typing import Any, NamedTuple
 
+from ..envs.errors import JudgeError
+
 MATCHES = (0, 1, 2)
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -23,7 +25,7 @@ class Opinion(NamedTuple):
     reason: str
 
 
-class Unreadable(ValueError):
+class Unreadable(JudgeError):
     """A reply that holds no verdict."""
 
 

@@ -180,7 +180,9 @@ def test_the_aspects_of_an_answer_are_asked_at_once() -> None:
     together = asyncio.Barrier(len(ASPECTS))
 
     class Patient(Script):
-        async def __call__(self, *call: Any) -> Reply:
+        async def __call__(
+            self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None
+        ) -> Reply:
             await together.wait()
             return Reply(verdict(2))
 

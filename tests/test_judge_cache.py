@@ -1,4 +1,5 @@
 import asyncio
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -125,10 +126,12 @@ def test_threads_and_processes_write_together_and_lose_nothing(tmp_path: Path) -
     )
     processes = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
     cache = Cache(path)
-    threads = [
-        threading.Thread(target=lambda name=name: [cache.store(f"{name}{i}".encode(), name) for i in range(100)])
-        for name in "cde"
-    ]
+
+    def write(name: str) -> None:
+        for i in range(100):
+            cache.store(f"{name}{i}".encode(), name)
+
+    threads = [threading.Thread(target=write, args=[name]) for name in "cde"]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -137,6 +140,32 @@ def test_threads_and_processes_write_together_and_lose_nothing(tmp_path: Path) -
     assert [process.wait() for process in processes] == [0, 0]
     assert len(cache) == 500
     assert cache.look_up(b"e99") == "e"
+
+
+def test_a_killed_process_loses_no_reply_that_it_stored(tmp_path: Path) -> None:
+    path = tmp_path / "judge.sqlite"
+    code = (
+        "import os, signal, sys; from profilegym.rewards.cache import Cache; cache = Cache(sys.argv[1])\n"
+        "for i in range(50): cache.store(str(i).encode(), 'x')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+
+    killed = subprocess.run([sys.executable, "-c", code, str(path)])
+
+    assert killed.returncode == -signal.SIGKILL
+    assert len(Cache(path)) == 50
+
+
+def test_a_forked_process_has_a_connection_of_its_own(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from profilegym.rewards.cache import Cache\n"
+        "cache = Cache(sys.argv[1]); cache.store(b'a', 'x')\n"
+        "before = id(cache._connection()); child = os.fork()\n"
+        "if not child: cache.store(b'b', 'y'); os._exit(id(cache._connection()) == before)\n"
+        "assert os.waitpid(child, 0)[1] == 0; assert cache.look_up(b'b') == 'y'"
+    )
+
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "judge.sqlite")], check=True)
 
 
 def test_the_first_reply_stays(tmp_path: Path) -> None:
@@ -169,3 +198,14 @@ def test_a_closed_cache_opens_again(tmp_path: Path) -> None:
     cache.close()
 
     assert cache.look_up(b"key") == "text"
+
+
+def test_a_reply_in_the_cache_that_holds_no_verdict_is_an_error(tmp_path: Path) -> None:
+    judge = LLMJudge(one_of(verdict(1)), cache=Cache(tmp_path / "judge.sqlite"))
+    asyncio.run(judge.score(asked(ASPECTS[0]), "Rooibos."))
+    with sqlite3.connect(tmp_path / "judge.sqlite") as connection:
+        connection.execute("UPDATE replies SET text = 'nonsense'")
+    connection.close()
+
+    with pytest.raises(JudgeError, match="no verdict in the evaluator's reply: 'nonsense'"):
+        asyncio.run(judge.score(asked(ASPECTS[0]), "Rooibos."))
