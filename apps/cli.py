@@ -113,6 +113,17 @@ def bench_env(as_json: AsJson = False) -> None:
     main(as_json)
 
 
+@bench.command("judge")
+def bench_judge(as_json: AsJson = False) -> None:
+    """Judgements a second beside the openai client alone, with tenacity, and verifiers; and among faults.
+
+    Example: profilegym bench judge --json
+    """
+    from ..benchmarks.endpoint import main
+
+    main(as_json)
+
+
 def main() -> None:
     """Errors that are ours end in one clear line; anything else is a bug and keeps its traceback."""
     try:

@@ -12,7 +12,19 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("envs", "envs/retrieval", "envs/data", "envs/data/world", "rewards", "rewards/prompts", "apps", "benchmarks")
+FOLDERS = (
+    "envs",
+    "envs/retrieval",
+    "envs/data",
+    "envs/data/world",
+    "agents",
+    "agents/models",
+    "rewards",
+    "rewards/prompts",
+    "testing",
+    "apps",
+    "benchmarks",
+)
 COMMANDS = (
     "",
     "data",
@@ -25,6 +37,7 @@ COMMANDS = (
     "bench",
     "bench retrieval",
     "bench env",
+    "bench judge",
 )
 
 

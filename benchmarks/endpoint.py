@@ -1,0 +1,160 @@
+"""Judgements a second at 50 ms latency: our endpoint client beside others, in one interleaved run."""
+
+import asyncio
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from .judge_clients import CLIENTS, Judge
+
+LATENCY = 0.05  # seconds
+SIZES = (16, 64, 256)  # judgements in flight
+MANY = 1024  # ours alone: does it bear them?
+ROUNDS, WAVES = 5, 8  # rounds of each client at each size; judgements a round: waves × size, but at most MOST
+MOST, MOST_OF_VERIFIERS = 768, 24
+FAULTY = 1000  # judgements of the faulty run
+
+Rates = dict[str, dict[int, list[float]]]  # client -> in flight -> judgements a second, by round
+
+
+class Server:
+    """The loopback judge in a process of its own."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self.url = self._line()
+
+    def counts(self) -> dict[str, int]:
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        counts: dict[str, int] = json.loads(self._line())
+        return counts
+
+    def _line(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+@contextmanager
+def serving(latency: float, faulty: bool = False) -> Iterator[Server]:
+    command = [sys.executable, "-m", "profilegym.benchmarks.judge_server", str(latency), *["FAULTY"] * faulty]
+    pipe = subprocess.PIPE  # the server ends when its input is closed, which leaving the block does
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:  # noqa: S603
+        yield Server(process)
+
+
+def judgements_a_second() -> tuple[Rates, dict[str, str]]:
+    """Interleaved rounds of each client at each size; and who could not take part and why."""
+    rates: Rates = {}
+    absent: dict[str, str] = {}
+    with serving(LATENCY) as server:
+        for n in (*SIZES, MANY):
+            for _ in range(ROUNDS):
+                for name in CLIENTS if n in SIZES else ["profilegym"]:
+                    if name in absent:
+                        continue
+                    try:
+                        rate = asyncio.run(_rate(name, server.url, n))
+                    except ImportError as error:
+                        absent[name] = f"not installed ({error})"
+                    else:
+                        rates.setdefault(name, {}).setdefault(n, []).append(rate)
+    return rates, absent
+
+
+async def _rate(name: str, url: str, n: int) -> float:
+    most = MOST_OF_VERIFIERS if name == "verifiers" else max(n, MOST)
+    count = min(n * WAVES, most)
+    async with CLIENTS[name](url, n) as judge:
+        await _all(judge, min(n, count))  # until connections stand, and ours lets in as many as it may
+        start = time.perf_counter()
+        await _all(judge, count)
+        return count / (time.perf_counter() - start)
+
+
+async def _all(judge: Judge, count: int) -> list[int]:
+    return await asyncio.gather(*(judge() for _ in range(count)))
+
+
+def among_faults() -> dict[str, int]:
+    """Of judgements among 5 % of 429 and 500 and 1 % of malformed replies: those lost, and those paid for twice."""
+
+    async def run(url: str) -> list[int]:
+        async with CLIENTS["profilegym"](url, 64) as judge:
+            return await _all(judge, FAULTY)
+
+    with serving(LATENCY, faulty=True) as server:
+        matches = asyncio.run(run(server.url))
+        counts = server.counts()
+    judged = sum(match == 2 for match in matches)
+    return {
+        "asked": FAULTY,
+        "lost": FAULTY - judged,
+        "doubled": counts["answered"] - judged,
+        "requests": counts["requests"],
+    }
+
+
+def claims(rates: Rates, faults: dict[str, int]) -> list[dict[str, Any]]:
+    """What must hold, each with its value and its bound; a ratio is the median of the rounds' own."""
+
+    def over(peer: str, n: int) -> float:
+        return statistics.median(a / b for a, b in zip(rates["profilegym"][n], rates[peer][n], strict=True))
+
+    rows = [(f"over openai on aiohttp, bare, at {n}", over("openai on aiohttp, bare", n), 0.95) for n in SIZES]
+    rows += [
+        (f"over openai, tenacity at {n}", over("openai, tenacity", n), bound) for n, bound in ((64, 1.3), (256, 2))
+    ]
+    ours = {n: statistics.median(rates["profilegym"][n]) for n in (256, MANY)}
+    rows += [("at 1,024 over at 256", ours[MANY] / ours[256], 0.8)]
+    if "verifiers" in rates:
+        rows += [("over verifiers at 64", over("verifiers", 64), 15)]
+    rows += [("judged once among faults", (faults["asked"] - faults["lost"] - faults["doubled"]) / faults["asked"], 1)]
+    return [{"name": name, "value": value, "at_least": bound, "holds": value >= bound} for name, value, bound in rows]
+
+
+def main(as_json: bool) -> None:
+    rates, absent = judgements_a_second()
+    faults = among_faults()
+    medians = {name: {n: statistics.median(rounds) for n, rounds in its.items()} for name, its in rates.items()}
+    result = {
+        "judgements_a_second": medians,
+        "absent": absent,
+        "among_faults": faults,
+        "claims": claims(rates, faults),
+    }
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        _report(result)
+
+
+def _report(result: dict[str, Any]) -> None:
+    console = Console()
+    table = Table(title="Judgements a second at 50 ms latency (and the share of in flight / latency)")
+    table.add_column("")
+    sizes = (*SIZES, MANY)
+    for n in sizes:
+        table.add_column(f"{n:,} in flight", justify="right")
+    for name, rates in result["judgements_a_second"].items():
+        table.add_row(name, *(f"{rates[n]:,.0f} ({rates[n] * LATENCY / n:.2f})" if n in rates else "–" for n in sizes))
+    console.print(table)
+    for name, why in result["absent"].items():
+        console.print(f"{name}: {why}", style="dim")
+    faults = result["among_faults"]
+    console.print(
+        f"among faults: {faults['asked']:,} asked in {faults['requests']:,} requests, {faults['lost']} lost, "
+        f"{faults['doubled']} doubled"
+    )
+    for claim in result["claims"]:
+        mark = "[green]✓[/]" if claim["holds"] else "[red]✗[/]"
+        console.print(f"{mark} {claim['name']}: {claim['value']:,.2f} (at least {claim['at_least']:,})")
