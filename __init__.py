@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .envs.reward import AspectMatch, Reward, Verdict
     from .envs.trajectory import Trajectory, TrajectoryReader, TrajectoryWriter
     from .rewards import make_reward, register_reward
+    from .rewards.judges import make_judge, register_judge
 
 __version__ = "0.1.0"
 
@@ -33,6 +34,7 @@ _HOMES = {
     "envs.reward": ("AspectMatch", "Reward", "Verdict"),
     "envs.trajectory": ("Trajectory", "TrajectoryReader", "TrajectoryWriter"),
     "rewards": ("make_reward", "register_reward"),
+    "rewards.judges": ("make_judge", "register_judge"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -60,6 +62,8 @@ __all__ = [  # noqa: RUF022 (in the order of an episode)
     "Reward",
     "Verdict",
     "AspectMatch",
+    "make_judge",
+    "register_judge",
     "make_reward",
     "register_reward",
     "Trajectory",

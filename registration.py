@@ -64,6 +64,19 @@ def make_vector_env(
     return ProfileQAVectorEnv(*_parts(data, retriever, reward), num_envs=num_envs, **options)
 
 
+def openai_judge(
+    model: str, *, cache: str | None = None, offline: bool = False, attempts: int = 4, **endpoint: Any
+) -> Any:
+    """The judge `openai:MODEL`: an evaluator LLM behind an endpoint, its replies kept in the file `cache`."""
+    from .agents.models import Endpoint
+    from .rewards.cache import Cache
+    from .rewards.judge import LLMJudge
+
+    return LLMJudge(
+        Endpoint(model, **endpoint), cache=Cache(cache) if cache else None, offline=offline, attempts=attempts
+    )
+
+
 def _parts(data: Any, retriever: Any, reward: Any) -> tuple[Any, Any, Any]:
     from .envs.retrieval import make_retriever
     from .rewards import make_reward

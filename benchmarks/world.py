@@ -58,7 +58,7 @@ def _microseconds_a_score(questions: list[Question]) -> float:
 def _seconds(questions: list[Question]) -> float:
     judge, started = RubricJudge(), perf_counter()
     for question in questions:
-        judge.score(question, question.rubric.reference or "")
+        judge.verdict(question, question.rubric.reference or "")
     return perf_counter() - started
 
 
@@ -106,7 +106,7 @@ def _answers(questions: list[Question], retriever: Retriever) -> Numbers:
             "all documents": lambda q: " ".join(d.text for d in q.profile.documents),
         }
         for name, way in ways.items():
-            numbers[f"score of {name}, {hops} hops"] = mean(judge.score(q, way(q)).score for q in group)
+            numbers[f"score of {name}, {hops} hops"] = mean(judge.verdict(q, way(q)).score for q in group)
     return numbers
 
 

@@ -69,6 +69,12 @@ class LLMJudge:
     async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict | JudgeError]:
         return await asyncio.gather(*[self._score_or_error(*pair) for pair in pairs])
 
+    async def close(self) -> None:
+        """Give back the connections of a model that holds some."""
+        close = getattr(self._complete, "close", None)
+        if close is not None:
+            await close()
+
     async def _score_or_error(self, question: Question, answer: str) -> Verdict | JudgeError:
         try:
             return await self.score(question, answer)

@@ -62,7 +62,7 @@ def rubric() -> RewardFunction:
     judge = RubricJudge()
 
     def score(episodes: Sequence[Episode]) -> list[Reward]:
-        verdicts = [judge.score(episode.question, episode.answer or "") for episode in episodes]
+        verdicts = [judge.verdict(episode.question, episode.answer or "") for episode in episodes]
         return [Reward(verdict.score, {"score": verdict.score}, verdict) for verdict in verdicts]
 
     return score

@@ -20,7 +20,8 @@ class RubricJudge:
 
     name = "rubric"
 
-    def score(self, question: Question, answer: str) -> Verdict:
+    def verdict(self, question: Question, answer: str) -> Verdict:
+        """For those who cannot wait: there is nothing to wait for."""
         aspects = question.rubric.aspects
         text = _normalised(answer)
         matches = tuple([_match(question, aspect, text) for aspect in aspects])
@@ -28,12 +29,15 @@ class RubricJudge:
             raise _not_scorable(question)
         return Verdict(self.name, sum([match.match for match in matches]) / (2 * len(matches)), matches)
 
+    async def score(self, question: Question, answer: str) -> Verdict:
+        return self.verdict(question, answer)
+
     async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict]:
-        return [self.score(question, answer) for question, answer in pairs]
+        return [self.verdict(question, answer) for question, answer in pairs]
 
     async def prefer(self, question: Question, first: str, second: str) -> int:
         """1 where the first answer scores higher, -1 where the second does, 0 where neither."""
-        one, other = self.score(question, first).score, self.score(question, second).score
+        one, other = self.verdict(question, first).score, self.verdict(question, second).score
         return (one > other) - (one < other)
 
 

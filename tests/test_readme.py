@@ -16,13 +16,17 @@ def test_the_readmes_python_runs() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", snippet], check=True, cwd=ROOT)
 
 
-@pytest.mark.parametrize("example", ["step_an_episode.py"])
-def test_an_example_runs(example: str) -> None:
+@pytest.mark.parametrize(
+    ("example", "says"),
+    [("step_an_episode.py", "reward 1.000"), ("judge_one_answer.py", "calls     3, and 0 more when asked again")],
+)
+def test_an_example_runs(example: str, says: str) -> None:
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / example)]
 
     run = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)
 
-    assert "reward 1.000" in run.stdout
+    assert says in run.stdout
+    assert run.stderr == ""
 
 
 def test_every_file_that_the_readme_links_to_is_there() -> None:

@@ -44,13 +44,13 @@ def asked(*aspects: Aspect) -> Question:
     ],
 )
 def test_an_aspect_is_matched_by_whole_phrases(answer: str, match: int, reason: str) -> None:
-    (found,) = JUDGE.score(asked(DRINK), answer).aspects
+    (found,) = JUDGE.verdict(asked(DRINK), answer).aspects
 
     assert (found.title, found.match, found.reason) == ("What I drink", match, reason)
 
 
 def test_the_score_is_the_sum_of_matches_over_twice_the_aspects() -> None:
-    verdict = JUDGE.score(asked(DRINK, TIP), "Warm the cup, then rooibos or cocoa.")
+    verdict = JUDGE.verdict(asked(DRINK, TIP), "Warm the cup, then rooibos or cocoa.")
 
     assert (verdict.judge, verdict.score) == ("rubric", 0.75)
     assert [aspect.match for aspect in verdict.aspects] == [1, 2]
@@ -59,17 +59,17 @@ def test_the_score_is_the_sum_of_matches_over_twice_the_aspects() -> None:
 @pytest.mark.parametrize("aspects", [(), (Aspect("Taste", "because", "evidence"),), (DRINK, Aspect("Taste"))])
 def test_other_data_is_refused_with_the_name_of_what_can_score_it(aspects: tuple[Aspect, ...]) -> None:
     with pytest.raises(RewardError, match=r"rubric can only score the world.*openai:MODEL"):
-        JUDGE.score(asked(*aspects), "rooibos")
+        JUDGE.verdict(asked(*aspects), "rooibos")
 
 
 def test_every_reference_is_perfect_on_every_split() -> None:
     for question in load_questions("world:seed=3,users=400,docs=40"):
-        assert JUDGE.score(question, question.rubric.reference or "").score == 1.0
+        assert JUDGE.verdict(question, question.rubric.reference or "").score == 1.0
 
 
 def test_an_empty_answer_is_worth_nothing() -> None:
     for question in load_questions("world:users=10"):
-        assert JUDGE.score(question, " ").score == 0.0
+        assert JUDGE.verdict(question, " ").score == 0.0
 
 
 def test_saying_everything_is_worth_nothing() -> None:
@@ -77,7 +77,7 @@ def test_saying_everything_is_worth_nothing() -> None:
     everything = {p for q in questions for a in q.rubric.aspects for p in (*a.accepted, *a.rejected)}
     answer = ", ".join(sorted(everything))
 
-    assert all(JUDGE.score(question, answer).score == 0.0 for question in questions)
+    assert all(JUDGE.verdict(question, answer).score == 0.0 for question in questions)
 
 
 def test_guessing_two_values_is_worth_no_more_than_guessing_one() -> None:
@@ -92,7 +92,7 @@ def test_guessing_two_values_is_worth_no_more_than_guessing_one() -> None:
 
 
 def _first(question: Question, answer: str) -> int:
-    return JUDGE.score(question, answer).aspects[0].match
+    return JUDGE.verdict(question, answer).aspects[0].match
 
 
 def test_what_holds_for_everybody_is_enough_only_where_nothing_personal_is_asked() -> None:
@@ -100,7 +100,7 @@ def test_what_holds_for_everybody_is_enough_only_where_nothing_personal_is_asked
 
     for question in load_questions("world:users=60"):
         answer = " ".join(a.accepted[0] for a in question.rubric.aspects if not a.documents)
-        scores[question.rubric.hops].append(JUDGE.score(question, answer).score)
+        scores[question.rubric.hops].append(JUDGE.verdict(question, answer).score)
 
     means = {hops: sum(values) / len(values) for hops, values in scores.items()}
     assert means[0] == 1.0

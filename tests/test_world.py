@@ -298,7 +298,7 @@ def test_a_question_that_is_the_same_for_all_has_a_tempting_document(world: Worl
             if all(any(p in d.text for p in a.rejected) for a in question.rubric.aspects)
         ]
         assert quirks
-        assert judge.score(question, best.text).score <= 0.5
+        assert judge.verdict(question, best.text).score <= 0.5
 
 
 def found(questions: list[Question], world: World | None) -> float:
