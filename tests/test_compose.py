@@ -20,6 +20,11 @@ TEA = replace(make_question(), rubric=Rubric("", (Aspect("drink", accepted=("tea
 GOOD, LOOSE = "<think>so</think><answer>tea</answer>", "<answer>tea</answer>"
 
 
+@pytest.fixture
+def metrics() -> None:
+    pytest.importorskip("rouge_score", reason="the metrics extra is not installed")
+
+
 def answered(text: str, question: Question = TEA) -> Episode:
     episode = Episode(question)
     episode.write(text)
@@ -35,6 +40,7 @@ def never(episodes: Sequence[Episode]) -> list[Reward]:
     return [Reward(None, unscored="the evaluator is down") for _ in episodes]
 
 
+@pytest.mark.usefixtures("metrics")
 def test_a_sum_names_and_weighs_its_parts() -> None:
     reward = make_reward("compose:1*score:rubric+0.5*structure+-1*cost:search=0.5,hit=0.1+0.25*rouge:1+L")
 
@@ -69,6 +75,7 @@ def test_pr2_takes_half_a_point_off_for_a_broken_transcript() -> None:
     assert loose.parts == {"score": 1, "penalty": -0.5}
 
 
+@pytest.mark.usefixtures("metrics")
 def test_prlm_adds_rouge_format_and_a_reward_model() -> None:
     reward = prlm(lambda episodes: [math.log(3)] * len(episodes))
 
@@ -77,6 +84,7 @@ def test_prlm_adds_rouge_format_and_a_reward_model() -> None:
     assert scored.parts == {"rouge": pytest.approx(1.0), "structure": 0.1, "personalisation": pytest.approx(0.075)}
 
 
+@pytest.mark.usefixtures("metrics")
 def test_prlm_finds_a_reward_model_by_its_spec_and_says_when_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("def make():\n    return lambda episodes: [-1000.0, 1000.0]\n")
 
