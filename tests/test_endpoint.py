@@ -1,6 +1,7 @@
 """The endpoint's client against a real server on loopback that fails as it is told."""
 
 import asyncio
+import json
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
@@ -8,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from profilegym.agents.models import Endpoint
+from profilegym.agents.models import Endpoint, Usage
+from profilegym.agents.models.accounting import Estimate
 from profilegym.agents.models.limits import Breaker
 from profilegym.envs.completion import Messages, Reply, Sampling
 from profilegym.envs.errors import EndpointError, OptionError
@@ -57,6 +59,22 @@ def test_a_reply_is_the_text_and_what_it_took() -> None:
     assert server.seen == [
         {"model": "judge", "messages": ASKED, "temperature": 0.0, "top_p": 1.0, "max_tokens": 20},
     ]
+
+
+def test_any_request_is_read_as_its_caller_wants_and_asked_again_when_it_cannot_be_read() -> None:
+    def read(answer: Any) -> Reply:
+        return Reply("read", completion_tokens=json.loads(answer["choices"][0]["message"]["content"])["match"])
+
+    async def work(endpoint: Endpoint) -> tuple[Reply, Usage]:
+        body = {"model": "other", "messages": ASKED, "tools": []}
+        return await endpoint.post("/chat/completions", body, Estimate(5, 20), read), endpoint.usage
+
+    with JudgeServer({"match": 17}, script=[Fault.MALFORMED, Fault.WRONG_SCHEMA]) as server:
+        reply, usage = with_endpoint(server, work)
+
+    assert reply == Reply("read", completion_tokens=17)
+    assert (usage.calls, usage.retries, usage.completion_tokens) == (1, 2, 17)
+    assert server.seen[0] == {"model": "other", "messages": ASKED, "tools": []}
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
-from ...envs.completion import Messages, Reply
+from ...envs.completion import Messages
 from ...envs.errors import EndpointError, OptionError
 
 CHARACTERS_A_TOKEN = 4  # OpenAI's rule of thumb for English
@@ -21,6 +22,15 @@ class Usage:
     completion_tokens: int = 0
     unreported: int = 0  # replies without a token count
     cost: float | None = None
+
+
+class Counted(Protocol):
+    """Anything read from a reply that says what it took; None where the endpoint did not say."""
+
+    @property
+    def prompt_tokens(self) -> int | None: ...
+    @property
+    def completion_tokens(self) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,7 @@ class Ledger:
     def retried(self) -> None:
         self._retries += 1
 
-    def received(self, reply: Reply) -> None:
+    def received(self, reply: Counted) -> None:
         self._calls += 1
         if reply.prompt_tokens is None or reply.completion_tokens is None:
             self._unreported += 1

@@ -7,11 +7,11 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ...envs.completion import Messages, Reply, Sampling
 from ...envs.errors import EndpointError, OptionError
-from .accounting import Estimate, Ledger, Usage
+from .accounting import Counted, Estimate, Ledger, Usage
 from .failures import Again, Refused, failure
 from .limits import Breaker, Gate, Rate
 
@@ -20,14 +20,17 @@ if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries: doubling, with up to a quarter more at random
+SCHEMA = "response_format"  # where a schema stands in a body
 log = logging.getLogger(__name__)
+R = TypeVar("R", bound=Counted)
 
 
 @dataclass(slots=True)
-class _Call:
+class _Call(Generic[R]):
+    path: str
     body: dict[str, Any]
-    schema: Mapping[str, Any] | None
     estimate: Estimate
+    read: Callable[[Any], R]
     left: float  # of the deadline, in seconds; waiting for a turn does not count
     tries: int = 0
 
@@ -95,8 +98,15 @@ class Endpoint:
             self._client = None
 
     async def __call__(self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None) -> Reply:
-        estimate = Estimate.of(messages, sampling.max_tokens)
-        call = _Call(_body(self.name, messages, sampling), schema, estimate, self._deadline)
+        body = _body(self.name, messages, sampling, schema)
+        return await self.post("/chat/completions", body, Estimate.of(messages, sampling.max_tokens), _read)
+
+    async def post(self, path: str, body: dict[str, Any], estimate: Estimate, read: Callable[[Any], R]) -> R:
+        """Any request, with all the patience, limits and accounting of a call; `read` makes a reply of its JSON.
+
+        What `read` raises is a reply that cannot be read, and asked for again; a `Refused` is not.
+        """
+        call = _Call(path, body, estimate, read, self._deadline)
         if self._retrying is None:
             self._retrying = self._patience()
         try:
@@ -108,13 +118,13 @@ class Endpoint:
             problem = f"{self.name} at {self.url} refuses: {error}"
         raise EndpointError(problem.replace(self._key, "[key]"))
 
-    async def _try(self, call: _Call) -> Reply:
+    async def _try(self, call: _Call[R]) -> R:
         """One try, when its turn has come."""
         ticket = await self.gate.enter(ahead=call.tries > 0)
         try:
             self.breaker.check()
             with self._ledger.promised(call.estimate):
-                await self._within_the_rates(call)
+                await self._within_the_rates(call.estimate)
                 reply = await self._ask(call, ticket)
                 self._ledger.received(reply)
         finally:
@@ -123,11 +133,11 @@ class Endpoint:
             self._tokens.give_back(call.estimate.tokens - reply.prompt_tokens - reply.completion_tokens)
         return reply
 
-    async def _within_the_rates(self, call: _Call) -> None:
-        if pause := max(self._requests.take(1), self._tokens.take(call.estimate.tokens)):
+    async def _within_the_rates(self, estimate: Estimate) -> None:
+        if pause := max(self._requests.take(1), self._tokens.take(estimate.tokens)):
             await self._sleep(pause)
 
-    async def _ask(self, call: _Call, ticket: int) -> Reply:
+    async def _ask(self, call: _Call[R], ticket: int) -> R:
         """One request, and what its end says about the endpoint."""
         call.tries += 1
         if call.tries > 1:
@@ -154,16 +164,19 @@ class Endpoint:
         if isinstance(problem, Again) and problem.busy:
             self.gate.too_many(ticket)
 
-    async def _fitting(self, call: _Call) -> Reply:
-        """Asks with the schema where the endpoint takes one, else without; remembers which."""
-        if call.schema is None or self.structured is False:
-            return await self._post(call.body)
+    async def _fitting(self, call: _Call[R]) -> R:
+        """Asks with the schema where there is one and the endpoint takes it, else without; remembers which."""
+        if SCHEMA not in call.body:
+            return await self._send(call, call.body)
+        bare = {name: value for name, value in call.body.items() if name != SCHEMA}
+        if self.structured is False:
+            return await self._send(call, bare)
         try:
-            reply = await self._post(call.body | {"response_format": _format(call.schema)})
+            reply = await self._send(call, call.body)
         except Exception as error:
             if getattr(error, "status_code", None) not in (400, 422) or self.structured:
                 raise
-            reply = await self._post(call.body)  # raises if the schema was not what is wrong
+            reply = await self._send(call, bare)  # raises if the schema was not what is wrong
             if self.structured is None:
                 log.warning("%s at %s takes no schema; it is asked without from here on", self.name, self.url)
             self.structured = False
@@ -171,9 +184,9 @@ class Endpoint:
         self.structured = True
         return reply
 
-    async def _post(self, body: dict[str, Any]) -> Reply:
+    async def _send(self, call: _Call[R], body: dict[str, Any]) -> R:
         # The method for any path: `chat.completions.create` goes through its typed parameters, which takes time.
-        return _read(await self._connected().post("/chat/completions", body=body, cast_to=object))
+        return call.read(await self._connected().post(call.path, body=body, cast_to=object))
 
     def _connected(self) -> "AsyncOpenAI":
         loop = asyncio.get_running_loop()
@@ -199,8 +212,8 @@ class Endpoint:
         return state.attempt_number >= self._attempts or _call(state).left <= state.upcoming_sleep
 
 
-def _call(state: "RetryCallState") -> _Call:
-    call: _Call = state.args[0]
+def _call(state: "RetryCallState") -> _Call[Any]:
+    call: _Call[Any] = state.args[0]
     return call
 
 
@@ -231,19 +244,19 @@ def _key(given: str | None) -> str:
     return key
 
 
-def _body(model: str, messages: Messages, sampling: Sampling) -> dict[str, Any]:
-    body = {
+def _body(model: str, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None) -> dict[str, Any]:
+    body: dict[str, Any] = {
         "model": model,
         "messages": list(messages),
         "temperature": sampling.temperature,
         "top_p": sampling.top_p,
         "max_tokens": sampling.max_tokens,
     }
-    return body if sampling.seed is None else body | {"seed": sampling.seed}
-
-
-def _format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    return {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
+    if sampling.seed is not None:
+        body["seed"] = sampling.seed
+    if schema is not None:
+        body[SCHEMA] = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
+    return body
 
 
 def _read(answer: Any) -> Reply:

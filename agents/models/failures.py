@@ -48,7 +48,7 @@ def failure(error: Exception, timeout: float) -> Again | Refused:
         case openai.APIConnectionError():
             return Again(f"the connection failed ({type(error.__cause__ or error).__name__})")
         case _:
-            return Again(f"the reply is not a chat completion ({type(error).__name__}: {error})")
+            return Again(f"the reply cannot be read ({type(error).__name__}: {error})")
 
 
 def _refusal(status: int, body: object, headers: Mapping[str, str]) -> Again | Refused:
