@@ -61,6 +61,13 @@ def test_a_reply_is_the_text_and_what_it_took() -> None:
     ]
 
 
+def test_it_is_named_as_its_spec_and_asks_for_its_model() -> None:
+    with JudgeServer(script=[Fault.STRANGER]) as server, pytest.raises(EndpointError, match="^openai:judge at http"):
+        asked(server)
+
+    assert server.seen[0]["model"] == "judge"
+
+
 def test_any_request_is_read_as_its_caller_wants_and_asked_again_when_it_cannot_be_read() -> None:
     def read(answer: Any) -> Reply:
         return Reply("read", completion_tokens=json.loads(answer["choices"][0]["message"]["content"])["match"])

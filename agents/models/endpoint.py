@@ -65,7 +65,7 @@ class Endpoint:
         for option, value in (positive | limits).items():
             if value is not None and value <= 0:
                 raise OptionError(f"{option}={value!r} must be more than 0")
-        self.name = model
+        self.model, self.name = model, f"openai:{model}"
         self.url = _url(base_url)
         self.structured: bool | None = None  # whether the endpoint takes a schema; not known before one was sent
         self.gate = Gate(concurrency)
@@ -80,7 +80,7 @@ class Endpoint:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.name!r}, base_url={self.url!r})"
+        return f"Endpoint({self.model!r}, base_url={self.url!r})"
 
     @property
     def usage(self) -> Usage:
@@ -98,7 +98,7 @@ class Endpoint:
             self._client = None
 
     async def __call__(self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None) -> Reply:
-        body = _body(self.name, messages, sampling, schema)
+        body = _body(self.model, messages, sampling, schema)
         return await self.post("/chat/completions", body, Estimate.of(messages, sampling.max_tokens), _read)
 
     async def post(self, path: str, body: dict[str, Any], estimate: Estimate, read: Callable[[Any], R]) -> R:
