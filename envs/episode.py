@@ -198,6 +198,7 @@ class Episode:
             seed=self.seed,
             verdict=self.reward.verdict if self.reward else None,
             reward=self.reward,
+            flags=self.reward.flags if self.reward else (),
             timing={"seconds": self.seconds},
             search_ms=self.search_ms,
             error=self.error,

@@ -30,3 +30,4 @@ class Reward:
     parts: Mapping[str, float] = field(default_factory=dict)
     verdict: Verdict | None = None
     unscored: str | None = None
+    flags: tuple[str, ...] = ()  # signs that the answer talks to the judge; no total depends on them

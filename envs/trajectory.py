@@ -125,8 +125,8 @@ class Trajectory:
         known["sought"] = tuple(value for search in record["searches"] for value in _sought(search))
         known["search_ms"] = tuple(search.get("ms") for search in record["searches"])
         known["verdict"] = verdict = _verdict(record.get("verdict"))
-        known["reward"] = _reward(record.get("reward"), verdict)
-        known["flags"] = tuple(record.get("flags") or ())
+        known["flags"] = flags = tuple(record.get("flags") or ())
+        known["reward"] = _reward(record.get("reward"), verdict, flags)
         return cls(**known)
 
 
@@ -175,10 +175,10 @@ def _verdict(record: Any) -> Verdict | None:
     )
 
 
-def _reward(record: Any, verdict: Verdict | None) -> Reward | None:
+def _reward(record: Any, verdict: Verdict | None, flags: tuple[str, ...]) -> Reward | None:
     if record is None:
         return None
-    return Reward(record["total"], record["parts"], verdict, record.get("unscored"))
+    return Reward(record["total"], record["parts"], verdict, record.get("unscored"), flags)
 
 
 def _reward_record(reward: Reward) -> dict[str, Any]:

@@ -42,12 +42,13 @@ class Compose:
 
     def _sum(self, rewards: Sequence[Reward]) -> Reward:
         verdict = next((reward.verdict for reward in rewards if reward.verdict), None)
+        odd = next((reward.flags for reward in rewards if reward.flags), ())
         parts = {}
         for term, reward in zip(self.terms, rewards, strict=True):
             if reward.total is None:
-                return Reward(None, verdict=verdict, unscored=f"{term.name}: {reward.unscored}")
+                return Reward(None, verdict=verdict, unscored=f"{term.name}: {reward.unscored}", flags=odd)
             parts[term.name] = term.weight * reward.total
-        return Reward(sum(parts.values()), parts, verdict)
+        return Reward(sum(parts.values()), parts, verdict, flags=odd)
 
 
 def compose(spec: str, make: Callable[[str], RewardFunction]) -> Compose:

@@ -11,9 +11,11 @@ from typing import Any, Protocol
 from ..envs.episode import Episode
 from ..envs.errors import OptionError, RewardError
 from ..envs.question import Question
-from ..envs.reward import Reward, Verdict
+from ..envs.reward import Reward
 from .baseline import BaselineStore, Policy
 from .judges import Scorer, answers_of, make_judge
+from .score import judged
+from .tampering import flags
 
 Baselines = str | Path | BaselineStore
 Formula = Callable[[float, float], float]
@@ -32,16 +34,15 @@ class Beside:
         verdicts = await self.judge.score_many(answers_of(episodes))
         baselines = await self._baselines(episodes)
         pairs = zip(episodes, verdicts, strict=True)
-        return [self._reward(verdict, baselines[id(episode.question)]) for episode, verdict in pairs]
+        return [self._reward(judged(*pair), baselines[id(pair[0].question)]) for pair in pairs]
 
-    def _reward(self, verdict: Verdict | RewardError, baseline: float | RewardError) -> Reward:
-        for part in (verdict, baseline):
-            if isinstance(part, RewardError):
-                return Reward(None, unscored=str(part))
-        assert isinstance(verdict, Verdict)
-        assert isinstance(baseline, float)
-        total = self.formula(verdict.score, baseline)
-        return Reward(total, {"score": verdict.score, "baseline": baseline}, verdict)
+    def _reward(self, scored: Reward, baseline: float | RewardError) -> Reward:
+        if scored.total is None:
+            return scored
+        if isinstance(baseline, RewardError):
+            return Reward(None, verdict=scored.verdict, unscored=str(baseline), flags=scored.flags)
+        total = self.formula(scored.total, baseline)
+        return Reward(total, {"score": scored.total, "baseline": baseline}, scored.verdict, flags=scored.flags)
 
     async def _baselines(self, episodes: Sequence[Episode]) -> dict[int, float | RewardError]:
         """By question: a group of many attempts at one question asks for its baseline once."""
@@ -80,12 +81,13 @@ class Win:
         return await gather(*(self._reward(question, answer) for question, answer in answers_of(episodes)))
 
     async def _reward(self, question: Question, answer: str) -> Reward:
+        odd = flags(question, answer)
         try:
             baselines = self.store.answers(question, self.policy)
             win = fmean(await gather(*(self._against(question, answer, baseline) for baseline in baselines)))
         except RewardError as error:
-            return Reward(None, unscored=str(error))
-        return Reward(win, {"win": win})
+            return Reward(None, unscored=str(error), flags=odd)
+        return Reward(win, {"win": win}, flags=odd)
 
     async def _against(self, question: Question, answer: str, baseline: str) -> float:
         forth, back = await gather(

@@ -58,11 +58,11 @@ def none() -> RewardFunction:
 def rubric() -> RewardFunction:
     """The world's own exact checker, without a detour through an event loop."""
     from .rubric import RubricJudge
+    from .score import judged
 
     judge = RubricJudge()
 
     def score(episodes: Sequence[Episode]) -> list[Reward]:
-        verdicts = [judge.verdict(episode.question, episode.answer or "") for episode in episodes]
-        return [Reward(verdict.score, {"score": verdict.score}, verdict) for verdict in verdicts]
+        return [judged(episode, judge.verdict(episode.question, episode.answer or "")) for episode in episodes]
 
     return score

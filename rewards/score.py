@@ -8,6 +8,7 @@ from ..envs.episode import Episode
 from ..envs.errors import RewardError
 from ..envs.reward import Reward, Verdict
 from .judges import Scorer, answers_of, make_judge
+from .tampering import flags
 
 
 @dataclass(frozen=True)
@@ -18,13 +19,16 @@ class Score:
     parts_sum: ClassVar = True
 
     async def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
-        return [_reward(verdict) for verdict in await self.judge.score_many(answers_of(episodes))]
+        verdicts = await self.judge.score_many(answers_of(episodes))
+        return [judged(episode, verdict) for episode, verdict in zip(episodes, verdicts, strict=True)]
 
 
-def _reward(verdict: Verdict | RewardError) -> Reward:
+def judged(episode: Episode, verdict: Verdict | RewardError) -> Reward:
+    """The score and nothing else, and what is odd about the answer."""
+    odd = flags(episode.question, episode.answer or "")
     if isinstance(verdict, RewardError):
-        return Reward(None, unscored=str(verdict))
-    return Reward(verdict.score, {"score": verdict.score}, verdict)
+        return Reward(None, unscored=str(verdict), flags=odd)
+    return Reward(verdict.score, {"score": verdict.score}, verdict, flags=odd)
 
 
 def score(judge: str | Scorer = "rubric", **options: Any) -> Score:

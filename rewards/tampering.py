@@ -90,6 +90,8 @@ def flags(question: Question, answer: str) -> tuple[str, ...]:
 
 def _readings(answer: str) -> list[str]:
     """As a model reads it, and with the letters that only look Latin read as Latin."""
+    if answer.isascii():  # the common case; all its readings are one
+        return [answer[:_LONG].casefold()]
     seen = "".join([_tag_letter(letter) for letter in INVISIBLE.sub("", answer[:_LONG])])
     folded = unicodedata.normalize("NFKC", seen).casefold()
     return [seen, folded, folded.translate(_LOOKALIKES)]

@@ -32,7 +32,7 @@ def trajectory(ask: Callable[..., Question]) -> Trajectory:
     episode.inform([Hit(question.profile.documents[0], 1.5)], ms=0.1)
     episode.write("<answer>Rooibos.</answer>")
     verdict = Verdict("rubric", 0.5, (AspectMatch("tea", 1, "names it"),))
-    episode.score(Reward(0.5, {"score": 0.5}, verdict))
+    episode.score(Reward(0.5, {"score": 0.5}, verdict, flags=("role", "verdict")))
     return episode.trajectory()
 
 
@@ -44,13 +44,13 @@ def test_a_line_has_every_field_and_says_null_where_nothing_is_known(trajectory:
     assert record["searches"][0]["hits"] == [{"document": "u1-0", "score": 1.5}]
     assert record["reward"] == {"total": 0.5, "parts": {"score": 0.5}, "unscored": None}
     assert record["verdict"]["aspects"] == [{"title": "tea", "match": 1, "reason": "names it"}]
+    assert record["flags"] == ["role", "verdict"]
     assert record["segments"][1]["tokens"] == [5, 6]
     assert [record[name] for name in ("agent", "model", "baseline", "advantage", "usage")] == [None] * 5
 
 
 def test_what_is_written_is_read_back(trajectory: Trajectory, tmp_path: Path) -> None:
     path = tmp_path / "trajectories.jsonl"
-    trajectory.flags = ("role", "verdict")
     with TrajectoryWriter(path) as writer:
         writer.write(trajectory)
     with TrajectoryWriter(path) as writer:
