@@ -16,13 +16,15 @@ from .reward import Reward
 from .trajectory import Ended, Kind, Search, Segment, Trajectory, searches_of, segments_of
 
 Need = Literal["text", "search", "score"]
+BEFORE = -1  # the turn of a search that was made before the policy's first one
 
 
 class Episode:
     """Says what it needs next and takes it: `text` by `write`, `search` by `inform`, `score` by `score`.
 
     Every turn is a search, an answer or a mistake. After `max_searches` turns the policy has one last turn to answer;
-    an episode that ends without an answer is truncated. A baseline episode has no searches at all.
+    an episode that ends without an answer is truncated. A baseline episode has no searches at all. With `opening` the
+    environment itself searches for the question first, and the prompt shows what it found.
     """
 
     __slots__ = (
@@ -63,6 +65,7 @@ class Episode:
         hit_chars: int = 2000,
         protocol: Protocol = "tags",
         kind: Kind = "personalised",
+        opening: bool = False,
         id: str | None = None,  # noqa: A002 (the record's own word)
         data: str | None = None,
         seed: int | None = None,
@@ -79,8 +82,8 @@ class Episode:
         self.seed = seed
         self.turn = 0
         self.malformed = 0
-        self.needs: Need | None = "text"
-        self.query = ""
+        self.needs: Need | None = "search" if opening else "text"
+        self.query = question.text if opening else ""
         self.answer: str | None = None
         self.ended: Ended | None = None
         self.error: str | None = None
@@ -92,7 +95,7 @@ class Episode:
         self._started = perf_counter()
         self.seconds = 0.0
         self.observation = _prompt(protocol, top_k, self.max_searches, question.text)
-        self.said: list[Any] = ["environment", self.observation, None, None]
+        self.said: list[Any] = [] if opening else ["environment", self.observation, None, None]
 
     @property
     def searches_left(self) -> int:
@@ -115,11 +118,22 @@ class Episode:
     def truncated(self) -> bool:
         return self.ended is not None and self.ended != "answered"
 
-    def write(self, text: str, tokens: Sequence[int] | None = None, logprobs: Sequence[float] | None = None) -> Action:
-        """Take the policy's turn. What it wrote after its action is dropped from the text, not from the tokens."""
+    def write(
+        self,
+        text: str,
+        tokens: Sequence[int] | None = None,
+        logprobs: Sequence[float] | None = None,
+        heard: Sequence[int] | None = None,
+    ) -> Action:
+        """Take the policy's turn. What it wrote after its action is dropped from the text, not from the tokens.
+
+        `heard` are the tokens in which the policy read what the environment said before this turn.
+        """
         if self.needs != "text":
             raise self._unexpected("text")
         action, end = read_action(text, self.protocol)
+        if heard is not None:
+            self.said[-2] = heard
         self.said += "policy", text[:end], tokens, logprobs
         if isinstance(action, Answer):
             self.answer = action.text
@@ -157,9 +171,14 @@ class Episode:
             block += f"\n{len(shown)}. ", line
             if len(shown) == self.top_k:
                 break
-        self.sought += (self.turn, self.query, tuple(shown))
+        block.append("\n</information>" if shown else "\nNothing more was found.\n</information>")
         self.search_ms += (ms,)
-        self._reply(*block, "\n</information>" if shown else "\nNothing more was found.\n</information>")
+        if self.said:
+            self.sought += (self.turn, self.query, tuple(shown))
+            self._reply(*block)
+        else:
+            self.sought += (BEFORE, self.query, tuple(shown))
+            self._open(*block)
 
     def score(self, reward: Reward) -> None:
         """Take what the episode was worth, or why that is not known."""
@@ -203,6 +222,11 @@ class Episode:
             search_ms=self.search_ms,
             error=self.error,
         )
+
+    def _open(self, *parts: str) -> None:
+        self.needs = "text"
+        self.observation = "".join((self.observation, "\n\n", *parts, "\n\n"))
+        self.said += "environment", self.observation, None, None
 
     def _already_shown(self) -> Collection[str]:
         if self.repeat_hits or not self.sought:
@@ -263,7 +287,7 @@ def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str) ->
             budget = f"You can search once, for {posts}; then answer."
         case _:
             budget = f"You can search {max_searches} times, for {posts} each time; then answer."
-    return fill(protocol, budget=budget, question=_clean(question))
+    return fill(protocol, budget=budget, question=clean(question))
 
 
 @lru_cache(maxsize=256)
@@ -281,13 +305,13 @@ def _line(document: Document, hit_chars: int) -> str:
     """A document on one line, its date and title before it, cut to length."""
     date = f"[{document.date}] " if document.date else ""
     title = f"{document.title}: " if document.title else ""
-    line = _clean(date + title + document.text)
+    line = clean(date + title + document.text)
     return line if len(line) <= hit_chars else line[: hit_chars - 1].rstrip() + "…"
 
 
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 
-def _clean(text: str) -> str:
+def clean(text: str) -> str:
     """Foreign text as data: one line, no control characters, no `<`, so that it can neither open nor close a tag."""
     return " ".join(_CONTROL.sub("�", text).split()).replace("<", "&lt;")

@@ -25,8 +25,16 @@ class RewardError(ProfileGymError):
     """An answer that could not be scored; never a reward of 0."""
 
 
-class EndpointError(ProfileGymError):
+class ModelError(ProfileGymError):
+    """A model from which no turn could be had."""
+
+
+class EndpointError(ModelError):
     """A model's endpoint that gave no reply: it is down, refuses, is too slow, or the budget is spent."""
+
+
+class BudgetSpent(EndpointError):
+    """The ceiling on cost is reached: nothing more is asked."""
 
 
 class JudgeError(RewardError):

@@ -228,3 +228,23 @@ def test_tool_calls_are_the_same_episode(ask: Ask) -> None:
 
     assert episode.answer == "Rooibos."
     assert episode.segments[-1].text.endswith("</tool_call>")
+
+
+def test_an_opening_search_is_made_for_the_question_and_stands_in_the_prompt(ask: Ask) -> None:
+    question = ask()
+    episode = Episode(question, opening=True, max_searches=0)
+
+    episode.inform(hits(question, 0, 1))
+
+    assert episode.needs == "text"
+    assert [(search.turn, search.query) for search in episode.searches] == [(-1, question.text)]
+    assert episode.observation.count("<information>\n1. ") == 1
+    assert len(episode.segments) == 1
+
+
+def test_what_the_policy_read_keeps_the_tokens_in_which_it_read_it(ask: Ask) -> None:
+    episode = Episode(ask())
+
+    episode.write("<search>tea</search>", [5, 6], heard=[1, 2, 3])
+
+    assert [segment.tokens for segment in episode.segments] == [[1, 2, 3], [5, 6]]

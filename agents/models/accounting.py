@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...envs.completion import Messages
-from ...envs.errors import EndpointError, OptionError
+from ...envs.errors import BudgetSpent, EndpointError, OptionError
 
 CHARACTERS_A_TOKEN = 4  # OpenAI's rule of thumb for English
 MILLION = 1_000_000
@@ -96,7 +96,7 @@ class Ledger:
             raise EndpointError("the endpoint does not say what a reply took, so a budget cannot be kept: leave it out")
         spent = self._cost(self._prompt, self._completion) or 0.0
         if spent + self._promised + cost > self._budget:
-            raise EndpointError(
+            raise BudgetSpent(
                 f"budget of {self._budget:g} spent: {spent:.6g} so far, {self._promised:.6g} set aside for calls in "
                 f"flight, and the next may cost {cost:.6g}; raise the budget to go on"
             )

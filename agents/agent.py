@@ -1,0 +1,139 @@
+"""Who plays an episode, and where agents are found by name."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, Protocol
+
+from ..envs.completion import Sampling
+from ..envs.episode import Episode
+from ..envs.question import Question
+from ..envs.registry import Registry
+from ..envs.retrieval import Retriever
+from ..envs.trajectory import Segment
+from .models.model import STOPS, Model, Session, Turn
+
+ProfileOf = Literal["own", "random", "empty"]
+
+
+@dataclass(slots=True)
+class Taken:
+    """What an episode took of its model; None as soon as one turn's share is not known."""
+
+    turns: int = 0
+    prompt_tokens: int | None = 0
+    completion_tokens: int | None = 0
+    cost: float | None = 0.0
+
+    def add(self, turn: Turn) -> None:
+        self.turns += 1
+        self.prompt_tokens = _sum(self.prompt_tokens, turn.prompt_tokens)
+        self.completion_tokens = _sum(self.completion_tokens, turn.completion_tokens)
+        self.cost = _sum(self.cost, turn.cost)
+
+
+class Speaker:
+    """A model as one episode hears it: its turns in the transcript, questions aside, and what all of it took."""
+
+    def __init__(self, model: Model, episode: Episode, sampling: Sampling, max_tokens: int | None = None) -> None:
+        self.taken = Taken()
+        self.out_of_context = False
+        self.sampling = sampling
+        self._model, self._episode, self._max_tokens = model, episode, max_tokens
+        self._session: Session | None = None
+
+    @property
+    def spent(self) -> bool:
+        """Whether the episode's budget of tokens, or the model's context, is used up."""
+        return self.out_of_context or self._left() == 0
+
+    async def turn(self) -> Turn:
+        """The next turn of the transcript."""
+        episode = self._episode
+        if self._session is None:
+            self._session = self._model.open(episode.question, episode.seed)
+        turn = await self._session.speak(episode.segments, self._within_budget(), STOPS[episode.protocol])
+        self._count(turn)
+        return turn
+
+    async def aside(self, prompt: str, stop: Sequence[str] = ()) -> Turn:
+        """An answer to something that is not part of the transcript."""
+        session = self._model.open(self._episode.question, self._episode.seed)
+        try:
+            turn = await session.speak([Segment("environment", prompt)], self._within_budget(), stop)
+        finally:
+            session.close()
+        self._count(turn)
+        return turn
+
+    @property
+    def usage(self) -> dict[str, Any]:
+        """As a trajectory keeps it."""
+        return asdict(self.taken)
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+
+    def _count(self, turn: Turn) -> None:
+        self.taken.add(turn)
+        self.out_of_context = turn.finish == "context"
+
+    def _left(self) -> int | None:
+        return None if self._max_tokens is None else max(0, self._max_tokens - (self.taken.completion_tokens or 0))
+
+    def _within_budget(self) -> Sampling:
+        left = self._left()
+        if left is None or left >= self.sampling.max_tokens:
+            return self.sampling
+        return replace(self.sampling, max_tokens=left)
+
+
+def _sum(one: Any, other: Any) -> Any:
+    return None if one is None or other is None else one + other
+
+
+class Agent(Protocol):
+    """Decides the next text from an episode so far, and keeps nothing of its own: any episode can be gone on with.
+
+    `profile` says whose posts are searched: the asker's, another user's (a control), or none. `retriever` is None where
+    the run's own is to be used, `at_once` where any number of episodes can be played at the same time.
+    """
+
+    name: str
+    profile: ProfileOf
+    retriever: Retriever | None
+    at_once: int | None
+
+    def begin(self, question: Question, **options: Any) -> Episode:
+        """An episode as this agent plays it; the options are those of `Episode`."""
+        ...
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        """The next turn of an episode that needs text."""
+        ...
+
+
+_HERE = __name__.rpartition(".")[0]
+AGENTS = Registry(
+    "agent",
+    {
+        "human": f"{_HERE}.human:Human",
+        "none": f"{_HERE}.pr2:none",
+        "plan": f"{_HERE}.plan:Plan",
+        "pr2": f"{_HERE}.pr2:PR2",
+        "rag": f"{_HERE}.rag:rag",
+        "rag-random": f"{_HERE}.rag:rag_random",
+        "recency": f"{_HERE}.rag:recency",
+        "scripted": f"{_HERE}.scripted:Scripted",
+    },
+)
+
+
+def make_agent(spec: "str | Agent") -> Any:
+    """The agent that a spec names: `pr2`, `none`, `rag`, `plan`, `scripted:oracle`, `module:factory` …"""
+    return AGENTS.make(spec) if isinstance(spec, str) else spec
+
+
+def register_agent(name: str, factory: Callable[..., Agent]) -> None:
+    """Make `factory` available as `--agent name`."""
+    AGENTS.register(name, factory)

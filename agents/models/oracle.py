@@ -1,0 +1,38 @@
+"""A perfect searcher of the world: knows what to look for, and says only what the posts it was shown can tell."""
+
+import re
+from collections.abc import Sequence
+
+from ...envs.data.world import plan_of
+from ...envs.question import Aspect, Question
+from ...envs.trajectory import Segment
+from ..writing import answer_with, search_for
+
+_HIT = re.compile(r"^\d+\. (.*)$", re.MULTILINE)
+
+
+def play(question: Question, said: Sequence[Segment]) -> str:
+    """The next query of the plan while searches are left, then the answer."""
+    plan = plan_of(question.id)
+    made = sum(segment.author == "policy" for segment in said)
+    if made < len(plan) and not _must_answer(said[-1].text):
+        return search_for(plan[made], "What I need to know stands in the person's posts.")
+    shown = "\n".join(
+        line for segment in said if segment.author == "environment" for line in _HIT.findall(segment.text)
+    )
+    return answer_with(_answer(question, shown), "That is all there is to know.")
+
+
+def _must_answer(told: str) -> bool:
+    return "answer now." in told
+
+
+def _answer(question: Question, shown: str) -> str:
+    """A value for each aspect that is common knowledge, or whose posts were all found."""
+    texts = {document.id: " ".join(document.text.split()) for document in question.profile.documents}
+    known = [aspect for aspect in question.rubric.aspects if _found(aspect, texts, shown)]
+    return ", ".join(aspect.accepted[0] for aspect in known) or "I could not find out."
+
+
+def _found(aspect: Aspect, texts: dict[str, str], shown: str) -> bool:
+    return all(texts.get(document, "\n") in shown for document in aspect.documents)

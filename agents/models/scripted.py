@@ -1,0 +1,61 @@
+"""Models that follow a script: queued replies for tests, and players who know the world."""
+
+from collections.abc import Callable, Iterable, Sequence
+
+from ...envs.completion import Sampling
+from ...envs.errors import ModelError, UnknownName
+from ...envs.question import Question
+from ...envs.trajectory import Segment
+from .model import Turn
+
+Script = Callable[[Question, Sequence[Segment]], str]
+
+
+class ScriptedModel:
+    """Writes what a function of the question and the transcript says."""
+
+    def __init__(self, name: str, script: Script) -> None:
+        self.name = f"scripted:{name}"
+        self._script = script
+
+    def open(self, question: Question, seed: int | None) -> "ScriptedSession":
+        return ScriptedSession(question, self._script)
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class ScriptedSession:
+    def __init__(self, question: Question, script: Script) -> None:
+        self._question, self._script = question, script
+
+    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+        return Turn(self._script(self._question, said))
+
+    def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class Replies(ScriptedModel):
+    """Gives queued replies, whoever asks, and remembers what it was shown: for tests and examples."""
+
+    def __init__(self, replies: Iterable[str]) -> None:
+        super().__init__("replies", self._next)
+        self.seen: list[str] = []  # each transcript so far, as one text
+        self._replies = iter(replies)
+
+    def _next(self, question: Question, said: Sequence[Segment]) -> str:
+        self.seen.append("".join(segment.text for segment in said))
+        try:
+            return next(self._replies)
+        except StopIteration:
+            raise ModelError(f"all {len(self.seen) - 1} replies are used up") from None
+
+
+def make(name: str) -> ScriptedModel:
+    """`scripted:oracle`: searches by the world's own plan, and answers with what the posts found hold."""
+    if name == "oracle":
+        from .oracle import play
+
+        return ScriptedModel(name, play)
+    raise UnknownName(f"no script {name!r}; known: oracle")

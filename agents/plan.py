@@ -1,0 +1,42 @@
+"""LaMP-QA's PlanPers form: first what a good answer has to cover, then a search for each of it, then the answer."""
+
+import re
+
+from ..envs.episode import Episode, clean
+from ..envs.prompts import fill
+from .agent import Speaker
+from .models.model import Turn
+from .pr2 import PR2
+from .prompts import FOLDER
+from .writing import search_for
+
+_BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
+_COVER = "A good answer covers:"
+
+
+class Plan(PR2):
+    """The model plans and answers; the searches between follow from its plan."""
+
+    name = "plan"
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        made = sum(segment.author == "policy" for segment in episode.segments)
+        aspects = _read(episode) if made else await self._plan(episode, speaker)
+        if made < min(len(aspects), episode.max_searches):
+            thought = "\n".join([_COVER, *aspects]) if not made else f"Next: {aspects[made]}"
+            return Turn(search_for(aspects[made], thought, episode.protocol))
+        return await speaker.turn()
+
+    async def _plan(self, episode: Episode, speaker: Speaker) -> list[str]:
+        """The question itself where the model names nothing."""
+        question = clean(episode.question.text)
+        turn = await speaker.aside(fill("plan", FOLDER, question=question))
+        lines = [clean(_BULLET.sub("", line)) for line in turn.text.splitlines()]
+        return [line for line in lines if line][: episode.max_searches] or [question]
+
+
+def _read(episode: Episode) -> list[str]:
+    """The plan as the first turn wrote it down."""
+    first = next(segment.text for segment in episode.segments if segment.author == "policy")
+    _, _, after = first.partition(_COVER)
+    return [line for line in after.partition("</think>")[0].splitlines() if line.strip()]

@@ -1,0 +1,37 @@
+"""The interleaving policy: reasons, searches the asker's own history when it sees fit, and answers."""
+
+from typing import Any
+
+from ..envs.episode import Episode
+from ..envs.question import Question
+from ..envs.retrieval import Retriever
+from .agent import ProfileOf, Speaker
+from .models.model import Turn
+
+
+class PR2:
+    """Whatever the model writes next; the environment does what it asks for."""
+
+    name = "pr2"
+    profile: ProfileOf = "own"
+    retriever: Retriever | None = None
+    at_once: int | None = None
+
+    def begin(self, question: Question, **options: Any) -> Episode:
+        return Episode(question, **options)
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        return await speaker.turn()
+
+
+class Unpersonalised(PR2):
+    """The baseline: the same policy and prompt, without searches and without the profile."""
+
+    name = "none"
+
+    def begin(self, question: Question, **options: Any) -> Episode:
+        return Episode(question, **(options | {"kind": "baseline"}))
+
+
+def none() -> Unpersonalised:
+    return Unpersonalised()

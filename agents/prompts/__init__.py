@@ -1,0 +1,3 @@
+"""What agents ask their models beside the transcript."""
+
+FOLDER = __name__

@@ -1,0 +1,192 @@
+"""The engine that plays many episodes at once."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+import profilegym as pg
+from profilegym.agents.agent import make_agent
+from profilegym.agents.models.model import make_model
+from profilegym.agents.models.scripted import Replies, ScriptedModel
+from profilegym.agents.rollout import Job, Rollout
+from profilegym.envs.episode import Episode
+from profilegym.envs.errors import BudgetSpent
+
+DATA = "world:seed=7,users=20/test"
+
+
+def play(rollout: Rollout, jobs: Sequence[Job]) -> list[pg.Trajectory]:
+    async def all_of_them() -> list[pg.Trajectory]:
+        return [trajectory async for trajectory in rollout.run(jobs)]
+
+    return asyncio.run(all_of_them())
+
+
+def jobs(agent: str = "pr2", limit: int = 24) -> list[Job]:
+    return [Job(question, make_agent(agent), data=DATA) for question in pg.load_questions(DATA)[:limit]]
+
+
+def rollout(model: object = "scripted:oracle", **options: object) -> Rollout:
+    return Rollout(
+        make_model(model),  # type: ignore[arg-type]
+        pg.make_retriever("bm25"),
+        pg.make_reward("rubric"),
+        **options,  # type: ignore[arg-type]
+    )
+
+
+def test_the_oracle_scores_at_least_95_percent() -> None:
+    trajectories = play(rollout(), jobs())
+
+    scores = [trajectory.reward.total for trajectory in trajectories if trajectory.reward]
+
+    assert len(scores) == 24
+    assert sum(score or 0 for score in scores) / 24 >= 0.95
+
+
+def test_a_trajectory_says_who_played_and_what_it_took() -> None:
+    (trajectory,) = play(rollout(), jobs(limit=1))
+
+    assert (trajectory.agent, trajectory.model, trajectory.data) == ("pr2", "scripted:oracle", DATA)
+    assert trajectory.usage is not None
+    assert trajectory.usage["turns"] == sum(segment.author == "policy" for segment in trajectory.segments)
+    assert trajectory.usage["completion_tokens"] is None
+
+
+def test_searches_of_episodes_that_wait_together_are_made_in_one_call() -> None:
+    bm25 = pg.make_retriever("bm25")
+    sizes = []
+
+    class Counting:
+        instant = True
+        search = bm25.search
+
+        def search_many(self, requests: Sequence[tuple[pg.Profile, str]], k: int) -> list[list[pg.Hit]]:
+            sizes.append(len(requests))
+            return list(bm25.search_many(requests, k))
+
+    play(Rollout(make_model("scripted:oracle"), Counting(), pg.make_reward("rubric")), jobs())
+
+    assert max(sizes) == 16  # all with one or two hops
+    assert len(sizes) <= 4
+
+
+def test_one_failing_episode_is_recorded_and_the_rest_go_on() -> None:
+    questions = pg.load_questions(DATA)
+
+    def script(question: pg.Question, said: object) -> str:
+        if question.id == questions[1].id:
+            raise ValueError("out of order")
+        return "<answer>walnuts</answer>"
+
+    trajectories = play(rollout(ScriptedModel("broken", script)), jobs(limit=4))
+
+    failed = [trajectory for trajectory in trajectories if trajectory.ended == "error"]
+    assert [(t.question_id, t.error) for t in failed] == [(questions[1].id, "ValueError: out of order")]
+    assert failed[0].reward is not None
+    assert failed[0].reward.total is None
+    assert len(trajectories) == 4
+
+
+def test_a_retriever_that_fails_for_one_profile_fails_one_episode() -> None:
+    bm25 = pg.make_retriever("bm25")
+    bad = pg.load_questions(DATA)[7].profile.user_id
+
+    class Moody:
+        instant = True
+
+        def search(self, profile: pg.Profile, query: str, k: int) -> list[pg.Hit]:
+            if profile.user_id == bad:
+                raise ValueError("corrupt index")
+            return list(bm25.search(profile, query, k))
+
+        def search_many(self, requests: Sequence[tuple[pg.Profile, str]], k: int) -> list[list[pg.Hit]]:
+            return [self.search(profile, query, k) for profile, query in requests]
+
+    trajectories = play(Rollout(make_model("scripted:oracle"), Moody(), pg.make_reward("rubric")), jobs())
+
+    assert {t.user_id for t in trajectories if t.ended == "error"} == {bad}
+    assert all(t.error == "ValueError: corrupt index" for t in trajectories if t.ended == "error")
+    assert sum(t.ended == "answered" for t in trajectories) >= 18
+
+
+def test_a_reward_that_fails_leaves_the_answer_unscored() -> None:
+    async def reward(episodes: Sequence[Episode]) -> list[pg.Reward]:
+        raise RuntimeError("no judge today")
+
+    (trajectory,) = play(Rollout(make_model("scripted:oracle"), pg.make_retriever("bm25"), reward), jobs(limit=1))
+
+    assert trajectory.ended == "answered"
+    assert trajectory.reward is not None
+    assert trajectory.reward.total is None
+    assert "no judge today" in str(trajectory.reward.unscored)
+
+
+def test_answers_that_end_together_are_scored_in_one_call() -> None:
+    sizes = []
+
+    async def reward(episodes: Sequence[Episode]) -> list[pg.Reward]:
+        sizes.append(len(episodes))
+        return [pg.Reward(1.0)] * len(episodes)
+
+    play(Rollout(Replies(["<answer>yes</answer>"] * 24), pg.make_retriever("bm25"), reward), jobs("none"))
+
+    assert sizes == [24]
+
+
+def test_no_more_episodes_are_open_than_allowed() -> None:
+    drawn = 0
+
+    async def count() -> int:
+        nonlocal drawn
+
+        def drawing() -> object:
+            nonlocal drawn
+            for job in jobs():
+                drawn += 1
+                yield job
+
+        async for _ in rollout(in_flight=3).run(drawing()):  # type: ignore[arg-type]
+            return drawn
+        return 0
+
+    assert asyncio.run(count()) == 3
+
+
+def test_an_episode_that_takes_too_long_is_given_up_unscored() -> None:
+    class Hanging(ScriptedModel):
+        def open(self, question: pg.Question, seed: int | None) -> "Hanging":  # type: ignore[override]
+            return self
+
+        async def speak(self, *_: object) -> None:
+            await asyncio.Event().wait()
+
+        def close(self) -> None:
+            """Nothing is held."""
+
+    (trajectory,) = play(rollout(Hanging("hanging", lambda question, said: ""), deadline=0.05), jobs(limit=1))
+
+    assert trajectory.ended == "error"
+    assert "deadline of 0.05 seconds" in str(trajectory.error)
+
+
+def test_a_spent_budget_ends_the_run() -> None:
+    def script(question: pg.Question, said: object) -> str:
+        raise BudgetSpent("budget of 1 spent")
+
+    with pytest.raises(BudgetSpent):
+        play(rollout(ScriptedModel("poor", script)), jobs())
+
+
+def test_the_same_run_gives_the_same_trajectories() -> None:
+    first, second = play(rollout(), jobs()), play(rollout(), jobs())
+
+    assert first == second
+
+
+def test_every_job_has_a_seed_of_its_own() -> None:
+    trajectories = play(rollout(seed=3), jobs())
+
+    assert len({trajectory.seed for trajectory in trajectories}) == 24
+    assert {t.seed for t in play(rollout(seed=4), jobs())}.isdisjoint(t.seed for t in trajectories)
