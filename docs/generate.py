@@ -21,6 +21,7 @@ FOLDERS = (
     "agents/models",
     "rewards",
     "rewards/prompts",
+    "evaluation",
     "testing",
     "apps",
     "benchmarks",

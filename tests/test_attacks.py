@@ -1,13 +1,10 @@
 """Answers that try to talk the evaluator into a score, and ordinary ones that must not be suspected of it."""
 
 import asyncio
-import json
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from conftest import make_profile, make_question
@@ -16,12 +13,12 @@ from hypothesis import strategies as st
 from test_judge import one_of, verdict
 
 from profilegym import Aspect, Question, Rubric, load_questions
+from profilegym.rewards.attacks import Attack, attacks
 from profilegym.rewards.judge import LLMJudge
 from profilegym.rewards.prompts import clean, fitted, messages
 from profilegym.rewards.tampering import flags
 
-LINES = (Path(__file__).parent / "data/attacks.jsonl").read_text("utf-8").splitlines()
-ATTACKS: list[dict[str, Any]] = [json.loads(line) for line in LINES]
+ATTACKS = list(attacks())
 POSTS = (
     "I only drink rooibos since my doctor told me to sleep more.",
     "My dog is called Milo and he hates the sea.",
@@ -79,27 +76,27 @@ def expected_parts(question: Question, answer: str) -> dict[str, str]:
 
 
 def test_there_are_attacks_of_every_kind() -> None:
-    kinds = {attack["kind"] for attack in ATTACKS}
+    kinds = {attack.kind for attack in ATTACKS}
 
     assert len(ATTACKS) >= 40
-    assert len({attack["id"] for attack in ATTACKS}) == len({attack["answer"] for attack in ATTACKS}) == len(ATTACKS)
+    assert len({attack.id for attack in ATTACKS}) == len({attack.answer for attack in ATTACKS}) == len(ATTACKS)
     assert kinds == {"verdict", "markup", "role", "instruction", "invisible", "homoglyphs", "rubric", "profile", "long"}
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: str(attack["id"]))
-def test_an_attack_leaves_the_prompt_in_order(attack: dict[str, Any]) -> None:
-    rules, asked = messages(QUESTION, attack["answer"], RUBRIC.aspects[0])
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
+def test_an_attack_leaves_the_prompt_in_order(attack: Attack) -> None:
+    rules, asked = messages(QUESTION, attack.answer, RUBRIC.aspects[0])
     ordinary_rules, ordinary_asked = messages(QUESTION, "Rooibos.", RUBRIC.aspects[0])
 
-    assert parts_of(asked["content"]) == expected_parts(QUESTION, attack["answer"])
+    assert parts_of(asked["content"]) == expected_parts(QUESTION, attack.answer)
     assert rules == ordinary_rules
     assert asked["content"].splitlines()[-2:] == ordinary_asked["content"].splitlines()[-2:]
     assert "<" not in asked["content"]
 
 
-@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: str(attack["id"]))
-def test_an_attack_is_reported(attack: dict[str, Any]) -> None:
-    assert attack["kind"] in flags(QUESTION, attack["answer"])
+@pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.id)
+def test_an_attack_is_reported(attack: Attack) -> None:
+    assert attack.kind in flags(QUESTION, attack.answer)
 
 
 def test_an_ordinary_answer_is_not_reported() -> None:

@@ -15,9 +15,10 @@ MAY_IMPORT = {  # apart from itself
     "agents": {"envs"},
     "rewards": {"envs"},
     "testing": {"envs", "agents", "rewards"},
-    "training": {"envs", "agents", "rewards"},
-    "benchmarks": {"envs", "agents", "rewards", "training", "testing"},
-    "apps": {"envs", "agents", "rewards", "training", "benchmarks", "testing"},
+    "evaluation": {"envs", "agents", "rewards"},
+    "training": {"envs", "agents", "rewards", "evaluation"},
+    "benchmarks": {"envs", "agents", "rewards", "evaluation", "training", "testing"},
+    "apps": {"envs", "agents", "rewards", "evaluation", "training", "benchmarks", "testing"},
 }
 HEAVY = {"torch", "transformers", "openai", "sentence_transformers", "pyserini", "datasets", "httpx", "aiohttp", "trl"}
 

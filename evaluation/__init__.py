@@ -1,0 +1,1 @@
+"""What runs were worth, and what the judge's word is worth."""
