@@ -18,8 +18,8 @@ class Turn:
     """What a model wrote, and what it took. Unknown is None.
 
     `tokens` are exactly those sampled, with their log-probabilities; `heard` are the tokens in which the model read
-    what the environment said just before. `finish` is `length` where `max_tokens` cut it off, and `context` where the model
-    can read no more.
+    the environment said just before. `finish` is `length` where `max_tokens` cut it off, and `context` where the
+    model can read no more.
     """
 
     text: str
