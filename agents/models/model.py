@@ -18,7 +18,7 @@ class Turn:
     """What a model wrote, and what it took. Unknown is None.
 
     `tokens` are exactly those sampled, with their log-probabilities; `heard` are the tokens in which the model read
-    the environment said just before. `finish` is `length` where `max_tokens` cut it off, and `context` where the
+    what the environment said just before. `finish` is `length` where `max_tokens` cut it off, and `context` where the
     model can read no more.
     """
 
