@@ -5,10 +5,10 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 
 from .errors import DataError
+from .lines import LineWriter
 from .reward import AspectMatch, Reward, Verdict
 from .structure import structure
 
@@ -99,7 +99,7 @@ class Trajectory:
         record: dict[str, Any] = {"schema": SCHEMA, **{name: getattr(self, name) for name in _FIELDS}}
         record["segments"] = [_segment_record(segment) for segment in self.segments]
         record["searches"] = [_search_record(search) for search in self.searches]
-        record["verdict"] = _verdict_record(self.verdict)
+        record["verdict"] = verdict_record(self.verdict)
         record["reward"] = None if self.reward is None else _reward_record(self.reward)
         return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -124,7 +124,7 @@ class Trajectory:
         ]
         known["sought"] = tuple(value for search in record["searches"] for value in _sought(search))
         known["search_ms"] = tuple(search.get("ms") for search in record["searches"])
-        known["verdict"] = verdict = _verdict(record.get("verdict"))
+        known["verdict"] = verdict = verdict_of(record.get("verdict"))
         known["flags"] = flags = tuple(record.get("flags") or ())
         known["reward"] = _reward(record.get("reward"), verdict, flags)
         return cls(**known)
@@ -158,14 +158,15 @@ def _search_record(search: Search) -> dict[str, Any]:
     return {"turn": search.turn, "query": search.query, "hits": hits, "ms": search.ms}
 
 
-def _verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
+def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
+    """As plain JSON; `verdict_of` reads it back."""
     if verdict is None:
         return None
     aspects = [{"title": a.title, "match": a.match, "reason": a.reason} for a in verdict.aspects]
     return {"judge": verdict.judge, "score": verdict.score, "aspects": aspects}
 
 
-def _verdict(record: Any) -> Verdict | None:
+def verdict_of(record: Any) -> Verdict | None:
     if record is None:
         return None
     return Verdict(
@@ -185,37 +186,11 @@ def _reward_record(reward: Reward) -> dict[str, Any]:
     return {"total": reward.total, "parts": dict(reward.parts), "unscored": reward.unscored}
 
 
-class TrajectoryWriter:
-    """Appends one line an episode, each in a single write, so that a killed run keeps every finished episode."""
-
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 (open for the writer's life)
-        self._end_the_last_line()
+class TrajectoryWriter(LineWriter):
+    """Appends one line an episode."""
 
     def write(self, trajectory: Trajectory) -> None:
-        line = trajectory.to_json() + "\n"
-        try:
-            data = memoryview(line.encode())
-        except UnicodeEncodeError:  # a lone surrogate from the policy: valid as an escape only
-            data = memoryview((json.dumps(json.loads(line)) + "\n").encode())
-        while data:
-            data = data[self._file.write(data) :]
-
-    def close(self) -> None:
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
-        self.close()
-
-    def _end_the_last_line(self) -> None:
-        """A line that a killed run left half written must not swallow the next one."""
-        if self._file.seek(0, os.SEEK_END):
-            self._file.seek(-1, os.SEEK_END)
-            if self._file.read(1) != b"\n":
-                self._file.write(b"\n")
+        self.append(trajectory.to_json())
 
 
 class BadLine(NamedTuple):
