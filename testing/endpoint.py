@@ -105,13 +105,17 @@ class JudgeServer:
         self._loop, self._gone = asyncio.get_running_loop(), asyncio.Event()
         application = web.Application()
         application.router.add_post("/v1/chat/completions", self._complete)
-        runner = web.AppRunner(application, access_log=None, shutdown_timeout=0.0, handler_cancellation=True)
+        runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", self._port, backlog=2048).start()
-        self._port = runner.addresses[0][1]
+        assert runner.server is not None
+        door = _Door(self._port, runner.server)
+        self._port = door.port
         ready.append(None)
         up.set()
         await self._gone.wait()
+        await door.shut()
+        for connection in runner.server.connections:
+            _drop(connection.transport)
         await runner.cleanup()
 
     async def _complete(self, request: "web.Request") -> "web.StreamResponse":
@@ -186,6 +190,36 @@ class JudgeServer:
         return response
 
 
+class _Door:
+    """Lets connections in one by one, so that none is half inside, and forgotten, when it shuts."""
+
+    def __init__(self, port: int, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=2048)
+        self._listener.setblocking(False)
+        self._protocol = protocol
+        self._entering: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._accept)
+
+    @property
+    def port(self) -> int:
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    async def shut(self) -> None:
+        """Nobody comes after this, and whoever came is inside."""
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        await asyncio.gather(*self._entering)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):  # who knocked has gone
+            connection, _ = self._listener.accept()
+            entering = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, connection))
+            self._entering.add(entering)
+            entering.add_done_callback(self._entering.discard)
+
+
 def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> "web.Response":
     from aiohttp import web
 
@@ -195,11 +229,16 @@ def _error(status: int, message: str, headers: Mapping[str, str] | None = None) 
 def _reset(request: "web.Request") -> "web.StreamResponse":
     from aiohttp import web
 
-    assert request.transport is not None
-    connection = request.transport.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # closing then sends a reset
-    request.transport.abort()
+    _drop(request.transport)
     return web.Response()
+
+
+def _drop(transport: asyncio.Transport | None) -> None:
+    if transport is not None and not transport.is_closing():
+        connection = transport.get_extra_info("socket")
+        linger = struct.pack("ii", 1, 0)  # closing then sends a reset
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
 
 
 def _completion(body: Body, content: str | None) -> Body:

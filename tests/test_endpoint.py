@@ -62,7 +62,7 @@ def test_a_reply_is_the_text_and_what_it_took() -> None:
 
 
 def test_it_is_named_as_its_spec_and_asks_for_its_model() -> None:
-    with JudgeServer(script=[Fault.STRANGER]) as server, pytest.raises(EndpointError, match="^openai:judge at http"):
+    with JudgeServer(script=[Fault.STRANGER]) as server, pytest.raises(EndpointError, match=r"^openai:judge at http"):
         asked(server)
 
     assert server.seen[0]["model"] == "judge"
@@ -284,6 +284,27 @@ def test_a_refusal_is_no_sign_that_the_endpoint_is_down() -> None:
     breaker.failed()
     with pytest.raises(EndpointError, match="here is down"):
         breaker.check()
+
+
+def test_a_short_outage_loses_nothing() -> None:
+    with JudgeServer("yes", latency=0.01) as server:
+        back = asyncio.Event()
+
+        async def until_it_is_back(_: float) -> None:
+            await back.wait()
+
+        async def work(endpoint: Endpoint) -> list[Reply]:
+            calls = asyncio.gather(*(ask(endpoint) for _ in range(100)))
+            while server.answered < 10:
+                await asyncio.sleep(0)
+            await asyncio.to_thread(server.stop)
+            await asyncio.to_thread(server.start)
+            back.set()
+            return await calls
+
+        replies = with_endpoint(server, work, sleep=until_it_is_back)
+
+    assert [reply.text for reply in replies] == ["yes"] * 100
 
 
 def test_a_cancelled_call_leaves_nothing_running() -> None:

@@ -2,6 +2,10 @@
 
 import http.client
 import json
+import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -101,3 +105,36 @@ def test_it_goes_away_and_comes_back_at_the_same_address() -> None:
 
         assert ask(server)[0] == 200
         assert server.url == url
+
+
+def test_going_away_waits_for_nobody() -> None:
+    with JudgeServer(latency=60) as server, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(ask, server)
+        while not server.in_flight:
+            time.sleep(0.001)
+        server.stop()
+
+        with pytest.raises(ConnectionResetError):
+            waiting.result(timeout=10)
+
+
+def knock(address: tuple[str, int]) -> int:
+    """Connects until nobody listens any more; every connection must then have come to its end."""
+    connections = []
+    with suppress(ConnectionError):
+        while True:
+            connections.append(socket.create_connection(address, timeout=10))
+    for connection in connections:
+        with connection, suppress(ConnectionResetError):
+            assert connection.recv(1) == b""
+    return len(connections)
+
+
+def test_no_connection_is_forgotten_that_comes_while_it_goes_away() -> None:
+    with JudgeServer() as server, ThreadPoolExecutor() as pool:
+        url = urlsplit(server.url)
+        knocking = [pool.submit(knock, ("127.0.0.1", url.port or 0)) for _ in range(4)]
+        ask(server)
+        server.stop()
+
+        assert all(one.result() for one in knocking)
