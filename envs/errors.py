@@ -30,7 +30,14 @@ class ModelError(ProfileGymError):
 
 
 class EndpointError(ModelError):
-    """A model's endpoint that gave no reply: it is down, refuses, is too slow, or the budget is spent."""
+    """A model's endpoint that gave no reply: it is down, refuses, is too slow, or the budget is spent.
+
+    `status` is the HTTP status of what it refused.
+    """
+
+    def __init__(self, problem: str, status: int | None = None) -> None:
+        super().__init__(problem)
+        self.status = status
 
 
 class BudgetSpent(EndpointError):

@@ -65,19 +65,24 @@ class Ledger:
 
     @property
     def usage(self) -> Usage:
-        cost = None if self._unreported else self._cost(self._prompt, self._completion)
+        cost = None if self._unreported else self.cost(self._prompt, self._completion)
         return Usage(self._calls, self._retries, self._prompt, self._completion, self._unreported, cost)
 
     @contextmanager
     def promised(self, estimate: Estimate) -> Iterator[None]:
         """Sets aside what a call may cost while it is in flight, so that many at once keep the ceiling too."""
-        cost = self._cost(estimate.prompt_tokens, estimate.completion_tokens) or 0.0
+        cost = self.cost(estimate.prompt_tokens, estimate.completion_tokens) or 0.0
         self._check(cost)
         self._promised += cost
         try:
             yield
         finally:
             self._promised -= cost
+
+    def cost(self, prompt: int | None, completion: int | None) -> float | None:
+        if self._prices is None or prompt is None or completion is None:
+            return None
+        return (prompt * self._prices[0] + completion * self._prices[1]) / MILLION
 
     def retried(self) -> None:
         self._retries += 1
@@ -94,14 +99,9 @@ class Ledger:
             return
         if self._unreported:
             raise EndpointError("the endpoint does not say what a reply took, so a budget cannot be kept: leave it out")
-        spent = self._cost(self._prompt, self._completion) or 0.0
+        spent = self.cost(self._prompt, self._completion) or 0.0
         if spent + self._promised + cost > self._budget:
             raise BudgetSpent(
                 f"budget of {self._budget:g} spent: {spent:.6g} so far, {self._promised:.6g} set aside for calls in "
                 f"flight, and the next may cost {cost:.6g}; raise the budget to go on"
             )
-
-    def _cost(self, prompt: int, completion: int) -> float | None:
-        if self._prices is None:
-            return None
-        return (prompt * self._prices[0] + completion * self._prices[1]) / MILLION

@@ -112,11 +112,17 @@ class Endpoint:
         try:
             return await self._retrying.copy()(self._try, call)
         except Again as error:
+            status = None
             tries = "one try" if call.tries == 1 else f"{call.tries} tries"
             problem = f"no reply from {self.name} at {self.url} after {tries}: {error}"
         except Refused as error:
+            status = error.status
             problem = f"{self.name} at {self.url} refuses: {error}"
-        raise EndpointError(problem.replace(self._key, "[key]"))
+        raise EndpointError(problem.replace(self._key, "[key]"), status)
+
+    def cost(self, reply: Counted) -> float | None:
+        """Of one reply; None without prices, or when the endpoint did not say what it took."""
+        return self._ledger.cost(reply.prompt_tokens, reply.completion_tokens)
 
     async def _try(self, call: _Call[R]) -> R:
         """One try, when its turn has come."""

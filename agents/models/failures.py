@@ -13,6 +13,7 @@ ADVICE = {
     403: "the key may not use this model: ask with another key or model",
     404: "no such model or path: look at the model's name and at how the base URL ends (often in /v1)",
     422: "the request is not one this endpoint takes: look at the model's name, max_tokens and the prompt's length",
+    501: "this endpoint cannot do that: ask in another form, or another endpoint",
 }
 TRY_AGAIN = {408, 409, 425, 429}
 
@@ -28,10 +29,6 @@ class Again(EndpointError):
 
 class Refused(EndpointError):
     """A failure that would come again."""
-
-    def __init__(self, what: str, status: int | None = None) -> None:
-        super().__init__(what)
-        self.status = status
 
 
 def failure(error: Exception, timeout: float) -> Again | Refused:
@@ -56,7 +53,7 @@ def _refusal(status: int, body: object, headers: Mapping[str, str]) -> Again | R
     what = f"HTTP {status}: {said.get('message') or body or 'no reason given'}"
     if said.get("code") == "insufficient_quota":
         return Refused(f"{what}; the account has no credit left", status)
-    if status in TRY_AGAIN or status >= 500:
+    if status in TRY_AGAIN or (status >= 500 and status not in ADVICE):
         return Again(what, pause=_retry_after(headers.get("retry-after")), busy=status == 429)
     return Refused(f"{what}; {ADVICE.get(status, 'the endpoint will not take this request')}", status)
 
