@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from ..envs.completion import Sampling
+from ..envs.data.swap import ProfileOf
 from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.registry import Registry
 from ..envs.retrieval import Retriever
 from ..envs.trajectory import Segment
 from .models.model import STOPS, Model, Session, Turn
-
-ProfileOf = Literal["own", "random", "empty"]
 
 
 @dataclass(slots=True)

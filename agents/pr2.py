@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from ..envs.data.swap import ProfileOf
 from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Retriever
-from .agent import ProfileOf, Speaker
+from .agent import Speaker
 from .models.model import Turn
 
 

@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from ..envs.data.swap import ProfileOf
 from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Retriever, make_retriever
-from .agent import ProfileOf
 from .pr2 import PR2
 
 

@@ -1,7 +1,7 @@
 """Plays any number of episodes at once: searches in batches, scores beside generation; no failure takes another."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
@@ -61,7 +61,7 @@ class Rollout:
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
-    async def run(self, jobs: Iterable[Job]) -> AsyncIterator[Trajectory]:
+    async def run(self, jobs: Iterable[Job]) -> AsyncGenerator[Trajectory, None]:
         """Each job's trajectory as it ends. Jobs are drawn as there is room, so there may be any number of them."""
         desk, waiting = _Desk(self), iter(jobs)
         playing, over = set[asyncio.Task[Trajectory]](), asyncio.Queue[asyncio.Task[Trajectory]]()

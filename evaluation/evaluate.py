@@ -1,0 +1,167 @@
+"""An agent on a data set: its episodes, the same questions without the profile, and what both were worth."""
+
+from collections.abc import Callable, Iterator
+from contextlib import aclosing
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+from ..agents.agent import Agent, make_agent
+from ..agents.models.model import Model, make_model
+from ..agents.rollout import Job, Rollout
+from ..envs.completion import Sampling
+from ..envs.data import QuestionSet, load_questions
+from ..envs.data.swap import swapped
+from ..envs.errors import OptionError
+from ..envs.retrieval import make_retriever
+from ..envs.stepping import checked_options
+from ..envs.trajectory import Trajectory, TrajectoryWriter
+from ..rewards import make_reward
+from .run import RunDirectory
+from .summary import Place, place_of, score_of, summarise
+
+Progress = Callable[[int, int, Trajectory | None], None]  # how many are done, of how many, and the latest
+
+
+@dataclass(frozen=True)
+class Settings:
+    """All that decides what a run gives."""
+
+    agent: str = "pr2"
+    model: str = "pilot"
+    data: str = "world:seed=7/test"
+    judge: str | None = None
+    retriever: str = "bm25"
+    limit: int | None = None
+    seeds: int = 1
+    first_seed: int = 0
+    temperature: float = 1.0
+    top_p: float = 1.0
+    turn_tokens: int = 256
+    max_tokens: int | None = 2048
+    top_k: int = 3
+    max_searches: int = 4
+    protocol: str = "tags"
+
+    def __post_init__(self) -> None:
+        for name in ("seeds", "turn_tokens", *(["limit"] if self.limit is not None else [])):
+            if getattr(self, name) < 1:
+                raise OptionError(f"{name}={getattr(self, name)!r}: give a whole number of at least 1")
+        checked_options(self.options)
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return {"top_k": self.top_k, "max_searches": self.max_searches, "protocol": self.protocol}
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What changes how long a run takes and nothing else."""
+
+    in_flight: int = 256
+    deadline: float = 600.0
+
+
+async def evaluate(
+    settings: Settings,
+    run: RunDirectory,
+    speed: Speed = Speed(),
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Play what is not played yet, and sum up; killed and called again, it goes on where it was."""
+    questions = load_questions(settings.data)
+    agent = make_agent(settings.agent)
+    with run.writing(asdict(settings)):
+        model = make_model(settings.model)
+        try:
+            await _play_all(settings, run, speed, questions, agent, model, progress)
+        finally:
+            await model.close()
+        summary = {**_about(settings), **summarise(run.trajectories, questions.find)}
+        run.write_json("summary.json", summary)
+    return summary
+
+
+def reward_for(settings: Settings) -> Any:
+    """The judge's score; without a judge, what the data set itself is scored by."""
+    return make_reward(f"score:{settings.judge}" if settings.judge else default_reward(settings.data))
+
+
+def default_reward(data: str) -> str:
+    name = data.partition(":")[0].partition("/")[0]
+    found = _DEFAULTS.get(name)
+    if found is None:
+        raise OptionError(f"{data!r} has no score of its own: name an evaluator, --judge openai:MODEL")
+    return found
+
+
+_DEFAULTS = {
+    "world": "score:rubric",
+    **dict.fromkeys(("lamp-1", "lamp-2"), "match"),
+    "lamp-3": "mae",
+    **dict.fromkeys(("lamp-4", "lamp-5", "lamp-6", "lamp-7", *(f"longlamp-{task}" for task in range(1, 5))), "rouge"),
+}
+
+
+async def _play_all(
+    settings: Settings,
+    run: RunDirectory,
+    speed: Speed,
+    questions: QuestionSet,
+    agent: Agent,
+    model: Model,
+    progress: Progress | None,
+) -> None:
+    """The baselines first, so that every personalised episode can be recorded with its own."""
+    done, baselines = set[str](), dict[Place, dict[str, Any]]()
+    for trajectory in run.finished():
+        done.add(trajectory.id)
+        if trajectory.kind == "baseline":
+            baselines[place_of(trajectory)] = _as_baseline(trajectory)
+    rollout = Rollout(
+        model,
+        make_retriever(settings.retriever),
+        reward_for(settings),
+        Sampling(settings.temperature, settings.top_p, settings.turn_tokens),
+        min(speed.in_flight, agent.at_once or speed.in_flight),
+        speed.deadline,
+        settings.max_tokens,
+        settings.first_seed,
+        settings.options,
+    )
+    players = [agent] if agent.name == "none" else [make_agent("none"), agent]
+    count = min(len(questions), settings.limit or len(questions)) * settings.seeds * len(players)
+    tell = progress or (lambda *_: None)
+    tell(len(done), count, None)
+    with run.writer() as writer:
+        for player in players:
+            jobs = (job for job in _jobs(settings, questions, player) if job.id not in done)
+            async with aclosing(rollout.run(jobs)) as ended:
+                async for trajectory in ended:
+                    _record(trajectory, baselines, writer)
+                    done.add(trajectory.id)
+                    tell(len(done), count, trajectory)
+
+
+def _record(trajectory: Trajectory, baselines: dict[Place, dict[str, Any]], writer: TrajectoryWriter) -> None:
+    if trajectory.kind == "baseline":
+        baselines[place_of(trajectory)] = _as_baseline(trajectory)
+    else:
+        trajectory.baseline = baselines.get(place_of(trajectory))
+    writer.write(trajectory)
+
+
+def _jobs(settings: Settings, questions: QuestionSet, agent: Agent) -> Iterator[Job]:
+    for attempt in range(settings.seeds):
+        for position in islice(range(len(questions)), settings.limit):
+            question = swapped(questions[position], agent.profile, questions)
+            yield Job(question, agent, attempt, settings.data)
+
+
+def _as_baseline(trajectory: Trajectory) -> dict[str, Any]:
+    return {"answer": trajectory.answer, "score": score_of(trajectory)}
+
+
+def _about(settings: Settings) -> dict[str, Any]:
+    named = ("agent", "model", "data", "retriever", "seeds", "limit")
+    return {"settings": {name: getattr(settings, name) for name in named} | {"judge": settings.judge}}

@@ -1,0 +1,58 @@
+"""Figures with their 95 % intervals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import isnan, sqrt
+from typing import Any
+
+import numpy as np
+
+Sums = np.ndarray[Any, np.dtype[np.float64]]
+
+RESAMPLES = 2_000
+_Z = 1.959964
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A figure over `n` values, and where it lies with 95 % confidence; None where nothing was measured."""
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    n: int
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def mean(values: Mapping[str, Sequence[float]]) -> Interval:
+    """Of all values. What belongs to one question stays together in a resample, as it is not independent."""
+    groups = [group for group in values.values() if group]
+    sums = np.array([[sum(group), len(group)] for group in groups], float).reshape(-1, 2)
+    return bootstrap(sums, lambda total: total[:, 0] / total[:, 1], sum(map(len, groups)))
+
+
+def bootstrap(sums: Sums, statistic: Callable[[Sums], Sums], n: int) -> Interval:
+    """`sums` has a row of sums for each question; the statistic takes rows of their totals."""
+    if not len(sums):
+        return Interval(None, None, None, 0)
+    draws = np.random.default_rng(0).multinomial(len(sums), [1 / len(sums)] * len(sums), RESAMPLES)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        value = statistic(sums.sum(0, keepdims=True))[0]
+        spread = statistic(draws @ sums)
+    spread = spread[~np.isnan(spread)]
+    if isnan(value):
+        return Interval(None, None, None, n)
+    low, high = np.percentile(spread, (2.5, 97.5))
+    return Interval(float(value), float(low), float(high), n)
+
+
+def share(count: int, n: int) -> Interval:
+    """Wilson's interval: none of 20 does not mean never."""
+    if not n:
+        return Interval(None, None, None, 0)
+    at, square = count / n, _Z * _Z
+    middle = (at + square / (2 * n)) / (1 + square / n)
+    reach = _Z * sqrt(at * (1 - at) / n + square / (4 * n * n)) / (1 + square / n)
+    return Interval(at, max(0.0, middle - reach), min(1.0, middle + reach), n)

@@ -1,0 +1,130 @@
+"""From settings to a run directory."""
+
+import asyncio
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profilegym import TrajectoryReader, load_questions
+from profilegym.envs.data.swap import swapped
+from profilegym.envs.errors import OptionError
+from profilegym.evaluation.evaluate import Settings, Speed, default_reward, evaluate
+from profilegym.evaluation.run import RunDirectory
+
+ORACLE = Settings(model="scripted:oracle", data="world:seed=7,users=20/test", limit=12)
+
+
+def run(settings: Settings, out: Path, **speed: Any) -> dict[str, Any]:
+    return asyncio.run(evaluate(settings, RunDirectory(out), Speed(**speed)))
+
+
+def lines(out: Path) -> list[Any]:
+    return list(TrajectoryReader(out / "trajectories.jsonl"))
+
+
+def test_a_run_holds_each_question_with_and_without_the_profile(tmp_path: Path) -> None:
+    summary = run(ORACLE, tmp_path)
+
+    kinds = [trajectory.kind for trajectory in lines(tmp_path)]
+    assert kinds == ["baseline"] * 12 + ["personalised"] * 12
+    assert json.loads((tmp_path / "summary.json").read_text()) == summary
+    assert summary["score"]["mean"] >= 0.95
+    assert summary["gain"]["n"] == 12
+
+
+def test_a_personalised_episode_is_recorded_with_its_own_baseline(tmp_path: Path) -> None:
+    run(replace(ORACLE, seeds=2), tmp_path)
+
+    by_id = {trajectory.id: trajectory for trajectory in lines(tmp_path)}
+    for trajectory in by_id.values():
+        if trajectory.kind == "personalised":
+            baseline = by_id[trajectory.id.replace(":pr2:", ":none:")]
+            assert trajectory.baseline == {"answer": baseline.answer, "score": baseline.verdict.score}
+
+
+def test_the_baseline_agent_is_its_own_run(tmp_path: Path) -> None:
+    summary = run(replace(ORACLE, agent="none"), tmp_path)
+
+    assert {trajectory.kind for trajectory in lines(tmp_path)} == {"baseline"}
+    assert "gain" not in summary
+    assert summary["searches"]["mean"] == 0
+
+
+def test_a_run_that_was_cut_short_goes_on_with_what_is_missing(tmp_path: Path) -> None:
+    whole = run(ORACLE, tmp_path / "whole")
+    run(ORACLE, tmp_path / "cut")
+    file = tmp_path / "cut" / "trajectories.jsonl"
+    kept = file.read_bytes().splitlines(keepends=True)[:15]
+    file.write_bytes(b"".join(kept) + b'{"schema":1,"id":"half')
+
+    again = run(ORACLE, tmp_path / "cut")
+
+    assert file.read_bytes().startswith(b"".join(kept))
+    assert [again[name] for name in ("score", "gain", "episodes")] == [
+        whole[name] for name in ("score", "gain", "episodes")
+    ]
+    assert len({trajectory.id for trajectory in lines(tmp_path / "cut")}) == 24
+
+
+def test_an_episode_that_failed_is_played_again(tmp_path: Path) -> None:
+    run(ORACLE, tmp_path)
+    file = tmp_path / "trajectories.jsonl"
+    broken = json.loads(file.read_text().splitlines()[-1]) | {"ended": "error", "error": "the lights went out"}
+    with file.open("a") as end:
+        end.write(json.dumps(broken) + "\n")
+
+    summary = run(ORACLE, tmp_path)
+
+    assert len(lines(tmp_path)) == 26
+    assert summary["unscored"] == {"n": 0, "reasons": {}}
+
+
+def test_a_directory_of_another_run_is_refused_by_what_differs(tmp_path: Path) -> None:
+    run(ORACLE, tmp_path)
+
+    with pytest.raises(OptionError, match="limit=12 there, 6 now"):
+        run(replace(ORACLE, limit=6), tmp_path)
+
+
+def test_two_processes_cannot_write_to_one_directory(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path).writing({}), pytest.raises(OptionError, match="another process"):
+        run(ORACLE, tmp_path)
+
+
+def test_rag_over_the_posts_of_another_shows_none_of_the_askers(tmp_path: Path) -> None:
+    run(replace(ORACLE, agent="rag-random"), tmp_path)
+
+    questions = load_questions(ORACLE.data)
+    for trajectory in lines(tmp_path):
+        own = {document.text for document in questions.find(trajectory.question_id).profile.documents}
+        assert not any(text in trajectory.segments[0].text for text in own if len(text) > 60)
+    assert all(t.searches[0].hits for t in lines(tmp_path) if t.kind == "personalised")
+
+
+def test_another_users_profile_is_always_the_same_one() -> None:
+    questions = load_questions(ORACLE.data)
+
+    first, second = (swapped(questions[3], "random", questions) for _ in range(2))
+
+    assert first.profile is second.profile
+    assert first.profile.user_id != questions[3].user_id
+    assert len(swapped(questions[3], "empty", questions).profile) == 0
+
+
+def test_data_without_a_score_of_its_own_asks_for_an_evaluator() -> None:
+    assert default_reward("world:seed=7/test") == "score:rubric"
+    with pytest.raises(OptionError, match="--judge openai:MODEL"):
+        default_reward("lamp-qa:Art_and_Entertainment/test")
+
+
+def test_the_oracle_searches_as_often_as_there_are_hops(tmp_path: Path) -> None:
+    summary = run(replace(ORACLE, limit=None), tmp_path)
+
+    searches = [summary["by_hops"][hops]["searches"]["mean"] for hops in ("0", "1", "2")]
+    assert searches[0] == 0
+    assert searches == sorted(searches)
+    assert summary["evidence"]["mean"] >= 0.95
+    assert summary["structure"]["mean"] == 1
