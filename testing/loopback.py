@@ -1,0 +1,242 @@
+"""A real OpenAI-compatible endpoint on 127.0.0.1 that fails as it is told; what it says is up to its variants."""
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+Body = dict[str, Any]
+
+
+class Fault(StrEnum):
+    """How a request can go wrong."""
+
+    TOO_MANY = "429"
+    TOO_MANY_FOR_NOW = "429 with Retry-After"
+    ERROR = "500"
+    UNAVAILABLE = "503"
+    STRANGER = "401, with the key in its text"
+    HALF = "half a body, then the connection closes"
+    NO_JSON = "a body that is not JSON"
+    MALFORMED = "a reply whose text is cut JSON"
+    WRONG_SCHEMA = "a reply whose text is JSON of another shape"
+    DRIP = "a body that comes byte by byte"
+    RESET = "the connection is reset"
+
+
+class LoopbackServer:
+    """A variant names its `paths` and says what is replied.
+
+    `script` says how the first requests go, one each (None: well); after that `rates` say how often each fault comes.
+    `requests` counts what came, `answered` what went well; `seen` keeps the bodies.
+    """
+
+    paths: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(
+        self,
+        *,
+        latency: float = 0.0,
+        script: Iterable[Fault | None] = (),
+        rates: Mapping[Fault, float] | None = None,
+        retry_after: float = 1.0,
+        drip: float = 0.05,
+        seed: int = 0,
+    ) -> None:
+        self.latency, self.rates = latency, dict(rates or {})
+        self.retry_after, self.drip = retry_after, drip
+        self.requests = self.answered = self.in_flight = self.most_in_flight = 0
+        self.seen: list[Body] = []
+        self._script = iter(script)
+        self._random = random.Random(seed)
+        self._port = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def _refused(self, path: str, body: Body) -> tuple[int, str] | None:
+        """The status and the reason, where this server takes no such request."""
+        return None
+
+    def _said(self, path: str, body: Body, fault: Fault | None) -> Body:
+        """The reply's JSON; a fault of content is the variant's own to make."""
+        raise NotImplementedError
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}/v1"
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Listens; after a `stop`, on the port it had."""
+        ready: list[BaseException | None] = []
+        up = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(ready, up), name="loopback-server", daemon=True)
+        self._thread.start()
+        up.wait()
+        if ready and ready[0] is not None:
+            raise ready[0]
+
+    def stop(self) -> None:
+        """Drops every connection and stops listening: the endpoint is gone."""
+        if self._loop is not None and self._thread is not None:
+            self._loop.call_soon_threadsafe(self._gone.set)
+            self._thread.join()
+        self._loop = self._thread = None
+
+    def _run(self, ready: list[BaseException | None], up: threading.Event) -> None:
+        with asyncio.Runner() as runner:
+            try:
+                runner.run(self._serve(ready, up))
+            except BaseException as error:
+                ready.append(error)
+                up.set()
+
+    async def _serve(self, ready: list[BaseException | None], up: threading.Event) -> None:
+        from aiohttp import web
+
+        self._loop, self._gone = asyncio.get_running_loop(), asyncio.Event()
+        application = web.Application()
+        for path in self.paths:
+            application.router.add_post(f"/v1{path}", self._complete)
+        runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
+        await runner.setup()
+        assert runner.server is not None
+        door = _Door(self._port, runner.server)
+        self._port = door.port
+        ready.append(None)
+        up.set()
+        await self._gone.wait()
+        await door.shut()
+        for connection in runner.server.connections:
+            _drop(connection.transport)
+        await runner.cleanup()
+
+    async def _complete(self, request: "web.Request") -> "web.StreamResponse":
+        body = await request.json()
+        self.requests += 1
+        self.seen.append(body)
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        try:
+            if self.latency:
+                await asyncio.sleep(self.latency)
+            return await self._reply(request, body)
+        finally:
+            self.in_flight -= 1
+
+    async def _reply(self, request: "web.Request", body: Body) -> "web.StreamResponse":
+        from aiohttp import web
+
+        path = request.path.removeprefix("/v1")
+        if refused := self._refused(path, body):
+            return _error(*refused)
+        fault = self._next()
+        match fault:
+            case Fault.TOO_MANY | Fault.ERROR | Fault.UNAVAILABLE:
+                return _error(int(fault), "as it was told")
+            case Fault.TOO_MANY_FOR_NOW:
+                return _error(429, "slow down", {"Retry-After": f"{self.retry_after:g}"})
+            case Fault.STRANGER:
+                return _error(401, f"incorrect key: {request.headers.get('Authorization')}")
+            case Fault.NO_JSON:
+                return web.Response(text="<html>gateway</html>", content_type="text/html")
+            case Fault.RESET:
+                return _reset(request)
+        whole = json.dumps(self._said(path, body, fault)).encode()
+        if fault in (Fault.HALF, Fault.DRIP):
+            return await self._slowly(request, whole, fault)
+        self.answered += fault is None
+        return web.Response(body=whole, content_type="application/json")
+
+    def _next(self) -> Fault | None:
+        for fault in self._script:
+            return fault
+        draw = self._random.random()
+        for fault, rate in self.rates.items():
+            draw -= rate
+            if draw < 0:
+                return fault
+        return None
+
+    async def _slowly(self, request: "web.Request", whole: bytes, fault: Fault) -> "web.StreamResponse":
+        from aiohttp import web
+
+        response = web.StreamResponse(headers={"Content-Type": "application/json"})
+        response.content_length = len(whole)
+        await response.prepare(request)
+        with contextlib.suppress(ConnectionError):  # who asked has gone
+            if fault is Fault.HALF:
+                await response.write(whole[: len(whole) // 2])
+                assert request.transport is not None
+                request.transport.close()
+                return response
+            for i in range(len(whole)):
+                await response.write(whole[i : i + 1])
+                await asyncio.sleep(self.drip)
+        return response
+
+
+class _Door:
+    """Lets connections in one by one, so that none is half inside, and forgotten, when it shuts."""
+
+    def __init__(self, port: int, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
+        self._listener = socket.create_server(("127.0.0.1", port), backlog=2048)
+        self._listener.setblocking(False)
+        self._protocol = protocol
+        self._entering: set[asyncio.Task[Any]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._loop.add_reader(self._listener, self._accept)
+
+    @property
+    def port(self) -> int:
+        port: int = self._listener.getsockname()[1]
+        return port
+
+    async def shut(self) -> None:
+        """Nobody comes after this, and whoever came is inside."""
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        await asyncio.gather(*self._entering)
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionError):  # who knocked has gone
+            connection, _ = self._listener.accept()
+            entering = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, connection))
+            self._entering.add(entering)
+            entering.add_done_callback(self._entering.discard)
+
+
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> "web.Response":
+    from aiohttp import web
+
+    return web.json_response({"error": {"message": message, "type": "told"}}, status=status, headers=headers)
+
+
+def _reset(request: "web.Request") -> "web.StreamResponse":
+    from aiohttp import web
+
+    _drop(request.transport)
+    return web.Response()
+
+
+def _drop(transport: asyncio.Transport | None) -> None:
+    if transport is not None and not transport.is_closing():
+        connection = transport.get_extra_info("socket")
+        linger = struct.pack("ii", 1, 0)  # closing then sends a reset
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+        transport.abort()
