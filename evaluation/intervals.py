@@ -1,4 +1,4 @@
-"""Figures with their 95 % intervals."""
+"""Figures with their 95 % intervals. Questions of one person are no independent draws: people are drawn anew."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ import numpy as np
 
 Sums = np.ndarray[Any, np.dtype[np.float64]]
 
-RESAMPLES = 2_000
+RESAMPLES, _CHUNK = 2_000, 50
 _Z = 1.959964
 
 
@@ -27,25 +27,30 @@ class Interval:
 
 
 def mean(values: Mapping[str, Sequence[float]]) -> Interval:
-    """Of all values. What belongs to one question stays together in a resample, as it is not independent."""
+    """Of all values, which are given by user."""
     groups = [group for group in values.values() if group]
     sums = np.array([[sum(group), len(group)] for group in groups], float).reshape(-1, 2)
     return bootstrap(sums, lambda total: total[:, 0] / total[:, 1], sum(map(len, groups)))
 
 
 def bootstrap(sums: Sums, statistic: Callable[[Sums], Sums], n: int) -> Interval:
-    """`sums` has a row of sums for each question; the statistic takes rows of their totals."""
+    """`sums` has a row of sums for each user; the statistic takes rows of their totals."""
     if not len(sums):
         return Interval(None, None, None, 0)
-    draws = np.random.default_rng(0).multinomial(len(sums), [1 / len(sums)] * len(sums), RESAMPLES)
     with np.errstate(invalid="ignore", divide="ignore"):
         value = statistic(sums.sum(0, keepdims=True))[0]
-        spread = statistic(draws @ sums)
-    spread = spread[~np.isnan(spread)]
+        spread = statistic(_resampled(sums))
     if isnan(value):
         return Interval(None, None, None, n)
-    low, high = np.percentile(spread, (2.5, 97.5))
+    low, high = np.nanpercentile(spread, (2.5, 97.5))
     return Interval(float(value), float(low), float(high), n)
+
+
+def _resampled(sums: Sums) -> Sums:
+    """The totals of as many draws of users, with replacement, a few draws at a time as there may be many users."""
+    generator, even = np.random.default_rng(0), np.full(len(sums), 1 / len(sums))
+    chunks = [generator.multinomial(len(sums), even, _CHUNK) @ sums for _ in range(RESAMPLES // _CHUNK)]
+    return np.concatenate(chunks)
 
 
 def share(count: int, n: int) -> Interval:

@@ -1,0 +1,85 @@
+"""Puts any number of answers to a judge, many at once; each judgement is there as soon as it is had."""
+
+import asyncio
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Generic, TypeVar
+
+from ..envs.errors import RewardError
+from ..envs.question import Question
+from ..envs.reward import Verdict
+from ..rewards.judge import Judge
+
+T = TypeVar("T")
+AT_ONCE = 64
+_VARIES = re.compile(r"""(?<!\w)(['"]).*?\1(?!\w)|\d+""", re.DOTALL)  # the apostrophe of a genitive opens nothing
+
+
+@dataclass(frozen=True, slots=True)
+class Case(Generic[T]):
+    """An answer to be judged, and what whoever asks knows it by."""
+
+    key: T
+    question: Question
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement(Generic[T]):
+    """A verdict, or why there is none."""
+
+    case: Case[T]
+    verdict: Verdict | None
+    unscored: str | None
+    seconds: float
+
+
+async def judgements(judge: Judge, cases: Iterable[Case[T]], at_once: int = AT_ONCE) -> AsyncIterator[Judgement[T]]:
+    """As they end. Cases are drawn as there is room, so there may be any number of them."""
+    waiting, asked = iter(cases), set[asyncio.Task[Judgement[T]]]()
+    over = asyncio.Queue[asyncio.Task[Judgement[T]]]()
+    try:
+        while True:
+            while len(asked) < at_once and (case := next(waiting, None)) is not None:
+                task = asyncio.create_task(_judged(judge, case))
+                task.add_done_callback(over.put_nowait)
+                asked.add(task)
+            if not asked:
+                return
+            task = await over.get()
+            asked.discard(task)
+            yield task.result()
+    finally:
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+
+class Reasons(Counter[str]):
+    """Why answers could not be scored; what differs in numbers and quotations only is one, in its first words."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._first: dict[str, str] = {}
+
+    def add(self, reason: str) -> None:
+        self[self._first.setdefault(_VARIES.sub("", reason), reason)] += 1
+
+
+async def close(judge: Judge) -> None:
+    """Give back what a judge holds, where it holds something."""
+    held = getattr(judge, "close", None)
+    if held is not None:
+        await held()
+
+
+async def _judged(judge: Judge, case: Case[T]) -> Judgement[T]:
+    start = perf_counter()
+    try:
+        verdict = await judge.score(case.question, case.answer)
+    except RewardError as error:
+        return Judgement(case, None, str(error), perf_counter() - start)
+    return Judgement(case, verdict, None, perf_counter() - start)

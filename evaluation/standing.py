@@ -1,0 +1,90 @@
+"""How a run stands by each judge that scored it."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..envs.reward import Verdict
+from ..envs.trajectory import Kind
+from .agreement import Agreement, agreement
+from .intervals import Interval, mean
+from .run import RunDirectory
+from .verdicts import healing, key_of, verdicts_of
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeMean:
+    """A judge's mean over the episodes of one kind; those that it did not score are counted, never averaged in."""
+
+    judge: str
+    later: bool  # given beside the run's own verdicts, not as one of them
+    kind: Kind
+    score: Interval
+    unscored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """`beside` is how the verdicts that each judge gave later agree with the run's own, where both spoke."""
+
+    means: list[JudgeMean]
+    beside: dict[str, Agreement]
+    bad_lines: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One episode: the run's own verdict, healed or not, and those of other judges, or of the same one once more."""
+
+    kind: Kind
+    user_id: str
+    own: Verdict | None
+    later: dict[str, Verdict]
+
+
+def standing(run: RunDirectory) -> Standing:
+    rows = list(_rows(run))
+    asked = sorted({judge for row in rows for judge in row.later})
+    beside = {judge: agreement(_pairs(rows, judge)) for judge in asked}
+    return Standing([*_own_means(rows), *_later_means(rows, asked)], beside, len(run.bad_lines))
+
+
+def _rows(run: RunDirectory) -> Iterator[_Row]:
+    later = verdicts_of(run.path)
+    for trajectory in run.trajectories():
+        late = later.get(key_of(trajectory), [])
+        filling = healing(late) if trajectory.verdict is None else None
+        beside = {one.judge: one.verdict for one in late if one is not filling and one.verdict}
+        own = filling.verdict if filling else trajectory.verdict
+        yield _Row(trajectory.kind, trajectory.user_id, own, beside)
+
+
+def _own_means(rows: Sequence[_Row]) -> Iterator[JudgeMean]:
+    judge = ", ".join(sorted({row.own.judge for row in rows if row.own})) or "none"
+    for kind in _kinds(rows):
+        yield _mean(judge, False, kind, [(row.user_id, row.own) for row in rows if row.kind == kind])
+
+
+def _later_means(rows: Sequence[_Row], judges: Sequence[str]) -> Iterator[JudgeMean]:
+    for judge in judges:
+        for kind in _kinds(rows):
+            found = [(row.user_id, row.later.get(judge)) for row in rows if row.kind == kind]
+            yield _mean(judge, True, kind, found)
+
+
+def _kinds(rows: Sequence[_Row]) -> list[Kind]:
+    return sorted({row.kind for row in rows}, reverse=True)
+
+
+def _mean(judge: str, later: bool, kind: Kind, found: Sequence[tuple[str, Verdict | None]]) -> JudgeMean:
+    scores: dict[str, list[float]] = defaultdict(list)
+    for user, verdict in found:
+        if verdict is not None:
+            scores[user].append(verdict.score)
+    return JudgeMean(judge, later, kind, mean(scores), sum(verdict is None for _, verdict in found))
+
+
+def _pairs(rows: Sequence[_Row], judge: str) -> Iterator[tuple[str, Verdict, Verdict]]:
+    for row in rows:
+        if row.own and judge in row.later:
+            yield row.user_id, row.own, row.later[judge]

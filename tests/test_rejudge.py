@@ -1,0 +1,257 @@
+"""What a run never scored is scored later, beside what it was worth before; nothing is overwritten or lost."""
+
+import asyncio
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profilegym import (
+    AspectMatch,
+    Episode,
+    Question,
+    QuestionSet,
+    Reward,
+    Trajectory,
+    TrajectoryWriter,
+    Verdict,
+    load_questions,
+    make_reward,
+)
+from profilegym.envs.errors import DataError, JudgeError, OptionError
+from profilegym.envs.stepping import rewards_of
+from profilegym.evaluation.rejudge import Outcome, healed, rejudge
+from profilegym.evaluation.run import RunDirectory
+from profilegym.evaluation.standing import standing
+from profilegym.rewards.rubric import RubricJudge
+
+DATA = "world:users=20/test"
+DOWN = "the evaluator is down"
+
+
+class Judge:
+    """Gives every aspect the match that its name says; out of order where it is told of an answer's words."""
+
+    def __init__(self, match: int, fails_on: str = "\0", name: str | None = None) -> None:
+        self.name = name or f"always-{match}"
+        self.match, self.fails_on = match, fails_on
+        self.asked: list[str] = []
+        self.closed = False
+
+    async def score(self, question: Question, answer: str) -> Verdict:
+        self.asked.append(answer)
+        await asyncio.sleep(0)
+        if self.fails_on in answer:
+            raise JudgeError(f"no verdict in the evaluator's reply: '{question.id}' no. {len(self.asked)}")
+        return Verdict(
+            self.name, self.match / 2, tuple(AspectMatch(a.title, self.match) for a in question.rubric.aspects)
+        )
+
+    async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict | JudgeError]:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture(scope="module")
+def questions() -> QuestionSet:
+    return load_questions(DATA)
+
+
+@pytest.fixture
+def run(tmp_path: Path, questions: QuestionSet) -> Path:
+    """Four scored answers, two unscored, one that ran out of turns unscored, and one that broke before its answer."""
+    (tmp_path / "recipe.yaml").write_text("settings: {judge: rubric}\n", "utf-8")
+    reward = make_reward("rubric")
+    with TrajectoryWriter(tmp_path / "trajectories.jsonl") as writer:
+        for number, question in enumerate(questions[:8]):
+            episode = Episode(question, id=f"e{number}", data=DATA, max_searches=0)
+            if number == 7:
+                episode.fail("the retriever failed")
+            elif number == 6:
+                episode.write("hm")
+            else:
+                episode.write(f"<answer>{question.rubric.reference}</answer>")
+            if episode.needs == "score":
+                episode.score(rewards_of(reward([episode]))[0] if number < 4 else Reward(None, unscored=DOWN))
+            writer.write(episode.trajectory())
+    return tmp_path
+
+
+def again(run: Path, judge: Any = None, **options: Any) -> Outcome:
+    return asyncio.run(rejudge(RunDirectory(run), judge, **options))
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "verdicts.jsonl").read_text("utf-8").splitlines()]
+
+
+def scores(run: Path) -> list[float | None]:
+    return [trajectory.reward and trajectory.reward.total for trajectory in after_healing(run)]
+
+
+def after_healing(run: Path) -> list[Trajectory]:
+    directory = RunDirectory(run)
+    return list(healed(directory, directory.trajectories()))
+
+
+def test_only_what_is_unscored_is_scored_and_the_run_itself_stays_as_it_is(run: Path) -> None:
+    before = (run / "trajectories.jsonl").read_bytes()
+
+    outcome = again(run)
+
+    assert (outcome.judge, outcome.own) == ("rubric", True)
+    assert (outcome.scored, outcome.healed, outcome.known, outcome.without_answer) == (3, 3, 4, 1)
+    assert [(line["id"], line["judge"], line["verdict"]["score"]) for line in lines(run)] == [
+        ("e4", "rubric", 1.0),
+        ("e5", "rubric", 1.0),
+        ("e6", "rubric", 0.0),  # it gave no answer
+    ]
+    assert (run / "trajectories.jsonl").read_bytes() == before
+
+
+def test_a_summary_sees_the_healed_verdict_with_its_reward_and_an_error_stays_unscored(run: Path) -> None:
+    assert scores(run) == [1.0, 1.0, 1.0, 1.0, None, None, None, None]
+
+    again(run)
+
+    assert scores(run) == [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, None]
+    filled = after_healing(run)[4]
+    assert filled.verdict is not None
+    assert filled.reward == Reward(1.0, {"score": 1.0}, filled.verdict)
+
+
+def test_a_reward_of_more_than_the_score_gets_the_score_as_a_part_and_no_made_up_total(run: Path) -> None:
+    (run / "recipe.yaml").write_text("settings: {judge: rubric, reward: pr2}\n", "utf-8")
+
+    again(run)
+
+    reward = after_healing(run)[4].reward
+    assert reward is not None
+    assert (reward.total, reward.parts) == (None, {"score": 1.0})
+    assert "scored later" in str(reward.unscored)
+
+
+def test_what_fails_again_is_counted_by_its_reason_and_is_asked_the_next_time(run: Path) -> None:
+    judge = Judge(2, fails_on="", name="rubric")
+
+    first = again(run, judge)
+    second = again(run)
+
+    ((reason, count),) = first.reasons.items()
+    assert (reason.startswith("no verdict in the evaluator's reply"), count) == (True, 3)
+    assert (first.scored, second.scored, second.healed) == (0, 3, 3)
+    assert scores(run)[4:] == [1.0, 1.0, 0.0, None]
+
+
+def test_another_judge_scores_everything_beside_the_old_verdicts(run: Path) -> None:
+    again(run)
+
+    outcome = again(run, Judge(1))
+
+    stands = standing(RunDirectory(run))
+    assert (outcome.own, outcome.scored, outcome.healed) == (False, 7, 0)
+    assert scores(run)[4:] == [1.0, 1.0, 0.0, None]
+    assert [(mean.judge, mean.later, mean.score.mean, mean.score.n, mean.unscored) for mean in stands.means] == [
+        ("rubric", False, pytest.approx(6 / 7), 7, 1),
+        ("always-1", True, 0.5, 7, 1),
+    ]
+    assert stands.beside["always-1"].same.mean == 0.0
+    assert stands.beside["always-1"].shift.mean == pytest.approx(0.5 - 6 / 7)
+
+
+def test_another_judge_heals_nothing_of_the_runs_own(run: Path) -> None:
+    again(run, Judge(2))
+
+    assert scores(run)[4:] == [None, None, None, None]
+
+
+def test_with_all_the_runs_own_judge_is_asked_once_more_about_everything(run: Path) -> None:
+    outcome = again(run, everything=True)
+
+    assert (outcome.scored, outcome.healed) == (7, 3)
+    assert standing(RunDirectory(run)).beside["rubric"].same.mean == 1.0
+    assert again(run, everything=True).scored == 0
+
+
+def test_a_rejudging_that_was_killed_goes_on_where_it_stopped(run: Path) -> None:
+    judge = Judge(1)
+    again(run, judge)
+    kept = (run / "verdicts.jsonl").read_bytes().splitlines(keepends=True)
+    (run / "verdicts.jsonl").write_bytes(b"".join(kept[:3]) + kept[3][:40])
+
+    outcome = again(run, judge)
+
+    assert (outcome.known, outcome.scored) == (3, 4)
+    assert standing(RunDirectory(run)).means[-1].score.n == 7
+
+
+def test_each_verdict_is_on_disk_as_soon_as_it_is_had(run: Path) -> None:
+    seen = []
+
+    again(run, Judge(1), watch=lambda done, total: seen.append((done, total, len(lines(run)))))
+
+    assert seen == [(done, 7, done) for done in range(1, 8)]
+
+
+def test_without_a_judge_in_the_recipe_the_one_that_spoke_is_the_runs_own(run: Path) -> None:
+    (run / "recipe.yaml").write_text("settings: {judge: null}\n", "utf-8")
+
+    assert not again(run, Judge(1)).own
+    assert again(run).healed == 3
+
+
+def test_a_run_that_no_judge_ever_scored_wants_one_named_and_takes_it_for_its_own(run: Path) -> None:
+    (run / "recipe.yaml").write_text("settings: {}\n", "utf-8")
+    unscored = (run / "trajectories.jsonl").read_bytes().splitlines(keepends=True)[4:]
+    (run / "trajectories.jsonl").write_bytes(b"".join(unscored))
+
+    with pytest.raises(OptionError, match="names no judge of its own: name one"):
+        again(run)
+
+    assert again(run, Judge(1)).healed == 3
+
+
+def test_an_episode_played_anew_does_not_inherit_the_verdict_on_its_older_answer(
+    run: Path, questions: QuestionSet
+) -> None:
+    again(run)
+    with TrajectoryWriter(run / "trajectories.jsonl") as writer:
+        episode = Episode(questions[4], id="e4", data=DATA)
+        episode.write("<answer>something else</answer>")
+        episode.score(Reward(None, unscored=DOWN))
+        writer.write(episode.trajectory())
+
+    assert scores(run)[4:] == [1.0, 0.0, None, None]
+
+    assert again(run).healed == 1
+    assert scores(run)[4:] == [1.0, 0.0, None, 0.0]
+
+
+def test_a_judge_gives_back_what_it_holds_even_when_the_work_breaks_off(run: Path) -> None:
+    judge = Judge(1)
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        again(run, judge, watch=stop)
+
+    assert judge.closed
+    assert len(lines(run)) == 1
+
+
+def test_what_cannot_be_judged_is_named(tmp_path: Path, ask: Callable[..., Question]) -> None:
+    with pytest.raises(DataError, match="no run directory"):
+        again(tmp_path, "rubric")
+
+    (tmp_path / "recipe.yaml").write_text("settings: {judge: rubric}\n", "utf-8")
+    episode = Episode(ask(), id="lost")
+    episode.write("<answer>tea</answer>")
+    with TrajectoryWriter(tmp_path / "trajectories.jsonl") as writer:
+        writer.write(episode.trajectory())
+    with pytest.raises(DataError, match="trajectory 'lost' does not say what data"):
+        again(tmp_path, RubricJudge())
