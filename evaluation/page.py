@@ -1,0 +1,75 @@
+"""One self-contained page of HTML: nothing in it runs, nothing is fetched, and no text from outside is ever markup."""
+
+from base64 import b64encode
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from itertools import chain
+
+from ..envs.visible import visible
+
+Child = object  # text, a number, markup, or None for nothing
+
+
+class Markup(str):
+    """Text that is HTML already; any other is escaped where it is put."""
+
+    __slots__ = ()
+
+
+def tag(name: str, *children: Child, **attributes: object) -> Markup:
+    """An element. Attributes as keywords: `class_`, `stroke_width`; those that are None are left out."""
+    written = "".join(f' {_attribute(key)}="{text(value)}"' for key, value in attributes.items() if value is not None)
+    return Markup(f"<{name}{written}>{join(*children)}</{name}>")
+
+
+def join(*children: Child) -> Markup:
+    return Markup("".join(text(child) for child in children))
+
+
+def text(value: Child) -> Markup:
+    """A value as it may stand in HTML: nothing in it acts on the page or on the direction of reading."""
+    if isinstance(value, Markup):
+        return value
+    return Markup("" if value is None else escape(visible(str(value))))
+
+
+def section(title: str, *children: Child, note: Child = None) -> Markup:
+    return tag("section", tag("h2", title), note and tag("p", note, class_="note"), *children)
+
+
+def table(heads: list[str], rows: list[list[Child]], caption: str | None = None) -> Markup:
+    """Of which the first column is words and the others are figures."""
+    head = tag("tr", *(tag("th", head, scope="col") for head in heads))
+    body = join(*(tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows))
+    inner = tag("table", caption and tag("caption", caption), tag("thead", head), tag("tbody", body))
+    return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=caption or heads[0])
+
+
+def details(summary: Child, *children: Child, open_: bool = False) -> Markup:
+    return tag("details", tag("summary", summary), *children, open="" if open_ else None)
+
+
+def pairs(entries: dict[str, Child]) -> Markup:
+    """Names with what they stand for."""
+    return tag("dl", *chain.from_iterable((tag("dt", name), tag("dd", value)) for name, value in entries.items()))
+
+
+def page(title: str, *body: Child) -> str:
+    style = files(__package__).joinpath("page.css").read_text("utf-8")
+    digest = b64encode(sha256(style.encode()).digest()).decode()
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    head = (
+        '<meta charset="utf-8">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        '<meta name="color-scheme" content="light dark">\n'
+        f"{tag('title', title)}\n<style>{style}</style>"
+    )
+    return (
+        f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{tag("main", *body)}\n</body>\n</html>\n'
+    )
+
+
+def _attribute(key: str) -> str:
+    return key.rstrip("_").replace("_", "-")
