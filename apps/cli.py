@@ -91,6 +91,22 @@ def index(
     index(spec, out)
 
 
+@app.command("rejudge")
+def rejudge(
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.")],
+    judge: Annotated[str | None, typer.Option(help="Another judge than the run's own: rubric, openai:MODEL …")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Ask anew about every answer, scored or not.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Score what a run could not, or all of it by another judge beside the old verdicts; exits with 1 if any stays so.
+
+    Example: profilegym rejudge runs/pr2 --judge openai:MODEL,cache=judge.sqlite
+    """
+    from .rejudge import run_rejudge
+
+    raise typer.Exit(run_rejudge(run, judge, everything, as_json))
+
+
 @bench.command("retrieval")
 def bench_retrieval(as_json: AsJson = False) -> None:
     """BM25 beside plain numpy, bm25s, rank-bm25 and pyserini.

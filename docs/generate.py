@@ -35,6 +35,7 @@ COMMANDS = (
     "check retriever",
     "check reward",
     "index",
+    "rejudge",
     "bench",
     "bench retrieval",
     "bench env",

@@ -58,15 +58,10 @@ async def judgements(judge: Judge, cases: Iterable[Case[T]], at_once: int = AT_O
         await asyncio.gather(*asked, return_exceptions=True)
 
 
-class Reasons(Counter[str]):
-    """Why answers could not be scored; what differs in numbers and quotations only is one, in its first words."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._first: dict[str, str] = {}
-
-    def add(self, reason: str) -> None:
-        self[self._first.setdefault(_VARIES.sub("", reason), reason)] += 1
+def count_reason(reasons: Counter[str], reason: str) -> None:
+    """Those that differ in numbers and quotations only are one, in the words of the first."""
+    gist = _VARIES.sub("", reason)
+    reasons[next((known for known in reasons if _VARIES.sub("", known) == gist), reason)] += 1
 
 
 async def close(judge: Judge) -> None:

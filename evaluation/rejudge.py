@@ -1,5 +1,6 @@
 """Scores a run's answers after the run: those without a verdict, or all of them by another judge, beside the old."""
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,7 +11,7 @@ from ..envs.reward import Reward, Verdict
 from ..envs.trajectory import Trajectory
 from ..rewards.judge import Judge
 from ..rewards.judges import make_judge
-from .judging import Case, Judgement, Reasons, close, judgements
+from .judging import Case, Judgement, close, count_reason, judgements
 from .run import RunDirectory
 from .verdicts import Key, LateVerdict, VerdictWriter, healing, key_of, verdicts_of
 
@@ -36,7 +37,7 @@ class Outcome:
     own: bool  # whether it is the judge of the run itself
     scored: int = 0
     healed: int = 0  # of these, those whose missing verdict this now is
-    reasons: Reasons = field(default_factory=Reasons)  # why answers could not be scored
+    reasons: Counter[str] = field(default_factory=Counter)  # why answers could not be scored
     known: int = 0  # had this judge's verdict before
     without_answer: int = 0  # ended by an error of ours before there was anything to judge
 
@@ -131,7 +132,7 @@ def _noted(judgement: Judgement[Waiting], outcome: Outcome) -> LateVerdict:
     """Counts it, and gives the line to keep."""
     one, verdict = judgement.case.key, judgement.verdict
     if verdict is None:
-        outcome.reasons.add(str(judgement.unscored))
+        count_reason(outcome.reasons, str(judgement.unscored))
     else:
         outcome.scored += 1
         outcome.healed += one.unscored and outcome.own

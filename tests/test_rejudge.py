@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,13 +22,16 @@ from profilegym import (
     Verdict,
     load_questions,
     make_reward,
+    register_judge,
 )
+from profilegym.apps.rejudge import run_rejudge
 from profilegym.envs.errors import DataError, JudgeError, OptionError
 from profilegym.envs.stepping import rewards_of
 from profilegym.evaluation.rejudge import Outcome, healed, rejudge
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.standing import standing
 from profilegym.rewards.rubric import RubricJudge
+from profilegym.testing import JudgeServer
 
 DATA = "world:users=20/test"
 DOWN = "the evaluator is down"
@@ -255,3 +261,72 @@ def test_what_cannot_be_judged_is_named(tmp_path: Path, ask: Callable[..., Quest
         writer.write(episode.trajectory())
     with pytest.raises(DataError, match="trajectory 'lost' does not say what data"):
         again(tmp_path, RubricJudge())
+
+
+def test_a_process_that_was_killed_goes_on_where_it_stopped_and_pays_for_little_twice(run: Path) -> None:
+    def start(server: JudgeServer) -> subprocess.Popen[str]:
+        judge = f"openai:m,base_url={server.url},api_key=none,concurrency=2"
+        command = [sys.executable, "-m", "profilegym", "rejudge", str(run), "--judge", judge]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    aspects = sum(len(question.rubric.aspects) for question in load_questions(DATA)[:6])  # one call each
+    with JudgeServer(latency=0.1) as server:
+        first = start(server)
+        wait_for(lambda: (run / "verdicts.jsonl").exists() and len(lines(run)) >= 2)
+        first.kill()
+        first.communicate()
+        kept = len(lines(run))
+        second = start(server)
+        told, _ = second.communicate(timeout=20)
+
+    assert second.returncode == 0
+    assert f"{7 - kept} answers scored; {kept} had been before" in told
+    assert sorted(line["id"] for line in lines(run)) == [f"e{number}" for number in range(7)]
+    assert (
+        aspects <= server.requests <= 2 * aspects - 2 * (kept - 1)
+    )  # one of them may be the empty answer, which costs nothing
+
+
+def wait_for(holds: Callable[[], bool], seconds: float = 15) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come to that in time"
+        time.sleep(0.01)
+
+
+def test_the_command_says_what_was_done_and_how_the_run_stands(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    register_judge("doubting", lambda: Judge(1, fails_on="my \x1b[31mcase"))
+    with TrajectoryWriter(run / "trajectories.jsonl") as writer:
+        episode = Episode(load_questions(DATA)[8], id="odd", data=DATA)
+        episode.write("<answer>my \x1b[31mcase</answer>")
+        episode.score(Reward(None, unscored=DOWN))
+        writer.write(episode.trajectory())
+
+    assert run_rejudge(run, "doubting", everything=False) == 1
+
+    told = capsys.readouterr().out
+    assert "always-1, not the run's own judge: 7 answers scored; 0 had been before" in told
+    assert "1 unscored: no verdict in the evaluator's reply" in told
+    assert "1 ended in an error before there was an answer" in told
+    assert "always-1, beside" in told
+    assert "aspects alike" in told
+    assert "\x1b" not in told
+
+
+def test_the_command_speaks_json(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_rejudge(run, None, everything=False, as_json=True) == 0
+
+    told = json.loads(capsys.readouterr().out)
+    assert (told["judge"], told["scored"], told["means"][0]["score"]["n"]) == ("rubric", 3, 7)
+
+
+def test_an_interrupted_command_says_how_to_go_on(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Impatient(Judge):
+        async def score(self, question: Question, answer: str) -> Verdict:
+            raise KeyboardInterrupt
+
+    register_judge("impatient", lambda: Impatient(1))
+
+    assert run_rejudge(run, "impatient", everything=False) == 130
+
+    assert "the same command goes on from there" in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,100 @@
+"""`profilegym rejudge`: asks a judge about a run's answers, and shows how the run stands after it."""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..envs.visible import visible
+from ..evaluation.agreement import Agreement
+from ..evaluation.intervals import Interval
+from ..evaluation.rejudge import Outcome, rejudge
+from ..evaluation.run import RunDirectory
+from ..evaluation.standing import Standing, standing
+from ..evaluation.verdicts import FILE
+
+_INTERRUPTED = 130  # what shells expect
+
+
+def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool = False) -> int:
+    """0 where every answer has a verdict now, 1 where some could not be scored, 130 where it was interrupted."""
+    run, errors = RunDirectory(path), Console(stderr=True)
+    try:
+        with bar(errors, f"judging {path}") as progress:
+            outcome = asyncio.run(rejudge(run, judge, everything=everything, watch=progress.tell))
+    except KeyboardInterrupt:
+        errors.print(f"stopped; what was judged is in {path / FILE}: the same command goes on from there", style="bold")
+        return _INTERRUPTED
+    stands = standing(run)
+    if as_json:
+        Console().print_json(data={**asdict(outcome), **asdict(stands)}, ensure_ascii=False)
+    else:
+        report(outcome, stands)
+    return int(bool(outcome.reasons))
+
+
+class Bar(Progress):
+    """How much is judged, of how much; nothing where nobody watches."""
+
+    def tell(self, done: int, count: int) -> None:
+        self.update(self.task_ids[0], completed=done, total=count)
+
+
+def bar(console: Console, name: str) -> Bar:
+    columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    progress = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+    progress.add_task(visible(name), total=None)
+    return progress
+
+
+def report(outcome: Outcome, stands: Standing) -> None:
+    console = Console(highlight=False, markup=False)
+    for line in done(outcome, stands):
+        console.print(visible(line), soft_wrap=True)
+    console.print(table(stands))
+    for judge, found in stands.beside.items():
+        console.print(visible(f"{judge} beside the run's own verdicts: {in_words(found)}"), soft_wrap=True)
+
+
+def done(outcome: Outcome, stands: Standing) -> Iterator[str]:
+    """What was done, and what could not be."""
+    whose = "the run's own judge" if outcome.own else "not the run's own judge"
+    healed = f", {outcome.healed} of them without a verdict before" if outcome.healed else ""
+    yield f"{outcome.judge}, {whose}: {outcome.scored} answers scored{healed}; {outcome.known} had been before"
+    for reason, count in outcome.reasons.most_common():
+        yield f"  {count} unscored: {reason}"
+    if outcome.without_answer:
+        yield f"  {outcome.without_answer} ended in an error before there was an answer: nothing to judge"
+    if stands.bad_lines:
+        yield f"  {stands.bad_lines} lines of the run are no trajectories and were passed over"
+
+
+def table(stands: Standing) -> Table:
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for heading in ("judge", "episodes"):
+        found.add_column(heading)
+    for heading in ("mean score", "scored", "unscored"):
+        found.add_column(heading, justify="right")
+    for mean in stands.means:
+        name = f"{mean.judge}, beside" if mean.later else mean.judge
+        found.add_row(visible(name), mean.kind, figure(mean.score), f"{mean.score.n:,}", f"{mean.unscored:,}")
+    return found
+
+
+def figure(interval: Interval, digits: int = 3, percent: bool = False) -> str:
+    """A figure and its interval."""
+    if interval.mean is None:
+        return "–"
+    scale, digits, unit = (100, 0, " %") if percent else (1, digits, "")
+    mean, low, high = (f"{scale * (value or 0):.{digits}f}" for value in (interval.mean, interval.low, interval.high))
+    return f"{mean}{unit} [{low}, {high}]"
+
+
+def in_words(found: Agreement) -> str:
+    same, shift = figure(found.same, percent=True), figure(found.shift)
+    return f"{same} of {found.same.n:,} aspects alike, kappa {figure(found.kappa, 2)}, its scores {shift} apart"
