@@ -31,11 +31,12 @@ class Registry:
     def names(self) -> list[str]:
         return sorted({*self._builtin, *self._registered, *(point.name for point in self._points())})
 
-    def make(self, spec: str) -> Any:
+    def make(self, spec: str, **more: Any) -> Any:
+        """`more` are options that need not, or could not, be written in the spec."""
         factory, rest = self.find(spec)
         argument, options = split_options(rest)
         try:
-            return factory(*([argument] if argument else []), **options)
+            return factory(*([argument] if argument else []), **options, **more)
         except TypeError as error:
             if error.__traceback__ and error.__traceback__.tb_next:  # raised inside the factory, not by calling it
                 raise

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Self
 from ..envs.errors import OptionError, RewardError
 from ..envs.question import Question
 from ..envs.reward import AspectMatch, Verdict
-from .judges import Scorer
+from .judge import Judge
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (
@@ -70,7 +70,7 @@ class BaselineStore:
             raise self._missing(question, policy)
         return [answer for (answer,) in rows]
 
-    async def verdicts(self, question: Question, policy: Policy, judge: Scorer) -> list[Verdict]:
+    async def verdicts(self, question: Question, policy: Policy, judge: Judge) -> list[Verdict]:
         """What the judge says of each answer; it is asked only what it never said before."""
         answers = self.answers(question, policy)
         known = self._known(question, policy, judge.name)

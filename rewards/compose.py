@@ -13,7 +13,7 @@ from ..envs.errors import OptionError, RewardError
 from ..envs.registry import Registry
 from ..envs.reward import Reward
 from ..envs.stepping import RewardFunction
-from .judges import Scorer
+from .judge import Judge
 from .overlap import rouge
 from .score import score
 from .structure import kept, penalty
@@ -67,7 +67,7 @@ def compose(spec: str, make: Callable[[str], RewardFunction]) -> Compose:
     return Compose(tuple(terms))
 
 
-def pr2(judge: str | Scorer = "rubric", *, penalty_amount: float = 0.5, **options: Any) -> Compose:
+def pr2(judge: str | Judge = "rubric", *, penalty_amount: float = 0.5, **options: Any) -> Compose:
     """PR2's: the judge's score, 0.5 taken off where the transcript breaks the grammar."""
     return Compose((Term("score", 1.0, score(judge, **options)), Term("penalty", 1.0, penalty(penalty_amount))))
 

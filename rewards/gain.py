@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any, Protocol
+from typing import Any
 
 from ..envs.episode import Episode
 from ..envs.errors import OptionError, RewardError
 from ..envs.question import Question
 from ..envs.reward import Reward
 from .baseline import BaselineStore, Policy
-from .judges import Scorer, answers_of, make_judge
+from .judge import Comparing, Judge, all_of
+from .judges import answers_of, make_judge
 from .score import judged
 from .tampering import flags
 
@@ -25,7 +26,7 @@ Formula = Callable[[float, float], float]
 class Beside:
     """Sets each score beside the mean of its baseline's, by a formula; unscored where either could not be had."""
 
-    judge: Scorer
+    judge: Judge
     store: BaselineStore
     policy: Policy
     formula: Formula
@@ -58,14 +59,6 @@ class Beside:
         return fmean(verdict.score for verdict in verdicts)
 
 
-class Preferring(Protocol):
-    """1 where the first answer is better, -1 where the second is, 0 where neither."""
-
-    name: str
-
-    async def prefer(self, question: Question, first: str, second: str) -> int: ...
-
-
 @dataclass(frozen=True)
 class Win:
     """1 for an answer better than the baseline's, 0 for a worse one, 0.5 for a tie; the mean over several baselines.
@@ -73,7 +66,7 @@ class Win:
     Both orders are judged, as judges favour a place; where they disagree it is a tie.
     """
 
-    judge: Preferring
+    judge: Comparing
     store: BaselineStore
     policy: Policy
 
@@ -84,25 +77,25 @@ class Win:
         odd = flags(question, answer)
         try:
             baselines = self.store.answers(question, self.policy)
-            win = fmean(await gather(*(self._against(question, answer, baseline) for baseline in baselines)))
+            win = fmean(await all_of([self._against(question, answer, baseline) for baseline in baselines]))
         except RewardError as error:
             return Reward(None, unscored=str(error), flags=odd)
         return Reward(win, {"win": win}, flags=odd)
 
     async def _against(self, question: Question, answer: str, baseline: str) -> float:
-        forth, back = await gather(
-            self.judge.prefer(question, answer, baseline), self.judge.prefer(question, baseline, answer)
+        forth, back = await all_of(
+            [self.judge.prefer(question, answer, baseline), self.judge.prefer(question, baseline, answer)]
         )
         return (1 + forth) / 2 if forth == -back else 0.5
 
 
-def gain(judge: str | Scorer = "rubric", *, baselines: Baselines, policy: str, **options: Any) -> Beside:
+def gain(judge: str | Judge = "rubric", *, baselines: Baselines, policy: str, **options: Any) -> Beside:
     """s - r_v: the score less the baseline's."""
     return Beside(make_judge(judge, **options), _store(baselines), Policy.named(policy), _difference)
 
 
 def lift(
-    judge: str | Scorer = "rubric", *, baselines: Baselines, policy: str, floor: float = 0.1, **options: Any
+    judge: str | Judge = "rubric", *, baselines: Baselines, policy: str, floor: float = 0.1, **options: Any
 ) -> Beside:
     """s / r_v, with a floor under the baseline, so that a poor one does not make any answer look splendid."""
     if floor <= 0:
@@ -110,7 +103,7 @@ def lift(
     return Beside(make_judge(judge, **options), _store(baselines), Policy.named(policy), partial(_ratio, floor))
 
 
-def win(judge: str | Preferring = "rubric", *, baselines: Baselines, policy: str, **options: Any) -> Win:
+def win(judge: str | Comparing = "rubric", *, baselines: Baselines, policy: str, **options: Any) -> Win:
     made = judge if not isinstance(judge, str) else make_judge(judge, **options)
     if not hasattr(made, "prefer"):
         raise OptionError(f"win needs a judge that compares two answers; {made.name!r} has no `prefer`: use gain")

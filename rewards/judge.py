@@ -1,20 +1,24 @@
 """The evaluator LLM, asked about one answer aspect by aspect: a verdict or an error, never a made-up score."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import Protocol
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ..envs.completion import Complete, Messages, Sampling
-from ..envs.errors import EndpointError, JudgeError, OptionError
+from ..envs.errors import EndpointError, JudgeError, OptionError, RewardError
 from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Verdict
 from .cache import Cache, key_of
-from .prompts import PROMPT, clean, messages
-from .verdict import MATCHES, SCHEMA, Unreadable, parse
+from .prompts import PAIR_PROMPT, PROMPT, clean, messages, pair_messages
+from .verdict import MATCHES, PREFERENCE_SCHEMA, SCHEMA, Unreadable, parse, parse_preference
 
 SAMPLING = Sampling(temperature=0.0, top_p=0.95, max_tokens=256)
+T = TypeVar("T")
 WARMER = 0.1  # for each reply that could not be read, as LaMP-QA's evaluator does
+
+
+Pair = tuple[Question, str]
 
 
 class Judge(Protocol):
@@ -23,12 +27,42 @@ class Judge(Protocol):
     name: str
 
     async def score(self, question: Question, answer: str) -> Verdict:
-        """Raises `JudgeError` when no verdict can be had."""
+        """Raises `RewardError` when no verdict can be had, such as a `JudgeError`; never a made-up score."""
         ...
 
-    async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict | JudgeError]:
-        """All at once, in order; one that fails takes no other with it."""
+    async def score_many(self, pairs: Sequence[Pair]) -> Sequence[Verdict | RewardError]:
+        """All at once, in order; where a verdict cannot be had, the error stands in its place."""
         ...
+
+
+class Comparing(Judge, Protocol):
+    """A judge that can also set two answers side by side."""
+
+    async def prefer(self, question: Question, first: str, second: str) -> int:
+        """1 where the first answer is better, -1 where the second is, 0 where neither; raises as `score` does."""
+        ...
+
+
+async def all_of(asked: Iterable[Awaitable[T]]) -> list[T]:
+    """Waits for every one before it raises what went wrong: what was paid for is then in the cache for a second try."""
+    found = await asyncio.gather(*asked, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return cast(list[T], found)
+
+
+@dataclass(frozen=True)
+class _Form(Generic[T]):
+    """What is asked for: the prompt's version, the shape of a reply, and what one says."""
+
+    prompt: str
+    schema: Mapping[str, Any]
+    read: Callable[[str], T]
+
+
+_MATCH = _Form(PROMPT, SCHEMA, parse)
+_PREFERENCE = _Form(PAIR_PROMPT, PREFERENCE_SCHEMA, parse_preference)
 
 
 class LLMJudge:
@@ -53,21 +87,21 @@ class LLMJudge:
 
     async def score(self, question: Question, answer: str) -> Verdict:
         """An answer of nothing is worth nothing, without a call."""
-        aspects = question.rubric.aspects
-        if not aspects:
-            raise JudgeError(f"question {question.id!r} has no aspects to judge an answer by")
+        aspects = _aspects(question)
         if not clean(answer):
             return self._verdict([AspectMatch(aspect.title, 0, "the answer is empty") for aspect in aspects])
-        # Every aspect is waited for, as what was paid for is in the cache when the answer is judged again.
-        asked = [self._match(question, answer, aspect) for aspect in aspects]
-        found = await asyncio.gather(*asked, return_exceptions=True)
-        for match in found:
-            if isinstance(match, BaseException):
-                raise match
-        return self._verdict([match for match in found if isinstance(match, AspectMatch)])
+        return self._verdict(await all_of([self._match(question, answer, aspect) for aspect in aspects]))
 
-    async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict | JudgeError]:
+    async def score_many(self, pairs: Sequence[Pair]) -> list[Verdict | JudgeError]:
         return await asyncio.gather(*[self._score_or_error(*pair) for pair in pairs])
+
+    async def prefer(self, question: Question, first: str, second: str) -> int:
+        """One call, in this order: whoever minds a favourite place asks in both. Nothing against nothing is no call."""
+        _aspects(question)
+        one, other = clean(first), clean(second)
+        if one == other or not (one and other):
+            return bool(one) - bool(other)
+        return await self._opinion(_PREFERENCE, pair_messages(question, first, second))
 
     async def close(self) -> None:
         """Give back the connections of a model that holds some."""
@@ -86,26 +120,29 @@ class LLMJudge:
         return Verdict(self.name, sum([aspect.match for aspect in matches]) / best, tuple(matches))
 
     async def _match(self, question: Question, answer: str, aspect: Aspect) -> AspectMatch:
-        opinion = parse(await self._reply(messages(question, answer, aspect)))
+        opinion = await self._opinion(_MATCH, messages(question, answer, aspect))
         return AspectMatch(aspect.title, opinion.match, opinion.reason)
 
-    async def _reply(self, asked: Messages) -> str:
+    async def _opinion(self, form: _Form[T], asked: Messages) -> T:
+        return form.read(await self._reply(form, asked))
+
+    async def _reply(self, form: _Form[T], asked: Messages) -> str:
         """A reply that can be read, from the cache where there is one."""
         if self._cache is None:
-            return await self._ask(asked)
-        key = key_of(self.name, PROMPT, self._sampling, asked)
+            return await self._ask(form, asked)
+        key = key_of(self.name, form.prompt, self._sampling, asked)
         if not self._offline:
-            return await self._cache.get(key, lambda: self._ask(asked))
+            return await self._cache.get(key, lambda: self._ask(form, asked))
         if (known := self._cache.look_up(key)) is None:
             raise JudgeError(f"not in the cache {str(self._cache.path)!r}: {self.name} was never asked; go online once")
         return known
 
-    async def _ask(self, asked: Messages) -> str:
+    async def _ask(self, form: _Form[T], asked: Messages) -> str:
         unread = None
         for attempt in range(self._attempts):
             try:
-                reply = await self._complete(asked, self._warmer(attempt), SCHEMA)
-                parse(reply.text)
+                reply = await self._complete(asked, self._warmer(attempt), form.schema)
+                form.read(reply.text)
             except EndpointError as error:
                 raise JudgeError(f"{self.name} gave no reply: {error}") from error
             except Unreadable as error:
@@ -116,3 +153,9 @@ class LLMJudge:
 
     def _warmer(self, attempt: int) -> Sampling:
         return replace(self._sampling, temperature=min(1.0, round(self._sampling.temperature + WARMER * attempt, 3)))
+
+
+def _aspects(question: Question) -> Sequence[Aspect]:
+    if not question.rubric.aspects:
+        raise JudgeError(f"question {question.id!r} has no aspects to judge an answer by")
+    return question.rubric.aspects

@@ -7,6 +7,7 @@ from functools import lru_cache
 from ..envs.errors import RewardError
 from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Verdict
+from .judge import Pair
 
 _WORD = re.compile(r"[^\W_]+")
 _Phrases = tuple[tuple[str, str], ...]  # as the rubric writes it, and as it is looked for
@@ -32,13 +33,19 @@ class RubricJudge:
     async def score(self, question: Question, answer: str) -> Verdict:
         return self.verdict(question, answer)
 
-    async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict]:
-        return [self.verdict(question, answer) for question, answer in pairs]
+    async def score_many(self, pairs: Sequence[Pair]) -> list[Verdict | RewardError]:
+        return [self._verdict_or_error(*pair) for pair in pairs]
 
     async def prefer(self, question: Question, first: str, second: str) -> int:
         """1 where the first answer scores higher, -1 where the second does, 0 where neither."""
         one, other = self.verdict(question, first).score, self.verdict(question, second).score
         return (one > other) - (one < other)
+
+    def _verdict_or_error(self, question: Question, answer: str) -> Verdict | RewardError:
+        try:
+            return self.verdict(question, answer)
+        except RewardError as error:
+            return error
 
 
 def _match(question: Question, aspect: Aspect, text: str) -> AspectMatch:

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 from ..envs.episode import Episode
 from ..envs.errors import RewardError
 from ..envs.reward import Reward, Verdict
-from .judges import Scorer, answers_of, make_judge
+from .judge import Judge
+from .judges import answers_of, make_judge
 from .tampering import flags
 
 
@@ -15,7 +16,7 @@ from .tampering import flags
 class Score:
     """An answer that could not be judged stays unscored, with the judge's reason."""
 
-    judge: Scorer
+    judge: Judge
     parts_sum: ClassVar = True
 
     async def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
@@ -31,5 +32,5 @@ def judged(episode: Episode, verdict: Verdict | RewardError) -> Reward:
     return Reward(verdict.score, {"score": verdict.score}, verdict, flags=odd)
 
 
-def score(judge: str | Scorer = "rubric", **options: Any) -> Score:
+def score(judge: str | Judge = "rubric", **options: Any) -> Score:
     return Score(make_judge(judge, **options))

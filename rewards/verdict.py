@@ -2,17 +2,13 @@
 
 import json
 import re
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ..envs.errors import JudgeError
 
 MATCHES = (0, 1, 2)
-SCHEMA: dict[str, Any] = {
-    "type": "object",
-    "properties": {"reason": {"type": "string"}, "match": {"type": "integer", "enum": list(MATCHES)}},
-    "required": ["reason", "match"],
-    "additionalProperties": False,
-}
+PLACES = {"first": 1, "second": -1, "neither": 0}
 _THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
 _OBJECT = re.compile(r"""\{\s*["']?\w+["']?\s*:""")  # a brace in prose begins no object
 _SHOWN = 200
@@ -31,13 +27,26 @@ class Unreadable(JudgeError):
 
 def parse(reply: str) -> Opinion:
     """Raises `Unreadable`: a verdict is never guessed, nor taken out of the middle of a broken object."""
-    match _last_object(_THINKING.sub("", reply)):
+    match _object_in(reply):
         case {"match": int(match), "reason": str(reason)} if match in MATCHES and not isinstance(match, bool):
             return Opinion(match, reason)
-        case None:
-            raise Unreadable(f"no verdict in the evaluator's reply: {shortened(reply)!r}")
-        case _:
-            raise Unreadable(f"no 'reason' with a 'match' of 0, 1 or 2 in the evaluator's reply: {shortened(reply)!r}")
+    raise Unreadable(f"no 'reason' with a 'match' of 0, 1 or 2 in the evaluator's reply: {shortened(reply)!r}")
+
+
+def parse_preference(reply: str) -> int:
+    """1 for the first answer, -1 for the second, 0 for neither; raises `Unreadable` as `parse` does."""
+    match _object_in(reply):
+        case {"better": str(better), "reason": str()} if better in PLACES:
+            return PLACES[better]
+    raise Unreadable(
+        f"no 'reason' with a 'better' of first, second or neither in the evaluator's reply: {shortened(reply)!r}"
+    )
+
+
+def _object_in(reply: str) -> Any:
+    if (found := _last_object(_THINKING.sub("", reply))) is None:
+        raise Unreadable(f"no verdict in the evaluator's reply: {shortened(reply)!r}")
+    return found
 
 
 def shortened(text: str) -> str:
@@ -64,3 +73,17 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_each_key_once)
+
+
+def _schema(verdict: str, kind: str, offered: Iterable[int | str]) -> dict[str, Any]:
+    """The reason stands before the verdict, so that it is thought of first."""
+    return {
+        "type": "object",
+        "properties": {"reason": {"type": "string"}, verdict: {"type": kind, "enum": list(offered)}},
+        "required": ["reason", verdict],
+        "additionalProperties": False,
+    }
+
+
+SCHEMA = _schema("match", "integer", MATCHES)
+PREFERENCE_SCHEMA = _schema("better", "string", PLACES)

@@ -1,18 +1,21 @@
 """The baseline, and the rewards that set an answer beside it."""
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import make_question
+from test_judge import Script
 
 from profilegym import Aspect, AspectMatch, Episode, Question, Reward, Rubric, Verdict, make_reward
 from profilegym.envs.errors import JudgeError, OptionError, RewardError
 from profilegym.envs.stepping import rewards_of
 from profilegym.rewards.baseline import BaselineStore, Policy
 from profilegym.rewards.gain import gain, lift, win
+from profilegym.rewards.judge import LLMJudge
 
 PILOT = Policy("pilot", "1")
 TEA = replace(
@@ -27,6 +30,9 @@ class Judge:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+
+    async def score(self, question: Question, answer: str) -> Verdict:
+        raise NotImplementedError("rewards ask for many")
 
     async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict | RewardError]:
         self.asked += [answer for _, answer in pairs]
@@ -151,6 +157,19 @@ def test_a_judge_that_goes_by_the_place_sees_only_ties(store: BaselineStore) -> 
     (reward,) = rewards_of(win(FirstIsBest(), baselines=filled(store), policy="pilot@1")([answered("tea")]))
 
     assert reward.total == 0.5
+
+
+@pytest.mark.parametrize(("by_content", "wins"), [(True, 1), (False, 0.5)])
+def test_an_evaluator_is_asked_in_both_orders(store: BaselineStore, by_content: bool, wins: float) -> None:
+    def reply(prompt: str, _: int) -> str:
+        second = by_content and prompt.index("Milo") > prompt.index("nothing")
+        return json.dumps({"reason": "so it is", "better": "second" if second else "first"})
+
+    store.add(TEA, PILOT, ["nothing"])
+    script = Script(reply)
+    (reward,) = rewards_of(win(LLMJudge(script), baselines=store, policy="pilot@1")([answered("for Milo")]))
+
+    assert (reward.total, len(script.calls)) == (wins, 2)
 
 
 def test_a_win_without_a_baseline_is_unscored(store: BaselineStore) -> None:

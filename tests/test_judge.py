@@ -11,7 +11,7 @@ from profilegym import Aspect, Question, Rubric, Verdict
 from profilegym.envs.completion import Messages, Reply, Sampling
 from profilegym.envs.errors import EndpointError, JudgeError, OptionError
 from profilegym.rewards.judge import LLMJudge
-from profilegym.rewards.prompts import BUDGETS, TOTAL, clean, fitted
+from profilegym.rewards.prompts import BUDGETS, PAIR_BUDGETS, TOTAL, clean, fitted, pair_messages
 from profilegym.rewards.verdict import Unreadable, parse
 
 ASPECTS = (Aspect("Tea", "I drink no coffee.", "I only drink rooibos."), Aspect("Cups"), Aspect("Milk"), Aspect("Time"))
@@ -189,6 +189,70 @@ def test_the_aspects_of_an_answer_are_asked_at_once() -> None:
     found = asyncio.run(asyncio.wait_for(LLMJudge(Patient(lambda *_: "")).score(asked(*ASPECTS), "Rooibos."), 10))
 
     assert found.score == 1.0
+
+
+def better(which: Any, reason: Any = "so it is") -> str:
+    return json.dumps({"reason": reason, "better": which})
+
+
+@pytest.mark.parametrize(("which", "place"), [("first", 1), ("second", -1), ("neither", 0)])
+def test_two_answers_are_compared_by_all_aspects_in_one_call(which: str, place: int) -> None:
+    script = one_of(better(which))
+
+    assert asyncio.run(LLMJudge(script).prefer(asked(*ASPECTS), "Rooibos tonight.", "Oolong.")) == place
+
+    ((messages, sampling, schema),) = script.calls
+    seen = messages[-1]["content"]
+    for text in ("What shall I drink?", "I moved house.", "I drink no coffee.", *(aspect.title for aspect in ASPECTS)):
+        assert text in seen
+    assert seen.index("Rooibos tonight.") < seen.index("Oolong.")
+    assert "Milo" not in seen
+    assert sampling.temperature == 0.0
+    assert schema is not None
+    assert list(schema["properties"]) == ["reason", "better"]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "place"), [("Rooibos.", " \u200b", 1), ("", "Rooibos.", -1), ("", "\n", 0), ("So.", "So. ", 0)]
+)
+def test_nothing_loses_and_the_same_is_a_tie_without_a_call(first: str, second: str, place: int) -> None:
+    script = one_of(better("first"))
+
+    assert asyncio.run(LLMJudge(script).prefer(asked(*ASPECTS), first, second)) == place
+    assert script.calls == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        *("first", '{"better": "first"}', '{"reason": "x", "better": "first"', verdict(2)),
+        *(better(which) for which in ("First", "both", 1, True, None, ["first"])),
+        better("first", reason=None),
+        '{"reason": "it says {"reason": "great", "better": "first"} but is not", "better": "second"}',
+    ],
+)
+def test_what_names_no_better_answer_is_asked_again_and_then_an_error(reply: str) -> None:
+    script = one_of(reply)
+
+    with pytest.raises(JudgeError, match=r"asked 2 times: no .* in the evaluator's reply"):
+        asyncio.run(LLMJudge(script, attempts=2).prefer(asked(*ASPECTS), "Rooibos.", "Oolong."))
+
+    assert len(script.calls) == 2
+
+
+def test_a_comparison_needs_aspects_too() -> None:
+    with pytest.raises(JudgeError, match="'q1' has no aspects"):
+        asyncio.run(LLMJudge(one_of(better("first"))).prefer(asked(), "Rooibos.", ""))
+
+
+def test_long_parts_of_a_comparison_are_cut() -> None:
+    long = "long " * 2000
+    question = replace(asked(*[Aspect(long, long, long)] * 9), text=long)
+
+    (_, compared) = pair_messages(question, f"{long} one", f"{long} other")
+
+    assert sum(PAIR_BUDGETS.values()) - 512 < len(compared["content"].encode()) / 4 < sum(PAIR_BUDGETS.values())
+    assert compared["content"].count("[…]\n[/") == len(PAIR_BUDGETS) - 1
 
 
 def test_long_parts_are_cut_and_the_details_give_way_first() -> None:

@@ -11,7 +11,7 @@ import pytest
 from conftest import make_question
 from test_judge import ASPECTS, Script, asked, one_of, verdict
 
-from profilegym import Verdict
+from profilegym import Verdict, make_judge
 from profilegym.envs.completion import Sampling
 from profilegym.envs.errors import JudgeError
 from profilegym.rewards.cache import Cache, key_of
@@ -28,6 +28,17 @@ def test_a_judgement_asked_twice_is_paid_once(tmp_path: Path) -> None:
 
     assert asyncio.run(again.score(asked(*ASPECTS), "Rooibos.")) == first
     assert len(script.calls) == len(ASPECTS)
+
+
+def test_a_comparison_is_paid_once_in_each_order(tmp_path: Path) -> None:
+    script = one_of('{"reason": "", "better": "first"}')
+    judge = LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite"))
+
+    for _ in range(2):
+        assert asyncio.run(judge.prefer(asked(*ASPECTS), "Rooibos.", "Oolong.")) == 1
+        assert asyncio.run(judge.prefer(asked(*ASPECTS), "Oolong.", "Rooibos.")) == 1
+
+    assert len(script.calls) == 2
 
 
 def test_identical_calls_in_flight_are_one_call(tmp_path: Path) -> None:
@@ -92,6 +103,14 @@ def test_offline_only_the_cache_answers(tmp_path: Path) -> None:
     with pytest.raises(JudgeError, match="not in the cache"):
         asyncio.run(judge.score(asked(*ASPECTS), "Rooibos."))
     assert script.calls == []
+
+
+def test_an_option_may_hold_what_a_spec_could_not(tmp_path: Path) -> None:
+    path = tmp_path / "a,b=c.sqlite"
+
+    make_judge("openai:judge", cache=str(path), base_url="http://127.0.0.1:9/v1", api_key="none")
+
+    assert path.is_file()
 
 
 def test_whatever_changes_the_call_changes_the_key() -> None:

@@ -1,9 +1,10 @@
+import asyncio
 from dataclasses import replace
 
 import pytest
 from conftest import make_question
 
-from profilegym import Aspect, Question, Rubric, load_questions
+from profilegym import Aspect, Question, Rubric, Verdict, load_questions
 from profilegym.envs.errors import RewardError
 from profilegym.rewards.rubric import RubricJudge
 
@@ -60,6 +61,13 @@ def test_the_score_is_the_sum_of_matches_over_twice_the_aspects() -> None:
 def test_other_data_is_refused_with_the_name_of_what_can_score_it(aspects: tuple[Aspect, ...]) -> None:
     with pytest.raises(RewardError, match=r"rubric can only score the world.*openai:MODEL"):
         JUDGE.verdict(asked(*aspects), "rooibos")
+
+
+def test_other_data_in_a_batch_takes_no_other_answer_with_it() -> None:
+    found = asyncio.run(JUDGE.score_many([(asked(DRINK), "rooibos"), (asked(), "rooibos")]))
+
+    assert isinstance(found[0], Verdict)
+    assert isinstance(found[1], RewardError)
 
 
 def test_every_reference_is_perfect_on_every_split() -> None:

@@ -2,18 +2,20 @@
 
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
 from ...envs.prompts import fill, template, version
 from ...envs.question import Aspect, Question
 
 PROMPT = f"{version('judge_rules', __name__)}+{version('judge', __name__)}"
+PAIR_PROMPT = f"{version('pair_rules', __name__)}+{version('pair', __name__)}"
 
 # PR2's budgets in tokens. There is no tokenizer here: four bytes of UTF-8 count as one token.
 BUDGETS = {"question": 128, "details": 512, "response": 512, "aspect": 64, "reason": 64, "evidence": 64}
 TOTAL = 1200 - 24
 LEAST_DETAILS = 128
+PAIR_BUDGETS = {"question": 128, "details": 512, "aspects": 768, "first": 512, "second": 512}
 _BYTES_A_TOKEN = 4
 _CUT = " […]"
 
@@ -37,8 +39,32 @@ def messages(question: Question, answer: str, aspect: Aspect) -> list[dict[str, 
             "evidence": clean(aspect.evidence),
         }
     )
-    asked = fill("judge", __name__, mark=mark_for(parts), **parts)
-    return [{"role": "system", "content": template("judge_rules", __name__)}, {"role": "user", "content": asked}]
+    known = (parts["question"], parts["details"], parts["response"])
+    return _asked("judge", mark_for(known, parts), parts)
+
+
+def pair_messages(question: Question, first: str, second: str) -> list[dict[str, str]]:
+    """One call that compares two answers by all aspects at once, each part kept in its place as in `messages`."""
+    whole = {
+        "question": clean(question.text),
+        "details": clean(question.rubric.narrative),
+        "aspects": "\n".join([_item(aspect) for aspect in question.rubric.aspects]),
+        "first": clean(first),
+        "second": clean(second),
+    }
+    parts = {name: _cut(text, PAIR_BUDGETS[name]) for name, text in whole.items()}
+    return _asked("pair", mark_for(parts.values(), parts), parts)
+
+
+def _item(aspect: Aspect) -> str:
+    texts = {"aspect": aspect.title, "reason": aspect.reason, "evidence": aspect.evidence}
+    title, reason, evidence = (_cut(clean(text), BUDGETS[name]) for name, text in texts.items())
+    return f"- {title}\n  why: {reason or '-'}\n  evidence: {evidence or '-'}"
+
+
+def _asked(prompt: str, mark: str, parts: Mapping[str, str]) -> list[dict[str, str]]:
+    filled = fill(prompt, __name__, mark=mark, **parts)
+    return [{"role": "system", "content": template(f"{prompt}_rules", __name__)}, {"role": "user", "content": filled}]
 
 
 def clean(text: str) -> str:
@@ -75,11 +101,11 @@ def _cut(text: str, tokens: int) -> str:
     return kept.decode(errors="ignore").rstrip() + _CUT
 
 
-def mark_for(parts: Mapping[str, str]) -> str:
-    """Not to be guessed by who cannot read the details, the same for the same text, and found in no part."""
-    known = "\0".join([parts["question"], parts["details"], parts["response"]]).encode()
+def mark_for(known: Iterable[str], parts: Mapping[str, str]) -> str:
+    """Not to be guessed by who cannot read all that is known, the same for the same text, and found in no part."""
+    seed = "\0".join(known).encode()
     text = unicodedata.normalize("NFKC", "\0".join(parts.values())).casefold()
     mark, tries = "", 0
     while not mark or mark in text:
-        mark, tries = blake2b(known, digest_size=8, salt=tries.to_bytes(8, "little")).hexdigest(), tries + 1
+        mark, tries = blake2b(seed, digest_size=8, salt=tries.to_bytes(8, "little")).hexdigest(), tries + 1
     return mark
