@@ -77,6 +77,46 @@ def check_reward(spec: RewardSpec, as_json: AsJson = False) -> None:
     raise typer.Exit(check_reward(spec, as_json))
 
 
+@app.command("eval")
+def evaluate(
+    out: Annotated[Path, typer.Option(help="The run directory to write, or to go on with.")],
+    agent: Annotated[
+        str, typer.Option(help="pr2, none, rag, rag-random, recency, plan, human, scripted:oracle …")
+    ] = "pr2",
+    model: Annotated[str, typer.Option(help="pilot, hf:PATH_OR_ID, openai:MODEL, scripted:oracle …")] = "pilot",
+    data: Annotated[str, typer.Option(help="A data set.")] = "world:seed=7/test",
+    judge: Annotated[
+        str | None, typer.Option(help="rubric, openai:MODEL …; else what the data set itself is scored by.")
+    ] = None,
+    retriever: Annotated[str, typer.Option(help="bm25, dense, path/to/file.py:factory …")] = "bm25",
+    limit: Annotated[int | None, typer.Option(help="Only the first questions.")] = None,
+    seeds: Annotated[int, typer.Option(help="Attempts at each question.")] = 1,
+    first_seed: Annotated[int, typer.Option(help="What all that is drawn follows from.")] = 0,
+    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens of this share only.")] = 1.0,
+    turn_tokens: Annotated[int, typer.Option(help="What the policy may write in a turn.")] = 256,
+    max_tokens: Annotated[int, typer.Option(help="What the policy may write in an episode.")] = 2048,
+    top_k: Annotated[int, typer.Option(help="Posts shown after a search.")] = 3,
+    max_searches: Annotated[int, typer.Option(help="Searches before the last turn.")] = 4,
+    protocol: Annotated[str, typer.Option(help="tags, or tools for chat models that prefer them.")] = "tags",
+    in_flight: Annotated[int, typer.Option(help="Episodes played at once.")] = 256,
+    deadline: Annotated[float, typer.Option(help="Seconds that an episode may take.")] = 600.0,
+    as_json: AsJson = False,
+) -> None:
+    """Play an agent's episodes beside the same policy without the profile, and score both.
+
+    Example: profilegym eval --agent pr2 --model pilot --data world:seed=7/test --limit 200 --out runs/pr2-pilot
+    """
+    from ..evaluation.evaluate import Settings, Speed
+    from .eval import run_eval
+
+    settings = Settings(
+        agent, model, data, judge, retriever, limit, seeds, first_seed, temperature, top_p, turn_tokens, max_tokens,
+        top_k, max_searches, protocol,
+    )  # fmt: skip
+    raise typer.Exit(run_eval(settings, Speed(in_flight, deadline), out, as_json))
+
+
 @app.command()
 def index(
     spec: DataSpec,

@@ -34,6 +34,7 @@ COMMANDS = (
     "check",
     "check retriever",
     "check reward",
+    "eval",
     "index",
     "rejudge",
     "bench",

@@ -1,0 +1,110 @@
+"""`profilegym eval`: plays, scores, and shows what came of it."""
+
+import asyncio
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ..envs.trajectory import Trajectory
+from ..envs.visible import visible
+from ..evaluation.evaluate import Settings, Speed, evaluate
+from ..evaluation.report import write_report
+from ..evaluation.run import RunDirectory
+from ..evaluation.summary import score_of
+
+ROWS = (  # metric, what it is called, digits
+    ("score", "score", 3),
+    ("baseline", "without profile", 3),
+    ("gain", "gain", 3),
+    ("helped", "helped", 2),
+    ("unchanged", "unchanged", 2),
+    ("hurt", "hurt", 2),
+    ("searches", "searches", 2),
+    ("evidence", "evidence", 3),
+    ("structure", "structure", 3),
+    ("malformed", "malformed", 2),
+    ("prompt_tokens", "tokens read", 0),
+    ("completion_tokens", "tokens written", 0),
+    ("seconds", "seconds", 2),
+)
+
+
+def run_eval(settings: Settings, speed: Speed, out: Path, as_json: bool = False) -> int:
+    """1 where nothing could be scored, 0 otherwise."""
+    console, run = Console(stderr=as_json), RunDirectory(out)
+    with _Bar(console, settings) as bar:
+        summary = asyncio.run(evaluate(settings, run, speed, bar.tell))
+    write_report(run)
+    if as_json:
+        Console().print_json(data=summary, ensure_ascii=False)
+    else:
+        console.print(table(summary), *notes(summary), f"{out / 'report.html'}", sep="\n", highlight=False)
+    return 0 if "score" in summary else 1
+
+
+def table(summary: Mapping[str, Any]) -> Table:
+    """All questions, then by hops where the data knows them."""
+    asked, hops = summary["settings"], summary["by_hops"]
+    title = f"{asked['agent']} with {asked['model']} on {asked['data']}, {asked['retriever']}"
+    found = Table(title=visible(title), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left")
+    found.caption = "each mean with half its 95 % interval, by a bootstrap over users"
+    found.add_column("")
+    for heading in (f"all {summary['episodes']:,}", *(_hops(count) for count in hops)):
+        found.add_column(heading, justify="right")
+    for metric, name, digits in ROWS:
+        if metric in summary:
+            name = f"score, {', '.join(summary['judge']) or 'no judge'}" if metric == "score" else name
+            found.add_row(visible(name), *(_cell(part.get(metric), digits) for part in (summary, *hops.values())))
+    return found
+
+
+def notes(summary: Mapping[str, Any]) -> list[str]:
+    """What a mean does not show."""
+    told = [
+        f"{summary['users']:,} users; ended: {', '.join(f'{how} {count}' for how, count in summary['ended'].items())}"
+    ]
+    if summary["sums"]["cost"]:
+        told.append(f"cost: {summary['sums']['cost']:.4g}")
+    for key, what in (("unscored", "episode"), ("baseline_unscored", "baseline")):
+        missing = summary.get(key, {"n": 0})
+        if missing["n"]:
+            many = "" if missing["n"] == 1 else "s"
+            told.append(f"{missing['n']} {what}{many} unscored and in no mean; score them with: profilegym rejudge")
+            told += [f"  {count} × {visible(reason)}" for reason, count in missing["reasons"].items()]
+    if summary["flags"]:
+        told.append(f"odd answers: {', '.join(f'{flag} {count}' for flag, count in summary['flags'].items())}")
+    return told + [visible(f"! {alarm['told']}") for alarm in summary.get("alarms", [])]
+
+
+class _Bar(Progress):
+    """How far a run is, and its mean score so far."""
+
+    def __init__(self, console: Console, settings: Settings) -> None:
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console)
+        self._name = f"{settings.agent} {settings.model}"
+        self._scores: dict[str, list[float]] = {"personalised": [], "baseline": []}
+
+    def tell(self, done: int, count: int, trajectory: Trajectory | None) -> None:
+        if not self.task_ids:
+            self.add_task(visible(self._name), total=count, told="")
+        score = score_of(trajectory) if trajectory else None
+        if trajectory and score is not None:
+            self._scores[trajectory.kind].append(score)
+        means = [f"{kind} {sum(s) / len(s):.3f}" for kind, s in self._scores.items() if s]
+        self.update(self.task_ids[0], completed=done, told=", ".join(means))
+
+
+def _hops(count: str) -> str:
+    return "1 hop" if count == "1" else f"{count} hops"
+
+
+def _cell(figure: Mapping[str, float] | None, digits: int) -> str:
+    if figure is None:
+        return "–"
+    return f"{figure['mean']:.{digits}f} ±{(figure['high'] - figure['low']) / 2:.{digits}f}"

@@ -1,0 +1,47 @@
+"""`profilegym eval` as a person runs it."""
+
+import json
+from pathlib import Path
+
+from typer.testing import CliRunner
+
+from profilegym.apps.cli import app
+
+ORACLE = ("eval", "--model", "scripted:oracle", "--data", "world:seed=7,users=10/test", "--limit", "6", "--out")
+
+
+def test_the_table_names_the_judge_beside_the_score_and_fits_80_columns(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [*ORACLE, str(tmp_path / "run")], env={"COLUMNS": "80"})
+
+    assert result.exit_code == 0, result.output
+    assert "score, rubric     1.000 ±0.000" in result.output
+    assert max(map(len, result.output.splitlines())) <= 80
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_json_is_the_summary(tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, [*ORACLE, str(tmp_path), "--json"])
+
+    assert json.loads(result.stdout) == json.loads((tmp_path / "summary.json").read_text())
+
+
+def test_where_nothing_was_scored_the_reasons_are_told_and_the_exit_is_1(tmp_path: Path) -> None:
+    data = tmp_path / "own.jsonl"
+    record = {
+        "id": "q", "user_id": "u", "text": "Which tea?", "profile": [{"id": "d", "text": "I like rooibos."}],
+        "rubric": {"narrative": "", "aspects": [{"title": "tea", "reason": "", "evidence": ""}]},
+    }  # fmt: skip
+    data.write_text(json.dumps(record))
+    plain = ["eval", "--agent", "none", "--model", "tests.replies", "--data", f"jsonl:{data}", "--judge", "rubric"]
+    plugin = tmp_path / "one_answer.py"
+    plugin.write_text(
+        "from profilegym.agents.models.scripted import Replies\n"
+        "def make():\n    return Replies(['<answer>rooibos</answer>'])\n"
+    )
+    plain[4] = f"{plugin}:make"
+
+    result = CliRunner().invoke(app, [*plain, "--out", str(tmp_path / "run")])
+
+    assert result.exit_code == 1
+    assert "1 episode unscored and in no mean" in result.output
+    assert "rubric can only score the world" in " ".join(result.output.split())
