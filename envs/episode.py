@@ -2,10 +2,11 @@
 
 import re
 from collections.abc import Collection, Sequence
+from copy import copy
 from functools import lru_cache
 from math import isfinite
 from time import perf_counter
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from .action import Action, Answer, Malformed, Protocol, SearchProfile, read_action
 from .errors import EpisodeError, OptionError, RetrievalError
@@ -199,6 +200,12 @@ class Episode:
         self._end("error")
         self.reward = Reward(None, unscored=error)
         self.needs = None
+
+    def copy(self) -> Self:
+        """The episode as it stands now; either goes on without the other."""
+        twin = copy(self)
+        twin.said = list(self.said)
+        return twin
 
     def trajectory(self) -> Trajectory:
         """The record; that of an episode which still runs is a copy of it so far."""

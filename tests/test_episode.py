@@ -40,6 +40,21 @@ def test_an_episode_asks_for_text_a_search_and_a_score_in_turn(ask: Ask) -> None
     assert episode.needs is None
 
 
+def test_a_copy_and_the_episode_go_on_apart(ask: Ask) -> None:
+    question = ask()
+    episode = searched(question, 0)
+
+    twin = episode.copy()
+    twin.write("<search>dog</search>")
+    twin.inform(hits(question, 1))
+    episode.write("<answer>Rooibos.</answer>")
+
+    assert [search.query for search in twin.searches] == ["tea", "dog"]
+    assert twin.segments[:3] == episode.segments[:3]
+    assert (len(twin.segments), len(episode.segments)) == (5, 4)
+    assert (twin.ended, episode.ended) == (None, "answered")
+
+
 def test_the_last_turn_is_for_the_answer_alone(ask: Ask) -> None:
     episode = searched(ask(), 0, max_searches=1)
     assert "No searches are left" in episode.observation
