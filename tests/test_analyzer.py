@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from profilegym.envs.retrieval import analyzer
-from profilegym.envs.retrieval.analyzer import analyze
+from profilegym.envs.retrieval.analyzer import analyze, located
 
 GOLDEN: dict[str, list[str]] = json.loads((Path(__file__).parent / "data/terms.json").read_text("utf-8"))
 
@@ -23,6 +23,15 @@ def test_every_golden_text_becomes_the_terms_that_lucene_made() -> None:
 
 def test_words_lose_case_possessive_and_ending_and_stop_words_go() -> None:
     assert analyze("The Dogs' and the cat’s TECHNOLOGIES don't stop") == ["dog", "cat", "technolog", "don't", "stop"]
+
+
+def test_each_term_is_told_with_the_word_that_it_was_made_of() -> None:
+    texts = [text for text in GOLDEN if max(map(len, text.split()), default=0) < 100]
+
+    assert len(texts) > 3400
+    assert all([term for term, _, _ in located(text)] == GOLDEN[text] for text in texts)
+    text = "Σ The Dogs' naïve cat’s"
+    assert [text[start:end] for _, start, end in located(text)] == ["Σ", "Dogs", "naïve", "cat’s"]
 
 
 def test_a_text_without_words_has_no_terms() -> None:

@@ -30,17 +30,29 @@ def analyze(text: str) -> list[str]:
     return [term for term in map(_TERMS.__getitem__, words) if term]
 
 
+def located(text: str) -> list[tuple[str, int, int]]:
+    """The terms of a text, each with where its word begins and ends; no word is cut, however long."""
+    lower, subject, pattern = (text.lower(), text.lower(), _ASCII_WORD) if text.isascii() else _by_class(text)
+    spans = map(re.Match.span, pattern.finditer(subject))
+    return [(term, start, end) for start, end in spans if (term := _TERMS[lower[start:end]])]
+
+
 def _ascii_words(text: str) -> list[str]:
     words = _ASCII_WORD.findall(text)
     return words if max(map(len, words), default=0) <= LONGEST else _chopped(_ASCII_WORD, text, text)
 
 
 def _unicode_words(text: str) -> list[str]:
-    text = text.replace("İ", "i").replace("Σ", "σ")  # lower case letter by letter, as Java does: the length stays
-    lower, classes, pattern = text.lower(), text.translate(_word_classes()), _class_pattern()
+    lower, classes, pattern = _by_class(text)
     words = [lower[start:end] for start, end in map(re.Match.span, pattern.finditer(classes))]
     # A character can take two UTF-16 units.
     return words if max(map(len, words), default=0) <= LONGEST // 2 else _chopped(pattern, classes, lower)
+
+
+def _by_class(text: str) -> tuple[str, str, re.Pattern[str]]:
+    """The text in lower case, the class of each of its characters, and what is a word among those."""
+    text = text.replace("İ", "i").replace("Σ", "σ")  # lower case letter by letter, as Java does: the length stays
+    return text.lower(), text.translate(_word_classes()), _class_pattern()
 
 
 def _chopped(pattern: re.Pattern[str], subject: str, text: str) -> list[str]:
