@@ -78,7 +78,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
             told += [f"  {count} × {visible(reason)}" for reason, count in missing["reasons"].items()]
     if summary["flags"]:
         told.append(f"odd answers: {', '.join(f'{flag} {count}' for flag, count in summary['flags'].items())}")
-    return told + [visible(f"! {alarm['told']}") for alarm in summary.get("alarms", [])]
+    return told + [_told(alarm) for alarm in summary["alarms"] if alarm["raised"]]
 
 
 class _Bar(Progress):
@@ -98,6 +98,10 @@ class _Bar(Progress):
             self._scores[trajectory.kind].append(score)
         means = [f"{kind} {sum(s) / len(s):.3f}" for kind, s in self._scores.items() if s]
         self.update(self.task_ids[0], completed=done, told=", ".join(means))
+
+
+def _told(alarm: Mapping[str, Any]) -> str:
+    return visible(f"! {alarm['name']}: {alarm['count']} of {alarm['n']} {alarm['of']}. {alarm['meaning']}")
 
 
 def _hops(count: str) -> str:
