@@ -109,6 +109,17 @@ class LLMJudge:
         if close is not None:
             await close()
 
+    @property
+    def usage(self) -> Any:
+        """What the model took so far; None where it does not tell."""
+        return getattr(self._complete, "usage", None)
+
+    def uncached(self) -> "LLMJudge | None":
+        """The same model, asked anew each time; None where it must not be asked."""
+        if self._offline:
+            return None
+        return LLMJudge(self._complete, attempts=self._attempts, sampling=self._sampling)
+
     async def _score_or_error(self, question: Question, answer: str) -> Verdict | JudgeError:
         try:
             return await self.score(question, answer)
