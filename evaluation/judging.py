@@ -3,10 +3,12 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from dataclasses import dataclass
+from functools import partial
+from itertools import islice
 from time import perf_counter
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from ..envs.errors import RewardError
 from ..envs.question import Question
@@ -14,6 +16,7 @@ from ..envs.reward import Verdict
 from ..rewards.judge import Judge
 
 T = TypeVar("T")
+Done = TypeVar("Done")
 AT_ONCE = 64
 _VARIES = re.compile(r"""(?<!\w)(['"]).*?\1(?!\w)|\d+""", re.DOTALL)  # the apostrophe of a genitive opens nothing
 
@@ -37,25 +40,31 @@ class Judgement(Generic[T]):
     seconds: float
 
 
-async def judgements(judge: Judge, cases: Iterable[Case[T]], at_once: int = AT_ONCE) -> AsyncIterator[Judgement[T]]:
-    """As they end. Cases are drawn as there is room, so there may be any number of them."""
-    waiting, asked = iter(cases), set[asyncio.Task[Judgement[T]]]()
-    over = asyncio.Queue[asyncio.Task[Judgement[T]]]()
+def judgements(judge: Judge, cases: Iterable[Case[T]], at_once: int = AT_ONCE) -> AsyncIterator[Judgement[T]]:
+    return as_they_end(partial(_judged, judge), cases, at_once)
+
+
+async def as_they_end(
+    work: Callable[[T], Coroutine[Any, Any, Done]], things: Iterable[T], at_once: int = AT_ONCE
+) -> AsyncIterator[Done]:
+    """What becomes of each. Things are drawn as there is room, so there may be any number of them."""
+    waiting, working = iter(things), set[asyncio.Task[Done]]()
+    over = asyncio.Queue[asyncio.Task[Done]]()
     try:
         while True:
-            while len(asked) < at_once and (case := next(waiting, None)) is not None:
-                task = asyncio.create_task(_judged(judge, case))
+            for thing in islice(waiting, at_once - len(working)):
+                task = asyncio.create_task(work(thing))
                 task.add_done_callback(over.put_nowait)
-                asked.add(task)
-            if not asked:
+                working.add(task)
+            if not working:
                 return
             task = await over.get()
-            asked.discard(task)
+            working.discard(task)
             yield task.result()
     finally:
-        for task in asked:
+        for task in working:
             task.cancel()
-        await asyncio.gather(*asked, return_exceptions=True)
+        await asyncio.gather(*working, return_exceptions=True)
 
 
 def count_reason(reasons: Counter[str], reason: str) -> None:
