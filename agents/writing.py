@@ -1,6 +1,7 @@
 """Turns that agents write themselves: an action and the thought before it, as the episode's protocol has them."""
 
 import json
+from typing import Any
 
 from ..envs.action import Protocol
 
@@ -13,11 +14,16 @@ def answer_with(text: str, thought: str, protocol: Protocol = "tags") -> str:
     return _written("answer", text, thought, protocol)
 
 
+def with_call(thought: str, name: str, arguments: Any) -> str:
+    """A tool call as protocol "tools" reads it; the mark that begins a call occurs nowhere else."""
+    call = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False).replace("<", r"\u003c")
+    return f"{thought.replace('<tool_call>', '&lt;tool_call>')}\n<tool_call>{call}</tool_call>".lstrip("\n")
+
+
 def _written(action: str, content: str, thought: str, protocol: Protocol) -> str:
     if protocol == "tools":
         name, argument = ("search_profile", "query") if action == "search" else ("answer", "text")
-        call = json.dumps({"name": name, "arguments": {argument: content}}, ensure_ascii=False)
-        return f"{_plain(thought)}\n<tool_call>{call}</tool_call>"
+        return with_call(_plain(thought), name, {argument: content})
     return f"<think>{_plain(thought)}</think>\n<{action}>{_plain(content)}</{action}>"
 
 

@@ -6,7 +6,7 @@ It prints its port, then its counts for every line it reads, and ends with its s
 import json
 import sys
 
-from ..testing.endpoint import Fault, JudgeServer
+from ..testing import Fault, JudgeServer
 
 FAULTS = {Fault.TOO_MANY: 0.025, Fault.ERROR: 0.025, Fault.MALFORMED: 0.01}
 

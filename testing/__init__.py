@@ -1,22 +1,26 @@
-"""For your own tests: contracts to inherit, and an endpoint on loopback that judges and fails as it is told."""
+"""For your own tests: contracts to inherit, and endpoints on loopback that judge or play, and fail as they are told."""
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .contracts import RetrieverContract
-    from .endpoint import Fault, JudgeServer
+    from .endpoint import JudgeServer
+    from .loopback import Fault
+    from .policy_server import PolicyServer
 
-__all__ = ["Fault", "JudgeServer", "RetrieverContract"]
+__all__ = ["Fault", "JudgeServer", "PolicyServer", "RetrieverContract"]
+
+_HOME_OF = {
+    "Fault": "loopback",
+    "JudgeServer": "endpoint",
+    "PolicyServer": "policy_server",
+    "RetrieverContract": "contracts",
+}
 
 
 def __getattr__(name: str) -> Any:
-    """The contracts need pytest, which the endpoint does not."""
-    if name == "RetrieverContract":
-        from .contracts import RetrieverContract
-
-        return RetrieverContract
-    if name in ("Fault", "JudgeServer"):
-        from . import endpoint
-
-        return getattr(endpoint, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    """Each is loaded when it is used: contracts need pytest, which endpoints do not."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)

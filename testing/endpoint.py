@@ -6,8 +6,6 @@ from typing import Any
 
 from .loopback import Body, Fault, LoopbackServer
 
-__all__ = ["Fault", "JudgeServer"]
-
 VERDICT = {"reason": "the answer says so", "match": 2}
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ...envs.completion import Messages, Reply, Sampling
 from ...envs.errors import EndpointError, OptionError
+from ...envs.waiting import close_later
 from .accounting import Counted, Estimate, Ledger, Usage
 from .failures import Again, Refused, failure
 from .limits import Breaker, Gate, Rate
@@ -204,6 +205,7 @@ class Endpoint:
                 base_url=self.url, api_key=self._key, max_retries=0, timeout=self._timeout, http_client=http
             )
             self._loop = loop
+            close_later(self, self._client.close)
         return self._client
 
     def _patience(self) -> "AsyncRetrying":
@@ -250,16 +252,14 @@ def _key(given: str | None) -> str:
     return key
 
 
+def drawn(sampling: Sampling) -> dict[str, Any]:
+    """How a reply is drawn, in a request's words."""
+    settings = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_tokens}
+    return settings if sampling.seed is None else {**settings, "seed": sampling.seed}
+
+
 def _body(model: str, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": list(messages),
-        "temperature": sampling.temperature,
-        "top_p": sampling.top_p,
-        "max_tokens": sampling.max_tokens,
-    }
-    if sampling.seed is not None:
-        body["seed"] = sampling.seed
+    body = {"model": model, "messages": list(messages), **drawn(sampling)}
     if schema is not None:
         body[SCHEMA] = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
     return body

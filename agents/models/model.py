@@ -66,7 +66,7 @@ MODELS = Registry(
     "model",
     {
         "hf": f"{_HERE}.hf:load",
-        "openai": f"{_HERE}.chat:connect",
+        "openai": f"{_HERE}.served:connect",
         "pilot": f"{_HERE}.pilot:load",
         "scripted": f"{_HERE}.scripted:make",
     },

@@ -1,0 +1,104 @@
+"""A real OpenAI-compatible endpoint on 127.0.0.1 that plays a policy, as servers of language models do."""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any, Literal
+
+from .loopback import Body, Fault, LoopbackServer
+
+CHARACTERS_A_TOKEN = 4
+Form = Literal["completions", "chat", "tools"]
+Manner = Literal["openai", "vllm", "transformers"]
+Said = Sequence[tuple[str, str]]  # the conversation so far: role and text
+
+
+class PolicyServer(LoopbackServer):
+    """Says what `policy` says to the conversation so far; for raw completions that is one text of no role.
+
+    The policy writes as in an episode. Where tools are offered, its `<tool_call>` goes out as a native one.
+    `speaks` are the forms that are served: the others are a 404, tools a 400. By `manner` a reply's end leaves the stop
+    string out (openai), does so and names it (vllm), or keeps it (transformers). The other options are those of
+    `LoopbackServer`.
+    """
+
+    paths = ("/completions", "/chat/completions")
+
+    def __init__(
+        self,
+        policy: Callable[[Said], str],
+        *,
+        speaks: Collection[Form] = ("completions", "chat", "tools"),
+        manner: Manner = "openai",
+        context: int | None = None,
+        **options: Any,
+    ) -> None:
+        super().__init__(**options)
+        self.policy, self.speaks, self.manner, self.context = policy, speaks, manner, context
+
+    def _refused(self, path: str, body: Body) -> tuple[int, str] | None:
+        if ("completions" if path == "/completions" else "chat") not in self.speaks:
+            return 404, f"there is no {path} here"
+        if "tools" in body and "tools" not in self.speaks:
+            return 400, "tools are not supported"
+        if not _calls_have_results(body.get("messages", [])):
+            return 400, "each call of a tool must be followed by its result"
+        return None
+
+    def _said(self, path: str, body: Body, fault: Fault | None) -> Body:
+        if fault in (Fault.MALFORMED, Fault.WRONG_SCHEMA):
+            return {"something": "else"}
+        said = [("", body["prompt"])] if path == "/completions" else _conversation(body["messages"])
+        read = _tokens(text for _, text in said)
+        text = self.policy(said)
+        calls = _native_call(text) if "tools" in body else None
+        choice: Body = {"finish_reason": "tool_calls", "text": None} if calls else self._ended(text, body, read)
+        wrote = _tokens([text if calls else choice["text"]])
+        if body.get("logprobs"):
+            choice["logprobs"] = {"token_logprobs": [-0.5] * wrote, "content": [{"logprob": -0.5}] * wrote}
+        if path != "/completions":
+            choice["message"] = {"role": "assistant", "content": choice.pop("text"), "tool_calls": calls}
+        usage = {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
+        return {
+            "id": "played",
+            "created": 0,
+            "model": body["model"],
+            "choices": [{"index": 0, **choice}],
+            "usage": usage,
+        }
+
+    def _ended(self, text: str, body: Body, read: int) -> Body:
+        """The text up to the first stop string, or to the last token that there is room for."""
+        room = min(body["max_tokens"], (self.context or float("inf")) - read) * CHARACTERS_A_TOKEN
+        places = [(place, stop) for stop in body.get("stop", ()) if (place := text.find(stop)) >= 0]
+        place, stop = min(places, default=(len(text), ""))
+        if place > room:
+            return {"text": text[: int(room)], "finish_reason": "length"}
+        named = {"stop_reason": stop or None} if self.manner == "vllm" else {}
+        return {"text": text[:place] + stop * (self.manner == "transformers"), "finish_reason": "stop", **named}
+
+
+def _tokens(texts: Iterable[str]) -> int:
+    return sum(map(len, texts)) // CHARACTERS_A_TOKEN
+
+
+def _conversation(messages: Sequence[Body]) -> list[tuple[str, str]]:
+    return [(message["role"], message["content"] or "") for message in messages]
+
+
+def _calls_have_results(messages: Sequence[Body]) -> bool:
+    """In turn, with the same ids; and no result without a call."""
+    waiting: list[str] = []
+    for message in messages:
+        if (message["role"] == "tool") != bool(waiting) or (waiting and message.get("tool_call_id") != waiting.pop(0)):
+            return False
+        waiting += [call["id"] for call in message.get("tool_calls") or ()]
+    return not waiting
+
+
+def _native_call(text: str) -> list[Body] | None:
+    _, mark, call = text.partition("<tool_call>")
+    if not mark:
+        return None
+    function = json.loads(call.removesuffix("</tool_call>"))
+    function = {"name": function["name"], "arguments": json.dumps(function["arguments"])}
+    return [{"id": "server-0", "type": "function", "function": function}]
