@@ -13,10 +13,12 @@ from ..envs.completion import Sampling
 from ..envs.data import QuestionSet, load_questions
 from ..envs.data.swap import swapped
 from ..envs.errors import OptionError
+from ..envs.question import Question
 from ..envs.retrieval import make_retriever
 from ..envs.stepping import checked_options
 from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..rewards import make_reward
+from .alarms import alarms
 from .run import RunDirectory
 from .summary import Place, place_of, score_of, summarise
 
@@ -77,7 +79,7 @@ async def evaluate(
             await _play_all(settings, run, speed, questions, agent, model, progress)
         finally:
             await model.close()
-        summary = {**_about(settings), **summarise(run.trajectories, questions.find)}
+        summary = _summary(settings, run, questions, agent)
         run.write_json("summary.json", summary)
     return summary
 
@@ -156,6 +158,14 @@ def _jobs(settings: Settings, questions: QuestionSet, agent: Agent) -> Iterator[
         for position in islice(range(len(questions)), settings.limit):
             question = swapped(questions[position], agent.profile, questions)
             yield Job(question, agent, attempt, settings.data)
+
+
+def _summary(settings: Settings, run: RunDirectory, questions: QuestionSet, agent: Agent) -> dict[str, Any]:
+    def find(question_id: str) -> Question:
+        return swapped(questions.find(question_id), agent.profile, questions)
+
+    signs = alarms(run.trajectories(), find, settings.max_searches)
+    return {**_about(settings), **summarise(run.trajectories, find), "alarms": signs}
 
 
 def _as_baseline(trajectory: Trajectory) -> dict[str, Any]:

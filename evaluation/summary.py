@@ -139,9 +139,16 @@ def place_of(trajectory: Trajectory) -> Place:
 
 def evidence_recall(trajectory: Trajectory, question: Question) -> float | None:
     """The share of the documents behind the aspects that some search showed; None where none is known."""
-    wanted = {document for aspect in question.rubric.aspects for document in aspect.documents}
+    wanted = evidence_of(question)
     shown = {document for search in trajectory.searches for document, _ in search.hits}
+    if question.profile.user_id != question.user_id:
+        shown.clear()  # another's posts may bear the same ids
     return len(wanted & shown) / len(wanted) if wanted else None
+
+
+def evidence_of(question: Question) -> set[str]:
+    """The ids of the documents that the aspects rest on."""
+    return {document for aspect in question.rubric.aspects for document in aspect.documents}
 
 
 def figures(
