@@ -1,0 +1,298 @@
+"""A live game: one question, played from the policy's chair by a person, a policy or both in turn. It shows nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, dataclass
+from itertools import count
+from time import perf_counter
+from typing import Any
+
+from ...agents.agent import Taken, make_agent
+from ...agents.models.model import Turn
+from ...agents.pr2 import PR2
+from ...agents.rollout import Job, Rollout
+from ...agents.writing import answer_with, search_for
+from ...envs.action import Action, parse_action
+from ...envs.episode import BEFORE, Episode
+from ...envs.errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
+from ...envs.question import Document, Question
+from ...envs.retrieval import Retriever
+from ...envs.reward import Reward
+from ...envs.stepping import RewardFunction
+from ...envs.trajectory import Search, Trajectory
+from ...evaluation.summary import score_of
+from .matching import Span, matches
+from .policy import Policy
+
+PERSON = "human"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """What games are played with.
+
+    `policy` is who can be asked. `keep` is given the record of a game that is over, and again with its baseline.
+    """
+
+    retriever: Retriever
+    reward: RewardFunction
+    policy: Policy | None = None
+    keep: Callable[[Trajectory], None] = lambda _: None
+
+    def retriever_of(self, policy: Policy | None) -> Retriever:
+        """Some agents bring their own."""
+        return (policy.agent.retriever if policy else None) or self.retriever
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A hit, as the policy was shown it; `marks` are the stretches of its line that match the query."""
+
+    document: Document
+    score: float
+    line: str
+    marks: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A search and what it showed."""
+
+    query: str
+    hits: tuple[Shown, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One turn: who wrote it, what, what it asked for, and what a search showed."""
+
+    by: str
+    turn: Turn
+    action: Action
+    found: Found | None
+
+
+@dataclass(frozen=True, slots=True)
+class Clue:
+    """A document that an aspect of a good answer rests on, and whether any search showed it.
+
+    `document` is None where the game is played with somebody else's posts.
+    """
+
+    aspect: str
+    document_id: str
+    document: Document | None
+    found: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Standing:
+    """A game after some moves. Its episode is never written to again: the next standing holds a copy."""
+
+    episode: Episode
+    moves: tuple[Move, ...]
+
+
+class Game:
+    """Every turn can be taken back by `undo`, and tried otherwise in a `branch`. A turn that fails changes nothing."""
+
+    def __init__(
+        self, episode: Episode, table: Table, baseline: Mapping[str, Any] | None = None, by: str = PERSON
+    ) -> None:
+        """Goes on with an episode that needs text, `by` whoever played it so far.
+
+        `baseline` is the answer without the profile and its score, where a run has recorded them.
+        """
+        if episode.needs != "text":
+            raise EpisodeError(f"episode {episode.id} needs {episode.needs or 'nothing'}; a game goes on with text")
+        self.id = episode.id
+        self.table = table
+        self.baseline = baseline
+        self._standings: tuple[_Standing, ...] = (_Standing(episode.copy(), _moves_of(episode, by)),)
+        self._proposal: tuple[_Standing, Turn] | None = None
+        self._branches = count(1)
+
+    @classmethod
+    async def begin(cls, question: Question, table: Table, **options: Any) -> "Game":
+        """A new game, as the policy's agent would begin it; the options are those of `Episode`."""
+        agent = table.policy.agent if table.policy else PR2()
+        episode = agent.begin(question, **options)
+        if episode.needs == "search":
+            await _search(episode, table.retriever_of(table.policy))
+        return cls(episode, table)
+
+    @property
+    def episode(self) -> Episode:
+        """To be read only."""
+        return self._standing.episode
+
+    @property
+    def question(self) -> Question:
+        return self.episode.question
+
+    @property
+    def moves(self) -> tuple[Move, ...]:
+        return self._standing.moves
+
+    @property
+    def opening(self) -> Found | None:
+        """What the environment itself searched for before the first move."""
+        first = next(iter(self.episode.searches), None)
+        return _found(self.episode, first) if first and first.turn == BEFORE else None
+
+    @property
+    def over(self) -> bool:
+        return self.episode.ended is not None
+
+    @property
+    def unseen(self) -> int:
+        """How many of the person's posts no search has shown."""
+        return len(self.question.profile.by_id.keys() - self._seen)
+
+    async def search(self, query: str) -> None:
+        await self.write(Turn(search_for(query, "Let me look.", self.episode.protocol)))
+
+    async def answer(self, text: str) -> None:
+        await self.write(Turn(answer_with(text, "As I see it.", self.episode.protocol)))
+
+    async def write(self, turn: Turn, by: str = PERSON) -> None:
+        """Take a turn as it is written, mistakes included."""
+        before, episode = self._standings, self.episode.copy()
+        action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.heard)
+        found = None
+        if episode.needs == "search":
+            await _search(episode, self.table.retriever_of(self.table.policy))
+            found = _found(episode, episode.searches[-1])
+        elif episode.needs == "text" and turn.finish == "context":
+            episode.run_out()
+        if episode.needs == "score":
+            episode.score(await _worth(episode, self.table.reward))
+        self._standings = (*before, _Standing(episode, (*before[-1].moves, Move(by, turn, action, found))))
+        self._keep()
+
+    async def ask(self) -> Turn:
+        """The policy's next turn, without taking it; asked again at the same place, it says the same."""
+        standing = self._standing
+        if self._proposal is None or self._proposal[0] is not standing:
+            self._proposal = standing, await self._policy.turn(standing.episode.copy())
+        return self._proposal[1]
+
+    async def take(self) -> None:
+        """Let the policy take the turn."""
+        await self.write(await self.ask(), self._policy.agent.name)
+
+    def undo(self) -> None:
+        """Take the last turn back, be it the one that ended the game."""
+        if len(self._standings) == 1:
+            raise EpisodeError("there is no turn to take back")
+        self._standings = self._standings[:-1]
+
+    def branch(self) -> "Game":
+        """A game that goes on from here on its own; its id begins with this one's."""
+        twin = Game(self._standings[0].episode, self.table, self.baseline)
+        twin.id = f"{self.id}.{next(self._branches)}"
+        twin._standings, twin._proposal = self._standings, self._proposal
+        return twin
+
+    async def play_baseline(self) -> Mapping[str, Any]:
+        """The same policy's answer without the profile, and its score; played once."""
+        if self.baseline is None:
+            self.baseline = await self._without_profile()
+            self._keep()
+        return self.baseline
+
+    def clues(self) -> list[Clue]:
+        """What a good answer rests on, found and missed; hidden while the game is on."""
+        if not self.over:
+            raise EpisodeError("what the answer rests on stays hidden until the game is over")
+        own, seen = self.question.profile.by_id, self._seen
+        return [
+            Clue(aspect.title, document, own.get(document), document in seen)
+            for aspect in self.question.rubric.aspects
+            for document in aspect.documents
+        ]
+
+    def trajectory(self) -> Trajectory:
+        """The record so far: who moved, and what that took."""
+        record, policy, taken = self.episode.trajectory(), self.table.policy, Taken()
+        for move in self.moves:
+            taken.add(move.turn)
+        players = dict.fromkeys(move.by for move in self.moves)
+        record.id = self.id
+        record.agent = "+".join(players) or PERSON
+        record.model = policy.model.name if policy and policy.agent.name in players else None
+        record.usage = asdict(taken)
+        record.baseline = self.baseline
+        return record
+
+    @property
+    def _standing(self) -> _Standing:
+        return self._standings[-1]
+
+    @property
+    def _seen(self) -> set[str]:
+        return {document for search in self.episode.searches for document, _ in search.hits}
+
+    @property
+    def _policy(self) -> Policy:
+        if self.table.policy is None:
+            raise OptionError("there is no policy to ask: name one by its agent and its model")
+        return self.table.policy
+
+    def _keep(self) -> None:
+        if self.over:
+            self.table.keep(self.trajectory())
+
+    async def _without_profile(self) -> Mapping[str, Any]:
+        policy, episode = self._policy, self.episode
+        rollout = Rollout(
+            policy.model,
+            self.table.retriever,
+            self.table.reward,
+            policy.sampling,
+            seed=episode.seed or 0,
+            options={"protocol": episode.protocol},
+        )
+        (played,) = [trajectory async for trajectory in rollout.run([Job(self.question, make_agent("none"))])]
+        if played.error:
+            raise ModelError(f"the baseline could not be played: {played.error}")
+        return {"answer": played.answer, "score": score_of(played)}
+
+
+def _moves_of(episode: Episode, by: str) -> tuple[Move, ...]:
+    found = {search.turn: _found(episode, search) for search in episode.searches}
+    written = [segment for segment in episode.segments if segment.author == "policy"]
+    return tuple(
+        Move(by, Turn(text, tokens, logprobs), parse_action(text, episode.protocol), found.get(number))
+        for number, (_, text, tokens, logprobs) in enumerate(written)
+    )
+
+
+def _found(episode: Episode, search: Search) -> Found:
+    profile = episode.question.profile
+    lines = [
+        (profile.by_id[document], score, profile.lines[episode.hit_chars][document]) for document, score in search.hits
+    ]
+    return Found(search.query, tuple(Shown(*hit, matches(search.query, hit[-1])) for hit in lines))
+
+
+async def _search(episode: Episode, retriever: Retriever) -> None:
+    """In a thread: whoever shows the game goes on meanwhile."""
+    start = perf_counter()
+    try:
+        hits = await asyncio.to_thread(retriever.search, episode.question.profile, episode.query, episode.depth)
+    except ProfileGymError:
+        raise
+    except Exception as error:
+        raise RetrievalError(f"the retriever failed: {type(error).__name__}: {error}") from error
+    episode.inform(hits, 1e3 * (perf_counter() - start))
+
+
+async def _worth(episode: Episode, reward: RewardFunction) -> Reward:
+    """What could not be scored says why; it is never a score of 0."""
+    try:
+        rewards = reward([episode])
+        (worth,) = await rewards if isinstance(rewards, Awaitable) else rewards
+    except Exception as error:
+        return Reward(None, unscored=f"the reward function failed: {type(error).__name__}: {error}")
+    return worth

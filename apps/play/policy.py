@@ -1,0 +1,86 @@
+"""The policy that can be asked for a turn: an agent, and its model, which is loaded when it first has to speak."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ...agents.agent import Agent, Speaker
+from ...agents.models.model import Model, Session, Turn, make_model
+from ...agents.rollout import AS_TRAINED
+from ...envs.completion import Sampling
+from ...envs.episode import Episode
+from ...envs.errors import ModelError, ProfileGymError
+from ...envs.question import Question
+from ...envs.trajectory import Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who is asked, and how its turns are drawn."""
+
+    agent: Agent
+    model: Model
+    sampling: Sampling = AS_TRAINED
+
+    async def turn(self, episode: Episode) -> Turn:
+        """Its next turn in an episode, which stays as it is. Raises `ModelError` when none can be had."""
+        speaker = Speaker(self.model, episode, self.sampling)
+        try:
+            return await self.agent.act(episode, speaker)
+        except ProfileGymError:
+            raise
+        except Exception as error:
+            raise ModelError(f"{self.model.name} failed: {type(error).__name__}: {error}") from error
+        finally:
+            speaker.close()
+
+
+class LateModel:
+    """A model that nobody waits for until it is asked; a loading that failed is tried again by whoever asks next."""
+
+    def __init__(self, spec: str) -> None:
+        self.name = spec
+        self._model: Model | None = None
+        self._loading = asyncio.Lock()
+
+    def open(self, question: Question, seed: int | None) -> "LateSession":
+        return LateSession(self, question, seed)
+
+    async def close(self) -> None:
+        if self._model is not None:
+            await self._model.close()
+
+    async def loaded(self) -> Model:
+        """Loaded in a thread: a screen goes on meanwhile."""
+        async with self._loading:
+            if self._model is None:
+                self._model = model = await asyncio.to_thread(_made, self.name)
+                self.name = model.name
+            return self._model
+
+
+class LateSession:
+    """A conversation that begins when the model first has to speak."""
+
+    def __init__(self, model: LateModel, question: Question, seed: int | None) -> None:
+        self._model, self._question, self._seed = model, question, seed
+        self._session: Session | None = None
+
+    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+        if self._session is None:
+            self._session = (await self._model.loaded()).open(self._question, self._seed)
+        return await self._session.speak(said, sampling, stop)
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+
+
+def _made(spec: str) -> Model:
+    try:
+        model: Model = make_model(spec)
+    except ProfileGymError:
+        raise
+    except Exception as error:
+        raise ModelError(f"model {spec!r} could not be loaded: {type(error).__name__}: {error}") from error
+    return model
