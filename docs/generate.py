@@ -24,6 +24,7 @@ FOLDERS = (
     "evaluation",
     "testing",
     "apps",
+    "apps/view",
     "benchmarks",
 )
 COMMANDS = (

@@ -1,0 +1,69 @@
+"""What an index keeps of one trajectory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from ...envs.errors import ProfileGymError
+from ...envs.question import Profile, Question, Rubric
+from ...envs.trajectory import Trajectory
+from ...evaluation.alarms import Alarms
+from ...evaluation.summary import place_of, score_of
+
+COLUMNS = (
+    *("id", "question_id", "user_id", "attempt", "kind", "agent", "model", "judge", "score", "baseline", "gain"),
+    *("reward", "advantage", "hops", "category", "searches", "malformed", "ended", "parent"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A value for each column, the words that can be searched (question, queries, answer), and its marks."""
+
+    values: tuple[Any, ...]
+    words: tuple[str, str, str]
+    marks: tuple[str, ...]
+
+
+class Entries:
+    """Reads trajectories with what is known of their questions; where that is nothing, the columns stay empty."""
+
+    def __init__(self, find: Callable[[str], Question], max_searches: int) -> None:
+        self._max_searches = max_searches
+        self._asked = lru_cache(maxsize=20_000)(lambda question_id: _without_profile(find, question_id))
+
+    def __call__(self, trajectory: Trajectory) -> Entry:
+        question, score = self._asked(trajectory.question_id), score_of(trajectory)
+        baseline = (trajectory.baseline or {}).get("score")
+        gain = None if score is None or baseline is None else score - baseline
+        reward, verdict = trajectory.reward, trajectory.verdict
+        values = (
+            *(trajectory.id, trajectory.question_id, trajectory.user_id, place_of(trajectory)[1], trajectory.kind),
+            *(trajectory.agent, trajectory.model, verdict and verdict.judge, score, baseline, gain),
+            *(reward and reward.total, trajectory.advantage, question.rubric.hops, question.category),
+            *(len(trajectory.search_ms), trajectory.malformed, trajectory.ended, None),
+        )
+        queries = "\n".join(trajectory.sought[1::3])
+        words = _storable(question.text), _storable(queries), _storable(trajectory.answer or "")
+        return Entry(values, words, (*trajectory.flags, *self._signs(trajectory, question)))
+
+    def _signs(self, trajectory: Trajectory, question: Question) -> list[str]:
+        alarms = Alarms(self._max_searches)
+        alarms.add(trajectory, question)
+        return [alarm.name for alarm in alarms.report() if alarm.count]
+
+
+def _storable(text: str) -> str:
+    """Half characters cannot be stored."""
+    return text.encode("utf-8", "replace").decode()
+
+
+def _without_profile(find: Callable[[str], Question], question_id: str) -> Question:
+    """Small enough to remember many."""
+    try:
+        question = find(question_id)
+    except (ProfileGymError, OSError):
+        return Question(question_id, "", "", Profile("", ()))
+    hops = Rubric(hops=question.rubric.hops)
+    return Question(question.id, question.user_id, question.text, Profile("", ()), hops, question.category)

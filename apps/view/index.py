@@ -1,0 +1,211 @@
+"""An index beside a file of trajectories: what a table shows, sorts, filters and searches, and where each line is.
+
+It is built once and goes on where the file has grown. The file itself is read again only for the lines that are shown.
+"""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from threading import Lock
+from time import monotonic
+from typing import Any, BinaryIO, NamedTuple
+
+from ...envs.errors import DataError
+from ...envs.trajectory import Trajectory
+from .entry import COLUMNS, Entry
+
+VERSION = 1  # of the tables; an index of another version is built anew
+LONGEST = 64 << 20  # bytes; a longer line is named and passed over
+_BATCH = 8 << 20  # bytes of lines added in one transaction
+_EDGE = 4096  # bytes at both ends of what was read that tell whether the file is still the same
+
+_TABLES = f"""
+CREATE TABLE lines (row INTEGER PRIMARY KEY, at INTEGER, size INTEGER, {", ".join(COLUMNS)}, UNIQUE (id));
+CREATE INDEX by_question ON lines (question_id, attempt, kind);
+CREATE VIRTUAL TABLE words USING fts5 (question, queries, answer, tokenize = 'unicode61');
+CREATE TABLE marks (row INTEGER, mark TEXT);
+CREATE INDEX by_mark ON marks (mark, row);
+CREATE TABLE bad (row INTEGER PRIMARY KEY, at INTEGER, size INTEGER, problem TEXT);
+CREATE TABLE progress (version INTEGER, lines INTEGER, bytes INTEGER, head TEXT, tail TEXT);
+"""
+
+Read = Callable[[Trajectory], Entry]
+
+
+class Line(NamedTuple):
+    """A line of the file, or what stands in its place where it is too long."""
+
+    row: int
+    at: int
+    size: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How much of the file is in the index."""
+
+    lines: int = 0
+    bytes: int = 0
+    of: int = 0
+
+    @property
+    def share(self) -> float:
+        return self.bytes / self.of if self.of else 1.0
+
+
+class Index:
+    """`read` says what the index keeps of a trajectory."""
+
+    def __init__(self, file: Path, read: Read) -> None:
+        self.file = file
+        self.path = file.with_name(f".{file.stem}.index")
+        self._read = read
+        self._lock = Lock()
+
+    def refresh(self, seconds: float = 0.3) -> Progress:
+        """Take in what the file has grown by, for about as long; called again, it goes on."""
+        end = monotonic() + seconds
+        with self._lock, closing(self._connect()) as tables, self.file.open("rb") as file:
+            progress, more = self._take_in(tables, file)
+            while more and monotonic() < end:
+                progress, more = self._take_in(tables, file)
+            return progress
+
+    def ask(self, query: str, values: Any = ()) -> list[sqlite3.Row]:
+        with closing(self._connect()) as tables:
+            return tables.execute(query, values).fetchall()
+
+    def trajectory(self, row: int) -> Trajectory:
+        """The one on that line; raises `DataError` where it is none, or is no longer there."""
+        found = self.ask("SELECT at, size, id FROM lines WHERE row = ?", (row,))
+        if not found:
+            problem = self.ask("SELECT problem FROM bad WHERE row = ?", (row,))
+            raise DataError(f"line {row}: {problem[0]['problem']}" if problem else f"there is no line {row}")
+        trajectory = Trajectory.from_json(self._bytes(found[0]["at"], found[0]["size"]))
+        if trajectory.id != found[0]["id"]:
+            raise DataError(f"{self.file} was changed under its index: delete {self.path}")
+        return trajectory
+
+    def row_of(self, trajectory_id: str) -> int | None:
+        found = self.ask("SELECT row FROM lines WHERE id = ?", (trajectory_id,))
+        return found[0]["row"] if found else None
+
+    def text(self, row: int) -> bytes:
+        """The line as it stands in the file, whatever it is."""
+        query = "SELECT at, size FROM lines WHERE row = ? UNION SELECT at, size FROM bad WHERE row = ?"
+        found = self.ask(query, (row, row))
+        if not found:
+            raise DataError(f"there is no line {row}")
+        return self._bytes(*found[0])
+
+    def _bytes(self, at: int, size: int) -> bytes:
+        with self.file.open("rb") as file:
+            file.seek(at)
+            return file.read(size)
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            tables = sqlite3.connect(self.path, timeout=30, isolation_level=None)
+            tables.row_factory = sqlite3.Row
+            tables.execute("PRAGMA synchronous = OFF")  # an index that a crash spoils is built anew
+            tables.execute("PRAGMA journal_mode = WAL")  # tables can be read while they grow
+            return tables
+        except sqlite3.OperationalError as error:
+            raise DataError(f"{self.path} can be neither read nor written ({error}): may you write there?") from error
+
+    def _take_in(self, tables: sqlite3.Connection, file: BinaryIO) -> tuple[Progress, bool]:
+        """One batch, and whether there may be more: not where all that is left is a line that is still being written.
+
+        Where it stands is read within the transaction, as another process may be at it too.
+        """
+        tables.execute("BEGIN IMMEDIATE")
+        progress = _progress(tables, file) or _emptied(tables, file)
+        lines = list(_finished(file, progress))
+        for line in lines:
+            self._add(tables, line)
+        if lines:
+            progress = Progress(lines[-1].row, lines[-1].at + lines[-1].size, progress.of)
+            _note(tables, file, progress)
+        tables.execute("COMMIT")
+        return progress, bool(lines) and progress.bytes < progress.of
+
+    def _add(self, tables: sqlite3.Connection, line: Line) -> None:
+        place = line[:3]
+        try:
+            entry = self._read(_parsed(line))
+        except DataError as error:
+            tables.execute("INSERT INTO bad VALUES (?, ?, ?, ?)", (*place, str(error)))
+            return
+        tables.execute(_INSERT, (*place, *entry.values))  # an episode played again takes the place of the first
+        tables.execute(
+            "INSERT INTO words (rowid, question, queries, answer) VALUES (?, ?, ?, ?)", (line.row, *entry.words)
+        )
+        if entry.marks:
+            tables.executemany("INSERT INTO marks VALUES (?, ?)", [(line.row, mark) for mark in entry.marks])
+
+
+_INSERT = f"INSERT OR REPLACE INTO lines VALUES ({', '.join('?' * (len(COLUMNS) + 3))})"  # noqa: S608 (no outside text)
+
+
+def _parsed(line: Line) -> Trajectory:
+    if not line.data:
+        raise DataError(f"it has {line.size:,} bytes; lines of more than {LONGEST:,} are not read")
+    return Trajectory.from_json(line.data)
+
+
+def _finished(file: BinaryIO, done: Progress) -> Iterator[Line]:
+    """The lines of the next batch that have their line break already."""
+    file.seek(done.bytes)
+    row, at = done.lines, done.bytes
+    while at - done.bytes < _BATCH:
+        data = file.readline(LONGEST)
+        size = len(data)
+        while data and not data.endswith(b"\n"):
+            if size < LONGEST:
+                return  # still being written
+            data = file.readline(LONGEST)
+            size += len(data)
+        if not data:
+            return
+        row += 1
+        yield Line(row, at, size, data if size == len(data) else b"")
+        at += size
+
+
+def _progress(tables: sqlite3.Connection, file: BinaryIO) -> Progress | None:
+    """None where there is no index yet, or the file is not the one that it was made of."""
+    try:
+        kept = tables.execute("SELECT * FROM progress").fetchone()
+    except sqlite3.OperationalError:
+        return None
+    size = file.seek(0, 2)
+    if kept is None or kept["version"] != VERSION or size < kept["bytes"]:
+        return None
+    end = kept["bytes"]
+    if (kept["head"], kept["tail"]) != (_digest(file, 0, end), _digest(file, max(0, end - _EDGE), end)):
+        return None
+    return Progress(kept["lines"], end, size)
+
+
+def _emptied(tables: sqlite3.Connection, file: BinaryIO) -> Progress:
+    for name in ("lines", "words", "marks", "bad", "progress"):
+        tables.execute(f"DROP TABLE IF EXISTS {name}")
+    for statement in filter(None, map(str.strip, _TABLES.split(";"))):
+        tables.execute(statement)
+    return Progress(of=file.seek(0, 2))
+
+
+def _note(tables: sqlite3.Connection, file: BinaryIO, progress: Progress) -> None:
+    end = progress.bytes
+    edges = _digest(file, 0, end), _digest(file, max(0, end - _EDGE), end)
+    tables.execute("DELETE FROM progress")
+    tables.execute("INSERT INTO progress VALUES (?, ?, ?, ?, ?)", (VERSION, progress.lines, end, *edges))
+
+
+def _digest(file: BinaryIO, start: int, end: int) -> str:
+    file.seek(start)
+    return blake2b(file.read(min(_EDGE, end - start)), digest_size=8).hexdigest()
