@@ -77,7 +77,7 @@ class Endpoint:
         self._timeout, self._deadline, self._attempts = timeout, deadline, attempts
         self._sleep, self._clock = sleep, clock
         self._retrying: AsyncRetrying | None = None
-        self._client: AsyncOpenAI | None = None
+        self._client: asyncio.Task[AsyncOpenAI] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
@@ -95,8 +95,8 @@ class Endpoint:
 
     async def close(self) -> None:
         if self._client is not None:
-            await self._client.close()
-            self._client = None
+            client, self._client = await self._client, None
+            await client.close()
 
     async def __call__(self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None) -> Reply:
         body = _body(self.model, messages, sampling, schema)
@@ -110,6 +110,7 @@ class Endpoint:
         call = _Call(path, body, estimate, read, self._deadline)
         if self._retrying is None:
             self._retrying = self._patience()
+        await self._connected()  # no try's time is spent on it
         try:
             return await self._retrying.copy()(self._try, call)
         except Again as error:
@@ -193,20 +194,26 @@ class Endpoint:
 
     async def _send(self, call: _Call[R], body: dict[str, Any]) -> R:
         # The method for any path: `chat.completions.create` goes through its typed parameters, which takes time.
-        return call.read(await self._connected().post(call.path, body=body, cast_to=object))
+        return call.read(await (await self._connected()).post(call.path, body=body, cast_to=object))
 
-    def _connected(self) -> "AsyncOpenAI":
+    async def _connected(self) -> "AsyncOpenAI":
         loop = asyncio.get_running_loop()
         if self._client is None or self._loop is not loop:  # a connection belongs to its loop
-            import openai
+            self._client, self._loop = loop.create_task(self._connect()), loop
+        return await asyncio.shield(self._client)
 
-            http = openai.DefaultAioHttpClient()
-            self._client = openai.AsyncOpenAI(
-                base_url=self.url, api_key=self._key, max_retries=0, timeout=self._timeout, http_client=http
-            )
-            self._loop = loop
-            close_later(self, self._client.close)
-        return self._client
+    async def _connect(self) -> "AsyncOpenAI":
+        client = await asyncio.to_thread(self._new_client)  # half a second at first, in which other work goes on
+        close_later(self, client.close)
+        return client
+
+    def _new_client(self) -> "AsyncOpenAI":
+        import openai
+
+        http = openai.DefaultAioHttpClient()
+        return openai.AsyncOpenAI(
+            base_url=self.url, api_key=self._key, max_retries=0, timeout=self._timeout, http_client=http
+        )
 
     def _patience(self) -> "AsyncRetrying":
         from tenacity import AsyncRetrying, retry_if_exception_type

@@ -1,0 +1,75 @@
+"""The loop behind everything that waits for something async: it ends with its process, and not before its work."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from profilegym.envs.waiting import wait
+from profilegym.testing import JudgeServer
+
+JUDGING = """
+import gc, logging, sys
+import profilegym as pg
+logging.getLogger("asyncio").setLevel(logging.ERROR)  # a busy machine is slow, and in development mode says so
+question = pg.Question("q", "u", "What?", pg.Profile("u", ()), pg.Rubric("", (pg.Aspect("Tea"),)))
+address = {"base_url": sys.argv[1], "api_key": "none", "cache": sys.argv[2]}
+
+def score():
+    episode = pg.Episode(question)
+    episode.write("<answer>Rooibos.</answer>")
+    reward = pg.make_reward(f"score:openai:judge,{','.join(f'{k}={v}' for k, v in address.items())}")
+    return reward, pg.envs.stepping.rewards_of(reward([episode]))[0].total
+"""
+
+
+def run(code: str, server: JudgeServer, cache: Path) -> str:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", JUDGING + code, server.url, str(cache)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.parametrize("code", ["kept, total = score(); print(total)", "print(score()[1]); gc.collect()"])
+def test_an_endpoint_that_nobody_closed_is_closed_when_it_is_forgotten_or_the_process_ends(
+    code: str, tmp_path: Path
+) -> None:
+    with JudgeServer() as server:
+        assert run(code, server, tmp_path / "judge.sqlite") == "1.0\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_process_waits_on_a_loop_of_its_own(tmp_path: Path) -> None:
+    code = (
+        "import os, warnings; print(score()[1], flush=True); address['cache'] += '2'\n"
+        "warnings.simplefilter('ignore', DeprecationWarning)  # Python 3.12 warns of forking beside threads\n"
+        "if not (child := os.fork()): print(score()[1])\n"
+        "else: assert os.waitpid(child, 0)[1] == 0"
+    )
+
+    with JudgeServer() as server:
+        assert run(code, server, tmp_path / "judge.sqlite") == "1.0\n1.0\n"
+
+    assert server.answered == 2
+
+
+def test_who_stops_waiting_ends_the_work() -> None:
+    ended = threading.Event()
+
+    async def work() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        wait(work())
+
+    assert ended.wait(10)
