@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .registration import register
 
 if TYPE_CHECKING:
+    from .agents.models import Endpoint
     from .envs.action import TOOLS, Answer, Malformed, SearchProfile, parse_action, parse_tool_call
     from .envs.data import QuestionList, QuestionSet, load_questions, register_data
     from .envs.episode import Episode
@@ -20,11 +21,13 @@ if TYPE_CHECKING:
     from .envs.reward import AspectMatch, Reward, Verdict
     from .envs.trajectory import Trajectory, TrajectoryReader, TrajectoryWriter
     from .rewards import make_reward, register_reward
+    from .rewards.baseline import BaselineStore
     from .rewards.judges import make_judge, register_judge
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "agents.models": ("Endpoint",),
     "envs.action": ("TOOLS", "Answer", "Malformed", "SearchProfile", "parse_action", "parse_tool_call"),
     "envs.data": ("QuestionList", "QuestionSet", "load_questions", "register_data"),
     "envs.episode": ("Episode",),
@@ -34,6 +37,7 @@ _HOMES = {
     "envs.reward": ("AspectMatch", "Reward", "Verdict"),
     "envs.trajectory": ("Trajectory", "TrajectoryReader", "TrajectoryWriter"),
     "rewards": ("make_reward", "register_reward"),
+    "rewards.baseline": ("BaselineStore",),
     "rewards.judges": ("make_judge", "register_judge"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -62,10 +66,12 @@ __all__ = [  # noqa: RUF022 (in the order of an episode)
     "Reward",
     "Verdict",
     "AspectMatch",
+    "Endpoint",
     "make_judge",
     "register_judge",
     "make_reward",
     "register_reward",
+    "BaselineStore",
     "Trajectory",
     "TrajectoryReader",
     "TrajectoryWriter",
