@@ -15,23 +15,7 @@ from ..envs.visible import visible
 from ..evaluation.evaluate import Settings, Speed, evaluate
 from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory
-from ..evaluation.summary import score_of
-
-ROWS = (  # metric, what it is called, digits
-    ("score", "score", 3),
-    ("baseline", "without profile", 3),
-    ("gain", "gain", 3),
-    ("helped", "helped", 2),
-    ("unchanged", "unchanged", 2),
-    ("hurt", "hurt", 2),
-    ("searches", "searches", 2),
-    ("evidence", "evidence", 3),
-    ("structure", "structure", 3),
-    ("malformed", "malformed", 2),
-    ("prompt_tokens", "tokens read", 0),
-    ("completion_tokens", "tokens written", 0),
-    ("seconds", "seconds", 2),
-)
+from ..evaluation.summary import FIGURES, score_of
 
 
 def run_eval(settings: Settings, speed: Speed, out: Path, as_json: bool = False) -> int:
@@ -56,7 +40,7 @@ def table(summary: Mapping[str, Any]) -> Table:
     found.add_column("")
     for heading in (f"all {summary['episodes']:,}", *(_hops(count) for count in hops)):
         found.add_column(heading, justify="right")
-    for metric, name, digits in ROWS:
+    for metric, name, digits in FIGURES:
         if metric in summary:
             name = f"score, {', '.join(summary['judge']) or 'no judge'}" if metric == "score" else name
             found.add_row(visible(name), *(_cell(part.get(metric), digits) for part in (summary, *hops.values())))

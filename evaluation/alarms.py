@@ -74,7 +74,7 @@ SIGNS = {
     "copied questions": Sign(
         "queries",
         COPIED,
-        "The question itself is the query: it finds no second hop; compare with `rag`, which does no more than this.",
+        "The question itself is the query: it finds no second hop; compare with the agent rag, which does no more.",
     ),
     "never searches": Sign(
         "episodes that need a search",
@@ -106,7 +106,7 @@ SIGNS = {
     "unscored": Sign(
         "episodes",
         UNSCORED,
-        "What could not be scored is left out of every mean: score it with `profilegym rejudge` before you trust them.",
+        "What could not be scored is left out of every mean: score it with profilegym rejudge before you trust them.",
     ),
 }
 

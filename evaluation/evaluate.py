@@ -1,6 +1,6 @@
 """An agent on a data set: its episodes, the same questions without the profile, and what both were worth."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -13,12 +13,12 @@ from ..envs.completion import Sampling
 from ..envs.data import QuestionSet, load_questions
 from ..envs.data.swap import swapped
 from ..envs.errors import OptionError
-from ..envs.question import Question
 from ..envs.retrieval import make_retriever
 from ..envs.stepping import checked_options
 from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..rewards import make_reward
 from .alarms import alarms
+from .played import PlayedRun
 from .run import RunDirectory
 from .summary import Place, place_of, score_of, summarise
 
@@ -69,18 +69,30 @@ async def evaluate(
     run: RunDirectory,
     speed: Speed = Speed(),
     progress: Progress | None = None,
+    model: Model | None = None,
 ) -> dict[str, Any]:
-    """Play what is not played yet, and sum up; killed and called again, it goes on where it was."""
+    """Play what is not played yet, and sum up; killed and called again, it goes on where it was.
+
+    `model` is for one that is in memory already, and stays open; else the settings' is loaded.
+    """
     questions = load_questions(settings.data)
     agent = make_agent(settings.agent)
     with run.writing(asdict(settings)):
-        model = make_model(settings.model)
+        asked = model or make_model(settings.model)
         try:
-            await _play_all(settings, run, speed, questions, agent, model, progress)
+            await _play_all(settings, run, speed, questions, agent, asked, progress)
         finally:
-            await model.close()
-        summary = _summary(settings, run, questions, agent)
-        run.write_json("summary.json", summary)
+            if model is None:
+                await asked.close()
+        return sum_up(run)
+
+
+def sum_up(run: RunDirectory) -> dict[str, Any]:
+    """What the directory holds, as its `summary.json`."""
+    played = PlayedRun(run)
+    signs = alarms(played.trajectories(), played.find, played.settings["max_searches"])
+    summary = {"settings": _about(played.settings), **summarise(played.trajectories, played.find), "alarms": signs}
+    run.write_json("summary.json", summary)
     return summary
 
 
@@ -160,18 +172,9 @@ def _jobs(settings: Settings, questions: QuestionSet, agent: Agent) -> Iterator[
             yield Job(question, agent, attempt, settings.data)
 
 
-def _summary(settings: Settings, run: RunDirectory, questions: QuestionSet, agent: Agent) -> dict[str, Any]:
-    def find(question_id: str) -> Question:
-        return swapped(questions.find(question_id), agent.profile, questions)
-
-    signs = alarms(run.trajectories(), find, settings.max_searches)
-    return {**_about(settings), **summarise(run.trajectories, find), "alarms": signs}
-
-
 def _as_baseline(trajectory: Trajectory) -> dict[str, Any]:
     return {"answer": trajectory.answer, "score": score_of(trajectory)}
 
 
-def _about(settings: Settings) -> dict[str, Any]:
-    named = ("agent", "model", "data", "retriever", "seeds", "limit")
-    return {"settings": {name: getattr(settings, name) for name in named} | {"judge": settings.judge}}
+def _about(settings: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in ("agent", "model", "data", "retriever", "seeds", "limit", "judge")}

@@ -1,6 +1,7 @@
 """One self-contained page of HTML: nothing in it runs, nothing is fetched, and no text from outside is ever markup."""
 
 from base64 import b64encode
+from collections.abc import Mapping
 from hashlib import sha256
 from html import escape
 from importlib.resources import files
@@ -38,11 +39,11 @@ def section(title: str, *children: Child, note: Child = None) -> Markup:
     return tag("section", tag("h2", title), note and tag("p", note, class_="note"), *children)
 
 
-def table(heads: list[str], rows: list[list[Child]], caption: str | None = None) -> Markup:
-    """Of which the first column is words and the others are figures."""
+def table(heads: list[str], rows: list[list[Child]], caption: str | None = None, class_: str | None = None) -> Markup:
+    """Of which the first column is words and the others are figures; in one that is `worded` the last is words, too."""
     head = tag("tr", *(tag("th", head, scope="col") for head in heads))
     body = join(*(tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows))
-    inner = tag("table", caption and tag("caption", caption), tag("thead", head), tag("tbody", body))
+    inner = tag("table", caption and tag("caption", caption), tag("thead", head), tag("tbody", body), class_=class_)
     return tag("div", inner, class_="scroll", tabindex="0", role="region", aria_label=caption or heads[0])
 
 
@@ -50,7 +51,7 @@ def details(summary: Child, *children: Child, open_: bool = False) -> Markup:
     return tag("details", tag("summary", summary), *children, open="" if open_ else None)
 
 
-def pairs(entries: dict[str, Child]) -> Markup:
+def pairs(entries: Mapping[str, Child]) -> Markup:
     """Names with what they stand for."""
     return tag("dl", *chain.from_iterable((tag("dt", name), tag("dd", value)) for name, value in entries.items()))
 

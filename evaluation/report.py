@@ -1,14 +1,271 @@
 """`report.html`: a run on one page."""
 
 import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
 
-from .page import page, pairs, section, tag
+from ..envs.trajectory import Trajectory
+from .evaluate import Settings, default_reward
+from .intervals import Interval
+from .page import Child, Markup, details, join, page, pairs, section, table, tag
+from .played import PlayedRun
 from .run import RunDirectory
+from .summary import FIGURES, Place, place_of, score_of
+from .svg import binned, histogram, points
+from .transcript import episode
+
+SHOWN = 5  # episodes where personalising helped most, and as many where it hurt most
+HEADLINE = ("score", "baseline", "gain", "helped", "hurt", "searches", "evidence", "structure")
+MEANING = {
+    "score": "what the answer was worth to the judge, from 0 to 1 where it judges by aspects",
+    "baseline": "the same policy on the same questions, without search and without the profile",
+    "gain": "score less that of the same question without the profile",
+    "helped": "share of episodes with a gain above zero",
+    "unchanged": "share of episodes with no gain and no loss",
+    "hurt": "share of episodes with a gain below zero",
+    "searches": "searches an episode, those that the environment made first included",
+    "evidence": "share of the posts behind the aspects that some search showed",
+    "structure": "share of transcripts that keep to the grammar of tags",
+    "malformed": "turns an episode that were neither search nor answer",
+    "prompt_tokens": "tokens an episode that the policy read",
+    "completion_tokens": "tokens an episode that the policy wrote",
+    "seconds": "time an episode, among others played at once",
+}
 
 
 def write_report(run: RunDirectory) -> None:
-    """From what the directory holds."""
+    """From what the directory holds; its `summary.json` must be there."""
     summary = json.loads((run.path / "summary.json").read_text("utf-8"))
-    settings = run.settings
-    title = f"{settings['agent']} with {settings['model']} on {settings['data']}"
-    run.write_text("report.html", page(title, tag("h1", title), section("Figures", pairs(summary))))
+    played = PlayedRun(run)
+    run.write_text("report.html", page(_title(summary), *_body(summary, played, _gather(played))))
+
+
+@dataclass
+class Gathered:
+    """What a summary does not hold."""
+
+    gains: dict[Place, float] = field(default_factory=dict)
+    searches: dict[str, Counter[int]] = field(default_factory=dict)  # how many episodes made how many, by hops
+    personalised: dict[Place, Trajectory] = field(default_factory=dict)  # only those that are shown
+    baselines: dict[Place, Trajectory] = field(default_factory=dict)
+
+    @property
+    def most_helped(self) -> list[Place]:
+        return _first(sorted((place for place in self.gains if self.gains[place] > 0), key=lambda p: -self.gains[p]))
+
+    @property
+    def most_hurt(self) -> list[Place]:
+        return _first(sorted((place for place in self.gains if self.gains[place] < 0), key=self.gains.__getitem__))
+
+
+def _first(places: Sequence[Place]) -> list[Place]:
+    """One attempt at each question is enough to read."""
+    by_question = dict[str, Place]()
+    for place in places:
+        by_question.setdefault(place[0], place)
+    return list(by_question.values())[:SHOWN]
+
+
+def _gather(played: PlayedRun) -> Gathered:
+    found, scores = Gathered(), dict[Place, float | None]()
+    for trajectory in played.trajectories():
+        if trajectory.kind == "baseline":
+            scores[place_of(trajectory)] = score_of(trajectory)
+    for trajectory in played.trajectories():
+        if trajectory.kind == "personalised":
+            score, baseline = score_of(trajectory), scores.get(place_of(trajectory))
+            if score is not None and baseline is not None:
+                found.gains[place_of(trajectory)] = score - baseline
+            hops = played.find(trajectory.question_id).rubric.hops
+            found.searches.setdefault("–" if hops is None else str(hops), Counter())[len(trajectory.searches)] += 1
+    shown = {*found.most_helped, *found.most_hurt}
+    for trajectory in played.trajectories():
+        if place_of(trajectory) in shown:
+            kept = found.baselines if trajectory.kind == "baseline" else found.personalised
+            kept[place_of(trajectory)] = trajectory
+    return found
+
+
+def _title(summary: Mapping[str, Any]) -> str:
+    asked = summary["settings"]
+    return f"{asked['agent']} with {asked['model']} on {asked['data']}"
+
+
+def _body(summary: Mapping[str, Any], played: PlayedRun, found: Gathered) -> Iterator[Child]:
+    yield tag("h1", _title(summary))
+    yield _who(summary)
+    yield _tiles(summary)
+    yield from _alarms(summary["alarms"])
+    yield _figures(summary)
+    if found.gains:
+        yield _gains(found)
+    for name, groups in (("hops", summary["by_hops"]), ("category", summary["by_category"])):
+        if groups:
+            yield _by(name, groups, summary)
+    if any(searches for counts in found.searches.values() for searches in counts):
+        yield _searches(found.searches)
+    yield _missing(summary)
+    yield from _episodes("Where personalising helped most", found.most_helped, played, found)
+    yield from _episodes("Where personalising hurt most", found.most_hurt, played, found)
+    yield _made(played)
+
+
+def _judge(summary: Mapping[str, Any]) -> str:
+    return ", ".join(summary["judge"]) or default_reward(summary["settings"]["data"])
+
+
+def _who(summary: Mapping[str, Any]) -> Markup:
+    """Who answered and who judged; what is no language model is called that."""
+    told = f"{summary['episodes']:,} episodes of {summary['users']:,} users; scores by {_judge(summary)}."
+    if str(summary["settings"]["model"]).startswith("scripted"):
+        told += " The model follows a script: it is no language model."
+    if "rubric" in summary["judge"]:
+        told += " The judge rubric looks for the phrases that the data knows: it is no language model."
+    return tag("p", told, class_="note")
+
+
+def _tiles(summary: Mapping[str, Any]) -> Markup:
+    tiles = [_tile(metric, name, digits, summary) for metric, name, digits in _headline(summary)]
+    return tag("div", *tiles, class_="tiles")
+
+
+def _tile(metric: str, name: str, digits: int, summary: Mapping[str, Any]) -> Markup:
+    mean, reach = _spread(summary[metric], digits)
+    judge = tag("span", f"by {_judge(summary)}") if metric in ("score", "baseline", "gain") else None
+    return tag("div", tag("span", name), tag("b", mean), tag("span", f"95 %: {reach}"), judge, class_="tile")
+
+
+def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, int]]:
+    return [figure for figure in FIGURES if figure[0] in HEADLINE and figure[0] in summary]
+
+
+def _alarms(alarms: Sequence[Mapping[str, Any]]) -> Iterator[Markup]:
+    raised = [_alarm(alarm) for alarm in alarms if alarm["raised"]]
+    rows: list[list[Child]] = [
+        [alarm["name"], f"{alarm['threshold']:.0%}", f"{alarm['count']} of {alarm['n']} {alarm['of']}"]
+        for alarm in alarms
+    ]
+    looked = details("All that was looked for", table(["sign", "alarm above", "seen in"], rows, class_="worded"))
+    yield section("Alarms", *raised, looked, note=None if raised else "None is raised.")
+
+
+def _alarm(alarm: Mapping[str, Any]) -> Markup:
+    seen = f"{alarm['name']}: {alarm['count']} of {alarm['n']} {alarm['of']} ({alarm['share']:.0%})"
+    examples = tag("p", tag("small", "for example ", ", ".join(alarm["examples"])))
+    return tag("div", tag("p", tag("b", seen)), tag("p", alarm["meaning"]), examples, class_="alarm")
+
+
+def _figures(summary: Mapping[str, Any]) -> Markup:
+    rows: list[list[Child]] = [
+        [name, *_spread(summary[metric], digits), f"{summary[metric]['n']:,}", MEANING.get(metric)]
+        for metric, name, digits in FIGURES
+        if metric in summary
+    ]
+    heads = ["figure", "mean", "95 % interval", "n", "what it is"]
+    return section("Figures", table(heads, rows, f"scores by {_judge(summary)}", class_="worded"), note=_INTERVALS)
+
+
+_INTERVALS = (
+    "Intervals are bootstrapped over users, as the questions of one person are no independent draws. What is not known "
+    "of an episode is left out of its mean: n tells how many count."
+)
+
+
+def _gains(found: Gathered) -> Markup:
+    gains = list(found.gains.values())
+    up, down = sum(gain > 1e-9 for gain in gains), sum(gain < -1e-9 for gain in gains)
+    note = (
+        f"Personalising helped in {up:,}, changed nothing in {len(gains) - up - down:,} and hurt in {down:,} episodes."
+    )
+    return section("Gain", histogram(binned(gains), "Episodes by gain"), note=note)
+
+
+def _by(name: str, groups: Mapping[str, Any], summary: Mapping[str, Any]) -> Markup:
+    shown = _headline(summary)
+    rows = [_group(group, groups[group], shown) for group in groups]
+    metric, called = ("gain", "Gain") if "gain" in summary else ("score", "Score")
+    title = f"{called} by {name}"
+    plot = points([(group, _interval(groups[group].get(metric))) for group in groups], title)
+    caption = f"means with half their 95 % interval; scores by {_judge(summary)}"
+    heads = [name, "n", *(called for _, called, _ in shown)]
+    return section(f"By {name}", tag("p", title, class_="note"), plot, table(heads, rows, caption))
+
+
+def _group(name: str, group: Mapping[str, Any], shown: Sequence[tuple[str, str, int]]) -> list[Child]:
+    scored = group.get("score", {"n": 0})["n"]
+    return [name, f"{scored:,}", *(_cell(group.get(metric), digits) for metric, _, digits in shown)]
+
+
+def _searches(by_hops: Mapping[str, Counter[int]]) -> Markup:
+    numbers = range(max(number for counts in by_hops.values() for number in counts) + 1)
+    rows: list[list[Child]] = [
+        [hops, *(by_hops[hops][number] or "·" for number in numbers)] for hops in sorted(by_hops)
+    ]
+    heads = ["hops", *(f"{number} searches" if number != 1 else "1 search" for number in numbers)]
+    return section("Searches by hops", table(heads, rows, "episodes"))
+
+
+def _missing(summary: Mapping[str, Any]) -> Markup:
+    ended = pairs({how: f"{count:,}" for how, count in summary["ended"].items()})
+    parts = [tag("h3", "How they ended"), ended, *_unscored(summary)]
+    if summary["flags"]:
+        parts += [tag("h3", "Answers that talk to the judge"), pairs(summary["flags"])]
+    return section("How episodes ended, and what is not scored", *parts)
+
+
+def _unscored(summary: Mapping[str, Any]) -> Iterator[Markup]:
+    for key, what in (("unscored", "Not scored"), ("baseline_unscored", "Not scored without the profile")):
+        missing = summary.get(key, {"n": 0})
+        yield tag("h3", f"{what}: {missing['n']:,}")
+        if missing["n"]:
+            yield pairs({reason: f"{count:,} ×" for reason, count in missing["reasons"].items()})
+
+
+def _episodes(title: str, places: Sequence[Place], played: PlayedRun, found: Gathered) -> Iterator[Markup]:
+    if places:
+        shown = [
+            episode(found.personalised[p], played.find(p[0]), found.baselines.get(p), found.gains[p]) for p in places
+        ]
+        yield section(title, *shown, note="Gain, and the question; open one to read it.")
+
+
+def _made(played: PlayedRun) -> Markup:
+    recipe = played.run.recipe
+    settings = {name: str(value) for name, value in played.settings.items()}
+    versions = dict(recipe.get("versions") or {}) | {"commit": recipe.get("commit") or "unknown"}
+    command = tag("pre", tag("code", _command(played.settings)))
+    return section(
+        "How it was made", command, tag("h3", "Settings"), pairs(settings), tag("h3", "Versions"), pairs(versions)
+    )
+
+
+def _command(settings: Mapping[str, Any]) -> str:
+    """What differs from the defaults is enough to make the run again."""
+    words = ["profilegym", "eval"]
+    for option in fields(Settings):
+        if option.name in ("agent", "model", "data") or settings[option.name] != option.default:
+            words += [f"--{option.name.replace('_', '-')}", str(settings[option.name])]
+    return f"{shlex.join(words)} --out DIR"
+
+
+def _interval(figure: Mapping[str, Any] | None) -> Interval:
+    return Interval(**figure) if figure else Interval(None, None, None, 0)
+
+
+def _spread(figure: Mapping[str, Any], digits: int) -> list[Child]:
+    low, high = (_number(figure[end], digits) for end in ("low", "high"))
+    return [_number(figure["mean"], digits), f"{low} to {high}"]
+
+
+def _cell(figure: Mapping[str, Any] | None, digits: int) -> Child:
+    if figure is None or figure["mean"] is None:
+        return "–"
+    half = (figure["high"] - figure["low"]) / 2
+    return join(_number(figure["mean"], digits), " ", tag("small", f"±{half:.{digits}f}"))
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:,.{digits}f}"

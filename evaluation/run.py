@@ -33,7 +33,21 @@ class RunDirectory:
     @property
     def settings(self) -> dict[str, Any]:
         """What the run was asked for, without versions."""
-        return dict(self._recipe().get("settings") or {})
+        return dict(self.recipe.get("settings") or {})
+
+    @property
+    def recipe(self) -> dict[str, Any]:
+        """Settings, versions, and the commit that it was run from."""
+        file = self.path / "recipe.yaml"
+        try:
+            recipe = yaml.safe_load(file.read_text("utf-8"))
+        except FileNotFoundError:
+            raise DataError(f"{self.path} is no run directory: it has no recipe.yaml") from None
+        except yaml.YAMLError as error:
+            raise DataError(f"{file} cannot be read: {error}") from error
+        if not isinstance(recipe, dict):
+            raise DataError(f"{file} holds {type(recipe).__name__}, not settings")
+        return recipe
 
     @contextmanager
     def writing(self, settings: Mapping[str, Any]) -> Iterator[None]:
@@ -91,18 +105,6 @@ class RunDirectory:
         if changed:
             told = ", ".join(f"{name}={there.get(name)!r} there, {settings.get(name)!r} now" for name in changed)
             raise OptionError(f"{self.path} holds another run ({told}): name another --out, or delete it")
-
-    def _recipe(self) -> dict[str, Any]:
-        file = self.path / "recipe.yaml"
-        try:
-            recipe = yaml.safe_load(file.read_text("utf-8"))
-        except FileNotFoundError:
-            raise DataError(f"{self.path} is no run directory: it has no recipe.yaml") from None
-        except yaml.YAMLError as error:
-            raise DataError(f"{file} cannot be read: {error}") from error
-        if not isinstance(recipe, dict):
-            raise DataError(f"{file} holds {type(recipe).__name__}, not settings")
-        return recipe
 
 
 def _versions() -> dict[str, str]:

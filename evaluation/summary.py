@@ -11,6 +11,21 @@ from .intervals import mean
 
 _SAME = 1e-9  # scores closer than this are equal
 Place = tuple[str, str]  # question and attempt
+FIGURES = (  # metric, what it is called, digits
+    ("score", "score", 3),
+    ("baseline", "without profile", 3),
+    ("gain", "gain", 3),
+    ("helped", "helped", 2),
+    ("unchanged", "unchanged", 2),
+    ("hurt", "hurt", 2),
+    ("searches", "searches", 2),
+    ("evidence", "evidence", 3),
+    ("structure", "structure", 3),
+    ("malformed", "malformed", 2),
+    ("prompt_tokens", "tokens read", 0),
+    ("completion_tokens", "tokens written", 0),
+    ("seconds", "seconds", 2),
+)
 
 
 @dataclass

@@ -1,0 +1,75 @@
+"""One episode in full, as HTML."""
+
+from collections.abc import Iterator
+
+from ..envs.question import Question
+from ..envs.reward import Verdict
+from ..envs.trajectory import Search, Trajectory
+from .page import Child, Markup, details, join, table, tag
+from .summary import evidence_of, score_of
+
+
+def episode(trajectory: Trajectory, question: Question, baseline: Trajectory | None, gain: float) -> Markup:
+    """Folded, with the question and what personalising did to its score in sight."""
+    heading = join(_signed(gain), " ", question.text)
+    return details(heading, *_parts(trajectory, question, baseline))
+
+
+def _parts(trajectory: Trajectory, question: Question, baseline: Trajectory | None) -> Iterator[Child]:
+    yield tag("p", tag("small", f"{trajectory.id}, ended: {trajectory.ended}"))
+    yield from _turns(trajectory, question)
+    yield tag("h3", f"Answer, {_score(trajectory)}")
+    yield _said(trajectory.answer)
+    if trajectory.verdict is not None:
+        yield _verdict(trajectory.verdict)
+    if baseline is not None:
+        yield tag("h3", f"Answer without the profile, {_score(baseline)}")
+        yield _said(baseline.answer)
+
+
+def _turns(trajectory: Trajectory, question: Question) -> Iterator[Child]:
+    """What the policy wrote, with what each search showed; of the environment's words, the rest is left out."""
+    searches = {search.turn: search for search in trajectory.searches}
+    written = [segment.text for segment in trajectory.segments if segment.author == "policy"]
+    for turn in range(min(searches, default=0), len(written)):
+        if turn >= 0:
+            yield tag("h3", f"Turn {turn + 1}")
+            yield _said(written[turn])
+        if turn in searches:
+            yield _hits(searches[turn], question)
+
+
+def _hits(search: Search, question: Question) -> Markup:
+    """Another user's posts can't be evidence, whatever their ids."""
+    evidence = evidence_of(question) if question.profile.user_id == question.user_id else set()
+    shown = [_hit(document, score, question, document in evidence) for document, score in search.hits]
+    asked = tag(
+        "p", "Searched for ", tag("q", search.query, class_="quoted"), ": " if shown else ": nothing was found."
+    )
+    return join(asked, tag("ol", *shown, class_="said") if shown else None)
+
+
+def _hit(document: str, score: float, question: Question, is_evidence: bool) -> Markup:
+    found = question.profile.by_id.get(document)
+    dated = [found.date, found.title] if found else []
+    source = ", ".join([document, *filter(None, dated), f"score {score:.3g}", *(["evidence"] if is_evidence else [])])
+    text = found.text if found else "This post is no longer in the data."
+    return tag("li", text, " ", tag("small", source), class_="evidence" if is_evidence else None)
+
+
+def _verdict(verdict: Verdict) -> Markup:
+    rows: list[list[Child]] = [[aspect.title, f"{aspect.match} of 2", aspect.reason] for aspect in verdict.aspects]
+    return table(["aspect", "match", "reason"], rows, f"by the judge {verdict.judge}", class_="worded")
+
+
+def _said(text: str | None) -> Markup:
+    return tag("p", "no answer", class_="note") if text is None else tag("div", text or " ", class_="said")
+
+
+def _score(trajectory: Trajectory) -> str:
+    score = score_of(trajectory)
+    return "unscored" if score is None else f"score {score:.3f}"
+
+
+def _signed(gain: float) -> Markup:
+    return tag("b", f"{gain:+.3f}", class_="good" if gain > 0 else "bad")
