@@ -28,8 +28,7 @@ _TOLERANCE = 1e-9
 def examine(reward: RewardFunction) -> Iterator[Finding]:
     """Runs every check; a reward that needs baselines gets a store of the kit's own."""
     with tempfile.TemporaryDirectory() as folder:
-        store = BaselineStore(Path(folder) / "baselines.sqlite")
-        yield from run_checks(_with_baselines(reward, store), CHECKS)
+        yield from run_checks(with_baselines(reward, BaselineStore(Path(folder) / "baselines.sqlite")), CHECKS)
 
 
 def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]], None]:
@@ -199,9 +198,10 @@ def _judged_by(reward: Any, judge: Any) -> Any:
     return replace(reward, judge=judge) if replaceable else None
 
 
-def _with_baselines(reward: Any, store: BaselineStore) -> Any:
+def with_baselines(reward: Any, store: BaselineStore) -> Any:
+    """The same reward, with a baseline of each of the kit's questions where it needs one."""
     if isinstance(reward, Compose):
-        return Compose(tuple(Term(t.name, t.weight, _with_baselines(t.reward, store)) for t in reward.terms))
+        return Compose(tuple(Term(t.name, t.weight, with_baselines(t.reward, store)) for t in reward.terms))
     if not isinstance(reward, Beside | Win):
         return reward
     for episode in everything():

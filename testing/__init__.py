@@ -4,18 +4,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contracts import RetrieverContract
+    from .contracts import JudgeContract, RetrieverContract, RewardContract
     from .endpoint import JudgeServer
     from .loopback import Fault
     from .policy_server import PolicyServer
 
-__all__ = ["Fault", "JudgeServer", "PolicyServer", "RetrieverContract"]
+__all__ = ["Fault", "JudgeContract", "JudgeServer", "PolicyServer", "RetrieverContract", "RewardContract"]
 
 _HOME_OF = {
     "Fault": "loopback",
+    "JudgeContract": "contracts",
     "JudgeServer": "endpoint",
     "PolicyServer": "policy_server",
     "RetrieverContract": "contracts",
+    "RewardContract": "contracts",
 }
 
 

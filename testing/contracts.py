@@ -1,16 +1,45 @@
 """Contracts to inherit in your own tests. Needs pytest."""
 
-from typing import ClassVar
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 
 from ..envs.retrieval import Retriever
-from ..envs.retrieval.conformance import CHECKS, Check
+from ..envs.retrieval.conformance import CHECKS as OF_RETRIEVERS
+from ..envs.retrieval.conformance import Check
+from ..envs.stepping import RewardFunction
+from ..rewards.baseline import BaselineStore
+from ..rewards.conformance import CHECKS as OF_REWARDS
+from ..rewards.conformance import with_baselines
+from ..rewards.judge import Judge
+from ..rewards.judge_conformance import CHECKS as OF_JUDGES
 
-__all__ = ["RetrieverContract"]
+__all__ = ["JudgeContract", "RetrieverContract", "RewardContract"]
+
+T = TypeVar("T")
 
 
-class RetrieverContract:
+class _Contract(Generic[T]):
+    _made: ClassVar[Any]
+
+    def make(self) -> T:
+        raise NotImplementedError(f"{type(self).__name__} must define make(self), which returns what is to be checked")
+
+    @pytest.fixture
+    def made(self) -> T:
+        """Made once a class, as it may load a model."""
+        if "_made" not in vars(type(self)):
+            type(self)._made = self.make()
+        made: T = vars(type(self))["_made"]  # self._made would bind a function to self
+        return made
+
+
+def _each(checks: list[Check]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("check", checks, ids=lambda check: check.name.replace(" ", "-"))
+
+
+class RetrieverContract(_Contract[Retriever]):
     """Inherit it, define `make`, and pytest runs each check of the conformance kit on your retriever.
 
     class TestMine(RetrieverContract):
@@ -18,18 +47,22 @@ class RetrieverContract:
             return Mine()
     """
 
-    _made: ClassVar[Retriever]
+    @_each(OF_RETRIEVERS)
+    def test_it_keeps_its_promise(self, check: Check, made: Retriever) -> None:
+        check.run(made)
 
-    def make(self) -> Retriever:
-        raise NotImplementedError(f"{type(self).__name__} must define make(self), which returns your retriever")
 
-    @pytest.fixture
-    def retriever(self) -> Retriever:
-        """Made once a class, as it may load a model."""
-        if "_made" not in vars(type(self)):
-            type(self)._made = self.make()
-        return self._made
+class RewardContract(_Contract[RewardFunction]):
+    """The same for a reward; one that needs baselines is given some of the kit's own."""
 
-    @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name.replace(" ", "-"))
-    def test_it_keeps_its_promise(self, check: Check, retriever: Retriever) -> None:
-        check.run(retriever)
+    @_each(OF_REWARDS)
+    def test_it_keeps_its_promise(self, check: Check, made: RewardFunction, tmp_path: Path) -> None:
+        check.run(with_baselines(made, BaselineStore(tmp_path / "baselines.sqlite")))
+
+
+class JudgeContract(_Contract[Judge]):
+    """The same for a judge. It asks some forty short answers; give it a scripted model, or a cache."""
+
+    @_each(OF_JUDGES)
+    def test_it_keeps_its_promise(self, check: Check, made: Judge) -> None:
+        check.run(made)

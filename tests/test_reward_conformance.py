@@ -13,8 +13,10 @@ import pytest
 from profilegym import Episode, Question, Reward, Verdict, make_reward
 from profilegym.apps.check import check_reward
 from profilegym.envs.errors import RewardError
+from profilegym.envs.stepping import RewardFunction
 from profilegym.rewards.conformance import examine
 from profilegym.rewards.rubric import RubricJudge
+from profilegym.testing import RewardContract
 
 
 def length(episode: Episode) -> Reward:
@@ -124,6 +126,20 @@ def test_a_list_of_numbers_is_no_list_of_rewards() -> None:
     first = next(examine(lambda episodes: [1.0] * len(episodes)))  # type: ignore[list-item]
 
     assert "no list of Reward" in str(first.counterexample)
+
+
+class TestRubric(RewardContract):
+    """As a plug-in's own tests would have it."""
+
+    def make(self) -> RewardFunction:
+        reward: RewardFunction = make_reward("rubric")
+        return reward
+
+
+class TestWin(RewardContract):
+    def make(self) -> RewardFunction:
+        reward: RewardFunction = make_reward("win:rubric,baselines=:memory:,policy=mine@1")
+        return reward
 
 
 @pytest.mark.parametrize(
