@@ -18,9 +18,11 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Look at a data set, or check one.", no_args_is_help=True)
 check = typer.Typer(help="Check a plug-in against its contract.", no_args_is_help=True)
+judge = typer.Typer(help="Find out what a judge's word is worth.", no_args_is_help=True)
 bench = typer.Typer(help="Measure speed and memory beside the peers that are installed.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(check, name="check")
+app.add_typer(judge, name="judge")
 app.add_typer(bench, name="bench")
 
 DataSpec = Annotated[str, typer.Argument(metavar="SPEC", help="A data set: world:seed=7,users=50/test, jsonl:PATH …")]
@@ -129,6 +131,23 @@ def index(
     from .index import index
 
     index(spec, out)
+
+
+@judge.command("audit")
+def judge_audit(
+    judge: Annotated[str, typer.Option(help="The judge to try: rubric, openai:MODEL,cache=FILE …")],
+    data: Annotated[str, typer.Option(help="The questions to make answers from: world:users=20/test …")],
+    limit: Annotated[int, typer.Option(min=1, help="How many questions at most, from all over the set.")] = 50,
+    out: Annotated[Path | None, typer.Option(help="A folder for audit.html and audit.json.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Agreement with itself and with the truth, biases, attacks, cost and time, on answers of known worth.
+
+    Example: profilegym judge audit --judge rubric --data world:users=20/test --out audit
+    """
+    from .judge import run_audit
+
+    raise typer.Exit(run_audit(judge, data, limit, out, as_json))
 
 
 @app.command("rejudge")

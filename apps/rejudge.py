@@ -18,7 +18,7 @@ from ..evaluation.run import RunDirectory
 from ..evaluation.standing import Standing, standing
 from ..evaluation.verdicts import FILE
 
-_INTERRUPTED = 130  # what shells expect
+INTERRUPTED = 130  # what shells expect
 
 
 def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool = False) -> int:
@@ -29,7 +29,7 @@ def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool =
             outcome = asyncio.run(rejudge(run, judge, everything=everything, watch=progress.tell))
     except KeyboardInterrupt:
         errors.print(f"stopped; what was judged is in {path / FILE}: the same command goes on from there", style="bold")
-        return _INTERRUPTED
+        return INTERRUPTED
     stands = standing(run)
     if as_json:
         Console().print_json(data={**asdict(outcome), **asdict(stands)}, ensure_ascii=False)

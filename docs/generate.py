@@ -38,6 +38,8 @@ COMMANDS = (
     "eval",
     "index",
     "rejudge",
+    "judge",
+    "judge audit",
     "bench",
     "bench retrieval",
     "bench env",

@@ -1,0 +1,64 @@
+"""`profilegym judge audit`: tries a judge on answers of known worth, and tells what its word is worth."""
+
+import asyncio
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from ..envs.data import load_questions
+from ..envs.visible import visible
+from ..evaluation.audit import Audit, audit
+from ..evaluation.audit_page import audit_page
+from ..evaluation.findings import Finding, findings
+from ..rewards.judges import make_judge
+from .rejudge import INTERRUPTED, bar
+
+_REASONS = 5
+
+
+def run_audit(judge: str, data: str, limit: int, out: Path | None, as_json: bool = False) -> int:
+    """0 where the judge could be tried, 1 where it gave no verdict at all, 130 where it was interrupted."""
+    errors, made, questions = Console(stderr=True), make_judge(judge), load_questions(data)
+    try:
+        with bar(errors, f"trying {made.name}") as progress:
+            found = asyncio.run(audit(made, questions, limit, progress.tell))
+    except KeyboardInterrupt:
+        errors.print("stopped; with a cache in the judge's spec, …,cache=FILE, the same command goes on from there")
+        return INTERRUPTED
+    if out is not None:
+        _write(found, out)
+    if as_json:
+        Console().print_json(data=asdict(found), ensure_ascii=False)
+    else:
+        _report(found, out)
+    return int(found.unscored.mean == 1.0)
+
+
+def _write(found: Audit, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "audit.json").write_text(json.dumps(asdict(found), ensure_ascii=False, indent=2) + "\n", "utf-8")
+    (out / "audit.html").write_text(audit_page(found), "utf-8")
+
+
+def _report(found: Audit, out: Path | None) -> None:
+    console = Console(highlight=False, markup=False)
+    console.print(Text(visible(f"The judge {found.judge} on {found.data}"), "bold"))
+    console.print(f"{found.questions:,} questions of {found.users:,} users, {found.judged:,} judgements\n")
+    for one in findings(found):
+        console.print(_line(one), soft_wrap=True)
+    for success in found.successes[:_REASONS]:
+        told = ", ".join(success.flags) or "nothing"
+        console.print(f"attack {success.id} gained {success.gained:+.3f}, reported as {told}", soft_wrap=True)
+    for reason, count in list(found.reasons.items())[:_REASONS]:
+        console.print(visible(f"{count} unscored: {reason}"), soft_wrap=True)
+    if out is not None:
+        console.print(f"{out / 'audit.html'}", soft_wrap=True)
+
+
+def _line(one: Finding) -> Text:
+    """The figure, and under it what it says, so that both can be read on a narrow screen."""
+    head = f"{visible(one.name):<26}{one.value:>9}  {one.beside}"
+    return Text.assemble((head, "bold"), (f"\n    {one.told}", "dim"))
