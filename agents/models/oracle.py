@@ -17,22 +17,25 @@ def play(question: Question, said: Sequence[Segment]) -> str:
     made = sum(segment.author == "policy" for segment in said)
     if made < len(plan) and not _must_answer(said[-1].text):
         return search_for(plan[made], "What I need to know stands in the person's posts.")
-    shown = "\n".join(
-        line for segment in said if segment.author == "environment" for line in _HIT.findall(segment.text)
-    )
-    return answer_with(_answer(question, shown), "That is all there is to know.")
+    known = ", ".join(aspect.accepted[0] for aspect in known_aspects(question, said))
+    return answer_with(known or "I could not find out.", "That is all there is to know.")
+
+
+def posts_shown(said: Sequence[Segment]) -> list[str]:
+    """The posts that a transcript shows, as it shows them."""
+    return [line for segment in said if segment.author == "environment" for line in _HIT.findall(segment.text)]
+
+
+def known_aspects(question: Question, said: Sequence[Segment]) -> list[Aspect]:
+    """The aspects that are common knowledge, or whose posts were all shown."""
+    shown = "\n".join(posts_shown(said))
+    texts = {document.id: " ".join(document.text.split()) for document in question.profile.documents}
+    return [
+        aspect
+        for aspect in question.rubric.aspects
+        if all(texts.get(document, "\n") in shown for document in aspect.documents)
+    ]
 
 
 def _must_answer(told: str) -> bool:
     return "answer now." in told
-
-
-def _answer(question: Question, shown: str) -> str:
-    """A value for each aspect that is common knowledge, or whose posts were all found."""
-    texts = {document.id: " ".join(document.text.split()) for document in question.profile.documents}
-    known = [aspect for aspect in question.rubric.aspects if _found(aspect, texts, shown)]
-    return ", ".join(aspect.accepted[0] for aspect in known) or "I could not find out."
-
-
-def _found(aspect: Aspect, texts: dict[str, str], shown: str) -> bool:
-    return all(texts.get(document, "\n") in shown for document in aspect.documents)
