@@ -103,12 +103,28 @@ def test_clues_say_which_documents_a_search_showed() -> None:
     assert wanted in {clue.document_id for clue in game.clues() if clue.found}
 
 
+def test_a_slip_of_a_person_costs_no_turn() -> None:
+    game = begun(table(), max_searches=1)
+
+    with pytest.raises(EpisodeError, match="search is empty"):
+        run(game.search("  "))
+    with pytest.raises(EpisodeError, match="answer is empty"):
+        run(game.answer(""))
+    run(game.search("dog"))
+    with pytest.raises(EpisodeError, match="no searches are left"):
+        run(game.search("cat"))
+
+    assert len(game.moves) == 1
+
+
 def test_a_turn_is_taken_back_even_the_one_that_ended_the_game() -> None:
     game = begun(table())
     run(game.search("dog"))
     before = game.episode.segments
     run(game.answer("Milo"))
 
+    with pytest.raises(EpisodeError, match="the game is over"):
+        run(game.search("cat"))
     game.undo()
 
     assert not game.over

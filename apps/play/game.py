@@ -150,13 +150,21 @@ class Game:
         return len(self.question.profile.by_id.keys() - self._seen)
 
     async def search(self, query: str) -> None:
+        """A person's slip costs no turn, as a policy's mistake would."""
+        if not query.strip():
+            raise EpisodeError("the search is empty: say what to look for")
+        if not (self.over or self.episode.searches_left):
+            raise EpisodeError("no searches are left: answer")
         await self.write(Turn(search_for(query, "Let me look.", self.episode.protocol)))
 
     async def answer(self, text: str) -> None:
+        if not text.strip():
+            raise EpisodeError("the answer is empty: say something")
         await self.write(Turn(answer_with(text, "As I see it.", self.episode.protocol)))
 
     async def write(self, turn: Turn, by: str = PERSON) -> None:
         """Take a turn as it is written, mistakes included."""
+        self._must_be_on()
         before, episode = self._standings, self.episode.copy()
         action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.heard)
         found = None
@@ -172,6 +180,7 @@ class Game:
 
     async def ask(self) -> Turn:
         """The policy's next turn, without taking it; asked again at the same place, it says the same."""
+        self._must_be_on()
         standing = self._standing
         if self._proposal is None or self._proposal[0] is not standing:
             self._proposal = standing, await self._policy.turn(standing.episode.copy())
@@ -238,6 +247,10 @@ class Game:
         if self.table.policy is None:
             raise OptionError("there is no policy to ask: name one by its agent and its model")
         return self.table.policy
+
+    def _must_be_on(self) -> None:
+        if self.over:
+            raise EpisodeError("the game is over: take a turn back to go on")
 
     def _keep(self) -> None:
         if self.over:
