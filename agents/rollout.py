@@ -31,7 +31,7 @@ class Job:
 
     question: Question
     agent: Agent
-    attempt: int = 0
+    attempt: int | str = 0
     data: str | None = None
 
     @property

@@ -79,6 +79,26 @@ def check_reward(spec: RewardSpec, as_json: AsJson = False) -> None:
     raise typer.Exit(check_reward(spec, as_json))
 
 
+@app.command()
+def train(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A file, or the name of one that comes with the package.")
+    ],
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE] …", help="Settings to change: optimiser.steps=20")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory; else runs/ and the recipe's name.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what it will take.")] = False,
+) -> None:
+    """Train a policy by a recipe; killed and run again, it goes on from the newest checkpoint.
+
+    Example: profilegym train training/recipes/pr2-world.yaml optimiser.steps=20
+    """
+    from .train import run_train
+
+    run_train(recipe, changes or [], out, dry_run)
+
+
 @app.command("eval")
 def evaluate(
     out: Annotated[Path, typer.Option(help="The run directory to write, or to go on with.")],

@@ -35,6 +35,7 @@ COMMANDS = (
     "check",
     "check retriever",
     "check reward",
+    "train",
     "eval",
     "index",
     "rejudge",

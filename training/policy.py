@@ -1,0 +1,39 @@
+"""The weights that a recipe starts from."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..envs.errors import MissingExtra, OptionError
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """A transformers model and its tokenizer."""
+
+    model: Any
+    tokenizer: Any
+
+
+def load_policy(spec: str, precision: str = "float32") -> Policy:
+    """From `pilot`, or `hf:PATH_OR_ID`; weights in the precision that they are to be trained in."""
+    try:
+        import torch
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+    except ImportError as error:
+        raise MissingExtra("training", "train") from error
+    path = weights_of(spec)
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, precision))
+    return Policy(model, AutoTokenizer.from_pretrained(path))
+
+
+def weights_of(spec: str) -> str:
+    """The folder, or the name on the hub, that a model spec means."""
+    name, _, rest = spec.partition(":")
+    if name == "hf" and rest:
+        return rest
+    if spec == "pilot":
+        from ..agents.models.pilot import FOLDER
+
+        return str(Path(FOLDER))
+    raise OptionError(f"model={spec!r} has no weights to train: give pilot, or hf:PATH_OR_ID")

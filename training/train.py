@@ -1,0 +1,115 @@
+"""From a recipe to a trained policy: begun, watched, interrupted, gone on with, and ended."""
+
+import os
+import shutil
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from ..envs.data import load_questions
+from ..envs.errors import ProfileGymError
+from ..envs.trajectory import Trajectory, TrajectoryWriter
+from ..evaluation.run import RunDirectory
+from ..rewards import make_reward
+from .course import Course, Interruption, Tell
+from .policy import load_policy
+from .recipe import Recipe
+
+CHECKPOINTS, FINAL = "checkpoints", "final"
+
+
+class Stopped(ProfileGymError):
+    """A run that ended before its last step, with everything saved; says how to go on."""
+
+
+def train(recipe: Recipe, out: Path, tell: Tell) -> None:
+    """To the last step; begun anew, or gone on with from the newest checkpoint. `tell` hears of each step."""
+    if (out / FINAL / "config.json").exists():
+        return
+    with _directory(recipe, out), TrajectoryWriter(out / "trajectories.jsonl") as trajectories:
+        trainer, interruption = _trainer(recipe, out, trajectories), Interruption()
+        course = Course(recipe, out, trainer, interruption, tell)
+        trainer.add_callback(course)
+        with _signals(interruption):
+            _learn(trainer, out)
+        if interruption.by and trainer.state.global_step < recipe.optimiser.steps:
+            raise Stopped(_told(f"stopped by {interruption.by}", trainer, out))
+        course.close()
+        if trainer.accelerator.is_main_process:
+            _keep_final(trainer, course, out)
+
+
+def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
+    from .grpo import PR2Trainer
+
+    policy, questions = load_policy(recipe.model, recipe.precision), load_questions(recipe.data.train)
+
+    def record(played: Sequence[Trajectory]) -> None:
+        for trajectory in played:
+            trajectory.model = recipe.model
+            trajectories.write(trajectory)
+
+    return PR2Trainer(recipe, policy, questions, make_reward(recipe.reward), record, out)
+
+
+def _learn(trainer: Any, out: Path) -> None:
+    """A judge that is gone, or a disk that is full, ends the run with what was learned so far saved."""
+    try:
+        trainer.train(resume_from_checkpoint=_last_checkpoint(out))
+    except (ProfileGymError, OSError) as error:
+        try:
+            trainer.save_now()
+        except OSError as full:
+            raise Stopped(_told(f"stopped: {error}; nothing more could be saved ({full})", trainer, out)) from error
+        raise Stopped(_told(f"stopped: {error}", trainer, out)) from error
+
+
+def _last_checkpoint(out: Path) -> str | None:
+    """The newest one that is whole: its state is the last thing that is written."""
+    whole = [path for path in (out / CHECKPOINTS).glob("checkpoint-*") if (path / "trainer_state.json").exists()]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _keep_final(trainer: Any, course: Course, out: Path) -> None:
+    """A plain transformers model; the best one where the run fell back to it."""
+    if course.fell_back:
+        shutil.copytree(course.best_folder, out / FINAL, dirs_exist_ok=True)
+    else:
+        trainer.save_policy(out / FINAL)
+
+
+def _told(what: str, trainer: Any, out: Path) -> str:
+    return (
+        f"{what}, after step {trainer.state.global_step}; the same command goes on from the newest checkpoint in {out}"
+    )
+
+
+@contextmanager
+def _directory(recipe: Recipe, out: Path) -> Iterator[None]:
+    """One process writes what a run is; the others write beside it."""
+    first = int(os.environ.get("RANK", "0")) == 0
+    with RunDirectory(out).writing(recipe.model_dump()) if first else nullcontext():
+        out.mkdir(parents=True, exist_ok=True)
+        yield
+
+
+@contextmanager
+def _signals(interruption: Interruption) -> Iterator[None]:
+    """The first SIGINT or SIGTERM lets the step end; the second one ends the run at once."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def noted(number: int, frame: FrameType | None) -> None:
+        if interruption.by:
+            raise KeyboardInterrupt
+        interruption.by = signal.Signals(number).name
+
+    try:
+        for number in before:
+            signal.signal(number, noted)
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
