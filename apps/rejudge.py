@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 
 from rich import box
@@ -12,8 +12,10 @@ from rich.table import Table
 
 from ..envs.visible import visible
 from ..evaluation.agreement import Agreement
+from ..evaluation.evaluate import Settings, sum_up
 from ..evaluation.intervals import Interval
 from ..evaluation.rejudge import Outcome, rejudge
+from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory
 from ..evaluation.standing import Standing, standing
 from ..evaluation.verdicts import FILE
@@ -30,12 +32,21 @@ def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool =
     except KeyboardInterrupt:
         errors.print(f"stopped; what was judged is in {path / FILE}: the same command goes on from there", style="bold")
         return INTERRUPTED
+    if outcome.healed:
+        _count_in(run)
     stands = standing(run)
     if as_json:
         Console().print_json(data={**asdict(outcome), **asdict(stands)}, ensure_ascii=False)
     else:
         report(outcome, stands)
     return int(bool(outcome.reasons))
+
+
+def _count_in(run: RunDirectory) -> None:
+    """An evaluation's summary and report count what was healed; those of a training run are of its training."""
+    if run.settings.keys() <= {one.name for one in fields(Settings)} and (run.path / "summary.json").exists():
+        sum_up(run)
+        write_report(run)
 
 
 class Bar(Progress):

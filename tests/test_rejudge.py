@@ -27,6 +27,7 @@ from profilegym import (
 from profilegym.apps.rejudge import run_rejudge
 from profilegym.envs.errors import DataError, JudgeError, OptionError
 from profilegym.envs.stepping import rewards_of
+from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.rejudge import Outcome, healed, rejudge
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.standing import standing
@@ -56,7 +57,13 @@ class Judge:
         )
 
     async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[Verdict | JudgeError]:
-        raise NotImplementedError
+        return [await self._or_error(*pair) for pair in pairs]
+
+    async def _or_error(self, question: Question, answer: str) -> Verdict | JudgeError:
+        try:
+            return await self.score(question, answer)
+        except JudgeError as error:
+            return error
 
     async def close(self) -> None:
         self.closed = True
@@ -330,3 +337,19 @@ def test_an_interrupted_command_says_how_to_go_on(run: Path, capsys: pytest.Capt
     assert run_rejudge(run, "impatient", everything=False) == 130
 
     assert "the same command goes on from there" in " ".join(capsys.readouterr().err.split())
+
+
+def test_an_evaluation_counts_in_what_was_healed(tmp_path: Path) -> None:
+    judge = Judge(1, fails_on="", name="unsteady")
+    register_judge("unsteady", lambda: judge)
+    settings = Settings(model="scripted:oracle", data="world:seed=7,users=20/test", judge="unsteady", limit=4)
+    before = asyncio.run(evaluate(settings, RunDirectory(tmp_path)))
+    judge.fails_on = "\0"
+
+    assert run_rejudge(tmp_path, None, everything=False) == 0
+
+    after = json.loads((tmp_path / "summary.json").read_text("utf-8"))
+    assert (before["unscored"]["n"], "score" in before) == (4, False)
+    assert (after["unscored"]["n"], after["score"]["mean"], after["score"]["n"]) == (0, 0.5, 4)
+    assert after["gain"]["n"] == 4
+    assert (tmp_path / "report.html").exists()
