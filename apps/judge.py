@@ -1,4 +1,4 @@
-"""`profilegym judge audit`: tries a judge on answers of known worth, and tells what its word is worth."""
+"""`profilegym judge audit`: what a judge's word is worth, on a terminal and on a page."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""`profilegym rejudge`: asks a judge about a run's answers, and shows how the run stands after it."""
+"""`profilegym rejudge`: asks a judge about a run's answers, and shows how the run stands."""
 
 import asyncio
 from collections.abc import Iterator

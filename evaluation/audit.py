@@ -1,4 +1,4 @@
-"""What a judge's word is worth: does it repeat itself, is it right, and what else than content moves it?"""
+"""Tries a judge on answers of known worth, and adds up what its word is worth."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""An audit in a few figures, each with a line of plain words: the same on a terminal and on a page."""
+"""An audit in a few figures, each with a line of plain words."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Scores a run's answers after the run: those without a verdict, or all of them by another judge, beside the old."""
+"""Scores a run's answers after the run, beside every verdict that was there before."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
