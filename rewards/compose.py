@@ -15,8 +15,10 @@ from ..envs.reward import Reward
 from ..envs.stepping import RewardFunction
 from .judge import Judge
 from .overlap import rouge
+from .reward import make_reward
 from .score import score
 from .structure import kept, penalty
+from .tags import tag_format, tag_set
 
 RewardModel = Callable[[Sequence[Episode]], Sequence[float]]
 REWARD_MODELS = Registry("reward model", {})
@@ -51,7 +53,7 @@ class Compose:
         return Reward(sum(parts.values()), parts, verdict, flags=odd)
 
 
-def compose(spec: str, make: Callable[[str], RewardFunction]) -> Compose:
+def compose(spec: str) -> Compose:
     """`1*score:rubric+0.5*structure`: each term a weight, a star and a reward's spec."""
     before, *pieces = _TERM.split(spec)
     if before or not pieces:
@@ -59,7 +61,8 @@ def compose(spec: str, make: Callable[[str], RewardFunction]) -> Compose:
             f"compose:{spec!r}: write it as WEIGHT*REWARD+WEIGHT*REWARD, as in 1*score:rubric+0.5*structure"
         )
     terms = [
-        Term(of.partition(":")[0], float(weight), make(of)) for weight, of in zip(*[iter(pieces)] * 2, strict=True)
+        Term(of.partition(":")[0], float(weight), make_reward(of))
+        for weight, of in zip(*[iter(pieces)] * 2, strict=True)
     ]
     names = [term.name for term in terms]
     if len(set(names)) < len(names):
@@ -81,6 +84,52 @@ def prlm(reward_model: str | RewardModel = "") -> Compose:
             Term("personalisation", 0.1, personalisation(reward_model)),
         )
     )
+
+
+def tagpr(
+    task: str | RewardFunction = "rubric",
+    *,
+    prmu: str | RewardFunction = "",
+    alpha: float = 0.1,
+    beta: float = 0.1,
+    gamma: float = 0.3,
+) -> Compose:
+    """TagPR's, as far as it is known: the task's reward times the format, and its tag and PRMU parts by their weights.
+
+    Its second stage drops all but the task: `tagpr:TASK,alpha=0,beta=0,gamma=0`.
+    """
+    if gamma and not prmu:
+        raise OptionError(
+            "no PRMU was named: give a reward, or its spec, as in "
+            "tagpr:score:rubric,prmu=personalisation:my_models.py:make, or leave that part out with gamma=0"
+        )
+    terms = [
+        Term("task", 1.0, Gated(make_reward(task), kept())),
+        Term("tag_format", alpha, tag_format()),
+        Term("tag_set", beta, tag_set()),
+        Term("prmu", gamma, make_reward(prmu or "none")),
+    ]
+    return Compose(tuple(term for term in terms if term.weight))
+
+
+@dataclass(frozen=True)
+class Gated:
+    """The product of a reward and a gate, which no weighted sum can say; unscored if either is."""
+
+    reward: RewardFunction
+    gate: RewardFunction
+    parts_sum: ClassVar = True
+
+    async def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
+        terms = Term("reward", 1.0, self.reward), Term("gate", 1.0, self.gate)
+        rewards, gates = await gather(*(_rewards(term, episodes) for term in terms))
+        return [self._product(*pair) for pair in zip(rewards, gates, strict=True)]
+
+    def _product(self, reward: Reward, gate: Reward) -> Reward:
+        if reward.total is None or gate.total is None:
+            return Reward(None, verdict=reward.verdict, unscored=reward.unscored or gate.unscored, flags=reward.flags)
+        total = reward.total * gate.total
+        return Reward(total, {"gated": total}, reward.verdict, flags=reward.flags)
 
 
 @dataclass(frozen=True)

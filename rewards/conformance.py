@@ -17,7 +17,7 @@ from ..envs.retrieval.evidence import Broken
 from ..envs.reward import Reward
 from ..envs.stepping import RewardFunction, rewards_of
 from .baseline import BaselineStore
-from .compose import Compose, Term
+from .compose import Compose, Gated, Term
 from .gain import Beside, Win
 from .specimens import HIDDEN, absent, empty, everything, hostile, ordinary
 
@@ -194,6 +194,9 @@ def _judged_by(reward: Any, judge: Any) -> Any:
     if isinstance(reward, Compose):
         terms = [term._replace(reward=_judged_by(term.reward, judge) or term.reward) for term in reward.terms]
         return Compose(tuple(terms)) if tuple(terms) != reward.terms else None
+    if isinstance(reward, Gated):
+        inner = _judged_by(reward.reward, judge)
+        return replace(reward, reward=inner) if inner else None
     replaceable = is_dataclass(reward) and not isinstance(reward, type) and hasattr(reward, "judge")
     return replace(reward, judge=judge) if replaceable else None
 
@@ -202,6 +205,8 @@ def with_baselines(reward: Any, store: BaselineStore) -> Any:
     """The same reward, with a baseline of each of the kit's questions where it needs one."""
     if isinstance(reward, Compose):
         return Compose(tuple(Term(t.name, t.weight, with_baselines(t.reward, store)) for t in reward.terms))
+    if isinstance(reward, Gated):
+        return replace(reward, reward=with_baselines(reward.reward, store))
     if not isinstance(reward, Beside | Win):
         return reward
     for episode in everything():

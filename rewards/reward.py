@@ -30,6 +30,9 @@ REWARDS = Registry(
         "personalisation": f"{_HERE}.compose:personalisation",
         "pr2": f"{_HERE}.compose:pr2",
         "prlm": f"{_HERE}.compose:prlm",
+        "tagpr": f"{_HERE}.compose:tagpr",
+        "tag_format": f"{_HERE}.tags:tag_format",
+        "tag_set": f"{_HERE}.tags:tag_set",
     },
 )
 
@@ -41,7 +44,7 @@ def make_reward(spec: str | RewardFunction) -> Any:
     if spec.startswith("compose:"):  # its commas and options belong to its terms
         from .compose import compose
 
-        return compose(spec.removeprefix("compose:"), make_reward)
+        return compose(spec.removeprefix("compose:"))
     return REWARDS.make(spec)
 
 

@@ -146,7 +146,7 @@ class TestWin(RewardContract):
     "spec",
     [
         *("rubric", "score:rubric", "structure", "penalty", "match", "mae", "evidence", "cost:search=0.1", "pr2"),
-        "compose:1*score:rubric+0.1*structure",
+        *("compose:1*score:rubric+0.1*structure", "tagpr:score:rubric,prmu=match", "tag_format", "tag_set"),
     ],
 )
 def test_the_shipped_rewards_keep_every_promise(spec: str) -> None:
