@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -32,6 +32,7 @@ RetrieverSpec = Annotated[
 RewardSpec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A reward: rubric, pr2:rubric, path/to/file.py:factory …")
 ]
+CompareFormat = Literal["terminal", "markdown", "latex"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
 
 
@@ -184,6 +185,26 @@ def rejudge(
     from .rejudge import run_rejudge
 
     raise typer.Exit(run_rejudge(run, judge, everything, as_json))
+
+
+@app.command("compare")
+def compare(
+    runs: Annotated[list[Path], typer.Argument(metavar="DIR DIR …", help="Run directories, the reference first.")],
+    judge: Annotated[
+        str | None,
+        typer.Option(help="Whose verdicts, where rejudged by it; any: each run's own, though they differ."),
+    ] = None,
+    form: Annotated[CompareFormat, typer.Option("--format", help="How to print the table.")] = "terminal",
+    out: Annotated[Path | None, typer.Option(help="A page to write as well, with a plot.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Set runs beside each other on the questions that all of them played, with intervals of the differences.
+
+    Example: profilegym compare runs/pr2-pilot runs/none-pilot --format latex
+    """
+    from .compare import run_compare
+
+    run_compare(runs, judge, form, out, as_json)
 
 
 @bench.command("retrieval")

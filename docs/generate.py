@@ -39,6 +39,7 @@ COMMANDS = (
     "eval",
     "index",
     "rejudge",
+    "compare",
     "judge",
     "judge audit",
     "bench",

@@ -1,6 +1,7 @@
 """A run that was played, as those see it who look at it: its questions, and its episodes with late verdicts."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from ..agents.agent import make_agent
@@ -10,6 +11,7 @@ from ..envs.question import Question
 from ..envs.trajectory import Trajectory
 from .rejudge import healed
 from .run import RunDirectory
+from .verdicts import key_of, verdicts_of
 
 
 class PlayedRun:
@@ -25,5 +27,15 @@ class PlayedRun:
         """The question over those posts that were searched."""
         return swapped(self.questions.find(question_id), self.profile, self.questions)
 
-    def trajectories(self) -> Iterator[Trajectory]:
-        return healed(self.run, self.run.trajectories())
+    def trajectories(self, judge: str | None = None) -> Iterator[Trajectory]:
+        """With the verdicts of the run's own judge, or with those of the named one only."""
+        own = healed(self.run, self.run.trajectories())
+        return own if judge is None else self._judged_by(judge, own)
+
+    def _judged_by(self, judge: str, own: Iterable[Trajectory]) -> Iterator[Trajectory]:
+        later = verdicts_of(self.run.path)
+        for trajectory in own:
+            if trajectory.verdict is None or trajectory.verdict.judge != judge:
+                newest = [late.verdict for late in later.get(key_of(trajectory), ()) if late.judge == judge][-1:]
+                trajectory = replace(trajectory, verdict=newest[0] if newest else None, reward=None)
+            yield trajectory

@@ -1,0 +1,142 @@
+"""`profilegym compare`: runs beside each other, on the terminal, as Markdown, as LaTeX, and on a page."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..envs.errors import OptionError
+from ..envs.visible import visible
+from ..evaluation.compare import Comparison, Row, compare
+from ..evaluation.intervals import Interval
+from ..evaluation.page import Child, page, section, table, tag
+from ..evaluation.played import PlayedRun
+from ..evaluation.run import RunDirectory
+from ..evaluation.svg import points
+
+Format = Literal["terminal", "markdown", "latex"]
+HEADS = ("figure", "run", "mean", "difference", "n")
+_WIDTH = 44  # columns of a plot
+
+
+def run_compare(paths: Sequence[Path], judge: str | None, form: Format, out: Path | None, as_json: bool) -> None:
+    if len(set(paths)) < 2:
+        raise OptionError("give at least two run directories, the reference first")
+    found = compare({str(path): PlayedRun(RunDirectory(path)) for path in paths}, judge)
+    if out:
+        out.write_text(_page(found), "utf-8")
+    if as_json:
+        Console().print_json(data=asdict(found), ensure_ascii=False)
+    elif form == "terminal":
+        Console().print(_table(found), *_notes(found), "", *plot(found), sep="\n", highlight=False, markup=False)
+    else:
+        print(markdown(found) if form == "markdown" else latex(found))  # noqa: T201 (to be pasted: no wrapping)
+
+
+def markdown(found: Comparison) -> str:
+    lines = ["| " + " | ".join(HEADS) + " |", "|---|---|--:|--:|--:|"]
+    lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in _cells(found)]
+    return "\n".join([*map(visible, lines), "", *map(visible, _notes(found))])
+
+
+def latex(found: Comparison) -> str:
+    """For the package booktabs."""
+    rows = [" & ".join(map(_in_latex, cells)) + r" \\" for cells in _cells(found)]
+    notes = [f"% {visible(note)}" for note in _notes(found)]
+    head = " & ".join(HEADS) + r" \\"
+    return "\n".join(
+        [*notes, r"\begin{tabular}{llrrr}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
+    )
+
+
+def plot(found: Comparison) -> Iterator[str]:
+    """One difference a line."""
+    drawn = _differences(found)
+    ends = [end for _, figure in drawn for end in (figure.low, figure.high) if end is not None]
+    if ends:
+        low, high = min(0.0, *ends), max(0.0, *ends)
+        width = max(len(name) for name, _ in drawn)
+        for name, figure in drawn:
+            yield f"{visible(name):<{width}}  {_line(figure, low, high)}"
+        yield f"{'':<{width}}  {low:<+{_WIDTH // 2}.3f}{high:>+{_WIDTH - _WIDTH // 2}.3f}"
+
+
+def _line(figure: Interval, low: float, high: float) -> str:
+    def place(value: float | None) -> int:
+        return round((_WIDTH - 1) * ((value or 0.0) - low) / ((high - low) or 1.0))
+
+    cells = [" "] * _WIDTH
+    cells[place(0)] = "┊"
+    for column in range(place(figure.low), place(figure.high) + 1):
+        cells[column] = "─"
+    cells[place(figure.mean)] = "●"
+    return "".join(cells)
+
+
+def _table(found: Comparison) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD)
+    for head in HEADS:
+        shown.add_column(head, justify="left" if head in HEADS[:2] else "right", overflow="fold")
+    for cells in _cells(found):
+        shown.add_row(*map(visible, cells))
+    return shown
+
+
+def _cells(found: Comparison) -> Iterator[tuple[str, ...]]:
+    for row in found.rows:
+        yield _name(row, found), row.run, _spread(row.figure, ""), _spread(row.difference, "+"), f"{row.figure.n:,}"
+
+
+def _name(row: Row, found: Comparison) -> str:
+    return f"{row.metric}, {found.judge}" if row.metric in ("score", "gain") else row.metric
+
+
+def _spread(figure: Interval | None, sign: str) -> str:
+    if figure is None or figure.mean is None:
+        return "–"
+    return f"{figure.mean:{sign}.3f} [{figure.low:{sign}.3f}, {figure.high:{sign}.3f}]"
+
+
+def _notes(found: Comparison) -> Iterator[str]:
+    yield (
+        f"{found.common:,} questions of {found.users:,} users are common to all; difference: to {found.runs[0]}, "
+        "question by question. In brackets: 95 %, by a bootstrap over users."
+    )
+    for run, count in found.not_common.items():
+        if count:
+            yield f"{run}: {count:,} questions that are not common are left out"
+    scored = next((row.figure.n for row in found.rows if row.metric == "score"), 0)
+    if scored < found.common:
+        yield f"{found.common - scored:,} common questions are left out of the scores: some run has none for them"
+    for name, values in found.settings.items():
+        yield f"{name}: {', '.join('–' if value is None else str(value) for value in values)}"
+
+
+def _differences(found: Comparison) -> list[tuple[str, Interval]]:
+    """Those that share a scale, and so a plot."""
+    rows = [row for row in found.rows if row.metric != "searches"]
+    return [(f"{row.metric}: {row.run}", row.difference) for row in rows if row.difference is not None]
+
+
+def _page(found: Comparison) -> str:
+    title = " beside ".join(found.runs)
+    notes = [tag("p", note, class_="note") for note in _notes(found)]
+    rows: list[list[Child]] = [list(cells) for cells in _cells(found)]
+    shown = points(_differences(found), f"Differences to {found.runs[0]}")
+    return page(
+        title,
+        tag("h1", title),
+        section("Figures", table(list(HEADS), rows), *notes),
+        section(f"Differences to {found.runs[0]}", shown),
+    )
+
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
+
+
+def _in_latex(text: str) -> str:
+    return "".join(_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in visible(text))
