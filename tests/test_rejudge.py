@@ -103,7 +103,7 @@ def lines(run: Path) -> list[dict[str, Any]]:
 
 
 def scores(run: Path) -> list[float | None]:
-    return [trajectory.reward and trajectory.reward.total for trajectory in after_healing(run)]
+    return [trajectory.reward.total if trajectory.reward else None for trajectory in after_healing(run)]
 
 
 def after_healing(run: Path) -> list[Trajectory]:
