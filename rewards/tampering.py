@@ -3,8 +3,9 @@
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
-from ..envs.question import Profile, Question
+from ..envs.question import Profile, Question, Rubric
 from .prompts import BUDGETS, INVISIBLE
 
 _LONG = 4 * BUDGETS["response"] * 4  # bytes: four times what is judged
@@ -114,12 +115,19 @@ def _has_lookalikes(answer: str) -> bool:
 
 def _restates(question: Question, answer: str) -> bool:
     """The policy never sees the rubric: who repeats it word for word, or names all aspects, aims at the evaluator."""
-    said, rubric = _words(answer), question.rubric
-    titles = [" ".join(_words(aspect.title)) for aspect in rubric.aspects]
+    said = _words(answer)
+    titles, hidden = _of_rubric(question.rubric)
     text = f" {' '.join(said)} "
     named = len(titles) > 1 and all(title.count(" ") and f" {title} " in text for title in titles)
+    return named or not hidden.isdisjoint(_runs(said))
+
+
+@lru_cache(maxsize=4096)
+def _of_rubric(rubric: Rubric) -> tuple[list[str], frozenset[tuple[str, ...]]]:
+    """The words of its titles, and all runs of words in it that nobody repeats by chance."""
+    titles = [" ".join(_words(aspect.title)) for aspect in rubric.aspects]
     hidden = [rubric.narrative, *[text for aspect in rubric.aspects for text in (aspect.reason, aspect.title)]]
-    return named or bool(_runs(said) & {run for text in hidden for run in _runs(_words(text))})
+    return titles, frozenset(run for text in hidden for run in _runs(_words(text)))
 
 
 def _parrots(question: Question, answer: str) -> bool:
