@@ -3,17 +3,14 @@
 import asyncio
 import json
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from .judge_clients import CLIENTS, Judge
+from .serving import serving
 
 LATENCY = 0.05  # seconds
 SIZES = (16, 64, 256)  # judgements in flight
@@ -25,38 +22,11 @@ FAULTY = 1000  # judgements of the faulty run
 Rates = dict[str, dict[int, list[float]]]  # client -> in flight -> judgements a second, by round
 
 
-class Server:
-    """The loopback judge in a process of its own."""
-
-    def __init__(self, process: "subprocess.Popen[str]") -> None:
-        self._process = process
-        self.url = self._line()
-
-    def counts(self) -> dict[str, int]:
-        assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
-        counts: dict[str, int] = json.loads(self._line())
-        return counts
-
-    def _line(self) -> str:
-        assert self._process.stdout is not None
-        return self._process.stdout.readline().strip()
-
-
-@contextmanager
-def serving(latency: float, faulty: bool = False) -> Iterator[Server]:
-    command = [sys.executable, "-m", "profilegym.benchmarks.judge_server", str(latency), *["FAULTY"] * faulty]
-    pipe = subprocess.PIPE  # the server ends when its input is closed, which leaving the block does
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:  # noqa: S603
-        yield Server(process)
-
-
 def judgements_a_second() -> tuple[Rates, dict[str, str]]:
     """Interleaved rounds of each client at each size; and who could not take part and why."""
     rates: Rates = {}
     absent: dict[str, str] = {}
-    with serving(LATENCY) as server:
+    with serving("judge_server", LATENCY) as server:
         for n in (*SIZES, MANY):
             for _ in range(ROUNDS):
                 for name in CLIENTS if n in SIZES else ["profilegym"]:
@@ -92,7 +62,7 @@ def among_faults() -> dict[str, int]:
         async with CLIENTS["profilegym"](url, 64) as judge:
             return await _all(judge, FAULTY)
 
-    with serving(LATENCY, faulty=True) as server:
+    with serving("judge_server", LATENCY, "FAULTY") as server:
         matches = asyncio.run(run(server.url))
         counts = server.counts()
     judged = sum(match == 2 for match in matches)
