@@ -1,0 +1,119 @@
+"""A local transformers model, on the CPU or a GPU, that goes on with many conversations at once."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from ...envs.completion import Sampling
+from ...envs.errors import MissingExtra, ModelError, OptionError
+from ...envs.question import Question
+from ...envs.trajectory import Segment
+from . import sampling as samplings
+from .decoding import Decoder, Writing
+from .model import Turn
+from .stopping import Stops
+
+ROWS = 64
+LIMITS = ("max_position_embeddings", "sliding_window", "attention_chunk_size")  # of what a token can look back to
+
+
+class HFModel:
+    """A causal language model and its tokenizer, loaded by a spec or owned by a trainer.
+
+    At most `rows` conversations go on in one step; any number can be open. The weights may change while none is open:
+    nothing that depends on them is kept longer. A chat template renders the first thing the environment says as the
+    user's message; all that follows stands inside the assistant's, as the transcript has it.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, *, rows: int = ROWS, name: str = "hf") -> None:
+        if rows < 1:
+            raise OptionError(f"rows={rows!r}: give at least 1")
+        self.name = name
+        self.model, self.tokenizer = model, tokenizer
+        config = model.config.get_text_config()
+        limits = [limit for limit in (getattr(config, name, None) for name in LIMITS) if limit]
+        self.stops = Stops(tokenizer, _ends(model, tokenizer))
+        self.decoder = Decoder(model, self.stops, rows, min(limits, default=None))
+
+    @classmethod
+    def load(cls, path: str, *, rows: int = ROWS, device: str = "auto", dtype: str = "auto") -> "HFModel":
+        """From a folder or a hub id. By default on a GPU in the type it was saved in, else on the CPU in float32."""
+        try:
+            import torch
+            from transformers import AutoModelForCausalLM, AutoTokenizer
+        except ImportError as error:
+            raise MissingExtra("a local model", "train") from error
+
+        place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
+        kind = "float32" if dtype == "auto" and place == "cpu" else dtype
+        try:
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=kind).to(place)
+            tokenizer = AutoTokenizer.from_pretrained(path)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelError(f"no model can be loaded from {path!r} ({place}, {kind}): {error}") from error
+        return cls(model.eval(), tokenizer, rows=rows, name=f"hf:{path}")
+
+    def open(self, question: Question, seed: int | None) -> "HFSession":
+        return HFSession(self, seed)
+
+    async def close(self) -> None:
+        """Its memory goes with it."""
+
+    def read(self, said: Sequence[Segment]) -> list[list[int]]:
+        """The tokens of each segment: exactly those that it carries, else its text's."""
+        return [
+            list(segment.tokens) if segment.tokens is not None else self._tokens(segment, first=number == 0)
+            for number, segment in enumerate(said)
+        ]
+
+    def _tokens(self, segment: Segment, first: bool) -> list[int]:
+        text = segment.text
+        if first and self.tokenizer.chat_template is not None:
+            message = [{"role": "user", "content": text}]
+            text = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
+            first = False  # the template has written what else a text begins with
+        tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=first)
+        return tokens
+
+
+load = HFModel.load
+
+
+class HFSession:
+    """One conversation: its tokens, and the row that has read them while it has one."""
+
+    def __init__(self, model: HFModel, seed: int | None) -> None:
+        self._model, self._seed = model, seed
+        self._stream = model.decoder.open()
+
+    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+        """Draws depend on the seed and the place in the transcript, so an episode can be taken up anywhere."""
+        samplings.check(sampling)
+        read = self._model.read(said)
+        tokens = [token for part in read for token in part]
+        if not tokens:
+            raise ModelError("there is nothing that the model could go on from: the transcript has no tokens")
+        known, place = len(self._stream.tokens), len(tokens)
+        luck = Random(f"{self._seed}:{place}" if self._seed is not None else None)
+        writing = Writing(sampling, tuple(stop), luck)
+        await self._model.decoder.write(self._stream, tokens, writing)
+        assert writing.finish is not None
+        return Turn(
+            self._model.stops.text(writing.tokens),
+            writing.tokens,
+            writing.logprobs,
+            heard=read[-1] if said[-1].author == "environment" else None,
+            finish=writing.finish,
+            prompt_tokens=max(0, place - known),
+            completion_tokens=len(writing.tokens),
+        )
+
+    def close(self) -> None:
+        self._model.decoder.close(self._stream)
+
+
+def _ends(model: Any, tokenizer: Any) -> set[int]:
+    """The tokens that end a text, as the model's generation settings and the tokenizer name them."""
+    named = getattr(model.generation_config, "eos_token_id", None)
+    ends = set(named if isinstance(named, list) else [named])
+    return {end for end in (*ends, tokenizer.eos_token_id) if end is not None}
