@@ -32,10 +32,8 @@ def run_train(path: str, changes: Sequence[str], out: Path | None, dry_run: bool
         console.print(_plan(recipe, plan_of(recipe)))
         return
     from ..training.conclude import conclude
-    from ..training.quiet import quieten
     from ..training.train import train
 
-    quieten()
     with _Bar(console, recipe, folder) as bar:
         train(recipe, folder, bar.tell)
     conclude(recipe, folder, console.print)

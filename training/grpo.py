@@ -207,7 +207,7 @@ def config(recipe: Recipe, folder: Path) -> Any:
         top_p=generation.top_p,
         bf16=recipe.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
-        gradient_checkpointing=recipe.gradient_checkpointing,
+        activation_checkpointing=recipe.gradient_checkpointing,
         seed=recipe.seed,
         save_steps=watch.save,
         save_total_limit=watch.keep,

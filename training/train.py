@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -16,6 +16,7 @@ from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
 from .course import Course, Interruption, Tell
 from .policy import load_policy
+from .quiet import quieten
 from .recipe import Recipe
 
 CHECKPOINTS, FINAL = "checkpoints", "final"
@@ -29,15 +30,15 @@ def train(recipe: Recipe, out: Path, tell: Tell) -> None:
     """To the last step; begun anew, or gone on with from the newest checkpoint. `tell` hears of each step."""
     if (out / FINAL / "config.json").exists():
         return
+    quieten()
     with _directory(recipe, out), TrajectoryWriter(out / "trajectories.jsonl") as trajectories:
         trainer, interruption = _trainer(recipe, out, trajectories), Interruption()
         course = Course(recipe, out, trainer, interruption, tell)
         trainer.add_callback(course)
-        with _signals(interruption):
+        with closing(course), _signals(interruption):
             _learn(trainer, out)
         if interruption.by and trainer.state.global_step < recipe.optimiser.steps:
             raise Stopped(_told(f"stopped by {interruption.by}", trainer, out))
-        course.close()
         if trainer.accelerator.is_main_process:
             _keep_final(trainer, course, out)
 

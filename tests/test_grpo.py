@@ -1,0 +1,219 @@
+"""Training by GRPO: what is learned from, what is not, and what an interruption costs."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_policy import make_tiny_policy, recipe
+
+from profilegym import Trajectory, TrajectoryReader
+from profilegym.training import advantages
+from profilegym.training.metrics import read_metrics
+from profilegym.training.recipe import Recipe
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+from profilegym.training import grpo  # noqa: E402
+from profilegym.training.train import Stopped, train  # noqa: E402
+
+TIMES = ("step_time", "rollout_seconds", "epoch")
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_tiny_policy(tmp_path_factory.mktemp("policy"))
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def run(asked: Recipe, out: Path) -> list[Trajectory]:
+    train(asked, out, lambda step, metrics: None)
+    return played(out)
+
+
+def played(out: Path) -> list[Trajectory]:
+    return list(TrajectoryReader(out / "trajectories.jsonl"))
+
+
+def metrics(out: Path) -> list[dict[str, Any]]:
+    return [
+        {name: value for name, value in step.items() if name not in TIMES}
+        for step in read_metrics(out / "metrics.jsonl")
+    ]
+
+
+def groups(trajectories: list[Trajectory]) -> list[list[Trajectory]]:
+    """By step and question, members in their order."""
+    found: dict[Any, list[Trajectory]] = defaultdict(list)
+    for trajectory in trajectories:
+        step, row = trajectory.id.rpartition(":")[2].split("-")[:2]
+        found[int(step), int(row) // 4].append(trajectory)
+    return [sorted(group, key=lambda t: int(t.id.rpartition("-")[2])) for group in found.values()]
+
+
+def total(trajectory: Trajectory) -> float | None:
+    return trajectory.reward.total if trajectory.reward else None
+
+
+@pytest.mark.parametrize("mode", ["joint", "delta", "code", "none"])
+def test_every_record_has_the_advantage_that_its_group_gives_it(mode: str, policy: Path, tmp_path: Path) -> None:
+    trajectories = run(recipe(policy, advantage=mode, optimiser={"steps": 1, "questions": 3}), tmp_path)
+
+    assert len(trajectories) == 12
+    for group in groups(trajectories):
+        assert [t.kind for t in group] == ["personalised"] * 3 + ["baseline"]
+        expected = advantages(mode, [total(t) for t in group[:3]], [total(t) for t in group[3:]])  # type: ignore[arg-type]
+        assert [t.advantage for t in group] == pytest.approx(expected)
+        assert all(t.baseline == {"answer": group[3].answer, "score": total(group[3])} for t in group[:3])
+
+
+def test_the_loss_gets_the_recorded_advantages_and_so_does_the_log(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, logged = [], []
+    original = grpo.PR2Trainer._generate_and_score_completions
+
+    def spy(self: Any, inputs: Any) -> Any:
+        output = original(self, inputs)
+        seen.append(output["advantages"].tolist())
+        logged.append(list(self._logs["advantages"]))
+        return output
+
+    monkeypatch.setattr(grpo.PR2Trainer, "_generate_and_score_completions", spy)
+    trajectories = run(recipe(policy, optimiser={"steps": 1, "questions": 3}), tmp_path)
+
+    recorded = [t.advantage for t in trajectories]
+    assert seen[0] == pytest.approx(recorded)
+    assert logged[0] == pytest.approx(recorded)
+
+
+@pytest.mark.parametrize("train_baseline", ["masked", "all"])
+def test_exactly_what_the_policy_sampled_is_trained_on(
+    train_baseline: str, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+    original = grpo.PR2Trainer._generate_and_score_completions
+
+    def spy(self: Any, inputs: Any) -> Any:
+        output = original(self, inputs)
+        batches.append((output, self.processing_class))
+        return output
+
+    monkeypatch.setattr(grpo.PR2Trainer, "_generate_and_score_completions", spy)
+    asked = recipe(policy, train_baseline=train_baseline, optimiser={"steps": 1, "questions": 3})
+    trajectories = run(asked, tmp_path)
+
+    ((output, tokenizer),) = batches
+    mask = (output["completion_mask"] * output["tool_mask"]).bool()
+    for row, trajectory in enumerate(trajectories):
+        turns = [segment for segment in trajectory.segments if segment.author == "policy"]
+        sampled = [token for turn in turns for token in turn.tokens or ()]
+        left_out = trajectory.kind == "baseline" and train_baseline == "masked"
+        assert output["completion_ids"][row][mask[row]].tolist() == ([] if left_out else sampled)
+        # A token may reach beyond the action that it ends; what lies beyond is dropped from the text alone.
+        assert all(tokenizer.decode(turn.tokens).startswith(turn.text) for turn in turns)
+        read = tokenizer.decode(output["prompt_ids"][row][output["prompt_mask"][row].bool()])
+        assert read == trajectory.segments[0].text
+    assert any(len(trajectory.segments) > 2 for trajectory in trajectories)
+
+
+def test_what_could_not_be_scored_leaves_its_group_and_learns_nothing(policy: Path, tmp_path: Path) -> None:
+    plugin = tmp_path / "tired.py"
+    plugin.write_text("from tiny_policy import by_chance\ndef make():\n    return by_chance(3)\n")
+    trajectories = run(recipe(policy, reward=f"{plugin}:make"), tmp_path / "run")
+
+    unscored = [t for t in trajectories if total(t) is None]
+    assert unscored
+    assert {t.advantage for t in unscored} == {0.0}
+    for group in groups(trajectories):
+        expected = advantages("joint", [total(t) for t in group[:3]], [total(t) for t in group[3:]])
+        assert [t.advantage for t in group] == pytest.approx(expected)
+    assert sum(step["unscored"] for step in metrics(tmp_path / "run")) == pytest.approx(len(unscored) / 12)
+
+
+def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(policy: Path, tmp_path: Path) -> None:
+    run(recipe(policy), tmp_path / "whole")
+
+    def interrupt(step: int, _: Any) -> None:
+        if step == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped, match="SIGTERM, after step 2; the same command goes on"):
+        train(recipe(policy), tmp_path / "cut", interrupt)
+    run(recipe(policy), tmp_path / "cut")
+
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+    assert _weights(tmp_path / "cut") == _weights(tmp_path / "whole")
+
+
+def test_a_run_that_was_killed_loses_no_more_than_since_its_last_checkpoint(policy: Path, tmp_path: Path) -> None:
+    run(recipe(policy), tmp_path / "whole")
+    script = (
+        "import os, signal, sys; sys.path.insert(0, sys.argv[3])\n"
+        "from pathlib import Path; from tiny_policy import recipe\n"
+        "from profilegym.training.train import train\n"
+        "def kill(step, _):\n    if step == 3: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "train(recipe(Path(sys.argv[1])), Path(sys.argv[2]), kill)\n"
+    )
+    arguments = [sys.executable, "-c", script, str(policy), str(tmp_path / "cut"), str(Path(__file__).parent)]
+    killed = subprocess.run(arguments, capture_output=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"})
+
+    run(recipe(policy), tmp_path / "cut")
+
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+    assert _weights(tmp_path / "cut") == _weights(tmp_path / "whole")
+
+
+def test_a_dead_judge_stops_the_run_with_everything_saved(policy: Path, tmp_path: Path) -> None:
+    switch, plugin = tmp_path / "dead", tmp_path / "mortal.py"
+    plugin.write_text(
+        "from pathlib import Path\nfrom profilegym import Reward\nfrom tiny_policy import by_chance\n"
+        "def make():\n    living = by_chance()\n    def reward(episodes):\n"
+        f"        if Path({str(switch)!r}).exists():\n"
+        "            return [Reward(None, unscored='no judge')] * len(episodes)\n"
+        "        return living(episodes)\n    return reward\n"
+    )
+    asked = recipe(policy, reward=f"{plugin}:make")
+
+    with pytest.raises(Stopped, match="could not be scored: no judge, after step 2; the same command"):
+        train(asked, tmp_path / "run", lambda step, _: switch.touch() if step == 2 else None)
+    switch.unlink()
+    run(asked, tmp_path / "run")
+
+    assert [step["step"] for step in metrics(tmp_path / "run")] == [1, 2, 3]
+    assert (tmp_path / "run" / "final" / "config.json").exists()
+
+
+def test_the_final_policy_loads_with_plain_transformers(policy: Path, tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run(recipe(policy, optimiser={"steps": 1, "questions": 3}), tmp_path)
+
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "final")
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "final")
+    assert model.generate(**tokenizer("A question", return_tensors="pt"), max_new_tokens=2).shape[0] == 1
+
+
+def test_a_finished_run_is_left_alone(policy: Path, tmp_path: Path) -> None:
+    asked = recipe(policy, optimiser={"steps": 1, "questions": 3})
+    before = run(asked, tmp_path)
+
+    assert run(asked, tmp_path) == before
+
+
+def _weights(out: Path) -> bytes:
+    return (out / "final" / "model.safetensors").read_bytes()
