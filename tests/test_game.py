@@ -156,11 +156,12 @@ def test_the_policy_can_be_asked_without_its_turn_being_taken() -> None:
     game = begun(at)
 
     asked = [run(game.ask()), run(game.ask())]
-    assert asked[0] is asked[1]
+    assert asked[0] is asked[1] is game.proposal
     assert game.moves == ()
 
     run(game.take())
     assert game.moves[0].turn is asked[0]
+    assert game.proposal is None
     assert run(game.ask()).text == "<answer>Milo</answer>"
 
 

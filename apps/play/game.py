@@ -145,6 +145,11 @@ class Game:
         return self.episode.ended is not None
 
     @property
+    def proposal(self) -> Turn | None:
+        """What the policy said when it was asked at this place."""
+        return self._proposal[1] if self._proposal and self._proposal[0] is self._standing else None
+
+    @property
     def unseen(self) -> int:
         """How many of the person's posts no search has shown."""
         return len(self.question.profile.by_id.keys() - self._seen)
@@ -181,10 +186,11 @@ class Game:
     async def ask(self) -> Turn:
         """The policy's next turn, without taking it; asked again at the same place, it says the same."""
         self._must_be_on()
-        standing = self._standing
-        if self._proposal is None or self._proposal[0] is not standing:
-            self._proposal = standing, await self._policy.turn(standing.episode.copy())
-        return self._proposal[1]
+        standing, known = self._standing, self.proposal
+        if known is None:
+            known = await self._policy.turn(standing.episode.copy())
+            self._proposal = standing, known
+        return known
 
     async def take(self) -> None:
         """Let the policy take the turn."""

@@ -3,6 +3,7 @@
 import asyncio
 import sys
 from collections.abc import Coroutine, Iterable
+from itertools import chain
 from typing import Any
 
 from ...envs.errors import OptionError, ProfileGymError
@@ -90,14 +91,16 @@ class _Person:
             case "take":
                 self._moved(game.take())
             case "ask":
-                _tell(telling.proposal(game, self._runner.run(game.ask())))
+                self._runner.run(game.ask())
+                _tell(telling.proposal(game))
             case "undo":
                 game.undo()
                 _say("The last turn is taken back.")
             case "branch":
                 self._branch(rest)
             case "show":
-                _tell(telling.whole(game))
+                _tell(chain.from_iterable(telling.parts(game)))
+                _tell(telling.baseline(game) if game.over else ())
             case "new":
                 self._begin(self._pick())
             case _:
@@ -155,9 +158,10 @@ async def _tell_baseline(game: Game) -> None:
     if game.episode.kind == "baseline":
         return
     try:
-        _tell(telling.baseline(game, await game.play_baseline()))
+        await game.play_baseline()
     except ProfileGymError as error:
         _say(f"Without the profile: no answer could be had: {error}")
+    _tell(telling.baseline(game))
 
 
 def _ask(prompt: str) -> str:
@@ -170,7 +174,7 @@ def _ask(prompt: str) -> str:
 
 def _tell(lines: Iterable[Line]) -> None:
     for line in lines:
-        _say(line.text)
+        _say(f"{'   ' if line.indented else ''}{line.text}")
         if words := dict.fromkeys(line.text[start:end] for start, end in line.marks):
             _say(f"      matches: {', '.join(words)}")
 

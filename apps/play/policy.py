@@ -40,23 +40,22 @@ class LateModel:
 
     def __init__(self, spec: str) -> None:
         self.name = spec
-        self._model: Model | None = None
-        self._loading = asyncio.Lock()
+        self._loading: asyncio.Future[Model] | None = None
 
     def open(self, question: Question, seed: int | None) -> "LateSession":
         return LateSession(self, question, seed)
 
     async def close(self) -> None:
-        if self._model is not None:
-            await self._model.close()
+        if self._loading is not None and self._loading.done() and not self._loading.exception():
+            await self._loading.result().close()
 
     async def loaded(self) -> Model:
-        """Loaded in a thread: a screen goes on meanwhile."""
-        async with self._loading:
-            if self._model is None:
-                self._model = model = await asyncio.to_thread(_made, self.name)
-                self.name = model.name
-            return self._model
+        """Loaded in a thread, as a screen goes on meanwhile, and to its end, as who asked may no longer wait."""
+        if self._loading is None or (self._loading.done() and self._loading.exception()):
+            self._loading = asyncio.ensure_future(asyncio.to_thread(_made, self.name))
+        model = await asyncio.shield(self._loading)
+        self.name = model.name
+        return model
 
 
 class LateSession:

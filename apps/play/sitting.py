@@ -80,9 +80,12 @@ class Sitting:
         await self._model.close()
 
     def _keep(self, trajectory: Trajectory) -> None:
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        with TrajectoryWriter(self.file) as writer:
-            writer.write(trajectory)
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with TrajectoryWriter(self.file) as writer:
+                writer.write(trajectory)
+        except OSError as error:
+            raise OptionError(f"the game cannot be saved: {error}") from error
         self.saved.add(trajectory.id)
 
 

@@ -1,20 +1,21 @@
 """A game in lines: the same words for every terminal. Nothing in them can steer one."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-from ...agents.models.model import Turn
 from ...envs.action import Answer, Malformed, SearchProfile
 from ...envs.reward import AspectMatch, Reward
 from ...envs.visible import visible
 from .game import PERSON, Clue, Found, Game, Move
 from .matching import Span
 
-Kind = Literal["head", "text", "post", "faint", "good", "fair", "bad"]
+Kind = Literal["head", "text", "faint", "good", "fair", "bad"]
 _THOUGHT = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
 _COVERED: dict[int, tuple[Kind, str]] = {0: ("bad", "not covered"), 1: ("fair", "somewhat"), 2: ("good", "very well")}
+
+_MET: dict[bool, tuple[Kind, str]] = {False: ("bad", "missed"), True: ("good", "found")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,18 +24,19 @@ class Line:
 
     kind: Kind
     text: str
+    indented: bool = False
     marks: tuple[Span, ...] = ()
 
 
-def whole(game: Game) -> Iterator[Line]:
-    """All that there is to tell so far."""
-    yield from opening(game)
+def parts(game: Game) -> Iterator[list[Line]]:
+    """The question, each turn, the end or what the policy said when it was asked; the baseline is told apart."""
+    yield list(opening(game))
     for number in range(len(game.moves)):
-        yield from move(game, number)
+        yield list(move(game, number))
     if game.over:
-        yield from ending(game)
-    if game.over and game.baseline:
-        yield from baseline(game, game.baseline)
+        yield list(ending(game))
+    elif game.proposal:
+        yield list(proposal(game))
 
 
 def latest(game: Game) -> Iterator[Line]:
@@ -79,12 +81,11 @@ def budget(game: Game) -> str:
     return f"{searches if left else 'no searches left: answer now'}; {game.unseen} of {posts} posts unseen"
 
 
-def proposal(game: Game, turn: Turn) -> Iterator[Line]:
-    """What the policy would write, word for word."""
-    policy = game.table.policy
-    name = f"{policy.agent.name} with {policy.model.name}" if policy else "The policy"
-    yield _line("faint", f"{name} would write:")
-    yield _line("text", turn.text.strip())
+def proposal(game: Game) -> Iterator[Line]:
+    """What the policy would write, word for word, where it was asked."""
+    if game.proposal:
+        yield _line("faint", f"{_policy(game)} would write:")
+        yield _line("text", game.proposal.text.strip())
 
 
 def ending(game: Game) -> Iterator[Line]:
@@ -100,9 +101,11 @@ def ending(game: Game) -> Iterator[Line]:
     yield from _clues(game.clues())
 
 
-def baseline(game: Game, known: Mapping[str, Any]) -> Iterator[Line]:
-    """The answer without the profile, beside the one that was given."""
-    answer, score = known.get("answer"), known.get("score")
+def baseline(game: Game) -> Iterator[Line]:
+    """The answer without the profile, where it is known, beside the one that was given."""
+    if game.baseline is None:
+        return
+    answer, score = game.baseline.get("answer"), game.baseline.get("score")
     name = game.table.policy.model.name if game.table.policy else "the policy"
     yield _line("head", f"Without the profile {name} answers: {answer if answer is not None else 'nothing'}")
     mine = game.episode.reward.total if game.episode.reward else None
@@ -120,16 +123,16 @@ def _thought(made: Move) -> Iterator[Line]:
 
 def _hits(found: Found) -> Iterator[Line]:
     for rank, hit in enumerate(found.hits, 1):
-        place = f"   {rank}. {hit.score:.3g}  "
+        place = f"{rank}. {hit.score:.2f}  "
         marks = tuple((start + len(place), end + len(place)) for start, end in hit.marks)
-        yield Line("post", visible(place + hit.line), marks)
+        yield Line("text", visible(place + hit.line), True, marks)
     if not found.hits:
-        yield _line("faint", "   Nothing more was found.")
+        yield _line("faint", "Nothing more was found.", True)
 
 
 def _aspect(aspect: AspectMatch) -> Line:
     kind, covered = _COVERED[aspect.match]
-    return _line(kind, f"   {aspect.title}: {covered}{f' ({aspect.reason})' if aspect.reason else ''}")
+    return _line(kind, f"{aspect.title}: {covered}{f' ({aspect.reason})' if aspect.reason else ''}", True)
 
 
 def _clues(clues: list[Clue]) -> Iterator[Line]:
@@ -139,7 +142,8 @@ def _clues(clues: list[Clue]) -> Iterator[Line]:
     yield _line("head", f"Evidence in the history: {found} of {len(clues)} found")
     for clue in clues:
         post = _one_line(clue.document.text) if clue.document else "in a history that this game is not played with"
-        yield _line("good" if clue.found else "bad", f"   {'found' if clue.found else 'missed'}, {clue.aspect}: {post}")
+        kind, how = _MET[clue.found]
+        yield _line(kind, f"{how}, {clue.aspect}: {post}", True)
 
 
 def _worth(reward: Reward | None) -> str:
@@ -153,6 +157,11 @@ def _figure(score: float | None) -> str:
     return "unscored" if score is None else f"{score:.2f}"
 
 
+def _policy(game: Game) -> str:
+    policy = game.table.policy
+    return f"{policy.agent.name} ({policy.model.name})" if policy else "the policy"
+
+
 def _who(made: Move) -> str:
     return "You" if made.by == PERSON else made.by
 
@@ -161,5 +170,5 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _line(kind: Kind, text: str) -> Line:
-    return Line(kind, visible(text))
+def _line(kind: Kind, text: str, indented: bool = False) -> Line:
+    return Line(kind, visible(text), indented)

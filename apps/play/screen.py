@@ -1,0 +1,308 @@
+"""The whole-screen face of a game, for the keyboard alone."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
+from typing import ClassVar
+
+from textual.app import App, ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.content import Content
+from textual.events import Paste
+from textual.screen import ModalScreen, Screen
+from textual.widgets import Footer, Input, Static
+from textual.worker import Worker
+
+from ...envs.errors import ProfileGymError
+from ...envs.visible import visible
+from . import telling
+from .game import Game
+from .picking import PickScreen
+from .sitting import Sitting
+from .telling import Line
+
+Step = Callable[[], Awaitable[object]]
+
+_PLACEHOLDERS = {
+    "SEARCH": "what to look for; Tab: answer instead",
+    "ANSWER": "your answer, which ends the game; Tab: search instead",
+    "OVER": "",
+}
+_AFTERWARDS = "Saved. Ctrl+Z takes the answer back, Ctrl+G picks another question."
+_MARK = "bold underline $text-accent"  # seen without colours, too
+HELP = """You sit where a policy sits: a person asks, and nothing but that person's own posts can be searched.
+
+Enter     search for what you typed, or answer with it
+Tab       change between searching and answering
+Ctrl+O    only ask the policy for its next step
+Ctrl+T    let the policy take this step
+Esc       stop waiting for the policy
+Ctrl+Z    take the last step back, be it the answer
+Ctrl+R    branch: go on in a copy of this game
+Ctrl+N    the next branch
+Ctrl+G    pick another question
+↑ ↓ PgUp PgDn   scroll
+Ctrl+Q    leave
+
+Words that match the search are underlined. What a good answer rests on stays hidden until the game is over. Then it \
+is shown with the verdict, and with the policy's answer without the posts. Every game that is over is saved.
+
+Esc closes this."""
+
+
+class HelpScreen(ModalScreen[None]):
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,f1", "dismiss", "Close")]
+    CSS = "HelpScreen VerticalScroll { background: $surface; padding: 1 2; }"
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll():
+            yield Static(HELP, markup=False)
+
+
+class OneLine(Input):
+    def on_paste(self, event: Paste) -> None:
+        """All of what is pasted; by itself an input takes the first line alone."""
+        event.prevent_default()
+        event.stop()
+        self.insert_text_at_cursor(" ".join(event.text.split()))
+
+
+class GameScreen(Screen[None]):
+    """Steps run beside the screen, which stays awake; Escape gives one up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "turn", "Mode", priority=True),
+        Binding("ctrl+o", "ask", "Ask"),
+        Binding("ctrl+t", "take", "Take"),
+        Binding("ctrl+z", "undo", "Undo"),
+        Binding("ctrl+r", "branch", "Branch"),
+        Binding("ctrl+n", "next", "Next"),
+        Binding("ctrl+g", "pick", "Pick"),
+        Binding("f1", "help", "Help"),
+        Binding("escape", "stop", show=False),
+        Binding("up", "scroll('scroll_up')", show=False),
+        Binding("down", "scroll('scroll_down')", show=False),
+        Binding("pageup", "scroll('scroll_page_up')", show=False),
+        Binding("pagedown", "scroll('scroll_page_down')", show=False),
+    ]
+    CSS = """
+    #standing { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }
+    #story { padding: 0 1; scrollbar-size-vertical: 1; }
+    #parts, #baseline { height: auto; }
+    #parts .part { height: auto; margin-bottom: 1; }
+    #parts .indented { padding-left: 3; }
+    #parts .head { text-style: bold; }
+    #parts .faint { color: $foreground-muted; }
+    #parts .good { color: $text-success; }
+    #parts .fair { color: $text-warning; }
+    #parts .bad { color: $text-error; }
+    #note { height: auto; max-height: 3; padding: 0 1; color: $text-warning; }
+    #line { height: 1; }
+    #mode { width: auto; padding: 0 1; background: $primary-muted; text-style: bold; }
+    #line .input--placeholder { color: $foreground-muted; }
+    #line Input { border: none; height: 1; padding: 0 1; }
+    """
+
+    def __init__(self, sitting: Sitting, question_id: str | None, user: str | None) -> None:
+        super().__init__()
+        self._sitting, self._question_id, self._user = sitting, question_id, user
+        self._branches: list[Game] = []
+        self._place = 0  # of the branch that is shown
+        self._answering = False
+        self._step: Worker[None] | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="standing", markup=False)
+        with VerticalScroll(id="story", can_focus=False):
+            yield Vertical(id="parts")
+            yield Static(id="baseline", markup=False)
+        yield Static(id="note", markup=False)
+        with Horizontal(id="line"):
+            yield Static(id="mode", markup=False)
+            yield OneLine()
+        yield Footer(compact=True, show_command_palette=False)
+
+    def on_mount(self) -> None:
+        if self._question_id:
+            self._picked(self._question_id)
+        else:
+            self.action_pick()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Before the first game there is nothing to do but to pick one."""
+        if action == "next":
+            return len(self._branches) > 1
+        return bool(self._branches) or action not in ("turn", "ask", "take", "undo", "branch")
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        game, text = self._game, event.value
+        if self._answering:
+            self._carry_out("Scoring the answer", partial(game.answer, text), is_turn=True)
+        else:
+            self._carry_out("Searching", partial(game.search, text), is_turn=True)
+
+    def action_turn(self) -> None:
+        self._answering = not self._answering
+        self._show_line()
+
+    def action_ask(self) -> None:
+        self._carry_out("The policy is asked", self._game.ask)
+
+    def action_take(self) -> None:
+        self._carry_out("The policy takes this step", self._game.take, is_turn=True)
+
+    def action_undo(self) -> None:
+        self._carry_out("Taking back", self._undo)
+
+    def action_branch(self) -> None:
+        self._carry_out("Branching", self._branch)
+
+    def action_next(self) -> None:
+        self._carry_out("The next branch", self._next)
+
+    def action_pick(self) -> None:
+        self.app.push_screen(PickScreen(self._sitting, self._user), self._picked)
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen())
+
+    def action_stop(self) -> None:
+        if self._step and not self._step.is_finished:
+            self._step.cancel()
+            self._note("Stopped. The game is as it was.")
+
+    def action_scroll(self, how: str) -> None:
+        getattr(self.query_one("#story"), how)(animate=False)
+
+    @property
+    def _game(self) -> Game:
+        return self._branches[self._place]
+
+    def _picked(self, question_id: str | None) -> None:
+        if question_id:
+            self._carry_out("Opening the game", partial(self._begin, question_id))
+        elif not self._branches:
+            self.app.exit()
+
+    def _carry_out(self, doing: str, step: Step, is_turn: bool = False) -> None:
+        """One step at a time; what goes wrong with it is a line on the screen."""
+        if self._step and not self._step.is_finished:
+            self._note("One thing at a time: Esc stops what is under way.")
+        else:
+            self._step = self.run_worker(self._carried_out(doing, step, is_turn))
+
+    async def _carried_out(self, doing: str, step: Step, is_turn: bool) -> None:
+        self._note(f"{doing} … (Esc stops it)")
+        try:
+            await step()
+        except ProfileGymError as error:
+            self._note(f"That did not work: {error}")
+        else:
+            self._note("")
+            if is_turn:
+                self._turned(self._game)
+        await self._show()
+
+    def _turned(self, game: Game) -> None:
+        self.query_one(Input).clear()
+        if game.over:
+            self._note(_AFTERWARDS)
+            if game.episode.kind != "baseline":
+                self.run_worker(self._hear_baseline(game))
+
+    async def _begin(self, question_id: str) -> None:
+        self._branches, self._place = [await self._sitting.begin(question_id)], 0
+
+    async def _undo(self) -> None:
+        self._game.undo()
+
+    async def _branch(self) -> None:
+        self._branches.append(self._game.branch())
+        self._place = len(self._branches) - 1
+
+    async def _next(self) -> None:
+        self._place = (self._place + 1) % len(self._branches)
+
+    async def _hear_baseline(self, game: Game) -> None:
+        try:
+            await game.play_baseline()
+        except ProfileGymError as error:
+            self._note(f"Without the profile: no answer could be had: {error}")
+        self._show_baseline()
+
+    async def _show(self) -> None:
+        """All of the game, from its newest part on."""
+        if self._branches:
+            game, shown = self._game, self.query_one("#parts")
+            parts = [_part(lines) for lines in telling.parts(game)]
+            with self.app.batch_update():
+                await shown.remove_children()
+                await shown.mount(*parts)
+            newest = parts[-1 if game.proposal else len(game.moves)]
+            self.call_after_refresh(newest.scroll_visible, top=True, animate=False)
+            self._answering = self._answering and not game.over
+            self._show_baseline()
+        self._show_line()
+
+    def _show_baseline(self) -> None:
+        """It may come late, and must not move what is being read."""
+        told = telling.baseline(self._game) if self._game.over else ()
+        self.query_one("#baseline", Static).update("\n".join(line.text for line in told))
+
+    def _show_line(self) -> None:
+        """What is typed, what it is taken for, and what may still be done."""
+        on = bool(self._branches) and not self._game.over
+        if on:
+            self._answering = self._answering or not self._game.episode.searches_left
+        line, mode = self.query_one(Input), "ANSWER" if self._answering else "SEARCH"
+        self.query_one("#mode", Static).update(mode if on else "OVER")
+        line.placeholder = _PLACEHOLDERS[mode if on else "OVER"]
+        line.disabled = not on
+        if on:
+            line.focus()
+        self.query_one("#standing", Static).update(self._standing())
+        self.refresh_bindings()
+
+    def _standing(self) -> Content:
+        """Which branch this is, and what is left."""
+        if not self._branches:
+            return Content("")
+        numbers = [
+            Content.styled(f" {n + 1} ", "reverse" if n == self._place else "") for n in range(len(self._branches))
+        ]
+        names = Content.assemble("branches", *numbers, "  ") if len(numbers) > 1 else Content("")
+        left = "The game is over" if self._game.over else telling.budget(self._game)
+        question = " ".join(visible(self._game.question.text).split())
+        return Content.assemble(names, left, (f" · {question}", "$foreground-muted"))
+
+    def _note(self, text: str) -> None:
+        self.query_one("#note", Static).update(visible(text))
+
+
+class PlayApp(App[None]):
+    """Ends when the person leaves."""
+
+    ENABLE_COMMAND_PALETTE = False
+    TITLE = "profilegym play"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "quit", "Quit", priority=True)]
+
+    def __init__(self, sitting: Sitting, question_id: str | None = None, user: str | None = None) -> None:
+        super().__init__()
+        self._sitting, self._question_id, self._user = sitting, question_id, user
+
+    def on_mount(self) -> None:
+        self.push_screen(GameScreen(self._sitting, self._question_id, self._user))
+
+    async def on_unmount(self) -> None:
+        await self._sitting.close()
+
+
+def _part(lines: Iterable[Line]) -> Vertical:
+    return Vertical(*(_paragraph(line) for line in lines), classes="part")
+
+
+def _paragraph(line: Line) -> Static:
+    text = Content(line.text)
+    for start, end in line.marks:
+        text = text.stylize(_MARK, start, end)
+    return Static(text, classes=f"{line.kind} indented" if line.indented else line.kind)
