@@ -171,6 +171,45 @@ def judge_audit(
     raise typer.Exit(run_audit(judge, data, limit, out, as_json))
 
 
+@app.command("play")
+def play(
+    data: Annotated[str, typer.Option(help="A data set.")] = "world:seed=7/test",
+    question: Annotated[str | None, typer.Option(help="The id of a question; else you pick one.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only the questions of this person.")] = None,
+    agent: Annotated[
+        str | None, typer.Option(help="The policy's agent: pr2, rag, scripted:oracle … With --plain it plays by itself.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="The policy's model, loaded when it is first asked: pilot, openai:MODEL …")
+    ] = None,
+    judge: Annotated[
+        str | None, typer.Option(help="rubric, openai:MODEL …; else what the data set itself is scored by.")
+    ] = None,
+    retriever: Annotated[str, typer.Option(help="bm25, dense, path/to/file.py:factory …")] = "bm25",
+    top_k: Annotated[int, typer.Option(help="Posts shown after a search.")] = 3,
+    max_searches: Annotated[int, typer.Option(help="Searches before the last turn.")] = 4,
+    protocol: Annotated[str, typer.Option(help="tags, or tools: how turns are written down.")] = "tags",
+    seed: Annotated[int, typer.Option(help="What all that the policy draws follows from.")] = 0,
+    plain: Annotated[bool, typer.Option("--plain", help="Line by line, for screen readers, pipes and tests.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for the games that are over.")] = Path("runs/play"),
+) -> None:
+    """Sit in the policy's chair: search, answer, ask the policy, take back, branch, and see what it was worth.
+
+    Example: profilegym play --data world:seed=7/test --model pilot
+    """
+    from ..evaluation.evaluate import Settings
+    from .play.start import own_model, run_lines, run_screen
+
+    settings = Settings(
+        agent or "pr2", model or own_model(agent), data, judge, retriever, first_seed=seed,
+        top_k=top_k, max_searches=max_searches, protocol=protocol,
+    )  # fmt: skip
+    if plain:
+        run_lines(settings, out, question, user, watched=agent is not None)
+    else:
+        run_screen(settings, out, question, user)
+
+
 @app.command("rejudge")
 def rejudge(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.")],

@@ -24,6 +24,7 @@ FOLDERS = (
     "evaluation",
     "testing",
     "apps",
+    "apps/play",
     "apps/view",
     "benchmarks",
 )
@@ -38,6 +39,7 @@ COMMANDS = (
     "train",
     "eval",
     "index",
+    "play",
     "rejudge",
     "compare",
     "judge",
