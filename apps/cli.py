@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..envs.errors import ProfileGymError
+from ..envs.errors import OptionError, ProfileGymError
 from ..envs.visible import visible
 
 app = typer.Typer(
@@ -33,6 +33,7 @@ RewardSpec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A reward: rubric, pr2:rubric, path/to/file.py:factory …")
 ]
 CompareFormat = Literal["terminal", "markdown", "latex"]
+ProfileName = Literal["own", "random", "empty"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
 
 
@@ -244,6 +245,39 @@ def compare(
     from .compare import run_compare
 
     run_compare(runs, judge, form, out, as_json)
+
+
+@app.command("replay")
+def replay(
+    run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.")],
+    retriever: Annotated[str | None, typer.Option(help="Another retriever: dense, path/to/file.py:factory …")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Other than recorded: posts shown after a search.")] = None,
+    profile: Annotated[ProfileName | None, typer.Option(help="Whose posts are searched.")] = None,
+    from_step: Annotated[
+        int | None, typer.Option(help="Keep this many recorded turns of each episode, and play it anew from there.")
+    ] = None,
+    agent: Annotated[str | None, typer.Option(help="Who goes on, if not who began.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model to go on with, if not that of the run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run directory to write, with --from-step.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a run's queries of another retriever without generating anything, or play its episodes anew from a step.
+
+    Example: profilegym replay runs/pr2-pilot --retriever dense
+    """
+    from .replay import run_replay, run_rerun
+
+    if from_step is None and (agent or model or out):
+        raise OptionError("--agent, --model and --out play episodes anew: say from which turn on, --from-step N")
+    if from_step is None:
+        run_replay(run, retriever, top_k, profile, as_json)
+    elif out is None:
+        raise OptionError("episodes that are played anew need a run directory of their own: --out DIR")
+    else:
+        from ..evaluation.rerun import Otherwise
+
+        otherwise = Otherwise(from_step, agent, model, retriever, top_k, profile)
+        raise typer.Exit(run_rerun(run, otherwise, out, as_json))
 
 
 @bench.command("retrieval")

@@ -21,13 +21,19 @@ from ..evaluation.summary import FIGURES, score_of
 def run_eval(settings: Settings, speed: Speed, out: Path, as_json: bool = False) -> int:
     """1 where nothing could be scored, 0 otherwise."""
     console, run = Console(stderr=as_json), RunDirectory(out)
-    with _Bar(console, settings) as bar:
+    with Bar(console, settings) as bar:
         summary = asyncio.run(evaluate(settings, run, speed, bar.tell))
+    return tell(run, summary, as_json)
+
+
+def tell(run: RunDirectory, summary: Mapping[str, Any], as_json: bool) -> int:
+    """Write the report, and print the figures."""
     write_report(run)
     if as_json:
         Console().print_json(data=summary, ensure_ascii=False)
     else:
-        console.print(table(summary), *notes(summary), f"{out / 'report.html'}", sep="\n", highlight=False)
+        shown = [table(summary), *notes(summary), f"{run.path / 'report.html'}"]
+        Console().print(*shown, sep="\n", highlight=False)
     return 0 if "score" in summary else 1
 
 
@@ -65,7 +71,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     return told + [_told(alarm) for alarm in summary["alarms"] if alarm["raised"]]
 
 
-class _Bar(Progress):
+class Bar(Progress):
     """How far a run is, and its mean score so far."""
 
     def __init__(self, console: Console, settings: Settings) -> None:

@@ -42,6 +42,7 @@ COMMANDS = (
     "play",
     "rejudge",
     "compare",
+    "replay",
     "judge",
     "judge audit",
     "bench",

@@ -69,6 +69,7 @@ class Trajectory:
     model: str | None = None
     prompt: str | None = None  # name and hash of the prompt's text
     seed: int | None = None
+    parent: Mapping[str, Any] | None = None  # `id` of the trajectory that this one goes on from, and after which `step`
     verdict: Verdict | None = None
     reward: Reward | None = None
     flags: Sequence[str] = ()  # what is odd about the answer: signs of talking to the judge
@@ -132,9 +133,9 @@ class Trajectory:
 
 # In the order of a line; what is not plain JSON has a function of its own below.
 _FIELDS = (
-    *("id", "question_id", "user_id", "data", "kind", "agent", "model", "prompt", "seed", "segments", "searches"),
-    *("answer", "ended", "verdict", "reward", "flags", "baseline", "advantage", "structure_ok", "malformed", "usage"),
-    *("timing", "error"),
+    *("id", "question_id", "user_id", "data", "kind", "agent", "model", "prompt", "seed", "parent"),
+    *("segments", "searches", "answer", "ended", "verdict", "reward", "flags", "baseline", "advantage"),
+    *("structure_ok", "malformed", "usage", "timing", "error"),
 )
 _NOT_PLAIN = ("segments", "searches", "verdict", "reward", "flags", "structure_ok")
 _PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)

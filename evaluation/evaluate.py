@@ -96,6 +96,21 @@ def sum_up(run: RunDirectory) -> dict[str, Any]:
     return summary
 
 
+def rollout_of(settings: Settings, speed: Speed, model: Model, agent: Agent) -> Rollout:
+    """What plays the episodes that the settings ask for."""
+    return Rollout(
+        model,
+        make_retriever(settings.retriever),
+        reward_for(settings),
+        Sampling(settings.temperature, settings.top_p, settings.turn_tokens),
+        min(speed.in_flight, agent.at_once or speed.in_flight),
+        speed.deadline,
+        settings.max_tokens,
+        settings.first_seed,
+        settings.options,
+    )
+
+
 def reward_for(settings: Settings) -> Any:
     """The judge's score; without a judge, what the data set itself is scored by."""
     return make_reward(f"score:{settings.judge}" if settings.judge else default_reward(settings.data))
@@ -132,17 +147,7 @@ async def _play_all(
         done.add(trajectory.id)
         if trajectory.kind == "baseline":
             baselines[place_of(trajectory)] = _as_baseline(trajectory)
-    rollout = Rollout(
-        model,
-        make_retriever(settings.retriever),
-        reward_for(settings),
-        Sampling(settings.temperature, settings.top_p, settings.turn_tokens),
-        min(speed.in_flight, agent.at_once or speed.in_flight),
-        speed.deadline,
-        settings.max_tokens,
-        settings.first_seed,
-        settings.options,
-    )
+    rollout = rollout_of(settings, speed, model, agent)
     players = [agent] if agent.name == "none" else [make_agent("none"), agent]
     count = min(len(questions), settings.limit or len(questions)) * settings.seeds * len(players)
     tell = progress or (lambda *_: None)

@@ -12,6 +12,7 @@ from .evaluate import Settings, default_reward
 from .intervals import Interval
 from .page import Child, Markup, details, join, page, pairs, section, table, tag
 from .played import PlayedRun
+from .rerun import OTHERWISE
 from .run import RunDirectory
 from .summary import FIGURES, Place, place_of, score_of
 from .svg import binned, histogram, points
@@ -114,7 +115,8 @@ def _body(summary: Mapping[str, Any], played: PlayedRun, found: Gathered) -> Ite
 
 
 def _judge(summary: Mapping[str, Any]) -> str:
-    return ", ".join(summary["judge"]) or default_reward(summary["settings"]["data"])
+    asked = summary["settings"]
+    return ", ".join(summary["judge"]) or asked["judge"] or default_reward(asked["data"])
 
 
 def _who(summary: Mapping[str, Any]) -> Markup:
@@ -244,10 +246,13 @@ def _made(played: PlayedRun) -> Markup:
 
 def _command(settings: Mapping[str, Any]) -> str:
     """What differs from the defaults is enough to make the run again."""
-    words = ["profilegym", "eval"]
-    for option in fields(Settings):
-        if option.name in ("agent", "model", "data") or settings[option.name] != option.default:
-            words += [f"--{option.name.replace('_', '-')}", str(settings[option.name])]
+    words, named = ["profilegym", "eval"], [field.name for field in fields(Settings)]
+    if "parent" in settings:
+        words, named = ["profilegym", "replay", settings["parent"]], ["from_step", "profile", *OTHERWISE]
+    defaults = {field.name: field.default for field in fields(Settings) if field.name not in ("agent", "model", "data")}
+    for name in named:
+        if settings[name] != defaults.get(name):
+            words += [f"--{name.replace('_', '-')}", str(settings[name])]
     return f"{shlex.join(words)} --out DIR"
 
 

@@ -1,0 +1,156 @@
+"""The recorded queries asked of another retriever, at another depth or of other posts; nothing is generated."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean
+
+from ..agents.agent import make_agent
+from ..agents.replayed import recorded_turns
+from ..envs.data.swap import ProfileOf, swapped
+from ..envs.episode import Episode
+from ..envs.errors import DataError
+from ..envs.question import Question
+from ..envs.retrieval import make_retriever
+from ..envs.stepping import checked_options
+from ..envs.trajectory import Search, Trajectory
+from .intervals import Interval, mean
+from .played import PlayedRun
+from .summary import evidence_of, evidence_recall
+
+AT_ONCE = 256  # episodes whose searches are made in one call
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A figure as recorded and as replayed, over the episodes in which both are known."""
+
+    figure: str
+    meaning: str
+    recorded: Interval
+    replayed: Interval
+    difference: Interval
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """`overlap` is the share of the posts shown then that are shown again."""
+
+    episodes: int
+    users: int
+    queries: int
+    rows: tuple[Row, ...]
+    overlap: Interval
+
+
+def replay(
+    run: PlayedRun, retriever: str | None = None, top_k: int | None = None, profile: ProfileOf | None = None
+) -> Replay:
+    """Without any of the three, the figures are those recorded."""
+    searched = [t for t in run.trajectories() if t.kind == "personalised" and t.searches]
+    if not searched:
+        raise DataError(f"{run.run.path} holds no episode that searched: there is no query to ask again")
+    count = _Count(run)
+    for trajectory, episode in _again(run, searched, retriever, top_k, profile or run.profile):
+        count.add(trajectory, episode)
+    return count.replay()
+
+
+def _again(
+    run: PlayedRun, trajectories: Iterable[Trajectory], retriever: str | None, top_k: int | None, profile: ProfileOf
+) -> Iterator[tuple[Trajectory, Episode]]:
+    """Episodes in which the recorded turns are taken, so that what was shown before is not shown again there either."""
+    agent, settings = make_agent(run.settings["agent"]), run.settings
+    other = None if retriever is None else make_retriever(retriever)
+    searcher = other or agent.retriever or make_retriever(settings["retriever"])
+    options = {name: settings[name] for name in ("top_k", "max_searches", "protocol")}
+    checked_options(options := options | ({} if top_k is None else {"top_k": top_k}))
+    waiting = iter(trajectories)
+    while chunk := list(islice(waiting, AT_ONCE)):
+        episodes = []
+        for trajectory in chunk:
+            question = swapped(run.questions.find(trajectory.question_id), profile, run.questions)
+            episodes.append(agent.begin(question, **options))
+        told = [iter([turn.text for _, turn in recorded_turns(trajectory)]) for trajectory in chunk]
+        while asking := [e for e, turns in zip(episodes, told, strict=True) if _asks(e, turns)]:
+            found = searcher.search_many([(e.question.profile, e.query) for e in asking], asking[0].depth)
+            for episode, hits in zip(asking, found, strict=True):
+                episode.inform(hits)
+        yield from zip(chunk, episodes, strict=True)
+
+
+def _asks(episode: Episode, turns: Iterator[str]) -> bool:
+    """Whether there is a search to make, after as many recorded turns as it takes to come to one."""
+    while episode.needs == "text" and (turn := next(turns, None)) is not None:
+        episode.write(turn)
+    return episode.needs == "search"
+
+
+def _reciprocal_rank(trajectory: Trajectory, question: Question) -> float | None:
+    evidence = evidence_of(question)
+    return fmean(_rank(search, evidence, question) for search in trajectory.searches) if evidence else None
+
+
+def _rank(search: Search, evidence: set[str], question: Question) -> float:
+    if question.profile.user_id != question.user_id:
+        return 0.0  # another's posts may bear the same ids
+    return next((1 / place for place, (document, _) in enumerate(search.hits, 1) if document in evidence), 0.0)
+
+
+def _empty(trajectory: Trajectory, question: Question) -> float:
+    return fmean(not search.hits for search in trajectory.searches)
+
+
+_FIGURES: Mapping[str, tuple[Callable[[Trajectory, Question], float | None], str]] = {
+    "evidence": (evidence_recall, "share of the posts behind the aspects that some search showed"),
+    "rank": (_reciprocal_rank, "1 / place of the first such post in a search, 0 where there is none"),
+    "empty": (_empty, "share of searches that showed nothing"),
+}
+
+
+class _Count:
+    """Figures by user, then and now."""
+
+    def __init__(self, run: PlayedRun) -> None:
+        self._run = run
+        self._pairs: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in _FIGURES}
+        self._overlaps: dict[str, list[float]] = {}
+        self._episodes = self._queries = 0
+        self._users = set[str]()
+
+    def add(self, trajectory: Trajectory, episode: Episode) -> None:
+        before, now = self._run.find(trajectory.question_id), episode.question
+        again = episode.trajectory()
+        self._episodes += 1
+        self._queries += len(again.searches)
+        self._users.add(trajectory.user_id)
+        for name, (figure, _) in _FIGURES.items():
+            then, replayed = figure(trajectory, before), figure(again, now)
+            if then is not None and replayed is not None:
+                self._pairs[name].setdefault(trajectory.user_id, []).append((then, replayed))
+        shown = _shown(trajectory, before)
+        if shown:
+            overlap = len(shown & _shown(again, now)) / len(shown)
+            self._overlaps.setdefault(trajectory.user_id, []).append(overlap)
+
+    def replay(self) -> Replay:
+        rows = tuple(self._row(name, meaning) for name, (_, meaning) in _FIGURES.items())
+        return Replay(self._episodes, len(self._users), self._queries, rows, mean(self._overlaps))
+
+    def _row(self, name: str, meaning: str) -> Row:
+        pairs = self._pairs[name]
+        return Row(
+            name,
+            meaning,
+            _mean(pairs, lambda then, now: then),
+            _mean(pairs, lambda then, now: now),
+            _mean(pairs, lambda then, now: now - then),
+        )
+
+
+def _shown(trajectory: Trajectory, question: Question) -> set[tuple[str, str]]:
+    return {(question.profile.user_id, document) for search in trajectory.searches for document, _ in search.hits}
+
+
+def _mean(pairs: Mapping[str, list[tuple[float, float]]], value: Callable[[float, float], float]) -> Interval:
+    return mean({user: [value(*pair) for pair in of_user] for user, of_user in pairs.items()})
