@@ -247,6 +247,25 @@ def compare(
     run_compare(runs, judge, form, out, as_json)
 
 
+@app.command("view")
+def view(
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[RUN_DIR]…", help="Run directories, or folders of them; else ./runs."),
+    ] = None,
+    port: Annotated[int, typer.Option(help="Where to listen on 127.0.0.1; 0 takes any that is free.")] = 0,
+    redact: Annotated[bool, typer.Option("--redact", help="Leave the text of profiles out of every export.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
+) -> None:
+    """Look at runs in the browser: follow one that is being written, step through a trajectory, branch, compare, play.
+
+    Example: profilegym view runs/pr2-pilot
+    """
+    from .view.start import start
+
+    start(runs or [Path("runs")], port, redact, open_browser)
+
+
 @app.command("replay")
 def replay(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.")],

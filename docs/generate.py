@@ -45,6 +45,7 @@ COMMANDS = (
     "replay",
     "judge",
     "judge audit",
+    "view",
     "bench",
     "bench retrieval",
     "bench env",

@@ -2,10 +2,9 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from ...envs.errors import ProfileGymError
+from ...envs.errors import DataError, ProfileGymError
 from ...envs.question import Profile, Question, Rubric
 from ...envs.trajectory import Trajectory
 from ...evaluation.alarms import Alarms
@@ -15,6 +14,9 @@ COLUMNS = (
     *("id", "question_id", "user_id", "attempt", "kind", "agent", "model", "judge", "score", "baseline", "gain"),
     *("reward", "advantage", "hops", "category", "searches", "malformed", "ended", "parent"),
 )
+
+
+_REMEMBERED = 20_000  # questions
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,13 @@ class Entry:
 class Entries:
     """Reads trajectories with what is known of their questions; where that is nothing, the columns stay empty."""
 
-    def __init__(self, find: Callable[[str], Question], max_searches: int) -> None:
+    def __init__(self, find: Callable[[Trajectory], Question], max_searches: int) -> None:
         self._max_searches = max_searches
-        self._asked = lru_cache(maxsize=20_000)(lambda question_id: _without_profile(find, question_id))
+        self._find = find
+        self._asked: dict[tuple[str | None, str], Question] = {}
 
     def __call__(self, trajectory: Trajectory) -> Entry:
-        question, score = self._asked(trajectory.question_id), score_of(trajectory)
+        question, score = self._question(trajectory), score_of(trajectory)
         baseline = (trajectory.baseline or {}).get("score")
         gain = None if score is None or baseline is None else score - baseline
         reward, verdict = trajectory.reward, trajectory.verdict
@@ -46,7 +49,16 @@ class Entries:
         )
         queries = "\n".join(trajectory.sought[1::3])
         words = _storable(question.text), _storable(queries), _storable(trajectory.answer or "")
-        return Entry(values, words, (*trajectory.flags, *self._signs(trajectory, question)))
+        return Entry(tuple(map(_plain, values)), words, (*trajectory.flags, *self._signs(trajectory, question)))
+
+    def _question(self, trajectory: Trajectory) -> Question:
+        """Without the profile, so that many can be remembered: lines about one question stand together."""
+        key = trajectory.data, trajectory.question_id
+        if key not in self._asked:
+            if len(self._asked) >= _REMEMBERED:
+                self._asked.clear()
+            self._asked[key] = _without_profile(self._find, trajectory)
+        return self._asked[key]
 
     def _signs(self, trajectory: Trajectory, question: Question) -> list[str]:
         alarms = Alarms(self._max_searches)
@@ -54,16 +66,24 @@ class Entries:
         return [alarm.name for alarm in alarms.report() if alarm.count]
 
 
+def _plain(value: Any) -> Any:
+    if isinstance(value, str):
+        return _storable(value)
+    if value is None or isinstance(value, int | float):
+        return value
+    raise DataError(f"a {type(value).__name__} stands where text or a number should")
+
+
 def _storable(text: str) -> str:
     """Half characters cannot be stored."""
     return text.encode("utf-8", "replace").decode()
 
 
-def _without_profile(find: Callable[[str], Question], question_id: str) -> Question:
-    """Small enough to remember many."""
+def _without_profile(find: Callable[[Trajectory], Question], trajectory: Trajectory) -> Question:
+    nobody = Profile("", ())
     try:
-        question = find(question_id)
+        question = find(trajectory)
     except (ProfileGymError, OSError):
-        return Question(question_id, "", "", Profile("", ()))
+        return Question(trajectory.question_id, "", "", nobody)
     hops = Rubric(hops=question.rubric.hops)
-    return Question(question.id, question.user_id, question.text, Profile("", ()), hops, question.category)
+    return Question(question.id, question.user_id, question.text, nobody, hops, question.category)

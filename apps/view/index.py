@@ -28,6 +28,7 @@ CREATE INDEX by_question ON lines (question_id, attempt, kind);
 CREATE VIRTUAL TABLE words USING fts5 (question, queries, answer, tokenize = 'unicode61');
 CREATE TABLE marks (row INTEGER, mark TEXT);
 CREATE INDEX by_mark ON marks (mark, row);
+CREATE INDEX marks_of ON marks (row);
 CREATE TABLE bad (row INTEGER PRIMARY KEY, at INTEGER, size INTEGER, problem TEXT);
 CREATE TABLE progress (version INTEGER, lines INTEGER, bytes INTEGER, head TEXT, tail TEXT);
 """
@@ -63,6 +64,7 @@ class Index:
     def __init__(self, file: Path, read: Read) -> None:
         self.file = file
         self.path = file.with_name(f".{file.stem}.index")
+        self.progress = Progress()
         self._read = read
         self._lock = Lock()
 
@@ -70,10 +72,10 @@ class Index:
         """Take in what the file has grown by, for about as long; called again, it goes on."""
         end = monotonic() + seconds
         with self._lock, closing(self._connect()) as tables, self.file.open("rb") as file:
-            progress, more = self._take_in(tables, file)
+            self.progress, more = self._take_in(tables, file)
             while more and monotonic() < end:
-                progress, more = self._take_in(tables, file)
-            return progress
+                self.progress, more = self._take_in(tables, file)
+            return self.progress
 
     def ask(self, query: str, values: Any = ()) -> list[sqlite3.Row]:
         with closing(self._connect()) as tables:
@@ -137,8 +139,8 @@ class Index:
         place = line[:3]
         try:
             entry = self._read(_parsed(line))
-        except DataError as error:
-            tables.execute("INSERT INTO bad VALUES (?, ?, ?, ?)", (*place, str(error)))
+        except (DataError, TypeError, ValueError, KeyError, AttributeError) as error:  # anything may stand in a line
+            tables.execute("INSERT INTO bad VALUES (?, ?, ?, ?)", (*place, _printable(error)))
             return
         tables.execute(_INSERT, (*place, *entry.values))  # an episode played again takes the place of the first
         tables.execute(
@@ -149,6 +151,10 @@ class Index:
 
 
 _INSERT = f"INSERT OR REPLACE INTO lines VALUES ({', '.join('?' * (len(COLUMNS) + 3))})"  # noqa: S608 (no outside text)
+
+
+def _printable(error: Exception) -> str:
+    return str(error).encode("utf-8", "replace").decode()
 
 
 def _parsed(line: Line) -> Trajectory:

@@ -1,0 +1,151 @@
+"""What a run came to so far: from its summary where it is over, from its index while it is being written."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from time import time
+from typing import Any
+
+import numpy as np
+
+from ...evaluation.intervals import Interval, bootstrap
+from .files import inside
+from .index import Index
+from .library import TRAJECTORIES, Run
+from .look import moment
+
+_POINTS = 200  # to a curve
+_JUST_NOW = 15  # seconds since something was written
+WIDTH, HEIGHT = 320, 90
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """One metric over the steps of a run, as points of a drawing of `WIDTH` by `HEIGHT`."""
+
+    name: str
+    points: str
+    first: float
+    last: float
+    low: float
+    high: float
+    steps: tuple[float, float]
+
+
+def means(run: Run, index: Index) -> dict[str, Interval]:
+    """Score and gain of the personalised episodes, else of the baselines."""
+    summary = run.summary
+    if summary is not None:
+        return {name: Interval(**summary[name]) for name in ("score", "gain") if name in summary}
+    return _means(index, run.stamp)
+
+
+@lru_cache(maxsize=64)
+def _means(index: Index, stamp: str) -> dict[str, Interval]:
+    """Remembered until there is something new."""
+    kinds = [row["kind"] for row in index.ask("SELECT DISTINCT kind FROM lines")]
+    kind = "personalised" if "personalised" in kinds else "baseline"
+    return {name: found for name in ("score", "gain") if (found := _mean(index, name, kind)).n}
+
+
+def _mean(index: Index, column: str, kind: str) -> Interval:
+    rows = index.ask(
+        f"SELECT sum({column}) AS total, count({column}) AS n FROM lines "  # noqa: S608 (no outside text)
+        f"WHERE kind = ? AND {column} IS NOT NULL GROUP BY user_id ORDER BY user_id",
+        (kind,),
+    )
+    return interval([(row["total"], row["n"]) for row in rows])
+
+
+def interval(sums: Sequence[tuple[float, int]]) -> Interval:
+    """From the sum and the number of each person's values."""
+    rows = np.array(sums, float).reshape(-1, 2)
+    return bootstrap(rows, lambda total: total[:, 0] / total[:, 1], int(rows[:, 1].sum()))
+
+
+def curves(run: Run) -> list[Curve]:
+    """Every number of `metrics.jsonl` over its `step`, or over its lines where there is none."""
+    series: dict[str, list[tuple[float, float]]] = {}
+    for number, record in enumerate(_records(run)):
+        step = record.get("step", number)
+        for name, value in record.items():
+            if name != "step" and _is_number(value) and _is_number(step):
+                series.setdefault(name, []).append((float(step), float(value)))
+    return [_curve(name, points) for name, points in series.items()]
+
+
+def _records(run: Run) -> Iterator[dict[str, Any]]:
+    path = inside(run.path, "metrics.jsonl")
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        for line in file:
+            try:
+                record = json.loads(line)
+            except ValueError:  # still being written
+                continue
+            if isinstance(record, dict):
+                yield record
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value == value and abs(value) < 1e300
+
+
+def _curve(name: str, points: Sequence[tuple[float, float]]) -> Curve:
+    steps, values = [step for step, _ in points], [value for _, value in points]
+    low, high = min(values), max(values)
+    wide, tall = (max(steps) - min(steps)) or 1, (high - low) or 1
+    every = max(1, len(points) // _POINTS)
+    drawn = [*points[::every], points[-1]]
+    placed = " ".join(
+        f"{4 + (WIDTH - 8) * (step - min(steps)) / wide:.1f},{HEIGHT - 4 - (HEIGHT - 8) * (value - low) / tall:.1f}"
+        for step, value in drawn
+    )
+    return Curve(name, placed, values[0], values[-1], low, high, (min(steps), max(steps)))
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A run at a glance."""
+
+    run: Run
+    what: str
+    judge: str
+    score: Interval | None
+    gain: Interval | None
+    episodes: int
+    note: str
+    date: str
+    time: str
+    growing: bool
+
+
+def card_of(run: Run, seconds: float = 0.1) -> Card:
+    """What is not indexed yet is taken in for about as long."""
+    index = run.index(seconds=seconds) if run.has(TRAJECTORIES) else None
+    progress = index.progress if index else None
+    found = means(run, index) if index else {}
+    judges = (
+        [row["judge"] for row in index.ask("SELECT DISTINCT judge FROM lines WHERE judge IS NOT NULL")] if index else []
+    )
+    counted = (
+        index.ask("SELECT count(*) AS n, count(DISTINCT question_id) AS q FROM lines")[0] if index else {"n": 0, "q": 0}
+    )
+    note = f"{counted['q']:,} questions" if progress is None or progress.share == 1 else f"{progress.share:.0%} indexed"
+    growing = time() - run.changed < _JUST_NOW and run.summary is None
+    judge = ", ".join(judges) or "no judge yet"
+    return Card(
+        run, what(run), judge, found.get("score"), found.get("gain"), counted["n"], note, *moment(run.changed), growing
+    )
+
+
+def what(run: Run) -> str:
+    """Who played what, in a line."""
+    asked = run.settings
+    told = [
+        " with ".join(str(asked[name]) for name in ("agent", "model") if asked.get(name)),
+        *(f"{name} {asked[name]}" for name in ("data", "retriever") if asked.get(name)),
+    ]
+    return ", ".join(filter(None, told)) or "no settings are recorded"

@@ -1,0 +1,109 @@
+"""Who may talk to the server, and what its pages may do: asked of every request before anything else is."""
+
+import secrets
+from collections.abc import Awaitable, Callable, MutableMapping
+from http.cookies import CookieError, SimpleCookie
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qs
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; "
+    "base-uri 'none'; frame-ancestors 'none'"
+)
+_HEADERS = [
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cache-control", b"no-store"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+]
+
+
+class Guard:
+    """Lets a request through that names this server as its host, comes from no other site, and holds the cookie that
+    the token of the start-up URL was given for. A token is good for one browser.
+    """
+
+    def __init__(self, app: App, port: int, token: str) -> None:
+        self._app = app
+        self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
+        self._token: str | None = token
+        self._cookie = f"profilegym-{port}"  # cookies know no ports: another server's must not take this one's place
+        self._secret = secrets.token_urlsafe(32)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+        elif scope["type"] == "http":
+            await self._answer(scope, receive, _with_headers(send))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        refusal = self._foreign(scope["method"], headers)
+        if refusal:
+            await _say(send, 403, "Refused", refusal)
+        elif self._known(headers):
+            await self._app(scope, receive, send)
+        elif scope["method"] == "GET" and self._redeemed(scope):
+            cookie = f"{self._cookie}={self._secret}; Path=/; HttpOnly; SameSite=Strict"
+            await _say(send, 200, "Opening …", '<a href="/">Go on to the runs</a>', cookie)
+        else:
+            told = "Open the address that <code>profilegym view</code> printed when it started. It opens one browser; "
+            await _say(send, 403, "Who is asking?", f"{told} for another, start the command again.")
+
+    def _foreign(self, method: str, headers: dict[str, str]) -> str | None:
+        """Why a request is refused whoever sent it: another site's page, or another name for this machine."""
+        host, origin = headers.get("host", ""), headers.get("origin")
+        if host not in self._hosts:
+            hosts = " and ".join(sorted(self._hosts))
+            return f"This server goes by {hosts} only. Through a tunnel, forward the same port."
+        if origin is None:
+            return "A form without an origin is not taken." if method not in ("GET", "HEAD") else None
+        return None if origin == f"http://{host}" else "This was sent by a page of another site."
+
+    def _known(self, headers: dict[str, str]) -> bool:
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
+        except CookieError:
+            return False
+        return cookie is not None and secrets.compare_digest(cookie.value.encode(), self._secret.encode())
+
+    def _redeemed(self, scope: Scope) -> bool:
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if self._token is None or not secrets.compare_digest(given.encode(), self._token.encode()):
+            return False
+        self._token = None
+        return True
+
+
+def _with_headers(send: Send) -> Send:
+    async def sent(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            there = {name for name, _ in message["headers"]}
+            more = [header for header in _HEADERS if header[0] not in there]
+            message = {**message, "headers": [*message["headers"], *more]}
+        await send(message)
+
+    return sent
+
+
+async def _say(send: Send, status: int, title: str, text: str, cookie: str | None = None) -> None:
+    """A page of its own, as those who are not let in see no other. It goes on by itself once there is a cookie: as a
+    page of this site, so that the strictest cookie is sent even where a link on another site led here.
+    """
+    onward = '<meta http-equiv="refresh" content="0; url=/">' if cookie else ""
+    page = files(__package__).joinpath("templates/door.html").read_text("utf-8")
+    body = page.replace("{onward}", onward).replace("{title}", title).replace("{text}", text).encode()
+    headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", str(len(body)).encode())]
+    if cookie:
+        headers.append((b"set-cookie", cookie.encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

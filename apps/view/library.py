@@ -1,0 +1,179 @@
+"""The runs that are shown, and what is known of each."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from ...envs.errors import DataError
+from ...envs.trajectory import Trajectory
+from ...evaluation.run import RunDirectory
+from .entry import Entries
+from .files import OutsideError, inside, text_of
+from .index import Index
+from .questions import Questions
+
+_DEPTH = 3  # folders between a directory that was named and a run in it
+TRAJECTORIES, BRANCHES = "trajectories", "branches"
+
+
+class Run:
+    """One run directory. Its files are read when they are asked for, as they may still be growing."""
+
+    def __init__(self, key: str, path: Path, questions: Questions) -> None:
+        self.key = key
+        self.path = path
+        self.questions = questions
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """What it was asked for; nothing where that is not recorded."""
+        if not inside(self.path, "recipe.yaml").exists():
+            return {}
+        return RunDirectory(self.path).settings
+
+    @property
+    def train_baseline(self) -> bool:
+        return bool(self.settings.get("train_baseline"))
+
+    def index(self, name: str = TRAJECTORIES, seconds: float = 0.3) -> Index:
+        """Of its trajectories or its branches. What the file has grown by is taken in first, for about as long.
+
+        A file that is not there yet is an error that says so.
+        """
+        file = inside(self.path, f"{name}.jsonl")
+        if not file.exists():
+            raise DataError(f"{self.path} has no {name}.jsonl yet")
+        for ending in ("", "-wal", "-shm", "-journal"):
+            inside(self.path, f".{name}.index{ending}")
+        self._indexes[name].refresh(seconds)
+        return self._indexes[name]
+
+    def has(self, name: str) -> bool:
+        return inside(self.path, f"{name}.jsonl").exists()
+
+    def trajectory(self, name: str, row: int) -> Trajectory:
+        return self.index(name).trajectory(row)
+
+    def marks(self, name: str, row: int) -> list[str]:
+        """Flags and signs of one trajectory."""
+        return [found["mark"] for found in self.index(name).ask("SELECT mark FROM marks WHERE row = ?", (row,))]
+
+    def indexed(self, seconds: float) -> int:
+        """How many bytes of its trajectories are in the index; what is not is taken in for about as long."""
+        return self.index(seconds=seconds).progress.bytes if self.has(TRAJECTORIES) else 0
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """As the run left it at its end; None before that, or when it goes on."""
+        text = text_of(self.path, "summary.json")
+        if text is None or self._changed("trajectories.jsonl") > self._changed("summary.json"):
+            return None
+        summary: dict[str, Any] = json.loads(text)
+        return summary
+
+    @property
+    def changed(self) -> float:
+        """When something was last written, in seconds since 1970."""
+        return max(self._changed(name) for name in ("trajectories.jsonl", "metrics.jsonl", "recipe.yaml"))
+
+    @property
+    def stamp(self) -> str:
+        """Another one as soon as there is something new to show."""
+        names = ("trajectories.jsonl", "metrics.jsonl", "summary.json", "branches.jsonl")
+        return "-".join(f"{_size(inside(self.path, name)):x}" for name in names)
+
+    @cached_property
+    def _indexes(self) -> dict[str, Index]:
+        entries = Entries(self.questions.find, int(self.settings.get("max_searches") or 4))
+        return {name: Index(self.path / f"{name}.jsonl", entries) for name in (TRAJECTORIES, BRANCHES)}
+
+    def _changed(self, name: str) -> float:
+        try:
+            return inside(self.path, name).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A directory that is not shown, and why."""
+
+    path: Path
+    problem: str
+
+
+class Library:
+    """Looks into the directories that were named, and nowhere else: a run is known by its key, never by a path."""
+
+    def __init__(self, roots: Sequence[Path]) -> None:
+        self.roots = list(dict.fromkeys(root.resolve() for root in roots))
+        self._questions = Questions()
+        self._runs: dict[Path, Run] = {}
+
+    def find(self, key: str) -> Run:
+        run = self.runs().get(key)
+        if run is None:
+            raise DataError(f"there is no run {key!r} among those that are shown")
+        return run
+
+    def runs(self) -> dict[str, Run]:
+        """By key, the latest first; a directory that was made meanwhile is there too."""
+        found: dict[str, Run] = {}
+        for root in self.roots:
+            for path in _directories(root):
+                if isinstance(path, Path):
+                    run = self._run(path, root, found)
+                    found[run.key] = run
+        return dict(sorted(found.items(), key=lambda item: -item[1].changed))
+
+    def refused(self) -> list[Refused]:
+        return [path for root in self.roots for path in _directories(root) if isinstance(path, Refused)]
+
+    def _run(self, path: Path, root: Path, taken: dict[str, Run]) -> Run:
+        if path not in self._runs:
+            name = "~".join(path.relative_to(root).parts) or path.name
+            key = next(key for key in _numbered(name) if key not in taken)
+            self._runs[path] = Run(key, path, self._questions)
+        return self._runs[path]
+
+
+def _directories(root: Path) -> Iterator[Path | Refused]:
+    """The run directories in it; those that a link leads out of it to are refused."""
+    pending = [(root, 0)]
+    while pending:
+        path, depth = pending.pop()
+        try:
+            inside(root, str(path.relative_to(root)))
+        except OutsideError as error:
+            yield Refused(path, str(error))
+            continue
+        if _is_run(path):
+            yield path
+        elif depth < _DEPTH and path.is_dir():
+            pending += [(inner, depth + 1) for inner in sorted(path.iterdir(), reverse=True) if _may_hold(inner)]
+
+
+def _is_run(path: Path) -> bool:
+    return any((path / name).exists() for name in ("trajectories.jsonl", "metrics.jsonl", "recipe.yaml"))
+
+
+def _may_hold(path: Path) -> bool:
+    return path.is_dir() and not path.name.startswith(".")
+
+
+def _numbered(name: str) -> Iterator[str]:
+    yield name
+    number = 1
+    while True:
+        number += 1
+        yield f"{name}~{number}"
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,184 @@
+"""All that is known of one trajectory, gathered for a page or an export."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from ...envs.errors import DataError, ProfileGymError
+from ...envs.question import Aspect, Profile, Question
+from ...envs.reward import AspectMatch
+from ...envs.trajectory import Trajectory
+from ...evaluation.summary import place_of, score_of
+from ...evaluation.verdicts import FILE as VERDICTS
+from ...evaluation.verdicts import LateVerdict, key_of
+from .files import inside
+from .library import TRAJECTORIES, Run
+from .redaction import WITHHELD, redacted
+from .steps import Pair, beside, cut, steps_of
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A document that an aspect of a good answer rests on, and whether a search showed it."""
+
+    id: str
+    date: str | None
+    text: str
+    shown: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """How well an aspect was covered, the judge's reason, what was wanted, and the evidence."""
+
+    title: str
+    match: int
+    reason: str
+    wanted: str
+    documents: Sequence[Rest]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """`question` has the posts that were searched, `own` are those of the person who asked.
+
+    Where the data cannot be loaded here the question is None, and `problem` says why.
+    """
+
+    trajectory: Trajectory
+    baseline: Trajectory | None
+    question: Question | None
+    own: Profile
+    problem: str | None
+    train_baseline: bool
+    later: Sequence[LateVerdict]
+    marks: Sequence[str]
+    withheld: bool = False
+
+    @property
+    def pairs(self) -> list[Pair]:
+        """The steps, beside those of the baseline."""
+        steps = steps_of(self.trajectory, self.resting, self.trained)
+        return beside(steps, steps_of(self.baseline, {}, self.train_baseline) if self.baseline else [])
+
+    @property
+    def trained(self) -> bool:
+        """Whether the policy's words are learnt from, in a run that learns."""
+        return self.trajectory.kind == "personalised" or self.train_baseline
+
+    @property
+    def aspects(self) -> list[Judged]:
+        """The verdict, with what was wanted."""
+        known = {aspect.title: aspect for aspect in self.question.rubric.aspects} if self.question else {}
+        matches = self.trajectory.verdict.aspects if self.trajectory.verdict else ()
+        return [self._judged(match, known.get(match.title, Aspect(match.title))) for match in matches]
+
+    @property
+    def score(self) -> float | None:
+        """By the run's own judge, also where that came later."""
+        own = score_of(self.trajectory)
+        if own is None:
+            own = next((late.verdict.score for late in reversed(self.later) if late.own and late.verdict), None)
+        return own
+
+    @property
+    def baseline_score(self) -> float | None:
+        recorded: float | None = (self.trajectory.baseline or {}).get("score")
+        return score_of(self.baseline) if recorded is None and self.baseline else recorded
+
+    @property
+    def gain(self) -> float | None:
+        if self.score is None or self.baseline_score is None:
+            return None
+        return self.score - self.baseline_score
+
+    @property
+    def shown(self) -> set[str]:
+        """The documents that some search showed."""
+        return {document for search in self.trajectory.searches for document, _ in search.hits}
+
+    @property
+    def resting(self) -> dict[str, list[str]]:
+        """Which aspects of a good answer rest on a document. Another's posts can't be evidence, whatever their ids."""
+        found: dict[str, list[str]] = {}
+        if self.question is None or self.question.profile.user_id != self.question.user_id:
+            return found
+        for aspect in self.question.rubric.aspects:
+            for document in aspect.documents:
+                found.setdefault(document, []).append(aspect.title)
+        return found
+
+    @property
+    def profile(self) -> Profile:
+        """The posts that were searched."""
+        if self.question is None:
+            raise DataError(self.problem or "its question is not known")
+        return self.question.profile
+
+    def _judged(self, match: AspectMatch, aspect: Aspect) -> Judged:
+        evidence = self.resting
+        documents = [
+            Rest(
+                name,
+                self.own.by_id[name].date,
+                self._post(self.own.by_id[name].text),
+                name in self.shown & set(evidence),
+            )
+            for name in aspect.documents
+            if name in self.own.by_id
+        ]
+        wanted = aspect.evidence or aspect.reason
+        return Judged(match.title, match.match, cut(match.reason).shown, wanted and self._post(wanted), documents)
+
+    def _post(self, text: str) -> str:
+        return WITHHELD if self.withheld else cut(text).shown
+
+
+def read(run: Run, name: str, row: int) -> Reading:
+    trajectory = run.trajectory(name, row)
+    question, own, problem = _question(run, trajectory)
+    late, marks = list(later(run, trajectory)), run.marks(name, row)
+    return Reading(trajectory, baseline_of(run, trajectory), question, own, problem, run.train_baseline, late, marks)
+
+
+def without_posts(reading: Reading) -> Reading:
+    """What may be seen by those who may not see the profile."""
+    searched = reading.question.profile.documents if reading.question else ()
+    both = Profile(reading.own.user_id, (*searched, *reading.own.documents))
+    baseline = redacted(reading.baseline, both) if reading.baseline else None
+    return replace(reading, trajectory=redacted(reading.trajectory, both), baseline=baseline, withheld=True)
+
+
+def baseline_of(run: Run, trajectory: Trajectory) -> Trajectory | None:
+    """The same attempt at the same question without the profile, where the run holds it."""
+    if trajectory.kind == "baseline" or not run.has(TRAJECTORIES):
+        return None
+    index = run.index(TRAJECTORIES)
+    query = "SELECT row FROM lines WHERE question_id = ? AND attempt = ? AND kind = 'baseline'"
+    found = index.ask(query, place_of(trajectory))
+    return index.trajectory(found[0]["row"]) if found else None
+
+
+def later(run: Run, trajectory: Trajectory) -> Iterator[LateVerdict]:
+    """What judges said of it after the run."""
+    path = inside(run.path, VERDICTS)
+    if not path.exists():
+        return
+    needle = trajectory.id.encode("utf-8", "replace")
+    with path.open("rb") as file:
+        for line in file:
+            if needle not in line:
+                continue
+            try:
+                late = LateVerdict.from_json(line.decode())
+            except (ValueError, TypeError, KeyError):  # half written
+                continue
+            if late.key == key_of(trajectory) and late.verdict:
+                yield late
+
+
+def _question(run: Run, trajectory: Trajectory) -> tuple[Question | None, Profile, str | None]:
+    try:
+        own = run.questions.find(trajectory).profile
+        return run.questions.searched(trajectory), own, None
+    except (ProfileGymError, OSError) as error:
+        return None, Profile(trajectory.user_id, ()), str(error)

@@ -1,0 +1,90 @@
+"""A trajectory without the text of the profile, for those who may see what a policy did but not what a person wrote."""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+from ...envs.question import Profile
+from ...envs.reward import AspectMatch, Verdict
+from ...envs.trajectory import Segment, Trajectory
+
+WITHHELD = "[withheld]"
+RUN = 4  # as many words in a row as stand in a post too are the post's
+_WORD = re.compile(r"\w+")
+_BLOCK = re.compile(r"(<information>)(.*?)(</information>|\Z)", re.DOTALL | re.IGNORECASE)
+_LINE = re.compile(r"^(\d+\. ).*$", re.MULTILINE)
+
+Redact = Callable[[str], str]
+
+
+def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
+    """Without the lines that searches showed, and without what anybody repeats of them or of the profile's posts."""
+    redact = _without(_posts(trajectory, profile))
+    verdict = trajectory.verdict and _verdict(trajectory.verdict, redact)
+    said = [value for segment in trajectory.segments for value in _segment(segment, redact)]
+    sought = list(trajectory.sought)
+    sought[1::3] = map(redact, sought[1::3])
+    answer = None if trajectory.answer is None else redact(trajectory.answer)
+    error = None if trajectory.error is None else redact(trajectory.error)
+    return replace(trajectory, said=said, sought=sought, answer=answer, verdict=verdict, error=error)
+
+
+def _posts(trajectory: Trajectory, profile: Profile | None) -> Iterator[str]:
+    """All that is known of what the person wrote: of a profile that is not at hand, what was shown of it."""
+    for document in profile.documents if profile else ():
+        yield f"{document.title or ''}\n{document.text}"
+    for segment in trajectory.segments:
+        if segment.author == "environment":
+            yield from (block[2] for block in _BLOCK.finditer(segment.text))
+
+
+def _without(posts: Iterator[str]) -> Redact:
+    known = {run for post in posts for run in _runs(_words(post))}
+
+    def redact(text: str) -> str:
+        found = list(_WORD.finditer(text))
+        words = [match[0].casefold() for match in found]
+        covered = [False] * len(words)
+        for length in range(1, RUN + 1):
+            for start in range(len(words) - length + 1):
+                if tuple(words[start : start + length]) in known:
+                    covered[start : start + length] = [True] * length
+        return _replaced(text, [match.span() for match, hidden in zip(found, covered, strict=True) if hidden])
+
+    return redact
+
+
+def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Every run of words, or all of a post that is shorter than one."""
+    if len(words) < RUN:
+        if words:
+            yield tuple(words)
+        return
+    yield from (tuple(words[start : start + RUN]) for start in range(len(words) - RUN + 1))
+
+
+def _replaced(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Spans with nothing but blanks and signs between them become one."""
+    parts, end, hiding = list[str](), 0, False
+    for start, stop in spans:
+        between = text[end:start]
+        if not (hiding and not _WORD.search(between)):
+            parts += [between, WITHHELD]
+        end, hiding = stop, True
+    return "".join((*parts, text[end:]))
+
+
+def _segment(segment: Segment, redact: Redact) -> tuple[str, str, None, Sequence[float] | None]:
+    """Without its tokens, which are its text in other words."""
+    text = segment.text
+    if segment.author == "environment":
+        text = _BLOCK.sub(lambda block: block[1] + _LINE.sub(rf"\g<1>{WITHHELD}", block[2]) + block[3], text)
+    return segment.author, redact(text), None, segment.logprobs
+
+
+def _verdict(verdict: Verdict, redact: Redact) -> Verdict:
+    return replace(verdict, aspects=tuple(AspectMatch(a.title, a.match, redact(a.reason)) for a in verdict.aspects))
+
+
+def _words(text: str) -> list[str]:
+    return [word.casefold() for word in _WORD.findall(text)]

@@ -1,0 +1,69 @@
+"""The server of the pages: it listens on this machine only, and writes nowhere but in run directories."""
+
+import secrets
+import socket
+import webbrowser
+from collections.abc import Sequence
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse
+
+from ...envs.errors import ProfileGymError
+from .guard import Guard
+from .library import Library
+from .pages import Show, pages
+
+
+def view(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) -> None:
+    """Serve until interrupted."""
+    import uvicorn
+
+    listening = listen(port)
+    address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    token = secrets.token_urlsafe(24)
+    app = guarded(Library(roots), listening.getsockname()[1], token, redact)
+    print(f"{address}/?token={token}\nThe link opens one browser; Ctrl-C ends the server.", flush=True)  # noqa: T201
+    if open_browser:
+        webbrowser.open(f"{address}/?token={token}")
+    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="off")
+    uvicorn.Server(config).run(sockets=[listening])
+
+
+def listen(port: int) -> socket.socket:
+    """On the loopback interface, and never on another."""
+    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(("127.0.0.1", port))
+        listening.listen()  # a browser that is quicker than the server waits
+    except OSError as error:
+        listening.close()
+        raise ProfileGymError(f"port {port} is not to be had ({error.strerror}): name another, or --port 0") from error
+    return listening
+
+
+def guarded(library: Library, port: int, token: str, redact: bool = False) -> Guard:
+    return Guard(application(library, redact), port, token)
+
+
+def application(library: Library, redact: bool) -> FastAPI:
+    app, show = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), Show()
+    app.include_router(pages(library, show, redact))
+
+    @app.exception_handler(ProfileGymError)
+    def ours(request: Request, error: ProfileGymError) -> HTMLResponse:
+        return show.problem(404 if request.method == "GET" else 400, "That cannot be shown", str(error))
+
+    @app.exception_handler(RequestValidationError)
+    @app.exception_handler(404)
+    def missing(request: Request, error: Exception) -> HTMLResponse:
+        return show.problem(404, "There is no such page", f"Nothing is at {request.url.path}.")
+
+    @app.exception_handler(Exception)
+    def broken(request: Request, error: Exception) -> HTMLResponse:
+        told = f"{type(error).__name__}: {error}"
+        return show.problem(500, "That is a mistake of ours", told, "Please report it, with the line that it is about.")
+
+    return app

@@ -1,0 +1,116 @@
+"""What is asked of an index by a person who looks at the table of trajectories."""
+
+import re
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+from .index import Index
+
+ROWS = 50  # to a page
+SORTS = {
+    "row": "row",
+    "score": "score",
+    "baseline": "baseline",
+    "gain": "gain",
+    "reward": "reward",
+    "advantage": "advantage",
+    "hops": "hops",
+    "searches": "searches",
+    "malformed": "malformed",
+}
+_WORD = re.compile(r"\w+")
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A choice of rows and their order; what is not understood in an address is left out of it."""
+
+    sort: str = "row"
+    down: bool = False
+    page: int = 1
+    kind: str = ""
+    ended: str = ""
+    hops: str = ""
+    searches: str = ""
+    judged: str = ""
+    mark: str = ""
+    question: str = ""
+    words: str = ""
+
+    @classmethod
+    def of(cls, asked: Mapping[str, str]) -> Self:
+        known = {field.name: asked[field.name] for field in fields(cls) if asked.get(field.name)}
+        page = known.pop("page", "1")
+        down = known.pop("down", "") == "1"
+        if known.get("sort") not in SORTS:
+            known.pop("sort", None)
+        return cls(**known, down=down, page=max(1, int(page)) if page.isdecimal() and len(page) < 9 else 1)
+
+    def address(self, **changes: Any) -> dict[str, str]:
+        """As it stands in an address, with some of it changed; what is as always is left out."""
+        wanted = asdict(self) | changes
+        plain = asdict(View())
+        return {name: str(int(v) if isinstance(v, bool) else v) for name, v in wanted.items() if v != plain[name]}
+
+    @property
+    def narrowed(self) -> bool:
+        return bool(self.address(sort="row", down=False, page=1))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    rows: list[sqlite3.Row]
+    total: int
+
+    @property
+    def pages(self) -> int:
+        return max(1, -(-self.total // ROWS))
+
+
+def page_of(index: Index, view: View) -> Page:
+    where, values = _where(view)
+    total = index.ask(f"SELECT count(*) AS n FROM lines {where}", values)[0]["n"]  # noqa: S608 (no outside text)
+    column, direction = SORTS[view.sort], "DESC" if view.down else "ASC"
+    last = max(0, -(-total // ROWS) - 1)
+    at = ROWS * min(view.page - 1, last)
+    chosen = f"SELECT row FROM lines {where} ORDER BY {column} {direction} NULLS LAST, row LIMIT {ROWS} OFFSET {at}"  # noqa: S608
+    rows = index.ask(
+        "SELECT lines.*, substr(question, 1, 200) AS question, substr(answer, 1, 200) AS answer, "  # noqa: S608
+        "(SELECT group_concat(mark, ', ') FROM marks WHERE marks.row = lines.row) AS marks "
+        f"FROM ({chosen}) AS chosen JOIN lines USING (row) LEFT JOIN words ON words.rowid = lines.row "
+        f"ORDER BY {column} {direction} NULLS LAST, lines.row",
+        values,
+    )
+    return Page(rows, total)
+
+
+def choices(index: Index) -> dict[str, list[tuple[str, int]]]:
+    """What there is to choose from, and how often it occurs."""
+    counted = "SELECT {0} AS value, count(*) AS n FROM lines WHERE {0} IS NOT NULL GROUP BY 1 ORDER BY 1"
+    found = {name: index.ask(counted.format(name)) for name in ("kind", "ended", "hops", "searches")}
+    found["mark"] = index.ask(
+        "SELECT mark AS value, count(DISTINCT row) AS n FROM marks JOIN lines USING (row) GROUP BY 1 ORDER BY 2 DESC"
+    )
+    return {name: [(str(row["value"]), row["n"]) for row in rows] for name, rows in found.items()}
+
+
+def _where(view: View) -> tuple[str, list[str]]:
+    conditions, values = list[str](), list[str]()
+    for name in ("kind", "ended", "hops", "searches"):
+        if getattr(view, name):
+            conditions.append(f"{name} = ?" if name in ("kind", "ended") else f"{name} = CAST(? AS INTEGER)")
+            values.append(getattr(view, name))
+    if view.judged in ("scored", "unscored"):
+        conditions.append(f"score IS {'NOT ' if view.judged == 'scored' else ''}NULL")
+    if view.question:
+        conditions.append("question_id = ?")
+        values.append(view.question)
+    if view.mark:
+        conditions.append("row IN (SELECT row FROM marks WHERE mark = ?)")
+        values.append(view.mark)
+    if words := _WORD.findall(view.words):
+        conditions.append("row IN (SELECT rowid FROM words WHERE words MATCH ?)")
+        values.append(" ".join(f'"{word}"*' for word in words))
+    return f"WHERE {' AND '.join(conditions)}" if conditions else "", values

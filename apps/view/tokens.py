@@ -1,0 +1,56 @@
+"""A turn's tokens with the probability that each was drawn with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import exp
+
+from ...envs.errors import DataError
+from ...envs.trajectory import Segment, Trajectory
+
+MOST = 4_000  # of a turn's tokens on a page
+_BOUNDS = (0.05, 0.25, 0.5, 0.8)
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    text: str
+    told: str
+    kind: str
+
+
+def tokens_of(trajectory: Trajectory, number: int) -> tuple[list[Token], bool]:
+    """Those of a segment, and whether they could be named by their text."""
+    segments = trajectory.segments
+    if not 0 <= number < len(segments) or segments[number].tokens is None:
+        raise DataError(f"no tokens are recorded for step {number + 1}")
+    segment, name = segments[number], _names(trajectory.model or "")
+    texts = [name(token) for token in (segment.tokens or ())[:MOST]] if name else None
+    return list(_tokens(segment, texts)), name is not None
+
+
+def _tokens(segment: Segment, texts: Sequence[str] | None) -> list[Token]:
+    ids = list(segment.tokens or ())[:MOST]
+    logprobs = list(segment.logprobs or ())
+    found = []
+    for place, token in enumerate(ids):
+        chance = exp(min(0.0, logprobs[place])) if place < len(logprobs) else None
+        told = f"token {token}" if chance is None else f"token {token}, probability {chance:.3f}"
+        kind = "" if chance is None else f"p{sum(chance >= bound for bound in _BOUNDS)}"
+        found.append(Token(texts[place] if texts else str(token), told, kind if texts else f"{kind} id"))
+    return found
+
+
+@lru_cache(maxsize=4)
+def _names(model: str) -> Callable[[int], str] | None:
+    """What a model's tokenizer calls a token, where it lies on this machine; nothing is fetched."""
+    kind, _, path = model.partition(":")
+    if kind != "hf":
+        return None
+    try:
+        from transformers import AutoTokenizer
+
+        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+    except (ImportError, OSError, ValueError):
+        return None
+    return lambda token: str(tokenizer.decode([token]))
