@@ -1,8 +1,8 @@
-"""`profilegym check retriever` and `check reward`: the conformance kits' report cards."""
+"""`profilegym check`: the conformance kits' report cards, and whether a run can be repeated."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -11,6 +11,11 @@ from rich.text import Text
 from ..envs.retrieval import make_retriever
 from ..envs.retrieval.comparison import Comparison, compare
 from ..envs.retrieval.conformance import CHECKS, Finding, examine
+from ..envs.visible import visible
+
+if TYPE_CHECKING:
+    from ..evaluation.determinism import Repetition
+    from ..evaluation.evaluate import Settings
 
 _NAME_WIDTH = max(len(check.name) for check in CHECKS)
 
@@ -40,6 +45,31 @@ def check_reward(spec: str, as_json: bool = False) -> int:
     if as_json:
         Console().print_json(data=_as_dict("reward", spec, findings))
     return 0 if all(finding.passed for finding in findings) else 1
+
+
+def check_determinism(settings: "Settings", as_json: bool = False) -> int:
+    """Print whether the same settings give the same trajectories: 0 where they do, 1 where not."""
+    from ..evaluation.determinism import repeat
+
+    console = Console(quiet=as_json)
+    asked = f"{settings.agent} with {settings.model} on {settings.data}"
+    console.print(Text(f"Playing {asked} twice, in processes of their own …", "dim"))
+    found = repeat(settings)
+    console.print(*_repetition(found), sep="\n")
+    if as_json:
+        Console().print_json(data=asdict(found), ensure_ascii=False)
+    return 0 if found.difference is None else 1
+
+
+def _repetition(found: "Repetition") -> Iterator[Text]:
+    parting = found.difference
+    if parting is None:
+        order = "in the same order" if found.ordered else "though they ended in another order"
+        yield Text(f"✓ {found.episodes} episodes are the same but for times, {order}.", "bold green")
+        return
+    yield Text(f"✗ {visible(parting.episode)} is not the same twice: {parting.place}", "bold red")
+    yield Text(f"  first:  {visible(parting.first)}")
+    yield Text(f"  second: {visible(parting.second)}")
 
 
 def _card(console: Console, kind: str, spec: str, findings: Iterable[Finding]) -> list[Finding]:

@@ -81,6 +81,28 @@ def check_reward(spec: RewardSpec, as_json: AsJson = False) -> None:
     raise typer.Exit(check_reward(spec, as_json))
 
 
+@check.command("determinism")
+def check_determinism(
+    agent: Annotated[str, typer.Option(help="pr2, none, rag …")] = "pr2",
+    model: Annotated[str, typer.Option(help="pilot, hf:PATH_OR_ID, scripted:oracle …")] = "pilot",
+    data: Annotated[str, typer.Option(help="A data set.")] = "world:seed=7/test",
+    judge: Annotated[str, typer.Option(help="rubric, or an evaluator LLM with a cache.")] = "rubric",
+    retriever: Annotated[str, typer.Option(help="bm25, dense, path/to/file.py:factory …")] = "bm25",
+    limit: Annotated[int, typer.Option(help="Only the first questions.")] = 32,
+    seed: Annotated[int, typer.Option(help="What all that is drawn follows from.")] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Play a run twice, in processes of their own: the same trajectories but for times, else it exits with 1.
+
+    Example: profilegym check determinism --agent pr2 --model pilot
+    """
+    from ..evaluation.evaluate import Settings
+    from .check import check_determinism
+
+    settings = Settings(agent, model, data, judge, retriever, limit, first_seed=seed)
+    raise typer.Exit(check_determinism(settings, as_json))
+
+
 @app.command()
 def train(
     recipe: Annotated[

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from itertools import islice
 from typing import Any
 
@@ -23,6 +23,9 @@ from .run import RunDirectory
 from .summary import Place, place_of, score_of, summarise
 
 Progress = Callable[[int, int, Trajectory | None], None]  # how many are done, of how many, and the latest
+
+
+_WHO = ("agent", "model", "data")
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,19 @@ class Settings:
             if getattr(self, name) < 1:
                 raise OptionError(f"{name}={getattr(self, name)!r}: give a whole number of at least 1")
         checked_options(self.options)
+
+    @classmethod
+    def of(cls, recorded: Mapping[str, Any]) -> "Settings":
+        """Those that a run directory keeps, whatever else it keeps beside them."""
+        return cls(**{field.name: recorded[field.name] for field in fields(cls)})
+
+    @property
+    def arguments(self) -> list[str]:
+        """What `profilegym eval` takes to play such a run: who, on what, and all that differs from the defaults."""
+        named = [
+            field.name for field in fields(self) if field.name in _WHO or getattr(self, field.name) != field.default
+        ]
+        return [word for name in named for word in (f"--{name.replace('_', '-')}", str(getattr(self, name)))]
 
     @property
     def options(self) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..envs.trajectory import Trajectory
@@ -245,14 +245,12 @@ def _made(played: PlayedRun) -> Markup:
 
 
 def _command(settings: Mapping[str, Any]) -> str:
-    """What differs from the defaults is enough to make the run again."""
-    words, named = ["profilegym", "eval"], [field.name for field in fields(Settings)]
+    """That makes the run again."""
+    words = ["profilegym", "eval", *Settings.of(settings).arguments]
     if "parent" in settings:
-        words, named = ["profilegym", "replay", settings["parent"]], ["from_step", "profile", *OTHERWISE]
-    defaults = {field.name: field.default for field in fields(Settings) if field.name not in ("agent", "model", "data")}
-    for name in named:
-        if settings[name] != defaults.get(name):
-            words += [f"--{name.replace('_', '-')}", str(settings[name])]
+        words = ["profilegym", "replay", settings["parent"]]
+        for name in ("from_step", "profile", *OTHERWISE):
+            words += [f"--{name.replace('_', '-')}", str(settings[name])] if settings[name] is not None else []
     return f"{shlex.join(words)} --out DIR"
 
 

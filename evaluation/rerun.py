@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import aclosing
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..agents.agent import Agent, make_agent
@@ -37,9 +37,8 @@ class Otherwise:
 
     def settings(self, recorded: dict[str, Any]) -> Settings:
         """Those of the recorded run, with what is other now."""
-        known = Settings(**{field.name: recorded[field.name] for field in fields(Settings)})
         changed = {name: getattr(self, name) for name in OTHERWISE}
-        return replace(known, **{name: value for name, value in changed.items() if value is not None})
+        return replace(Settings.of(recorded), **{name: value for name, value in changed.items() if value is not None})
 
 
 async def rerun(

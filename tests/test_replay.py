@@ -154,10 +154,8 @@ def test_a_run_that_goes_on_from_another_has_a_report_with_its_command(clumsily:
 
     write_report(RunDirectory(tmp_path))
 
-    text = (tmp_path / "report.html").read_text("utf-8")
-    assert f"profilegym replay {clumsily.run.path} --from-step 1 --model clumsy --top-k 1 --out DIR" in text.replace(
-        "--agent pr2 ", ""
-    )
+    command = f"profilegym replay {clumsily.run.path} --from-step 1 --agent pr2 --model clumsy"
+    assert f"{command} --retriever bm25 --top-k 1 --out DIR" in (tmp_path / "report.html").read_text("utf-8")
 
 
 def test_recorded_tokens_are_said_again_exactly(oracle: PlayedRun) -> None:
