@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .claims import Claim, at_least, show_claims
 from .judge_clients import CLIENTS, Judge
 from .serving import serving
 
@@ -74,22 +75,23 @@ def among_faults() -> dict[str, int]:
     }
 
 
-def claims(rates: Rates, faults: dict[str, int]) -> list[dict[str, Any]]:
-    """What must hold, each with its value and its bound; a ratio is the median of the rounds' own."""
+def claims(rates: Rates, faults: dict[str, int]) -> list[Claim]:
+    """What must hold; a ratio is the median of the rounds' own."""
 
     def over(peer: str, n: int) -> float:
         return statistics.median(a / b for a, b in zip(rates["profilegym"][n], rates[peer][n], strict=True))
 
-    rows = [(f"over openai on aiohttp, bare, at {n}", over("openai on aiohttp, bare", n), 0.95) for n in SIZES]
-    rows += [
-        (f"over openai, tenacity at {n}", over("openai, tenacity", n), bound) for n, bound in ((64, 1.3), (256, 2))
+    made = [at_least(f"over openai on aiohttp, bare, at {n}", over("openai on aiohttp, bare", n), 0.95) for n in SIZES]
+    made += [
+        at_least(f"over openai, tenacity at {n}", over("openai, tenacity", n), bound)
+        for n, bound in ((64, 1.3), (256, 2))
     ]
     ours = {n: statistics.median(rates["profilegym"][n]) for n in (256, MANY)}
-    rows += [("at 1,024 over at 256", ours[MANY] / ours[256], 0.8)]
+    made.append(at_least("at 1,024 over at 256", ours[MANY] / ours[256], 0.8))
     if "verifiers" in rates:
-        rows += [("over verifiers at 64", over("verifiers", 64), 15)]
-    rows += [("judged once among faults", (faults["asked"] - faults["lost"] - faults["doubled"]) / faults["asked"], 1)]
-    return [{"name": name, "value": value, "at_least": bound, "holds": value >= bound} for name, value, bound in rows]
+        made.append(at_least("over verifiers at 64", over("verifiers", 64), 15))
+    once = (faults["asked"] - faults["lost"] - faults["doubled"]) / faults["asked"]
+    return [*made, at_least("judged once among faults", once, 1)]
 
 
 def main(as_json: bool) -> None:
@@ -103,7 +105,7 @@ def main(as_json: bool) -> None:
         "claims": claims(rates, faults),
     }
     if as_json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result, indent=2, default=Claim.as_json))
     else:
         _report(result)
 
@@ -125,6 +127,4 @@ def _report(result: dict[str, Any]) -> None:
         f"among faults: {faults['asked']:,} asked in {faults['requests']:,} requests, {faults['lost']} lost, "
         f"{faults['doubled']} doubled"
     )
-    for claim in result["claims"]:
-        mark = "[green]✓[/]" if claim["holds"] else "[red]✗[/]"
-        console.print(f"{mark} {claim['name']}: {claim['value']:,.2f} (at least {claim['at_least']:,})")
+    show_claims(result["claims"], console)

@@ -16,6 +16,7 @@ from ..envs.episode import Episode
 from ..envs.question import Document, Profile, Question
 from ..envs.retrieval import make_retriever
 from ..envs.reward import Reward
+from .claims import Claim, at_least, show_claims
 from .contenders import CONTENDERS, STEPS, Batch
 from .corpus import make_corpus
 
@@ -123,19 +124,18 @@ def _rate(batch: Batch) -> float:
     return count / elapsed
 
 
-def claims(rates: Rates, bm25: dict[str, float]) -> list[dict[str, Any]]:
-    """What must hold, each with its value and its bound."""
+def claims(rates: Rates, bm25: dict[str, float]) -> list[Claim]:
     episodes, vectors = rates["profilegym Episode"], rates["profilegym vector"]
-    rows: list[tuple[str, float, float]] = [(f"episode steps/s at {n}", episodes[n], 220_000) for n in SIZES]
-    rows += [(f"vector steps/s at {n}", vectors[n], 200_000) for n in (64, 1024)]
-    rows += [("episodes at 1,024 over at 1", episodes[1024] / episodes[1], 0.8)]
-    rows += [("search steps with bm25 over bare searches", bm25["share"], 0.7)]
+    made = [at_least(f"episode steps/s at {n}", episodes[n], 220_000) for n in SIZES]
+    made += [at_least(f"vector steps/s at {n}", vectors[n], 200_000) for n in (64, 1024)]
+    made.append(at_least("episodes at 1,024 over at 1", episodes[1024] / episodes[1], 0.8))
+    made.append(at_least("search steps with bm25 over bare searches", bm25["share"], 0.7))
     for peer, ours in (("gem", episodes), ("skyrl-gym", episodes), ("gem vector", vectors)):
         if peer in rates:
-            rows += [(f"over {peer} at {n}", ours[n] / rates[peer][n], 1.0) for n in (64, 1024)]
+            made += [at_least(f"over {peer} at {n}", ours[n] / rates[peer][n], 1.0) for n in (64, 1024)]
     if "verifiers" in rates:
-        rows += [("over verifiers at 64", episodes[64] / rates["verifiers"][64], 50)]
-    return [{"name": name, "value": value, "at_least": bound, "holds": value >= bound} for name, value, bound in rows]
+        made.append(at_least("over verifiers at 64", episodes[64] / rates["verifiers"][64], 50))
+    return made
 
 
 def main(as_json: bool) -> None:
@@ -143,7 +143,7 @@ def main(as_json: bool) -> None:
     bm25 = with_bm25()
     result = {"steps_a_second": rates, "absent": absent, "bm25": bm25, "claims": claims(rates, bm25)}
     if as_json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result, indent=2, default=Claim.as_json))
     else:
         _report(result)
 
@@ -165,6 +165,4 @@ def _report(result: dict[str, Any]) -> None:
         f"bm25 over 200 documents: {bm25['search_steps_a_second']:,.0f} search steps/s, "
         f"{bm25['share']:.0%} of the {bm25['searches_a_second']:,.0f} searches/s alone"
     )
-    for claim in result["claims"]:
-        mark = "[green]✓[/]" if claim["holds"] else "[red]✗[/]"
-        console.print(f"{mark} {claim['name']}: {claim['value']:,.2f} (at least {claim['at_least']:,})")
+    show_claims(result["claims"], console)

@@ -8,34 +8,21 @@ import json as json_module
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from .claims import Claim, at_least, at_most, show_claims
+
 Figures = dict[str, Any]
 SIZES = (50, 200, 1000)
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """A promise: `value` stays at or below `bound`, or at or above it where `at_least`."""
-
-    name: str
-    value: float
-    bound: float
-    at_least: bool = False
-
-    @property
-    def holds(self) -> bool:
-        return self.value >= self.bound if self.at_least else self.value <= self.bound
 
 
 def main(json: bool = False) -> None:
     result = run()
     if json:
-        sys.stdout.write(json_module.dumps(result, indent=1) + "\n")
+        sys.stdout.write(json_module.dumps(result, indent=2, default=Claim.as_json) + "\n")
     else:
         _show(result, Console())
 
@@ -54,11 +41,11 @@ def run() -> Figures:
         "memory_bytes_a_document": memory,
         "cold_start_seconds": cold,
     }
-    return figures | {"claims": [asdict(claim) | {"holds": claim.holds} for claim in claims(figures)]}
+    return figures | {"claims": claims(figures)}
 
 
 def claims(figures: Figures) -> list[Claim]:
-    made = [Claim("cold start beyond numpy, seconds", figures["cold_start_seconds"]["profilegym"], 0.050)]
+    made = [at_most("cold start beyond numpy, seconds", figures["cold_start_seconds"]["profilegym"], 0.050)]
     for part in figures["tokens"]:
         made += _token_claims(part["documents"], part["engines"])
     for part in figures["lucene"]:
@@ -66,24 +53,24 @@ def claims(figures: Figures) -> list[Claim]:
             made += _lucene_claims(part)
     memory = figures["memory_bytes_a_document"]
     if "bm25s" in memory:
-        made.append(Claim("memory / bm25s", memory["profilegym"] / memory["bm25s"], 1.0))
+        made.append(at_most("memory / bm25s", memory["profilegym"] / memory["bm25s"], 1.0))
     return made
 
 
 def _token_claims(size: int, engines: Figures) -> list[Claim]:
     ours, plain, bm25s = engines["profilegym"], engines["plain numpy"], engines.get("bm25s")
-    made = [Claim(f"query / plain numpy, {size} documents", ours["p50_us"] / plain["p50_us"], 1.15)]
+    made = [at_most(f"query / plain numpy, {size} documents", ours["p50_us"] / plain["p50_us"], 1.15)]
     if bm25s:
-        made.append(Claim(f"query / bm25s, {size} documents", ours["p50_us"] / bm25s["p50_us"], 1.0))
-        made.append(Claim(f"build / bm25s, {size} documents", ours["build_ms"] / bm25s["build_ms"], 0.5))
+        made.append(at_most(f"query / bm25s, {size} documents", ours["p50_us"] / bm25s["p50_us"], 1.0))
+        made.append(at_most(f"build / bm25s, {size} documents", ours["build_ms"] / bm25s["build_ms"], 0.5))
     return made
 
 
 def _lucene_claims(part: Figures) -> list[Claim]:
     size, ours, lucene = part["documents"], part["engines"]["profilegym"], part["engines"]["pyserini"]
     return [
-        Claim(f"top tens equal to Lucene's, {size} documents", part["same_top_ten"], 0.999, at_least=True),
-        Claim(f"query from text / pyserini, {size} documents", ours["p50_us"] / lucene["p50_us"], 0.25),
+        at_least(f"top tens equal to Lucene's, {size} documents", part["same_top_ten"], 0.999),
+        at_most(f"query from text / pyserini, {size} documents", ours["p50_us"] / lucene["p50_us"], 0.25),
     ]
 
 
@@ -103,9 +90,7 @@ def _show(result: Figures, console: Console) -> None:
     for name, seconds in result["cold_start_seconds"].items():
         table.add_row(name, f"{1e3 * seconds:.0f}", f"{result['memory_bytes_a_document'][name]:,.0f}")
     console.print(table)
-    for claim in result["claims"]:
-        sign, relation = "✓" if claim["holds"] else "✗", ">=" if claim["at_least"] else "<="
-        console.print(f"{sign} {claim['name']}: {claim['value']:.3g} ({relation} {claim['bound']:g})")
+    show_claims(result["claims"], console)
     if result["absent"]:
         console.print(f"not installed: {', '.join(result['absent'])}")
 

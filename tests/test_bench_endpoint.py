@@ -42,7 +42,7 @@ def broken(lost: int = 0, doubled: int = 0, **changes: float) -> set[str]:
         "openai, tenacity": {key: [100.0] for key in (16, 64, 256)},
     }
     made = claims(rates, {"asked": 100, "lost": lost, "doubled": doubled, "requests": 110})
-    return {claim["name"] for claim in made if not claim["holds"]}
+    return {claim.name for claim in made if not claim.holds}
 
 
 def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
@@ -63,5 +63,6 @@ def test_the_report_is_one_json_object(monkeypatch: pytest.MonkeyPatch, capsys: 
 
     report = json.loads(capsys.readouterr().out)
     assert set(report) == {"judgements_a_second", "absent", "among_faults", "claims"}
+    assert all(set(claim) == {"name", "value", "at_least", "holds"} for claim in report["claims"])
     assert set(report["judgements_a_second"]["profilegym"]) == {"16", "64", "256", "320"}
     assert (report["among_faults"]["lost"], report["among_faults"]["doubled"]) == (0, 0)

@@ -69,7 +69,7 @@ def broken(**changes: float) -> set[str]:
         "gem vector": dict.fromkeys((1, 64, 1024), 200000.0),
         "verifiers": dict.fromkeys((1, 64), figures["verifiers"]),
     }
-    return {claim["name"] for claim in claims(rates, {"share": figures["share"]}) if not claim["holds"]}
+    return {claim.name for claim in claims(rates, {"share": figures["share"]}) if not claim.holds}
 
 
 def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
@@ -90,7 +90,7 @@ def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
 def test_nothing_is_claimed_over_a_peer_that_is_absent() -> None:
     ours = dict.fromkeys((1, 64, 1024), 1.0)
 
-    names = [claim["name"] for claim in claims({"profilegym Episode": ours, "profilegym vector": ours}, {"share": 1.0})]
+    names = [claim.name for claim in claims({"profilegym Episode": ours, "profilegym vector": ours}, {"share": 1.0})]
 
     assert len(names) == 7
     assert not any(peer in name for name in names for peer in ("gem", "skyrl", "verifiers"))
