@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -17,12 +17,16 @@ Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class Part(BaseModel):
     """A group of settings; a misspelt one is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+Settings = TypeVar("Settings", bound=Part)
 
 
 class Data(Part):
@@ -182,6 +186,11 @@ class Source:
 
 def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
     """From a file, or from one of those that come with the package by its name; `changes` are `key.key=value`."""
+    return load_settings(Recipe, path, changes)
+
+
+def load_settings(kind: type[Settings], path: str | Path, changes: Sequence[str] = ()) -> Settings:
+    """Those of any kind of training, as `load_recipe` finds them."""
     source = _source(path)
     try:
         content = yaml.safe_load(source.text)
@@ -191,14 +200,18 @@ def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
         raise OptionError(f"{source.name} holds {type(content).__name__}, not a recipe")
     for change in changes:
         _apply(content, change)
-    return checked(content, source.name)
+    return _checked(kind, content, source.name)
 
 
 def checked(content: Mapping[str, Any], name: str) -> Recipe:
+    return _checked(Recipe, content, name)
+
+
+def _checked(kind: type[Settings], content: Mapping[str, Any], name: str) -> Settings:
     try:
-        return Recipe.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
-        told = [_told(dict(problem)) for problem in error.errors()]
+        told = [_told(kind, dict(problem)) for problem in error.errors()]
         raise OptionError(f"{name}: " + "; ".join(told)) from None
 
 
@@ -236,11 +249,11 @@ def _apply(content: dict[str, Any], change: str) -> None:
     content[name] = yaml.safe_load(value)
 
 
-def _told(problem: Mapping[str, Any]) -> str:
+def _told(kind: type[Part], problem: Mapping[str, Any]) -> str:
     """One of pydantic's findings, with the value and, for a misspelt key, the near-miss."""
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
-        known = _fields_at(problem["loc"][:-1])
+        known = _fields_at(kind, problem["loc"][:-1])
         near = get_close_matches(str(problem["loc"][-1]), known, 1)
         return f"no setting {place!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
     if problem["type"] == "missing":
@@ -249,8 +262,8 @@ def _told(problem: Mapping[str, Any]) -> str:
     return f"{place}={problem['input']!r}: {message}" if place else message
 
 
-def _fields_at(place: Sequence[Any]) -> list[str]:
-    part: type[BaseModel] = Recipe
+def _fields_at(kind: type[Part], place: Sequence[Any]) -> list[str]:
+    part: type[BaseModel] = kind
     for name in place:
         annotation = part.model_fields[name].annotation
         found = [kind for kind in (annotation, *getattr(annotation, "__args__", ())) if isinstance(kind, type)]
