@@ -1,0 +1,69 @@
+"""A tokenizer for a small world: a word is one token, a name is its syllables, anything else is its bytes."""
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from ..agents.prompts import FOLDER
+from ..envs.data.world.names import NAME, SYLLABLES
+from ..envs.prompts import template
+
+END = "<|end|>"
+PAD = "<|pad|>"
+TAGS = tuple(f"<{slash}{name}>" for name in ("think", "search", "information", "answer") for slash in ("", "/"))
+_WORDS = r"\n\d+\. |\[\d{4}|-\d\d| ?[\p{L}']+|\d| ?[^\s\p{L}\d]+|\s+"
+_LEAST = 3  # times that a word must occur to be a token of its own
+
+
+def make_tokenizer(texts: Iterable[str]) -> Any:
+    """Every text can be encoded and decoded again exactly; the texts given decide which words are one token."""
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    from transformers import PreTrainedTokenizerFast
+
+    split = pre_tokenizers.Split(Regex(_WORDS), "isolated")
+    cut = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    added = Tokenizer(models.BPE())
+    phrases = [AddedToken(text, normalized=False) for text in (*TAGS, *_phrases())]
+    added.add_tokens(phrases)
+    added.pre_tokenizer = cut
+    words: Counter[str] = Counter()
+    tokenizer = Tokenizer(models.Unigram([("a", 0.0)], 0, False))
+    for text in texts:
+        for phrase in _phrases():
+            text = text.replace(phrase, "\n")
+        words.update(word for word, _ in cut.pre_tokenize_str(text))
+    named = {_bytes_of(cut, text) for text in _syllables()}
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    whole = [w for w, n in sorted(words.items(), key=lambda i: (-i[1], i[0])) if n >= _LEAST and not _is_name(w)]
+    pieces = dict.fromkeys([*sorted(named), *whole, *alphabet])
+    scores = [(piece, -10.0 - (len(piece) == 1)) for piece in pieces]
+    tokenizer = Tokenizer(models.Unigram(scores, len(scores) - 1, False))
+    tokenizer.pre_tokenizer = cut
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_tokens(phrases)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
+    )
+
+
+def _phrases() -> list[str]:
+    """What the environment says again and again is one token each."""
+    return [
+        template("tags").partition("{{budget}}")[0],
+        "\n\nQuestion: ",
+        template("plan", FOLDER).partition("{{question}}")[0],
+        "\n</information>\n",
+        " searches are left.\n\n",
+    ]
+
+
+def _syllables() -> list[str]:
+    return [form for s in SYLLABLES for form in (s, s.capitalize(), f" {s.capitalize()}")]
+
+
+def _bytes_of(cut: Any, text: str) -> str:
+    return "".join(piece for piece, _ in cut.pre_tokenize_str(text))
+
+
+def _is_name(word: str) -> bool:
+    return NAME.fullmatch(word.removeprefix("Ġ")) is not None
