@@ -274,7 +274,7 @@ class Game:
         )
         (played,) = [trajectory async for trajectory in rollout.run([Job(self.question, make_agent("none"))])]
         if played.error:
-            raise ModelError(f"the baseline could not be played: {played.error}")
+            raise ModelError(f"the policy gave no answer without the profile: {played.error}")
         return {"answer": played.answer, "score": score_of(played)}
 
 

@@ -160,7 +160,7 @@ async def _tell_baseline(game: Game) -> None:
     try:
         await game.play_baseline()
     except ProfileGymError as error:
-        _say(f"Without the profile: no answer could be had: {error}")
+        _say(f"That did not work: {error}")
     _tell(telling.baseline(game))
 
 

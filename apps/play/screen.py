@@ -227,7 +227,7 @@ class GameScreen(Screen[None]):
         try:
             await game.play_baseline()
         except ProfileGymError as error:
-            self._note(f"Without the profile: no answer could be had: {error}")
+            self._note(f"That did not work: {error}")
         self._show_baseline()
 
     async def _show(self) -> None:

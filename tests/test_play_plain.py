@@ -1,0 +1,160 @@
+"""`profilegym play --plain`, line by line."""
+
+import io
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import profilegym as pg
+from profilegym.agents.agent import make_agent
+from profilegym.apps.play import plain
+from profilegym.apps.play.sitting import Sitting
+from profilegym.envs.errors import OptionError
+from profilegym.evaluation.evaluate import Settings
+
+DATA = "world:seed=7,users=20/test"
+QUESTION = next(question for question in pg.load_questions(DATA) if question.rubric.hops == 2)
+ORACLE = Settings(model="scripted:oracle", data=DATA)
+Typed = Callable[..., str]
+
+
+@pytest.fixture
+def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Typed:
+    """What is printed to somebody who types some lines and then leaves."""
+
+    def play(*lines: str, settings: Settings = ORACLE, question: str | None = QUESTION.id, **options: Any) -> str:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
+        plain.play(Sitting(settings, tmp_path), question, **options)
+        return capsys.readouterr().out
+
+    return play
+
+
+def records(out: Path) -> list[pg.Trajectory]:
+    return list(pg.TrajectoryReader(out / "trajectories.jsonl"))
+
+
+def test_a_policy_that_needs_no_person_plays_to_the_end(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "profilegym", "play", "--plain", "--data", DATA, "--agent", "scripted:oracle"]
+
+    told = subprocess.run(
+        [*command, "--out", str(tmp_path)], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=True
+    )
+
+    assert told.stderr == ""
+    assert "The game is over: answered. Score 1.00" in told.stdout
+    assert "Without the profile scripted:oracle answers:" in told.stdout
+    assert f"1 game is saved in {tmp_path / 'trajectories.jsonl'}" in told.stdout
+    last = records(tmp_path)[-1]
+    assert (last.agent, last.ended) == ("scripted:oracle", "answered")
+    assert last.baseline is not None
+
+
+def test_a_person_searches_answers_and_is_told_all_of_it(typed: Typed, tmp_path: Path) -> None:
+    document = QUESTION.rubric.aspects[0].documents[0]
+
+    told = typed(QUESTION.profile.by_id[document].text, "answer I do not know")
+
+    assert QUESTION.text in told
+    assert "4 searches left; 100 of 100 posts unseen" in told
+    assert "1. You searched for:" in told
+    assert "matches: " in told
+    assert "2. You answered: I do not know" in told
+    assert "not covered" in told
+    assert "   found, " in told
+    assert "   missed, " in told
+    assert "gain " in told
+    assert records(tmp_path)[-1].answer == "I do not know"
+
+
+def test_the_evidence_is_not_told_before_the_end(typed: Typed) -> None:
+    told = typed("tea", "show")
+
+    assert "Evidence" not in told
+    assert not any(aspect.title in told for aspect in QUESTION.rubric.aspects)
+
+
+def test_the_policy_is_asked_and_takes_a_turn_that_is_taken_back(typed: Typed) -> None:
+    told = typed("ask", "take", "undo", "show")
+
+    asked, taken = told.index("would write:"), told.index("1. pr2 searched for:")
+    assert asked < taken < told.index("The last turn is taken back.")
+    assert told.count("1. pr2 searched for:") == 1
+
+
+def test_branches_are_left_and_come_back_to(typed: Typed, tmp_path: Path) -> None:
+    told = typed("tea", "branch", "answer Milk", "branch 1", "answer Water", "branch 7")
+
+    assert "This is branch 2 of 2." in told
+    assert "This is branch 1 of 2." in told
+    assert "there is no branch 7: there are 2" in told
+    first, second = {trajectory.id: trajectory for trajectory in records(tmp_path)}.values()
+    assert first.id == f"{second.id}.1"
+    assert (first.answer, second.answer) == ("Milk", "Water")
+    assert "2 games are saved" in told
+
+
+def test_a_command_word_with_more_behind_it_is_a_search(typed: Typed) -> None:
+    told = typed("ask my sister about tea", "search help")
+
+    assert "You searched for: ask my sister about tea" in told
+    assert "You searched for: help" in told
+
+
+def test_the_last_turn_asks_for_the_answer(typed: Typed, tmp_path: Path) -> None:
+    one = Settings(model="scripted:oracle", data=DATA, max_searches=1)
+
+    told = typed("tea", "search more tea", "Rooibos, I think", settings=one)
+
+    assert "no searches left: answer now" in told
+    assert "That did not work: no searches are left: answer" in told
+    assert records(tmp_path)[-1].answer == "Rooibos, I think"
+
+
+def test_the_end_of_the_input_says_what_was_saved(typed: Typed, tmp_path: Path) -> None:
+    told = typed("tea")
+
+    assert told.endswith("No game is over, so nothing is saved.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_question_is_picked_by_its_words(typed: Typed) -> None:
+    told = typed("no such words", QUESTION.user_id, QUESTION.text, "quit", question=None)
+
+    assert "No question has that." in told
+    assert "questions have that." in told
+    assert f"Question {QUESTION.id} by" in told
+
+
+def test_another_question_can_be_picked_of_the_same_person(typed: Typed) -> None:
+    told = typed("new", "", question=QUESTION.id, user=QUESTION.user_id)
+
+    first = next(question for question in pg.load_questions(DATA) if question.user_id == QUESTION.user_id)
+    assert told.index(f"Question {QUESTION.id}") < told.rindex(f"Question {first.id}")
+
+
+def test_a_model_that_cannot_be_had_is_one_line_and_the_game_goes_on(typed: Typed, tmp_path: Path) -> None:
+    told = typed("ask", "answer Milk", settings=Settings(model="scripted:nobody", data=DATA))
+
+    assert "That did not work: no script 'nobody'; known: oracle" in told
+    assert "That did not work: the policy gave no answer without the profile:" in told
+    assert [trajectory.answer for trajectory in records(tmp_path)] == ["Milk"]
+
+
+def test_hostile_text_reaches_no_terminal(typed: Typed) -> None:
+    told = typed("\x1b[2J\u202eevil", "answer \x1b]0;title\x07")
+
+    assert "\x1b" not in told
+    assert "\u202e" not in told
+    assert "�[2J�evil" in told
+
+
+def test_the_human_agent_is_refused_as_nobody_to_ask(tmp_path: Path) -> None:
+    assert make_agent("human").name == "human"
+
+    with pytest.raises(OptionError, match="agent 'human' is you"):
+        Sitting(Settings(agent="human", data=DATA), tmp_path)
