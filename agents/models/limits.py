@@ -86,11 +86,12 @@ class Rate:
 class Breaker:
     """Opens when calls fail for a while and none succeeds; then one call in each `rest` may try; a success closes it.
 
-    With the pauses between six attempts (15 s and more), an outage shorter than `patience` seconds loses no call.
+    `patience` outlasts the pauses between a call's six attempts (15 to 19 s), so that none is cut short: an outage of
+    15 s loses no call.
     """
 
     def __init__(
-        self, where: str, clock: Callable[[], float], failures: int = 10, patience: float = 10.0, rest: float = 10.0
+        self, where: str, clock: Callable[[], float], failures: int = 10, patience: float = 30.0, rest: float = 10.0
     ) -> None:
         self._where, self._clock = where, clock
         self._most, self._patience, self._rest = failures, patience, rest
