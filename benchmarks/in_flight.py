@@ -1,0 +1,221 @@
+"""Many episodes in flight against a model 50 ms away: the engine beside clients that only make the same calls.
+
+`python -m profilegym.benchmarks.in_flight`, and a part of `profilegym bench rollout`.
+"""
+
+import asyncio
+import gc
+import json
+import statistics
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..agents.agent import make_agent
+from ..agents.models.endpoint import Endpoint, drawn
+from ..agents.models.model import STOPS
+from ..agents.models.served import ServedModel
+from ..agents.rollout import Job, Rollout
+from ..envs.completion import Sampling
+from ..envs.data import load_questions
+from ..envs.episode import Episode
+from ..envs.retrieval import make_retriever
+from ..envs.trajectory import Trajectory
+from .policy_server import SEARCHES
+from .serving import Server, serving
+
+LATENCY = 0.05  # seconds
+IN_FLIGHT = 1024
+EPISODES = 2048
+ROUNDS = 3
+OUTAGE = 10.0  # seconds
+TURNS = SEARCHES + 1
+DATA = "world:seed=7,users=50/test"
+KEY = "any"
+SAMPLING = Sampling(temperature=1.0, max_tokens=256)
+
+Chains = Callable[[int], Awaitable[object]]  # that many episodes, or as many times their calls in a row
+Contender = Callable[[str], AbstractAsyncContextManager[Chains]]  # by the server's address
+
+
+@asynccontextmanager
+async def profilegym(url: str) -> AsyncIterator[Chains]:
+    """Whole episodes: parsed, searched with bm25, recorded; every limit of the endpoint on."""
+    limits = {"requests_per_minute": 1e9, "tokens_per_minute": 1e12, "budget": 1e9, "price_in": 1.0, "price_out": 1.0}
+    endpoint = Endpoint("policy", base_url=url, api_key=KEY, concurrency=IN_FLIGHT, **limits)  # type: ignore[arg-type]
+    model = ServedModel(endpoint, "completions")
+    rollout = Rollout(model, make_retriever("bm25"), sampling=SAMPLING, in_flight=IN_FLIGHT)
+    questions = list(load_questions(DATA))
+    agent = make_agent("pr2")
+
+    async def episodes(count: int) -> list[Trajectory]:
+        jobs = (Job(questions[number % len(questions)], agent, number) for number in range(count))
+        return [trajectory async for trajectory in rollout.run(jobs)]
+
+    yield episodes
+    await model.close()
+
+
+@asynccontextmanager
+async def openai_alone(url: str) -> AsyncIterator[Chains]:
+    """The openai client on its aiohttp transport, no retries."""
+    import openai
+
+    async with openai.AsyncOpenAI(
+        base_url=url, api_key=KEY, max_retries=0, http_client=openai.DefaultAioHttpClient()
+    ) as client:
+        body = request()
+
+        async def call() -> str:
+            return str((await client.completions.create(**body)).choices[0].text)
+
+        yield in_a_row(call)
+
+
+@asynccontextmanager
+async def aiohttp_alone(url: str) -> AsyncIterator[Chains]:
+    """A leaner client than ours."""
+    import aiohttp
+
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as client:
+        body = request()
+
+        async def call() -> str:
+            async with client.post(f"{url}/completions", json=body) as response:
+                return str((await response.json())["choices"][0]["text"])
+
+        yield in_a_row(call)
+
+
+CONTENDERS: dict[str, Contender] = {
+    "profilegym": profilegym,
+    "openai on aiohttp, bare": openai_alone,
+    "aiohttp, bare": aiohttp_alone,
+}
+
+
+def request() -> dict[str, Any]:
+    """One of the requests that an episode makes: the one of its second turn."""
+    (question, *_) = load_questions(DATA)
+    episode = Episode(question)
+    episode.write("<search>what they like to do</search>")
+    episode.inform(make_retriever("bm25").search(question.profile, episode.query, episode.depth))
+    text = "".join(segment.text for segment in episode.segments)
+    return {"model": "policy", "prompt": text, "stop": list(STOPS["tags"]), **drawn(SAMPLING)}
+
+
+def in_a_row(call: Callable[[], Awaitable[str]]) -> Chains:
+    """Chains of as many calls as an episode has turns, and as many chains at once as there may be episodes."""
+    places = asyncio.Semaphore(IN_FLIGHT)
+
+    async def chain() -> None:
+        async with places:
+            for _ in range(TURNS):
+                await call()
+
+    async def chains(count: int) -> None:
+        await asyncio.gather(*(chain() for _ in range(count)))
+
+    return chains
+
+
+def episodes_a_second() -> dict[str, list[float]]:
+    """By interleaved rounds."""
+    rates: dict[str, list[float]] = {}
+    with serving("policy_server", LATENCY) as server:
+        for _ in range(ROUNDS):
+            for name, contender in CONTENDERS.items():
+                rates.setdefault(name, []).append(asyncio.run(_rate(contender, server.url)))
+    return rates
+
+
+async def _rate(contender: Contender, url: str) -> float:
+    async with contender(url) as chains:
+        await chains(IN_FLIGHT)  # until connections stand, and ours lets in as many as it may
+        gc.collect()
+        gc.freeze()  # what was there before is not this contender's to collect
+        start = time.perf_counter()
+        await chains(EPISODES)
+        rate = EPISODES / (time.perf_counter() - start)
+        gc.unfreeze()
+        return rate
+
+
+def through_an_outage() -> dict[str, Any]:
+    """Episodes whose endpoint dies in the middle and comes back."""
+
+    async def run(server: Server) -> list[Trajectory]:
+        async with profilegym(server.url) as episodes:
+            played, _ = await asyncio.gather(episodes(EPISODES), asyncio.to_thread(_outage, server))
+            return list(played)  # type: ignore[call-overload, no-any-return]
+
+    with serving("policy_server", LATENCY) as server:
+        start = time.perf_counter()
+        trajectories = asyncio.run(run(server))
+        seconds = time.perf_counter() - start
+    lost = [str(trajectory.error) for trajectory in trajectories if trajectory.ended != "answered"]
+    return {"episodes": EPISODES, "outage": OUTAGE, "seconds": seconds, "lost": len(lost), "why": sorted(set(lost))[:3]}
+
+
+def _outage(server: Server) -> None:
+    """When about a third of the calls are made."""
+    while server.counts()["answered"] < EPISODES * TURNS / 3:
+        time.sleep(0.05)
+    server.counts("stop")
+    time.sleep(OUTAGE)
+    server.counts("start")
+
+
+def claims(rates: dict[str, list[float]], outage: dict[str, Any]) -> list[dict[str, Any]]:
+    """What must hold; a ratio is the median of the rounds' own."""
+    ours, bare = rates["profilegym"], rates["openai on aiohttp, bare"]
+    rows = [
+        ("over openai on aiohttp, bare", statistics.median(a / b for a, b in zip(ours, bare, strict=True)), 0.85),
+        ("answered through the outage", 1 - outage["lost"] / outage["episodes"], 1.0),
+    ]
+    return [{"name": name, "value": value, "at_least": bound, "holds": value >= bound} for name, value, bound in rows]
+
+
+def measure() -> dict[str, Any]:
+    rates, outage = episodes_a_second(), through_an_outage()
+    return {
+        "episodes_a_second": {name: statistics.median(its) for name, its in rates.items()},
+        "if_only_latency_counted": IN_FLIGHT / (TURNS * LATENCY),
+        "through_an_outage": outage,
+        "claims": claims(rates, outage),
+    }
+
+
+def main(as_json: bool) -> None:
+    result = measure()
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        report(result, Console())
+
+
+def report(result: dict[str, Any], console: Console) -> None:
+    ideal = result["if_only_latency_counted"]
+    table = Table(title=f"{IN_FLIGHT:,} episodes of {TURNS} turns in flight, {1000 * LATENCY:g} ms a turn")
+    for title in ("", "episodes/s", "calls/s", "of the latency's limit"):
+        table.add_column(title, justify="right" if title else "left")
+    for name, rate in {**result["episodes_a_second"], "the latency's limit": ideal}.items():
+        table.add_row(name, f"{rate:,.0f}", f"{rate * TURNS:,.0f}", f"{rate / ideal:.2f}")
+    console.print(table)
+    outage = result["through_an_outage"]
+    console.print(
+        f"an outage of {outage['outage']:g} s among {outage['episodes']:,} episodes: {outage['lost']} lost, "
+        f"{outage['seconds']:.1f} s in all"
+    )
+    for claim in result["claims"]:
+        mark = "[green]✓[/]" if claim["holds"] else "[red]✗[/]"
+        console.print(f"{mark} {claim['name']}: {claim['value']:,.2f} (at least {claim['at_least']:,})")
+
+
+if __name__ == "__main__":
+    main("--json" in sys.argv)

@@ -1,0 +1,93 @@
+"""Many episodes in flight: what the benchmark measures, and what an outage costs."""
+
+import asyncio
+import json
+import time
+from collections.abc import Sequence
+
+import pytest
+
+from profilegym import Trajectory, load_questions, make_retriever
+from profilegym.agents.agent import make_agent
+from profilegym.agents.models import Endpoint
+from profilegym.agents.models.served import ServedModel
+from profilegym.agents.rollout import Job, Rollout
+from profilegym.benchmarks import in_flight
+from profilegym.benchmarks.in_flight import CONTENDERS, claims
+from profilegym.benchmarks.policy_server import play
+from profilegym.testing import PolicyServer
+
+QUICKER = 20  # times quicker than real time
+DATA = "world:seed=7,users=20/test"
+
+
+def episodes_through(server: PolicyServer, outage: float, count: int = 64) -> list[Trajectory]:
+    """Episodes whose endpoint dies for so many seconds when a third of the calls are made."""
+
+    async def die() -> None:
+        while server.answered < count:
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(server.stop)
+        await asyncio.sleep(outage / QUICKER)
+        await asyncio.to_thread(server.start)
+
+    async def run() -> list[Trajectory]:
+        endpoint = Endpoint(
+            "policy", base_url=server.url, api_key="any", concurrency=count,
+            sleep=lambda seconds: asyncio.sleep(seconds / QUICKER), clock=lambda: QUICKER * time.monotonic(),
+        )  # fmt: skip
+        async with endpoint:
+            rollout = Rollout(ServedModel(endpoint, "completions"), make_retriever("bm25"))
+            questions, agent = load_questions(DATA), make_agent("pr2")
+            jobs = [Job(questions[number % len(questions)], agent, number) for number in range(count)]
+            dying = asyncio.create_task(die())
+            played = [trajectory async for trajectory in rollout.run(jobs)]
+            await dying
+            return played
+
+    return asyncio.run(run())
+
+
+def test_an_endpoint_that_dies_for_ten_seconds_costs_time_and_no_episode() -> None:
+    with PolicyServer(play, latency=0.01) as server:
+        trajectories = episodes_through(server, outage=10.0)
+
+    assert [trajectory.error for trajectory in trajectories if trajectory.ended != "answered"] == []
+    assert len(trajectories) == 64
+
+
+def test_every_contender_makes_as_many_calls_as_an_episode_has_turns() -> None:
+    async def run(name: str, url: str) -> None:
+        async with CONTENDERS[name](url) as chains:
+            await chains(4)
+
+    for name in CONTENDERS:
+        with PolicyServer(play) as server:
+            asyncio.run(run(name, server.url))
+        assert server.answered == 4 * in_flight.TURNS, name
+
+
+def broken(ours: Sequence[float], lost: int) -> list[str]:
+    """The claims that fail, beside a bare client at a hundred episodes a second."""
+    rates = {"profilegym": list(ours), "openai on aiohttp, bare": [100.0, 100.0, 100.0]}
+    return [claim["name"] for claim in claims(rates, {"lost": lost, "episodes": 64}) if not claim["holds"]]
+
+
+def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
+    assert broken([85, 85, 10], lost=0) == []
+    assert broken([84, 84, 99], lost=0) == ["over openai on aiohttp, bare"]
+    assert broken([99, 99, 99], lost=1) == ["answered through the outage"]
+
+
+def test_the_report_is_one_json_object(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    small = {"LATENCY": 0.001, "IN_FLIGHT": 8, "EPISODES": 24, "ROUNDS": 1, "OUTAGE": 0.05}
+    for name, value in small.items():
+        monkeypatch.setattr(in_flight, name, value)
+
+    in_flight.main(as_json=True)
+
+    report = json.loads(capsys.readouterr().out)
+    assert set(report) == {"episodes_a_second", "if_only_latency_counted", "through_an_outage", "claims"}
+    assert set(report["episodes_a_second"]) == set(CONTENDERS)
+    assert report["if_only_latency_counted"] == pytest.approx(8 / 0.003)
+    assert report["through_an_outage"]["lost"] == 0
