@@ -157,10 +157,10 @@ def test_the_policy_can_be_asked_without_its_turn_being_taken() -> None:
 
     asked = [run(game.ask()), run(game.ask())]
     assert asked[0] is asked[1] is game.proposal
-    assert len(game.moves) == 0
+    assert len(game.episode.segments) == 1
 
     run(game.take())
-    assert [move.turn for move in game.moves] == [asked[0]]
+    assert game.moves[0].turn is asked[0]
     assert run(game.ask()).text == "<answer>Milo</answer>"
 
 

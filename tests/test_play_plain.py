@@ -1,6 +1,7 @@
 """`profilegym play --plain`, line by line."""
 
 import io
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,6 +144,42 @@ def test_a_model_that_cannot_be_had_is_one_line_and_the_game_goes_on(typed: Type
     assert "That did not work: no script 'nobody'; known: oracle" in told
     assert "That did not work: the policy gave no answer without the profile:" in told
     assert [trajectory.answer for trajectory in records(tmp_path)] == ["Milk"]
+
+
+HANGING = """
+import asyncio
+from profilegym.agents.models.scripted import ScriptedModel, ScriptedSession
+
+class Hanging(ScriptedSession):
+    async def speak(self, *asked):
+        print("thinking", flush=True)
+        await asyncio.Event().wait()
+
+class Model(ScriptedModel):
+    def open(self, question, seed):
+        return Hanging(question, self._script)
+
+def make():
+    return Model("hanging", lambda question, said: "")
+"""
+
+
+def test_an_interrupt_gives_up_a_model_that_hangs_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "hanging.py").write_text(HANGING)
+    options = ["--data", DATA, "--question", QUESTION.id, "--model", f"{tmp_path / 'hanging.py'}:make"]
+    command = [sys.executable, "-m", "profilegym", "play", "--plain", *options, "--out", str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as game:
+        assert game.stdin is not None
+        assert game.stdout is not None
+        game.stdin.write("ask\n")
+        game.stdin.flush()
+        assert any("thinking" in line for line in iter(game.stdout.readline, ""))
+        game.send_signal(signal.SIGINT)
+        told, _ = game.communicate("tea\n")
+
+    assert game.returncode == 0
+    assert "Stopped. The game is as it was." in told
+    assert "1. You searched for: tea" in told
 
 
 def test_hostile_text_reaches_no_terminal(typed: Typed) -> None:
