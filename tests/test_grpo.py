@@ -93,6 +93,7 @@ def test_the_loss_gets_the_recorded_advantages_and_so_does_the_log(
         return output
 
     monkeypatch.setattr(grpo.PR2Trainer, "_generate_and_score_completions", spy)
+    monkeypatch.setattr(grpo, "only_what_teaches", lambda batch, *_: batch)  # rows without an advantage, too
     trajectories = run(recipe(policy, optimiser={"steps": 1, "questions": 3}), tmp_path)
 
     recorded = [t.advantage for t in trajectories]
@@ -113,6 +114,7 @@ def test_exactly_what_the_policy_sampled_is_trained_on(
         return output
 
     monkeypatch.setattr(grpo.PR2Trainer, "_generate_and_score_completions", spy)
+    monkeypatch.setattr(grpo, "only_what_teaches", lambda batch, *_: batch)  # rows without an advantage, too
     asked = recipe(policy, train_baseline=train_baseline, optimiser={"steps": 1, "questions": 3})
     trajectories = run(asked, tmp_path)
 
@@ -142,6 +144,30 @@ def test_what_could_not_be_scored_leaves_its_group_and_learns_nothing(policy: Pa
         expected = advantages("joint", [total(t) for t in group[:3]], [total(t) for t in group[3:]])
         assert [t.advantage for t in group] == pytest.approx(expected)
     assert sum(step["unscored"] for step in metrics(tmp_path / "run")) == pytest.approx(len(unscored) / 12)
+
+
+def test_rows_that_teach_nothing_are_left_out_and_nothing_else_changes(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    original = grpo.PR2Trainer._compute_loss
+
+    def spy(self: Any, model: Any, inputs: Any) -> Any:
+        sizes.append(len(inputs["advantages"]))
+        return original(self, model, inputs)
+
+    monkeypatch.setattr(grpo.PR2Trainer, "_compute_loss", spy)
+    asked = recipe(policy, optimiser={"steps": 1, "questions": 4, "rows": 8, "learning_rate": 1e-3})
+    run(asked, tmp_path / "fewer")
+    monkeypatch.setattr(grpo, "only_what_teaches", lambda batch, *_: batch)
+    run(asked, tmp_path / "all")
+
+    assert sizes[2:] == [8, 8]  # 4 questions of 3 + 1 in two parts
+    assert sum(sizes[:2]) <= 12  # no baseline among them
+    fewer, every = (_tensors(tmp_path / name) for name in ("fewer", "all"))
+    for name, weights in every.items():
+        torch.testing.assert_close(fewer[name], weights, atol=1e-5, rtol=0)
+    assert any((weights != _tensors(policy, "")[name]).any() for name, weights in every.items())
 
 
 def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(policy: Path, tmp_path: Path) -> None:
@@ -213,6 +239,12 @@ def test_a_finished_run_is_left_alone(policy: Path, tmp_path: Path) -> None:
     before = run(asked, tmp_path)
 
     assert run(asked, tmp_path) == before
+
+
+def _tensors(out: Path, folder: str = "final") -> Any:
+    from safetensors.torch import load_file
+
+    return load_file(out / folder / "model.safetensors")
 
 
 def _weights(out: Path) -> bytes:

@@ -24,6 +24,7 @@ from .policy import Policy
 from .recipe import Recipe
 from .rollouts import Place, Rollouts, reward_total
 from .sequence import TokenSequence, sequence_of
+from .teaching import only_what_teaches
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is pinned with TRL's version
 from trl import GRPOConfig, GRPOTrainer
@@ -133,7 +134,13 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         for name, value in group_metrics(members, used, self.recipe).items():
             self._note(name, value)
         self._record(members, mine)
+        if self.recipe.optimiser.kl == 0 and self.recipe.optimiser.loss == "dapo":  # counts its tokens beforehand
+            return only_what_teaches(output, self.args.steps_per_generation, self._most)
         return output
+
+    def _most(self, rows: int) -> int:
+        counts: list[int] = gather_object([rows])
+        return max(counts)
 
     def _members(self) -> list[Member]:
         """Of all processes, group after group."""

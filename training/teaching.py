@@ -1,0 +1,41 @@
+"""Leaves out of a batch what no gradient comes from: rows without an advantage, and columns of padding."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+Batch = dict[str, Any]
+_PROMPT, _COMPLETION = ("prompt_ids", "prompt_mask"), ("completion_ids", "completion_mask", "tool_mask")
+_SCORED = ("old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps", "importance_sampling_ratio")
+
+
+def only_what_teaches(batch: Batch, chunks: int, most: Callable[[int], int]) -> Batch:
+    """The same gradient in fewer tokens, for losses that are sums over tokens by a count made before.
+
+    `chunks` equal parts are made of it later; `most` gives the largest of the processes' numbers of rows, as all of
+    them have to have as many.
+    """
+    teaches = (batch["advantages"] != 0) & (batch["completion_mask"] * batch["tool_mask"]).any(1)
+    size = len(teaches)
+    wanted = min(size, -(-most(max(1, int(teaches.sum()))) // chunks) * chunks)
+    order = torch.argsort(~teaches, stable=True)[:wanted].sort().values  # those that teach, then others to make it even
+    rows = {name: value[order] if _is_by_row(value, size) else value for name, value in batch.items()}
+    return _without_padding(rows)
+
+
+def _is_by_row(value: Any, size: int) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim > 0 and value.shape[0] == size
+
+
+def _without_padding(batch: Batch) -> Batch:
+    """Prompts are padded before, completions after."""
+    first = int(batch["prompt_mask"].any(0).int().argmax())
+    last = int(batch["completion_mask"].sum(1).max())
+    cut = {name: batch[name][:, first:] for name in _PROMPT}
+    cut |= {name: batch[name][:, :last] for name in (*_COMPLETION, *_SCORED) if _is_wide(batch.get(name))}
+    return batch | cut
+
+
+def _is_wide(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 2 and value.shape[1] > 1
