@@ -7,6 +7,7 @@ from typing import Any
 from ..agents.agent import make_agent
 from ..envs.data import load_questions
 from ..envs.data.swap import ProfileOf, swapped
+from ..envs.errors import DataError
 from ..envs.question import Question
 from ..envs.trajectory import Trajectory
 from .rejudge import healed
@@ -20,6 +21,10 @@ class PlayedRun:
     def __init__(self, run: RunDirectory) -> None:
         self.run = run
         self.settings: dict[str, Any] = run.settings
+        if missing := {"agent", "data"} - self.settings.keys():
+            raise DataError(
+                f"{run.path} is no run of profilegym eval: its recipe names no {', '.join(sorted(missing))}"
+            )
         self.questions = load_questions(self.settings["data"])
         self.profile: ProfileOf = self.settings.get("profile") or make_agent(self.settings["agent"]).profile
 

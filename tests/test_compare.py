@@ -81,6 +81,13 @@ def test_questions_that_are_not_common_are_told(runs: dict[str, Path]) -> None:
     assert "pr2: 2 questions that are not common are left out" in markdown(found)
 
 
+def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("settings: {model: pilot}")
+
+    with pytest.raises(DataError, match="no run of profilegym eval: its recipe names no agent, data"):
+        PlayedRun(RunDirectory(tmp_path))
+
+
 def test_attempts_at_a_question_count_as_one(runs: dict[str, Path]) -> None:
     found = beside(runs, "none", "pr2")
 
