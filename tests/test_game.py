@@ -147,7 +147,9 @@ def test_a_branch_and_its_parent_go_on_apart() -> None:
 
     assert (first.id, second.id, second.branch().id) == ("mine.1", "mine.2", "mine.2.1")
     assert [len(one.moves) for one in (game, first, second)] == [1, 2, 1]
-    assert [trajectory.id for trajectory in kept] == ["mine.1"]
+    assert [(trajectory.id, trajectory.parent) for trajectory in kept] == [("mine.1", {"id": "mine", "step": 1})]
+    assert second.trajectory().parent == {"id": "mine", "step": 0}
+    assert game.trajectory().parent is None
     assert (game.over, second.over) == (False, False)
 
 
@@ -262,6 +264,7 @@ def test_an_agent_that_searches_first_opens_the_game_with_its_hits() -> None:
     game = begun(table(["<answer>Milo</answer>"], agent="rag"))
 
     assert game.opening is not None
+    assert game.branch().opening is game.opening
     assert game.opening.query == game.question.text
     assert game.opening.hits
     assert game.episode.searches_left == 0

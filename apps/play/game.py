@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from copy import copy
 from dataclasses import asdict, dataclass
 from itertools import count
 from time import perf_counter
@@ -12,16 +13,15 @@ from ...agents.models.model import Turn
 from ...agents.pr2 import PR2
 from ...agents.rollout import Job, Rollout
 from ...agents.writing import answer_with, search_for
-from ...envs.action import Action, parse_action
-from ...envs.episode import BEFORE, Episode
+from ...envs.episode import Episode
 from ...envs.errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
-from ...envs.question import Document, Question
+from ...envs.question import Question
 from ...envs.retrieval import Retriever
 from ...envs.reward import Reward
 from ...envs.stepping import RewardFunction
-from ...envs.trajectory import Search, Trajectory
+from ...envs.trajectory import Trajectory
 from ...evaluation.summary import score_of
-from .matching import Span, matches
+from .moves import Clue, Move, found_by, moves_of, opening_of
 from .policy import Policy
 
 PERSON = "human"
@@ -42,47 +42,6 @@ class Table:
     def retriever_of(self, policy: Policy | None) -> Retriever:
         """Some agents bring their own."""
         return (policy.agent.retriever if policy else None) or self.retriever
-
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """A hit, as the policy was shown it; `marks` are the stretches of its line that match the query."""
-
-    document: Document
-    score: float
-    line: str
-    marks: tuple[Span, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A search and what it showed."""
-
-    query: str
-    hits: tuple[Shown, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One turn: who wrote it, what, what it asked for, and what a search showed."""
-
-    by: str
-    turn: Turn
-    action: Action
-    found: Found | None
-
-
-@dataclass(frozen=True, slots=True)
-class Clue:
-    """A document that an aspect of a good answer rests on, and whether any search showed it.
-
-    `document` is None where the game is played with somebody else's posts.
-    """
-
-    aspect: str
-    document_id: str
-    document: Document | None
-    found: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +67,11 @@ class Game:
         self.id = episode.id
         self.table = table
         self.baseline = baseline
-        self._standings: tuple[_Standing, ...] = (_Standing(episode.copy(), _moves_of(episode, by)),)
+        self.opening = opening_of(episode)
+        self._standings: tuple[_Standing, ...] = (_Standing(episode.copy(), moves_of(episode, by)),)
         self._proposal: tuple[_Standing, Turn] | None = None
         self._branches = count(1)
+        self._parent: tuple[Game, tuple[_Standing, ...]] | None = None
 
     @classmethod
     async def begin(cls, question: Question, table: Table, **options: Any) -> "Game":
@@ -133,12 +94,6 @@ class Game:
     @property
     def moves(self) -> tuple[Move, ...]:
         return self._standing.moves
-
-    @property
-    def opening(self) -> Found | None:
-        """What the environment itself searched for before the first move."""
-        first = next(iter(self.episode.searches), None)
-        return _found(self.episode, first) if first and first.turn == BEFORE else None
 
     @property
     def over(self) -> bool:
@@ -175,7 +130,7 @@ class Game:
         found = None
         if episode.needs == "search":
             await _search(episode, self.table.retriever_of(self.table.policy))
-            found = _found(episode, episode.searches[-1])
+            found = found_by(episode, episode.searches[-1])
         elif episode.needs == "text" and turn.finish == "context":
             episode.run_out()
         if episode.needs == "score":
@@ -204,9 +159,10 @@ class Game:
 
     def branch(self) -> "Game":
         """A game that goes on from here on its own; its id begins with this one's."""
-        twin = Game(self._standings[0].episode, self.table, self.baseline)
+        twin = copy(self)
         twin.id = f"{self.id}.{next(self._branches)}"
-        twin._standings, twin._proposal = self._standings, self._proposal
+        twin._branches = count(1)
+        twin._parent = self, self._standings
         return twin
 
     async def play_baseline(self) -> Mapping[str, Any]:
@@ -234,6 +190,7 @@ class Game:
             taken.add(move.turn)
         players = dict.fromkeys(move.by for move in self.moves)
         record.id = self.id
+        record.parent = self._branched_off()
         record.agent = "+".join(players) or PERSON
         record.model = policy.model.name if policy and policy.agent.name in players else None
         record.usage = asdict(taken)
@@ -253,6 +210,14 @@ class Game:
         if self.table.policy is None:
             raise OptionError("there is no policy to ask: name one by its agent and its model")
         return self.table.policy
+
+    def _branched_off(self) -> Mapping[str, Any] | None:
+        """The game that this one is a branch of, and how many of its turns they share."""
+        if self._parent is None:
+            return None
+        parent, standings = self._parent
+        shared = sum(one is other for one, other in zip(self._standings, standings, strict=False))
+        return {"id": parent.id, "step": shared - 1}
 
     def _must_be_on(self) -> None:
         if self.over:
@@ -276,23 +241,6 @@ class Game:
         if played.error:
             raise ModelError(f"the policy gave no answer without the profile: {played.error}")
         return {"answer": played.answer, "score": score_of(played)}
-
-
-def _moves_of(episode: Episode, by: str) -> tuple[Move, ...]:
-    found = {search.turn: _found(episode, search) for search in episode.searches}
-    written = [segment for segment in episode.segments if segment.author == "policy"]
-    return tuple(
-        Move(by, Turn(text, tokens, logprobs), parse_action(text, episode.protocol), found.get(number))
-        for number, (_, text, tokens, logprobs) in enumerate(written)
-    )
-
-
-def _found(episode: Episode, search: Search) -> Found:
-    profile = episode.question.profile
-    lines = [
-        (profile.by_id[document], score, profile.lines[episode.hit_chars][document]) for document, score in search.hits
-    ]
-    return Found(search.query, tuple(Shown(*hit, matches(search.query, hit[-1])) for hit in lines))
 
 
 async def _search(episode: Episode, retriever: Retriever) -> None:

@@ -8,8 +8,9 @@ from typing import Literal
 from ...envs.action import Answer, Malformed, SearchProfile
 from ...envs.reward import AspectMatch, Reward
 from ...envs.visible import visible
-from .game import PERSON, Clue, Found, Game, Move
+from .game import PERSON, Game
 from .matching import Span
+from .moves import Clue, Found, Move
 
 Kind = Literal["head", "text", "faint", "good", "fair", "bad"]
 _THOUGHT = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
