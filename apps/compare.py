@@ -32,7 +32,8 @@ def run_compare(paths: Sequence[Path], judge: str | None, form: Format, out: Pat
     if as_json:
         Console().print_json(data=asdict(found), ensure_ascii=False)
     elif form == "terminal":
-        Console().print(_table(found), *_notes(found), "", *plot(found), sep="\n", highlight=False, markup=False)
+        notes = map(visible, _notes(found))
+        Console().print(_table(found), *notes, "", *plot(found), sep="\n", highlight=False, markup=False)
     else:
         print(markdown(found) if form == "markdown" else latex(found))  # noqa: T201 (to be pasted: no wrapping)
 
