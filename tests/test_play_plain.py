@@ -1,9 +1,11 @@
 """`profilegym play --plain`, line by line."""
 
 import io
+import re
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -195,3 +197,24 @@ def test_the_human_agent_is_refused_as_nobody_to_ask(tmp_path: Path) -> None:
 
     with pytest.raises(OptionError, match="agent 'human' is you"):
         Sitting(Settings(agent="human", data=DATA), tmp_path)
+
+
+DOCS = (Path(__file__).parent.parent / "docs/play.md").read_text("utf-8")
+
+
+def test_the_python_of_the_docs_runs() -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", DOCS, re.DOTALL)
+
+    run = subprocess.run([sys.executable, "-W", "error", "-c", snippet], check=True, capture_output=True, text=True)
+
+    assert "My nurse is called" in run.stdout
+
+
+def test_the_docs_show_what_the_command_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(agent="scripted:oracle", model="scripted:oracle")
+    plain.watch(Sitting(settings, tmp_path))
+
+    told = capsys.readouterr().out.splitlines()
+    shown = textwrap.dedent(re.findall(r"--agent scripted:oracle\n\n(.*?)\n\n", DOCS, re.DOTALL)[0]).splitlines()
+    assert len(shown) > 10
+    assert [line for line in shown if line != "…" and line not in told] == []

@@ -9,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.content import Content
 from textual.events import Paste
-from textual.screen import ModalScreen, Screen
+from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 from textual.worker import Worker
 
@@ -17,6 +17,7 @@ from ...envs.errors import ProfileGymError
 from ...envs.visible import visible
 from . import telling
 from .game import Game
+from .helping import HelpScreen
 from .picking import PickScreen
 from .sitting import Sitting
 from .telling import Line
@@ -30,33 +31,6 @@ _PLACEHOLDERS = {
 }
 _AFTERWARDS = "Saved. Ctrl+Z takes the answer back, Ctrl+G picks another question."
 _MARK = "bold underline $text-accent"  # seen without colours, too
-HELP = """You sit where a policy sits: a person asks, and nothing but that person's own posts can be searched.
-
-Enter     search for what you typed, or answer with it
-Tab       change between searching and answering
-Ctrl+O    only ask the policy for its next step
-Ctrl+T    let the policy take this step
-Esc       stop waiting for the policy
-Ctrl+Z    take the last step back, be it the answer
-Ctrl+R    branch: go on in a copy of this game
-Ctrl+N    the next branch
-Ctrl+G    pick another question
-↑ ↓ PgUp PgDn   scroll
-Ctrl+Q    leave
-
-Words that match the search are underlined. What a good answer rests on stays hidden until the game is over. Then it \
-is shown with the verdict, and with the policy's answer without the posts. Every game that is over is saved.
-
-Esc closes this."""
-
-
-class HelpScreen(ModalScreen[None]):
-    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,enter,f1", "dismiss", "Close")]
-    CSS = "HelpScreen VerticalScroll { background: $surface; padding: 1 2; }"
-
-    def compose(self) -> ComposeResult:
-        with VerticalScroll():
-            yield Static(HELP, markup=False)
 
 
 class OneLine(Input):
