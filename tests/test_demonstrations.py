@@ -12,7 +12,7 @@ from profilegym.envs.structure import structure
 from profilegym.rewards.rubric import RubricJudge
 from profilegym.training.demonstrations import Habits, demonstrate, lessons
 from profilegym.training.pilot import PilotRecipe
-from profilegym.training.recipe import load_settings
+from profilegym.training.settings import load_settings
 
 DATA = "world:seed=3,users=100/train"
 RECIPE = load_settings(PilotRecipe, "pilot")

@@ -22,7 +22,7 @@ from ..envs.prompts import fill, template
 from ..envs.question import Aspect, Question
 from ..envs.retrieval import make_retriever
 from ..envs.trajectory import Segment, Trajectory
-from .recipe import Part, Share
+from .settings import Part, Share
 
 _WHO, _USE = "The name of ", "What people use to "  # how the world titles these aspects
 _SENTENCE = re.compile(r"(?<=[.\]]) ")

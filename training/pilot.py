@@ -18,7 +18,7 @@ from ..evaluation.evaluate import Settings, evaluate
 from ..evaluation.run import RunDirectory
 from .card import card
 from .demonstrations import Habits, demonstrate, lessons
-from .recipe import Count, Part, Positive, Share, Whole, load_settings
+from .settings import Count, Part, Positive, Share, Whole, load_settings
 from .sft import example, fine_tune
 from .tokenizer import make_tokenizer
 

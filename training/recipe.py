@@ -1,32 +1,15 @@
 """A recipe: all that decides a training run, typed, and refused before anything is loaded where it cannot work."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from difflib import get_close_matches
-from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, TypeVar
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from ..envs.errors import OptionError
+from ..evaluation.evaluate import default_reward
 from .advantage import Mode
-
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
-class Part(BaseModel):
-    """A group of settings; a misspelt one is refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-Settings = TypeVar("Settings", bound=Part)
+from .settings import Count, NotNegative, Part, Positive, Whole, check_settings, load_settings
 
 
 class Data(Part):
@@ -34,7 +17,7 @@ class Data(Part):
 
     train: str
     validation: str | None = None
-    test: dict[str, str] = {}
+    test: dict[str, str] = Field(default_factory=dict)
 
 
 class EpisodeOptions(Part):
@@ -87,7 +70,7 @@ class Optimiser(Part):
     clip_high: float | None = None
     kl: NotNegative = 0.0
     loss: Literal["grpo", "bnpo", "dr_grpo", "dapo"] = "dapo"
-    name: str = "adamw_torch"
+    name: Literal["adamw_torch", "adamw_torch_fused", "adafactor", "sgd"] = "adamw_torch"
 
 
 class Lora(Part):
@@ -107,13 +90,13 @@ class Watch(Part):
     save: Count = 50
     keep: Count = 3
     stop_on_collapse: bool = False  # and fall back to the best checkpoint
-    report_to: list[Literal["tensorboard", "trackio", "wandb"]] = []
+    report_to: list[Literal["tensorboard", "trackio", "wandb"]] = Field(default_factory=list)
 
 
 class Conclusion(Part):
     """What the trained policy is set beside at the end, on every test set; the controls play the starting policy."""
 
-    controls: list[str] = ["none", "rag", "rag-random", "pr2"]
+    controls: list[str] = Field(default_factory=lambda: ["none", "rag", "rag-random", "pr2"])
     oracle: str | None = None  # a model that shows what can be had, such as scripted:oracle
     questions: Count = 120
     seeds: Count = 1
@@ -152,6 +135,28 @@ class Recipe(Part):
         return self
 
     def _problems(self) -> Iterator[tuple[bool, str]]:
+        yield from self._problems_of_groups()
+        yield from self._problems_of_generation()
+        yield (
+            bool(self.watch.evaluate) and self.data.validation is None,
+            "watch.evaluate needs data.validation; say watch.evaluate=0 to do without",
+        )
+        yield (
+            self.watch.stop_on_collapse and not self.watch.evaluate,
+            "watch.stop_on_collapse falls back to the best checkpoint, which only watch.evaluate finds",
+        )
+        for data in self._evaluated_on():
+            yield (
+                self.judge is None and not _has_score(data),
+                f"{data} has no score of its own: name an evaluator, judge: openai:MODEL",
+            )
+
+    def _evaluated_on(self) -> Iterator[str]:
+        if self.watch.evaluate and self.data.validation is not None:
+            yield self.data.validation
+        yield from self.data.test.values()
+
+    def _problems_of_groups(self) -> Iterator[tuple[bool, str]]:
         rows, here = self.optimiser.rows, self.optimiser.questions * self.group.size
         yield (
             self.advantage in ("delta", "code") and not self.group.baseline,
@@ -162,110 +167,45 @@ class Recipe(Part):
             f"train_baseline={self.train_baseline} needs advantage=joint: in {self.advantage} baselines have none",
         )
         yield (
+            self.train_baseline != "masked" and not self.group.baseline,
+            f"train_baseline={self.train_baseline} needs a baseline: group.baseline must be at least 1",
+        )
+        yield (
             rows is not None and here % rows != 0,
             f"optimiser.rows={rows} does not divide a step's {here} sequences "
             f"({self.optimiser.questions} questions x {self.group.size})",
         )
+
+    def _problems_of_generation(self) -> Iterator[tuple[bool, str]]:
+        drawn = self.generation
         yield (
-            self.generation.engine == "vllm-server" and not self.generation.vllm_server,
+            drawn.engine == "vllm-server" and not drawn.vllm_server,
             "generation.engine=vllm-server needs generation.vllm_server, its address",
         )
         yield (
-            bool(self.watch.evaluate) and self.data.validation is None,
-            "watch.evaluate needs data.validation; say evaluate: 0 to do without",
+            drawn.engine != "vllm-server" and drawn.vllm_server is not None,
+            f"generation.vllm_server={drawn.vllm_server} is asked by generation.engine=vllm-server alone, "
+            f"not by {drawn.engine}",
+        )
+        yield (
+            drawn.turn_tokens > drawn.max_tokens,
+            f"generation.turn_tokens={drawn.turn_tokens} is more than an episode's "
+            f"generation.max_tokens={drawn.max_tokens}",
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A recipe as it stands in a file."""
-
-    name: str
-    text: str
-
-
 def load_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
-    """From a file, or from one of those that come with the package by its name; `changes` are `key.key=value`."""
+    """From wherever `load_settings` finds one."""
     return load_settings(Recipe, path, changes)
 
 
-def load_settings(kind: type[Settings], path: str | Path, changes: Sequence[str] = ()) -> Settings:
-    """Those of any kind of training, as `load_recipe` finds them."""
-    source = _source(path)
-    try:
-        content = yaml.safe_load(source.text)
-    except yaml.YAMLError as error:
-        raise OptionError(f"{source.name} is no YAML: {error}") from error
-    if not isinstance(content, dict):
-        raise OptionError(f"{source.name} holds {type(content).__name__}, not a recipe")
-    for change in changes:
-        _apply(content, change)
-    return _checked(kind, content, source.name)
-
-
 def checked(content: Mapping[str, Any], name: str) -> Recipe:
-    return _checked(Recipe, content, name)
+    return check_settings(Recipe, content, name)
 
 
-def _checked(kind: type[Settings], content: Mapping[str, Any], name: str) -> Settings:
+def _has_score(data: str) -> bool:
     try:
-        return kind.model_validate(content)
-    except ValidationError as error:
-        told = [_told(kind, dict(problem)) for problem in error.errors()]
-        raise OptionError(f"{name}: " + "; ".join(told)) from None
-
-
-def recipe_names() -> list[str]:
-    """Those that come with the package."""
-    return sorted(file.name.removesuffix(".yaml") for file in files(_RECIPES).iterdir() if file.name.endswith(".yaml"))
-
-
-_RECIPES = f"{__name__.rpartition('.')[0]}.recipes"
-
-
-def _source(path: str | Path) -> Source:
-    file = Path(path)
-    if file.is_file():
-        return Source(str(path), file.read_text("utf-8"))
-    name = str(path).rpartition("/")[2].removesuffix(".yaml")
-    if name in recipe_names():
-        return Source(f"{name}.yaml", files(_RECIPES).joinpath(f"{name}.yaml").read_text("utf-8"))
-    near = get_close_matches(name, recipe_names(), 1)
-    hint = (
-        f"; did you mean {near[0]!r}?" if near else f"; those that come with the package: {', '.join(recipe_names())}"
-    )
-    raise OptionError(f"no recipe {str(path)!r}{hint}")
-
-
-def _apply(content: dict[str, Any], change: str) -> None:
-    key, equals, value = change.partition("=")
-    if not equals:
-        raise OptionError(f"{change!r} changes nothing: write key=value, such as optimiser.steps=20")
-    *folders, name = key.split(".")
-    for folder in folders:
-        content = content.setdefault(folder, {})
-        if not isinstance(content, dict):
-            raise OptionError(f"{change!r}: {folder} is a value, not a group of settings")
-    content[name] = yaml.safe_load(value)
-
-
-def _told(kind: type[Part], problem: Mapping[str, Any]) -> str:
-    """One of pydantic's findings, with the value and, for a misspelt key, the near-miss."""
-    place = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "extra_forbidden":
-        known = _fields_at(kind, problem["loc"][:-1])
-        near = get_close_matches(str(problem["loc"][-1]), known, 1)
-        return f"no setting {place!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
-    if problem["type"] == "missing":
-        return f"{place} is missing"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"{place}={problem['input']!r}: {message}" if place else message
-
-
-def _fields_at(kind: type[Part], place: Sequence[Any]) -> list[str]:
-    part: type[BaseModel] = kind
-    for name in place:
-        annotation = part.model_fields[name].annotation
-        found = [kind for kind in (annotation, *getattr(annotation, "__args__", ())) if isinstance(kind, type)]
-        part = next(kind for kind in found if issubclass(kind, BaseModel))
-    return list(part.model_fields)
+        default_reward(data)
+    except OptionError:
+        return False
+    return True

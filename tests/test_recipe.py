@@ -1,0 +1,169 @@
+"""Recipes: what they extend, what they change, and what is refused before anything is loaded."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from profilegym.envs.errors import OptionError
+from profilegym.evaluation.run import RunDirectory
+from profilegym.training.pilot import PilotRecipe
+from profilegym.training.recipe import Recipe, checked, load_recipe
+from profilegym.training.settings import load_settings, recipe_names
+
+SMALLEST = {
+    "about": "a test",
+    "reward": "rubric",
+    "data": {"train": "world:seed=1/train", "validation": "world:seed=1/validation"},
+    "optimiser": {"steps": 1},
+}
+
+
+def problem_of(**changes: Any) -> str:
+    with pytest.raises(OptionError) as error:
+        checked(SMALLEST | changes, "mine.yaml")
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_every_recipe_that_comes_with_the_package_loads_and_opens_with_what_it_is(name: str) -> None:
+    kind = PilotRecipe if name == "pilot" else Recipe
+
+    recipe: Any = load_settings(kind, name)
+
+    assert recipe.about
+    assert (Path(__file__).parent.parent / "training" / "recipes" / f"{name}.yaml").read_text().startswith("# ")
+
+
+def test_loading_a_recipe_loads_no_model_library() -> None:
+    script = (
+        "import sys; from profilegym.training.recipe import load_recipe; load_recipe('pr2-world');"
+        "sys.exit(' '.join({'torch', 'transformers', 'trl', 'openai'} & set(sys.modules)) or None)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert loaded.returncode == 0, loaded.stderr
+
+
+def test_a_recipe_that_extends_another_lists_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text("extends: pr2-world\nepisode: {top_k: 7}\ndata: {test: {test_unseen: null}}\n")
+
+    base, mine = load_recipe("pr2-world"), load_recipe(tmp_path / "mine.yaml")
+
+    assert mine.episode.top_k == 7
+    assert mine.optimiser == base.optimiser
+    assert list(mine.data.test) == ["test"]
+
+
+def test_what_is_extended_is_looked_for_beside_the_recipe_first(tmp_path: Path) -> None:
+    (tmp_path / "pr2-world").write_text("extends: pr2-world-smoke\nseed: 3\n")
+    (tmp_path / "mine.yaml").write_text("extends: pr2-world\nabout: mine\n")
+
+    mine = load_recipe(tmp_path / "mine.yaml")
+
+    assert (mine.about, mine.seed, mine.optimiser.steps) == ("mine", 3, 2)
+
+
+def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
+    (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
+
+    with pytest.raises(OptionError, match=r"a\.yaml extends .*b\.yaml extends .*a\.yaml: nothing is left"):
+        load_recipe(tmp_path / "a.yaml")
+
+
+def test_a_run_can_be_made_again_from_its_own_directory(tmp_path: Path) -> None:
+    recipe = load_recipe("pr2-world-delta", ["optimiser.steps=7"])
+    with RunDirectory(tmp_path).writing(recipe.model_dump()):
+        pass
+
+    assert load_recipe(tmp_path / "recipe.yaml") == recipe
+
+
+def test_settings_are_changed_key_by_key_and_null_takes_one_back_to_its_default() -> None:
+    recipe = load_recipe("pr2-world", ["optimiser.steps=5", "lora.rank=8", "conclusion.oracle=null", "seed=4"])
+
+    assert (recipe.optimiser.steps, recipe.optimiser.questions, recipe.seed) == (5, 16, 4)
+    assert recipe.lora is not None
+    assert (recipe.lora.rank, recipe.lora.alpha) == (8, 32)
+    assert recipe.conclusion.oracle is None
+
+
+@pytest.mark.parametrize("change", ["optimiser.steps", "seed=[1"])
+def test_a_change_that_cannot_be_read_is_refused(change: str) -> None:
+    with pytest.raises(OptionError, match=r"changes nothing|is no YAML"):
+        load_recipe("pr2-world", [change])
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"), [("pr2-wrold", "did you mean 'pr2-world'?"), ("zebra", "come with the package: pilot, pr2-")]
+)
+def test_an_unknown_recipe_is_refused_with_the_nearest_one(asked: str, near: str) -> None:
+    with pytest.raises(OptionError) as error:
+        load_recipe(asked)
+
+    assert near in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["- a list", "a: [", "just words"])
+def test_a_file_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(text)
+
+    with pytest.raises(OptionError, match=r"mine\.yaml (is no YAML|holds)"):
+        load_recipe(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"advantge": "delta"}, "no setting 'advantge'; did you mean 'advantage'?"),
+        ({"optimiser": {"steps": 1, "learning_rat": 1}}, "'optimiser.learning_rat'; did you mean 'learning_rate'?"),
+        ({"lora": {"dropuot": 0.1}}, "no setting 'lora.dropuot'; did you mean 'dropout'?"),
+        ({"group": {"zebra": 1}}, "no setting 'group.zebra'; known: personalised, baseline"),
+        ({"optimiser": {}}, "optimiser.steps is missing"),
+        ({"optimiser": {"steps": 0}}, "optimiser.steps=0: "),
+        ({"advantage": "detla"}, "advantage='detla': Input should be 'joint', 'delta', 'code' or 'none'"),
+        ({"group": {"personalised": 1}}, "group.personalised=1: "),
+    ],
+)
+def test_a_wrong_setting_is_named_with_its_value_and_the_nearest_right_one(changes: Any, told: str) -> None:
+    assert told in problem_of(**changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"advantage": "delta", "group": {"baseline": 0}}, "group.baseline must be at least 1"),
+        ({"advantage": "none", "train_baseline": "all"}, "train_baseline=all needs advantage=joint"),
+        ({"train_baseline": "positive", "group": {"baseline": 0}}, "train_baseline=positive needs a baseline"),
+        ({"optimiser": {"steps": 1, "rows": 7}}, "optimiser.rows=7 does not divide a step's 40 sequences"),
+        ({"generation": {"engine": "vllm-server"}}, "needs generation.vllm_server"),
+        (
+            {"generation": {"vllm_server": "http://gpu:8000"}},
+            "generation.engine=vllm-server alone, not by transformers",
+        ),
+        ({"generation": {"turn_tokens": 300, "max_tokens": 200}}, "turn_tokens=300 is more than an episode's"),
+        ({"data": {"train": "world/train"}}, "watch.evaluate needs data.validation"),
+        ({"watch": {"evaluate": 0, "stop_on_collapse": True}}, "which only watch.evaluate finds"),
+        (
+            {"data": {"train": "world/train", "validation": "lamp-qa:Society_and_Culture/validation"}},
+            "validation has no score of its own: name an evaluator",
+        ),
+        ({"data": SMALLEST["data"] | {"test": {"mine": "jsonl:mine.jsonl"}}}, "jsonl:mine.jsonl has no score"),  # type: ignore[operator]
+    ],
+)
+def test_an_impossible_combination_is_refused(changes: Any, told: str) -> None:
+    assert told in problem_of(**changes)
+
+
+def test_what_the_recipe_file_of_a_run_holds_is_all_that_was_resolved(tmp_path: Path) -> None:
+    with RunDirectory(tmp_path).writing(load_recipe("pr2-world-top-k-5").model_dump()):
+        pass
+
+    written = yaml.safe_load((tmp_path / "recipe.yaml").read_text())["settings"]
+    assert "extends" not in written
+    assert written["episode"]["top_k"] == 5
+    assert written["group"] == {"personalised": 4, "baseline": 1}
