@@ -16,7 +16,8 @@ import profilegym as pg
 from profilegym.agents.agent import make_agent
 from profilegym.apps.play import plain
 from profilegym.apps.play.sitting import Sitting
-from profilegym.envs.errors import OptionError
+from profilegym.apps.play.start import run_lines
+from profilegym.envs.errors import OptionError, ProfileGymError
 from profilegym.evaluation.evaluate import Settings
 
 DATA = "world:seed=7,users=20/test"
@@ -31,7 +32,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 
     def play(*lines: str, settings: Settings = ORACLE, question: str | None = QUESTION.id, **options: Any) -> str:
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
-        plain.play(Sitting(settings, tmp_path), question, **options)
+        plain.play(Sitting(settings, tmp_path, question_id=question, **options))
         return capsys.readouterr().out
 
     return play
@@ -190,6 +191,16 @@ def test_hostile_text_reaches_no_terminal(typed: Typed) -> None:
     assert "\x1b" not in told
     assert "\u202e" not in told
     assert "�[2J�evil" in told
+
+
+def test_what_was_named_and_is_not_there_is_said_at_the_start(tmp_path: Path) -> None:
+    for named, problem in (
+        ({"question_id": "nothing"}, "no question 'nothing' in"),
+        ({"user": "nobody"}, "no question by 'nobody' in .*; people are named like: world-7-"),
+        ({"question_id": QUESTION.id, "user": "nobody"}, f"is asked by '{QUESTION.user_id}', not by 'nobody'"),
+    ):
+        with pytest.raises(ProfileGymError, match=problem):
+            run_lines(Sitting(ORACLE, tmp_path, **named), watched=False)
 
 
 def test_the_human_agent_is_refused_as_nobody_to_ask(tmp_path: Path) -> None:

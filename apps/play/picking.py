@@ -33,9 +33,9 @@ class PickScreen(Screen[str | None]):
     PickScreen OptionList { border: none; height: 1fr; scrollbar-gutter: stable; scrollbar-size-vertical: 1; }
     """
 
-    def __init__(self, sitting: Sitting, user: str | None) -> None:
+    def __init__(self, sitting: Sitting) -> None:
         super().__init__()
-        self._sitting, self._user = sitting, user
+        self._sitting = sitting
         self._asked: list[Asked] = []
         self._found: list[Asked] = []
 
@@ -65,7 +65,7 @@ class PickScreen(Screen[str | None]):
 
     async def _read(self) -> None:
         try:
-            self._asked = await asyncio.to_thread(list, self._sitting.asked(self._user))
+            self._asked = await asyncio.to_thread(list, self._sitting.asked())
         except ProfileGymError as error:
             self._tell(str(error))
         else:

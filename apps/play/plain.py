@@ -27,11 +27,11 @@ new            pick another question
 quit           leave"""
 
 
-def play(sitting: Sitting, question_id: str | None = None, user: str | None = None) -> None:
+def play(sitting: Sitting) -> None:
     """Until the person leaves or the input ends; a game that is over is saved by then."""
     with asyncio.Runner() as runner:
         try:
-            _Person(sitting, runner, user).play(question_id)
+            _Person(sitting, runner).play()
         except (EOFError, KeyboardInterrupt):
             _say("")
         finally:
@@ -39,14 +39,14 @@ def play(sitting: Sitting, question_id: str | None = None, user: str | None = No
             _say(sitting.told)
 
 
-def watch(sitting: Sitting, question_id: str | None = None, user: str | None = None) -> None:
+def watch(sitting: Sitting) -> None:
     """The policy takes every turn, and each is told as it is taken."""
-    asyncio.run(_watch(sitting, question_id or sitting.first(user)))
+    asyncio.run(_watch(sitting))
 
 
-async def _watch(sitting: Sitting, question_id: str) -> None:
+async def _watch(sitting: Sitting) -> None:
     try:
-        game = await sitting.begin(question_id)
+        game = await sitting.begin(sitting.question_id or sitting.first())
         _tell(telling.opening(game))
         while not game.over:
             _say(telling.budget(game))
@@ -63,12 +63,12 @@ class _Person:
 
     _game: Game
 
-    def __init__(self, sitting: Sitting, runner: asyncio.Runner, user: str | None) -> None:
-        self._sitting, self._runner, self._user = sitting, runner, user
+    def __init__(self, sitting: Sitting, runner: asyncio.Runner) -> None:
+        self._sitting, self._runner = sitting, runner
         self._branches: list[Game] = []
 
-    def play(self, question_id: str | None) -> None:
-        self._begin(question_id or self._pick())
+    def play(self) -> None:
+        self._begin(self._sitting.question_id or self._pick())
         _say("Type what to look for. help lists what else you can do.")
         while True:
             command, rest = _read(_ask(self._prompt()), self._game)
@@ -135,7 +135,7 @@ class _Person:
         """The id of a question: the person names it, or words of it."""
         while True:
             words = _ask("Which question? Its id, or words of it or of who asks; nothing takes the first.\nquestion")
-            found = [asked for asked in self._sitting.asked(self._user) if asked.has(words)]
+            found = [asked for asked in self._sitting.asked() if asked.has(words)]
             exact = [asked for asked in found if asked.id == words]
             if not words or len(found) == 1 or exact:
                 return (exact or found)[0].id

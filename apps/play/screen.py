@@ -77,9 +77,9 @@ class GameScreen(Screen[None]):
     #line Input { border: none; height: 1; padding: 0 1; }
     """
 
-    def __init__(self, sitting: Sitting, question_id: str | None, user: str | None) -> None:
+    def __init__(self, sitting: Sitting) -> None:
         super().__init__()
-        self._sitting, self._question_id, self._user = sitting, question_id, user
+        self._sitting = sitting
         self._branches: list[Game] = []
         self._place = 0  # of the branch that is shown
         self._answering = False
@@ -97,8 +97,8 @@ class GameScreen(Screen[None]):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        if self._question_id:
-            self._picked(self._question_id)
+        if self._sitting.question_id:
+            self._picked(self._sitting.question_id)
         else:
             self.action_pick()
 
@@ -135,7 +135,7 @@ class GameScreen(Screen[None]):
         self._carry_out("The next branch", self._next)
 
     def action_pick(self) -> None:
-        self.app.push_screen(PickScreen(self._sitting, self._user), self._picked)
+        self.app.push_screen(PickScreen(self._sitting), self._picked)
 
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen())
@@ -260,12 +260,12 @@ class PlayApp(App[None]):
     TITLE = "profilegym play"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "quit", "Quit", priority=True)]
 
-    def __init__(self, sitting: Sitting, question_id: str | None = None, user: str | None = None) -> None:
+    def __init__(self, sitting: Sitting) -> None:
         super().__init__()
-        self._sitting, self._question_id, self._user = sitting, question_id, user
+        self._sitting = sitting
 
     def on_mount(self) -> None:
-        self.push_screen(GameScreen(self._sitting, self._question_id, self._user))
+        self.push_screen(GameScreen(self._sitting))
 
     async def on_unmount(self) -> None:
         await self._sitting.close()

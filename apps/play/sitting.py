@@ -32,10 +32,16 @@ class Asked(NamedTuple):
 
 
 class Sitting:
-    """Games on one data set; each that is over is kept in `trajectories.jsonl`, and a later line of it counts."""
+    """Games on one data set; each that is over is kept in `trajectories.jsonl`, and a later line of it counts.
 
-    def __init__(self, settings: Settings, out: Path) -> None:
+    With `user` only that person's questions are there to pick; with `question_id` it is picked already.
+    """
+
+    def __init__(
+        self, settings: Settings, out: Path, *, question_id: str | None = None, user: str | None = None
+    ) -> None:
         self.settings = settings
+        self.question_id, self.user = question_id, user
         self.saved: set[str] = set()
         self.file = out / "trajectories.jsonl"
         self.questions = load_questions(settings.data)
@@ -45,18 +51,25 @@ class Sitting:
         policy = Policy(self._agent, self._model, sampling)
         self._table = Table(make_retriever(settings.retriever), reward_for(settings), policy, self._keep)
 
-    def asked(self, user: str | None = None) -> Iterator[Asked]:
-        """The questions, or those of one person."""
+    def asked(self) -> Iterator[Asked]:
+        """The questions that can be picked."""
         for question in self.questions:
-            if user in (None, question.user_id):
+            if self.user in (None, question.user_id):
                 yield Asked(question.id, question.user_id, " ".join(question.text.split()))
 
-    def first(self, user: str | None = None) -> str:
-        """The id of the first question, or of that person's first one."""
-        for asked in self.asked(user):
+    def first(self) -> str:
+        """The id of the first of them."""
+        for asked in self.asked():
             return asked.id
         people = ", ".join(sorted({question.user_id for question in self.questions[:20]})[:3])
-        raise DataError(f"no question by {user!r} in {self.questions.spec}; people are named like: {people}")
+        raise DataError(f"no question by {self.user!r} in {self.questions.spec}; people are named like: {people}")
+
+    def check(self) -> None:
+        """Raises where what was named is not there."""
+        if self.question_id is None:
+            self.first()
+        elif self.user not in (None, asker := self.questions.find(self.question_id).user_id):
+            raise OptionError(f"question {self.question_id!r} is asked by {asker!r}, not by {self.user!r}")
 
     @property
     def told(self) -> str:

@@ -1,10 +1,8 @@
 """`profilegym play`: seats a person, or the policy alone, before a whole screen or line by line."""
 
 import sys
-from pathlib import Path
 
 from ...envs.errors import MissingExtra, OptionError
-from ...evaluation.evaluate import Settings
 from . import plain
 from .sitting import Sitting
 
@@ -14,19 +12,19 @@ def own_model(agent: str | None) -> str:
     return agent if agent and agent.startswith("scripted:") else "pilot"
 
 
-def run_lines(settings: Settings, out: Path, question: str | None, user: str | None, watched: bool) -> None:
+def run_lines(sitting: Sitting, watched: bool) -> None:
     """`watched`: the policy takes every turn by itself."""
-    sitting = Sitting(settings, out)
-    (plain.watch if watched else plain.play)(sitting, question, user)
+    sitting.check()
+    (plain.watch if watched else plain.play)(sitting)
 
 
-def run_screen(settings: Settings, out: Path, question: str | None, user: str | None) -> None:
+def run_screen(sitting: Sitting) -> None:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         raise OptionError("the screen needs a terminal, and this is none: add --plain")
     try:
         from .screen import PlayApp
     except ImportError as error:
         raise MissingExtra("the screen of profilegym play (--plain does without it)", "play") from error
-    sitting = Sitting(settings, out)
-    PlayApp(sitting, question, user).run()
+    sitting.check()
+    PlayApp(sitting).run()
     print(sitting.told)  # noqa: T201 (a person reads it)
