@@ -221,16 +221,18 @@ def play(
     Example: profilegym play --data world:seed=7/test --model pilot
     """
     from ..evaluation.evaluate import Settings
+    from .play.sitting import Sitting
     from .play.start import own_model, run_lines, run_screen
 
     settings = Settings(
         agent or "pr2", model or own_model(agent), data, judge, retriever, first_seed=seed,
         top_k=top_k, max_searches=max_searches, protocol=protocol,
     )  # fmt: skip
+    sitting = Sitting(settings, out, question_id=question, user=user)
     if plain:
-        run_lines(settings, out, question, user, watched=agent is not None)
+        run_lines(sitting, watched=agent is not None)
     else:
-        run_screen(settings, out, question, user)
+        run_screen(sitting)
 
 
 @app.command("rejudge")
