@@ -147,8 +147,8 @@ async def test_the_policy_is_asked_then_takes_the_step_that_is_taken_back(tmp_pa
     async with seated(tmp_path) as person:
         await person.press("ctrl+o")
         await person.until("pr2 (scripted:oracle) would write:", "<search>", "4 searches left")
-        await person.press("ctrl+t")
-        await person.until("1. pr2 searched for:", "3 searches left")
+        await person.press("t", "e", "a", "ctrl+t")
+        await person.until("1. pr2 searched for:", "3 searches left", "SEARCH  tea")
         assert "would write" not in person.sees
         await person.press("ctrl+z")
         await person.until("4 searches left", "would write")
@@ -198,7 +198,7 @@ async def test_the_screen_stays_awake_while_a_model_hangs_and_escape_gives_it_up
         await person.press("enter")
         await person.until("One thing at a time")
         await person.press("escape")
-        await person.until("Stopped. The game is as it was.", "4 searches left")
+        await person.until("Stopped. The game is as it was.", "4 searches left", "SEARCH  tea")
         await person.press("enter")
         await person.until("1. You searched for: tea")
 

@@ -109,11 +109,13 @@ class GameScreen(Screen[None]):
         return bool(self._branches) or action not in ("turn", "ask", "take", "undo", "branch")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        game, text = self._game, event.value
-        if self._answering:
-            self._carry_out("Scoring the answer", partial(game.answer, text), is_turn=True)
-        else:
-            self._carry_out("Searching", partial(game.search, text), is_turn=True)
+        doing, step = ("Scoring", self._game.answer) if self._answering else ("Searching", self._game.search)
+
+        async def submit() -> None:
+            await step(event.value)
+            event.input.clear()
+
+        self._carry_out(doing, submit, is_turn=True)
 
     def action_turn(self) -> None:
         self._answering = not self._answering
@@ -173,16 +175,10 @@ class GameScreen(Screen[None]):
             self._note(f"That did not work: {error}")
         else:
             self._note("")
-            if is_turn:
-                self._turned(self._game)
+            if is_turn and self._game.over:
+                self._note(_AFTERWARDS)
+                self.run_worker(self._hear_baseline(self._game))
         await self._show()
-
-    def _turned(self, game: Game) -> None:
-        self.query_one(Input).clear()
-        if game.over:
-            self._note(_AFTERWARDS)
-            if game.episode.kind != "baseline":
-                self.run_worker(self._hear_baseline(game))
 
     async def _begin(self, question_id: str) -> None:
         self._branches, self._place = [await self._sitting.begin(question_id)], 0
@@ -198,6 +194,8 @@ class GameScreen(Screen[None]):
         self._place = (self._place + 1) % len(self._branches)
 
     async def _hear_baseline(self, game: Game) -> None:
+        if game.episode.kind == "baseline":
+            return
         try:
             await game.play_baseline()
         except ProfileGymError as error:

@@ -68,7 +68,9 @@ class Sitting:
         """Raises where what was named is not there."""
         if self.question_id is None:
             self.first()
-        elif self.user not in (None, asker := self.questions.find(self.question_id).user_id):
+            return
+        asker = self.questions.find(self.question_id).user_id
+        if self.user not in (None, asker):
             raise OptionError(f"question {self.question_id!r} is asked by {asker!r}, not by {self.user!r}")
 
     @property
