@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def index_of(file: Path) -> Index:
-    return Index(file, Entries(Questions().find, max_searches=4))
+    return Index(file, Entries(Questions(DATA).find, max_searches=4))
 
 
 def ids(index: Index) -> list[str]:
@@ -97,7 +97,7 @@ def test_it_takes_in_what_the_file_has_grown_by(file: Path, lines: list[str]) ->
     def counted(trajectory: Trajectory) -> Any:
         nonlocal read
         read += 1
-        return Entries(Questions().find, 4)(trajectory)
+        return Entries(Questions(DATA).find, 4)(trajectory)
 
     again = Index(file, counted)
     again.refresh()

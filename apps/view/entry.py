@@ -45,7 +45,7 @@ class Entries:
             *(trajectory.id, trajectory.question_id, trajectory.user_id, place_of(trajectory)[1], trajectory.kind),
             *(trajectory.agent, trajectory.model, verdict and verdict.judge, score, baseline, gain),
             *(reward and reward.total, trajectory.advantage, question.rubric.hops, question.category),
-            *(len(trajectory.search_ms), trajectory.malformed, trajectory.ended, None),
+            *(len(trajectory.search_ms), trajectory.malformed, trajectory.ended, (trajectory.parent or {}).get("id")),
         )
         queries = "\n".join(trajectory.sought[1::3])
         words = _storable(question.text), _storable(queries), _storable(trajectory.answer or "")

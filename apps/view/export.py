@@ -34,7 +34,7 @@ def about(reading: Reading) -> dict[str, Any]:
         "aspects": reading.aspects,
         "later": reading.later,
         "marks": reading.marks,
-        "parent": None,
+        "learns": reading.learns,
         "posts": len(question.profile) if question else None,
     }
 

@@ -1,7 +1,6 @@
 """What a run came to so far: from its summary where it is over, from its index while it is being written."""
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from time import time
@@ -10,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ...evaluation.intervals import Interval, bootstrap
+from ...training.metrics import read_metrics
 from .files import inside
 from .index import Index
 from .library import TRAJECTORIES, Run
@@ -65,28 +65,13 @@ def interval(sums: Sequence[tuple[float, int]]) -> Interval:
 
 
 def curves(run: Run) -> list[Curve]:
-    """Every number of `metrics.jsonl` over its `step`, or over its lines where there is none."""
+    """Every number of `metrics.jsonl` over its steps."""
     series: dict[str, list[tuple[float, float]]] = {}
-    for number, record in enumerate(_records(run)):
-        step = record.get("step", number)
+    for record in read_metrics(inside(run.path, "metrics.jsonl")):
         for name, value in record.items():
-            if name != "step" and _is_number(value) and _is_number(step):
-                series.setdefault(name, []).append((float(step), float(value)))
+            if name != "step" and _is_number(value) and _is_number(record["step"]):
+                series.setdefault(name, []).append((float(record["step"]), float(value)))
     return [_curve(name, points) for name, points in series.items()]
-
-
-def _records(run: Run) -> Iterator[dict[str, Any]]:
-    path = inside(run.path, "metrics.jsonl")
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        for line in file:
-            try:
-                record = json.loads(line)
-            except ValueError:  # still being written
-                continue
-            if isinstance(record, dict):
-                yield record
 
 
 def _is_number(value: Any) -> bool:
@@ -144,8 +129,7 @@ def card_of(run: Run, seconds: float = 0.1) -> Card:
 def what(run: Run) -> str:
     """Who played what, in a line."""
     asked = run.settings
-    told = [
-        " with ".join(str(asked[name]) for name in ("agent", "model") if asked.get(name)),
-        *(f"{name} {asked[name]}" for name in ("data", "retriever") if asked.get(name)),
-    ]
+    data = asked["data"].get("train") if isinstance(asked.get("data"), dict) else asked.get("data")
+    players = " with ".join(str(asked[name]) for name in ("agent", "model") if asked.get(name))
+    told = [players, f"data {data}" if data else "", f"retriever {asked['retriever']}" if "retriever" in asked else ""]
     return ", ".join(filter(None, told)) or "no settings are recorded"

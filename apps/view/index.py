@@ -77,8 +77,11 @@ class Index:
                 self.progress, more = self._take_in(tables, file)
             return self.progress
 
-    def ask(self, query: str, values: Any = ()) -> list[sqlite3.Row]:
+    def ask(self, query: str, values: Any = (), beside: "Index | None" = None) -> list[sqlite3.Row]:
+        """Of this index, with the tables of another at hand as those of `other`."""
         with closing(self._connect()) as tables:
+            if beside is not None:
+                tables.execute("ATTACH ? AS other", (str(beside.path),))
             return tables.execute(query, values).fetchall()
 
     def trajectory(self, row: int) -> Trajectory:

@@ -7,9 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...envs.errors import DataError
+from ...envs.errors import DataError, ProfileGymError
 from ...envs.trajectory import Trajectory
+from ...evaluation.evaluate import Settings
 from ...evaluation.run import RunDirectory
+from .choice import settings_of
 from .entry import Entries
 from .files import OutsideError, inside, text_of
 from .index import Index
@@ -22,10 +24,9 @@ TRAJECTORIES, BRANCHES = "trajectories", "branches"
 class Run:
     """One run directory. Its files are read when they are asked for, as they may still be growing."""
 
-    def __init__(self, key: str, path: Path, questions: Questions) -> None:
+    def __init__(self, key: str, path: Path) -> None:
         self.key = key
         self.path = path
-        self.questions = questions
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -34,9 +35,27 @@ class Run:
             return {}
         return RunDirectory(self.path).settings
 
+    @cached_property
+    def played_with(self) -> Settings:
+        """The settings, where they are such as a run of ours has; else the usual ones."""
+        try:
+            return settings_of(self.settings)
+        except (ProfileGymError, TypeError, KeyError, AttributeError):
+            return Settings()
+
+    @cached_property
+    def questions(self) -> Questions:
+        return Questions(self.played_with.data)
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is a training run."""
+        return "optimiser" in self.settings
+
     @property
     def train_baseline(self) -> bool:
-        return bool(self.settings.get("train_baseline"))
+        """Whether the words of baselines are learnt from."""
+        return bool(self.settings.get("train_baseline", "masked") != "masked")
 
     def index(self, name: str = TRAJECTORIES, seconds: float = 0.3) -> Index:
         """Of its trajectories or its branches. What the file has grown by is taken in first, for about as long.
@@ -87,7 +106,7 @@ class Run:
 
     @cached_property
     def _indexes(self) -> dict[str, Index]:
-        entries = Entries(self.questions.find, int(self.settings.get("max_searches") or 4))
+        entries = Entries(self.questions.find, self.played_with.max_searches)
         return {name: Index(self.path / f"{name}.jsonl", entries) for name in (TRAJECTORIES, BRANCHES)}
 
     def _changed(self, name: str) -> float:
@@ -110,7 +129,6 @@ class Library:
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = list(dict.fromkeys(root.resolve() for root in roots))
-        self._questions = Questions()
         self._runs: dict[Path, Run] = {}
 
     def find(self, key: str) -> Run:
@@ -136,7 +154,7 @@ class Library:
         if path not in self._runs:
             name = "~".join(path.relative_to(root).parts) or path.name
             key = next(key for key in _numbered(name) if key not in taken)
-            self._runs[path] = Run(key, path, self._questions)
+            self._runs[path] = Run(key, path)
         return self._runs[path]
 
 
@@ -152,7 +170,7 @@ def _directories(root: Path) -> Iterator[Path | Refused]:
             continue
         if _is_run(path):
             yield path
-        elif depth < _DEPTH and path.is_dir():
+        if depth < _DEPTH and path.is_dir():  # a training run holds its evaluations
             pending += [(inner, depth + 1) for inner in sorted(path.iterdir(), reverse=True) if _may_hold(inner)]
 
 
@@ -161,7 +179,7 @@ def _is_run(path: Path) -> bool:
 
 
 def _may_hold(path: Path) -> bool:
-    return path.is_dir() and not path.name.startswith(".")
+    return path.is_dir() and not path.name.startswith((".", "checkpoint"))
 
 
 def _numbered(name: str) -> Iterator[str]:

@@ -1,51 +1,22 @@
 """What stands at which address."""
 
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
 
-from ...evaluation.intervals import Interval
 from . import look
+from .comparing import compared
 from .export import about, exported, file_name
 from .figures import HEIGHT, WIDTH, card_of, curves
 from .index import Progress
 from .library import TRAJECTORIES, Library, Run
+from .playing import parent_of
 from .reading import Reading, read, without_posts
+from .show import File, Page, Row, Show, path
 from .table import View, choices, page_of
 from .tokens import MOST, tokens_of
-
-File = Literal["trajectories", "branches"]
-Row = Annotated[int, Path(ge=1, lt=1 << 53)]
-
-
-class Show:
-    """Fills the templates."""
-
-    def __init__(self) -> None:
-        self._templates = look.environment()
-        self._templates.filters |= {"path": path, "reach": reach}
-
-    def __call__(self, template: str, title: str, **values: Any) -> HTMLResponse:
-        return HTMLResponse(self.text(template, title=title, **{"here": "", **values}))
-
-    def text(self, template: str, **values: Any) -> str:
-        return self._templates.get_template(template).render(**values)
-
-    def problem(self, status: int, title: str, problem: str, advice: str = "") -> HTMLResponse:
-        text = self.text("error.html", title=title, here="", problem=problem, advice=advice)
-        return HTMLResponse(text, status)
-
-
-def path(run: Run) -> str:
-    return f"/run/{quote(run.key, safe='')}"
-
-
-def reach(found: Interval | None) -> str:
-    if found is None or found.low is None or found.high is None:
-        return ""
-    return f"[{look.figure(found.low)}, {look.figure(found.high)}] of {look.count(found.n)}"
 
 
 def pages(library: Library, show: Show, hide: bool) -> APIRouter:
@@ -77,6 +48,17 @@ def pages(library: Library, show: Show, hide: bool) -> APIRouter:
         found = [library.find(run)] if run is not None else list(library.runs().values())
         return {"stamp": _stamp(*found, seconds=0.7 / max(1, len(found)))}
 
+    @at.get("/compare")
+    def compare(a: str | None = None, b: str | None = None, page: Page = 1) -> HTMLResponse:
+        found = {key: run for key, run in library.runs().items() if run.has(TRAJECTORIES)}
+        latest = [*found, None, None]
+        one, two = a or latest[1], b or latest[0]  # the latest beside the one before it
+        values: dict[str, Any] = {"keys": list(found), "a": one, "b": two, "found": None}
+        if one and two:
+            first, second = library.find(one), library.find(two)
+            values |= {"first": first, "second": second, "found": compared(first.index(), second.index(), page)}
+        return show("compare.html", "Compare two runs", here="compare", **values)
+
     @at.get("/run/{key}")
     def run(key: str) -> HTMLResponse:
         chosen = library.find(key)
@@ -106,7 +88,13 @@ def pages(library: Library, show: Show, hide: bool) -> APIRouter:
     def trajectory(key: str, file: File, row: Row) -> HTMLResponse:
         chosen = library.find(key)
         reading = read(chosen, file, row)
-        values = {"run": chosen, "base": f"{path(chosen)}/{file}/{row}", "here": file}
+        base, parent = f"{path(chosen)}/{file}/{row}", parent_of(chosen, reading.trajectory)
+        values = {
+            "run": chosen,
+            "base": base,
+            "here": file,
+            "parent": parent and f"{path(chosen)}/{parent[0]}/{parent[1]}",
+        }
         return show("trajectory.html", _title(reading), **values, **about(reading))
 
     @at.get("/run/{key}/{file}/{row}/line", response_class=PlainTextResponse)

@@ -1,19 +1,21 @@
 """The questions behind trajectories, loaded when one is asked for."""
 
 from threading import Lock
+from typing import Any, cast, get_args
 
 from ...agents.agent import AGENTS, make_agent
 from ...envs.data import QuestionSet, load_questions
-from ...envs.data.swap import swapped
+from ...envs.data.swap import ProfileOf, swapped
 from ...envs.errors import DataError, ProfileGymError
 from ...envs.question import Question
 from ...envs.trajectory import Trajectory
 
 
 class Questions:
-    """Of any number of data sets. One that cannot be loaded is not tried again for every line that names it."""
+    """Of a run's data set, and any other. One that cannot be loaded is not tried again for every line that names it."""
 
-    def __init__(self) -> None:
+    def __init__(self, default: str) -> None:
+        self._default = default
         self._sets: dict[str, QuestionSet | DataError] = {}
         self._lock = Lock()
 
@@ -22,14 +24,14 @@ class Questions:
         return self.set_of(trajectory).find(trajectory.question_id)
 
     def searched(self, trajectory: Trajectory) -> Question:
-        """With the profile that was searched: some agents are given another's, as a control."""
-        agent = trajectory.agent or "pr2"
-        if agent.partition(":")[0] not in AGENTS.names():  # a name in a file never makes code run that it names
-            return self.find(trajectory)
-        return swapped(self.find(trajectory), make_agent(agent).profile, self.set_of(trajectory))
+        """With the profile that was searched: some agents, and some branches, are given another's as a control."""
+        return swapped(self.find(trajectory), _profile(trajectory), self.set_of(trajectory))
 
     def set_of(self, trajectory: Trajectory) -> QuestionSet:
-        spec = trajectory.data or ""
+        """Of the data that it names, else of the run's."""
+        return self.load(trajectory.data or self._default)
+
+    def load(self, spec: str) -> QuestionSet:
         with self._lock:
             if spec not in self._sets:
                 self._sets[spec] = _loaded(spec)
@@ -37,6 +39,16 @@ class Questions:
         if isinstance(found, DataError):
             raise found
         return found
+
+
+def _profile(trajectory: Trajectory) -> ProfileOf:
+    changed: Any = (trajectory.parent or {}).get("profile")
+    if changed in get_args(ProfileOf):
+        return cast(ProfileOf, changed)
+    agent = (trajectory.agent or "pr2").partition("+")[0]
+    if agent.partition(":")[0] not in AGENTS.names():  # a name in a file never makes code run that it names
+        return "own"
+    return make_agent(agent).profile  # type: ignore[no-any-return]
 
 
 def _loaded(spec: str) -> QuestionSet | DataError:

@@ -49,6 +49,7 @@ class Reading:
     question: Question | None
     own: Profile
     problem: str | None
+    learns: bool
     train_baseline: bool
     later: Sequence[LateVerdict]
     marks: Sequence[str]
@@ -62,7 +63,7 @@ class Reading:
 
     @property
     def trained(self) -> bool:
-        """Whether the policy's words are learnt from, in a run that learns."""
+        """Whether the policy's words are in the loss of a run that learns."""
         return self.trajectory.kind == "personalised" or self.train_baseline
 
     @property
@@ -104,7 +105,7 @@ class Reading:
             return found
         for aspect in self.question.rubric.aspects:
             for document in aspect.documents:
-                found.setdefault(document, []).append(aspect.title)
+                found.setdefault(document, []).append(WITHHELD if self.withheld else aspect.title)
         return found
 
     @property
@@ -137,7 +138,8 @@ def read(run: Run, name: str, row: int) -> Reading:
     trajectory = run.trajectory(name, row)
     question, own, problem = _question(run, trajectory)
     late, marks = list(later(run, trajectory)), run.marks(name, row)
-    return Reading(trajectory, baseline_of(run, trajectory), question, own, problem, run.train_baseline, late, marks)
+    learning = run.learns, run.train_baseline
+    return Reading(trajectory, baseline_of(run, trajectory), question, own, problem, *learning, late, marks)
 
 
 def without_posts(reading: Reading) -> Reading:
@@ -149,11 +151,11 @@ def without_posts(reading: Reading) -> Reading:
 
 
 def baseline_of(run: Run, trajectory: Trajectory) -> Trajectory | None:
-    """The same attempt at the same question without the profile, where the run holds it."""
+    """The question without the profile, where the run holds it: the same attempt, else any."""
     if trajectory.kind == "baseline" or not run.has(TRAJECTORIES):
         return None
     index = run.index(TRAJECTORIES)
-    query = "SELECT row FROM lines WHERE question_id = ? AND attempt = ? AND kind = 'baseline'"
+    query = "SELECT row FROM lines WHERE question_id = ? AND kind = 'baseline' ORDER BY attempt <> ?, row LIMIT 1"
     found = index.ask(query, place_of(trajectory))
     return index.trajectory(found[0]["row"]) if found else None
 

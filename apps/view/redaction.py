@@ -83,7 +83,9 @@ def _segment(segment: Segment, redact: Redact) -> tuple[str, str, None, Sequence
 
 
 def _verdict(verdict: Verdict, redact: Redact) -> Verdict:
-    return replace(verdict, aspects=tuple(AspectMatch(a.title, a.match, redact(a.reason)) for a in verdict.aspects))
+    return replace(
+        verdict, aspects=tuple(AspectMatch(redact(a.title), a.match, redact(a.reason)) for a in verdict.aspects)
+    )
 
 
 def _words(text: str) -> list[str]:

@@ -13,7 +13,9 @@ from fastapi.responses import HTMLResponse
 from ...envs.errors import ProfileGymError
 from .guard import Guard
 from .library import Library
-from .pages import Show, pages
+from .pages import pages
+from .playing import playing
+from .show import Show
 
 
 def view(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) -> None:
@@ -50,6 +52,7 @@ def guarded(library: Library, port: int, token: str, redact: bool = False) -> Gu
 
 def application(library: Library, redact: bool) -> FastAPI:
     app, show = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), Show()
+    app.include_router(playing(library, show))
     app.include_router(pages(library, show, redact))
 
     @app.exception_handler(ProfileGymError)

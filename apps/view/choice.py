@@ -1,0 +1,73 @@
+"""With what a question is played on: as its run did, or otherwise."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self, cast, get_args
+
+from ...agents.agent import AGENTS
+from ...agents.models.model import MODELS
+from ...envs.data.swap import ProfileOf
+from ...envs.errors import OptionError
+from ...envs.registry import Registry
+from ...envs.retrieval.retriever import RETRIEVERS
+from ...evaluation.evaluate import Settings
+from ...rewards.judges import JUDGES
+
+PROFILES = get_args(ProfileOf)
+_GENERATION = ("temperature", "top_p", "turn_tokens", "max_tokens")
+_EPISODE = ("top_k", "max_searches", "protocol")
+
+
+def settings_of(recorded: Mapping[str, Any]) -> Settings:
+    """Those of an evaluation or of a training run, from its recipe. What a name in a file would load stays unloaded."""
+    if "episode" in recorded:  # a training run keeps its settings in groups
+        flat = {**recorded, "data": recorded["data"]["train"]}
+        flat |= {name: recorded["generation"][name] for name in _GENERATION if name in recorded.get("generation", {})}
+        recorded = flat | {name: recorded["episode"][name] for name in _EPISODE if name in recorded["episode"]}
+    known = {field.name: recorded[field.name] for field in fields(Settings) if field.name in recorded}
+    names: tuple[tuple[str, Registry], ...] = (("agent", AGENTS), ("model", MODELS), ("retriever", RETRIEVERS))
+    for name, registry in (*names, ("judge", JUDGES)):
+        if known.get(name) and not _is_known(known[name], registry):
+            del known[name]
+    return Settings(**known)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What a form gives; a person may name whatever the command line takes."""
+
+    agent: str
+    model: str
+    retriever: str
+    top_k: int
+    profile: ProfileOf = "own"
+
+    @classmethod
+    def of_run(cls, settings: Settings) -> Self:
+        agent = settings.agent if settings.agent not in ("none", "human") else "pr2"
+        return cls(agent, settings.model, settings.retriever, settings.top_k)
+
+    @classmethod
+    def of(cls, form: Mapping[str, str], settings: Settings) -> Self:
+        """As the run, but for what is filled in."""
+        filled: dict[str, Any] = {
+            name: form[name].strip() for name in ("agent", "model", "retriever") if form.get(name)
+        }
+        if form.get("top_k"):
+            if not form["top_k"].isdecimal() or not 1 <= int(form["top_k"]) <= 1000:
+                raise OptionError(f"top_k={form['top_k']!r}: give a whole number from 1 to 1000")
+            filled["top_k"] = int(form["top_k"])
+        if form.get("profile", "own") not in PROFILES:
+            raise OptionError(f"profile={form['profile']!r}: give one of {', '.join(PROFILES)}")
+        profile = cast(ProfileOf, form.get("profile", "own"))
+        return replace(cls.of_run(settings), **filled, profile=profile)
+
+    def settings(self, settings: Settings) -> Settings:
+        """Those of the run with this choice."""
+        chosen = asdict(self)
+        del chosen["profile"]
+        return replace(settings, **chosen)
+
+
+def _is_known(spec: Any, registry: Registry) -> bool:
+    return isinstance(spec, str) and spec.partition(":")[0] in registry.names()

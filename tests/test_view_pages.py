@@ -1,0 +1,323 @@
+"""What the viewer's pages show of a run."""
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("jinja2")
+pytest.importorskip("fastapi")
+from viewing import ORACLE, Viewer, add, lines_of, play, viewing
+
+from profilegym import Trajectory, load_questions
+from profilegym.evaluation.rejudge import rejudge
+from profilegym.evaluation.run import RunDirectory
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    play(folder / "oracle")
+    play(folder / "rag", replace(ORACLE, agent="rag", seeds=2))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def viewer(runs: Path) -> Iterator[Viewer]:
+    with viewing(runs) as viewer:
+        yield viewer.enter()
+
+
+def words(page: str) -> str:
+    """What a person reads."""
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def rows(page: str) -> list[int]:
+    return [int(row) for row in re.findall(r'href="/run/\w+/trajectories/(\d+)"', page)]
+
+
+def two_searches(runs: Path) -> tuple[int, Trajectory]:
+    """The line and the record of an episode that searched twice."""
+    for row, record in enumerate(lines_of(runs / "oracle"), 1):
+        if len(record["searches"]) >= 2:
+            return row, Trajectory.from_json(json.dumps(record))
+    raise AssertionError("the oracle always searches twice for two hops")
+
+
+def test_a_run_is_listed_with_its_judge_and_its_intervals(viewer: Viewer, runs: Path) -> None:
+    summary = json.loads((runs / "rag" / "summary.json").read_text())
+
+    page = words(viewer.get("/").text)
+
+    assert "rag with scripted:oracle, data world:seed=7,users=20/test" in page
+    for name in ("score", "gain"):
+        low, high = (f"{summary[name][end]:.3f}" for end in ("low", "high"))
+        assert f"[{low}, {high}] of {summary[name]['n']}" in page
+    assert "score by rubric" in page
+
+
+def test_figures_are_the_same_before_there_is_a_summary(runs: Path, tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "rag", replace(ORACLE, agent="rag", seeds=2))
+    with viewing(tmp_path / "runs") as viewer:
+        told = words(viewer.enter().get("/run/rag").text)
+        (run / "summary.json").unlink()
+        alone = words(viewer.get("/run/rag").text)
+
+    assert re.findall(r"\[[^\]]*\] of \d+", alone) == re.findall(r"\[[^\]]*\] of \d+", told) != []
+
+
+@pytest.mark.parametrize(
+    ("asked", "holds"),
+    [
+        ("kind=baseline", lambda record: record["kind"] == "baseline"),
+        ("searches=1&kind=personalised", lambda record: len(record["searches"]) == 1),
+        ("ended=answered", lambda record: record["ended"] == "answered"),
+        ("judged=unscored", lambda record: record["verdict"] is None),
+        ("words=zzzz", lambda record: False),
+    ],
+)
+def test_the_table_is_narrowed_in_the_server(viewer: Viewer, runs: Path, asked: str, holds: Any) -> None:
+    page = viewer.get(f"/run/rag/trajectories?{asked}").text
+
+    assert rows(page) == [row for row, record in enumerate(lines_of(runs / "rag"), 1) if holds(record)][:50]
+
+
+def test_words_find_what_was_asked_searched_or_answered(viewer: Viewer, runs: Path) -> None:
+    row, trajectory = two_searches(runs)
+
+    for text in (trajectory.searches[1].query, str(trajectory.answer), trajectory.segments[0].text[-60:]):
+        page = viewer.get(f"/run/oracle/trajectories?words={'+'.join(re.findall('[a-zA-Z]+', text)[-3:])}").text
+        assert row in rows(page)
+
+
+@pytest.mark.parametrize("column", ["score", "gain", "searches"])
+def test_the_table_is_sorted_either_way_and_what_is_unknown_stands_last(
+    viewer: Viewer, runs: Path, column: str
+) -> None:
+    def value(row: int) -> Any:
+        record = lines_of(runs / "oracle")[row - 1]
+        score, baseline = record["verdict"]["score"], (record["baseline"] or {}).get("score")
+        gain = None if baseline is None else score - baseline
+        return {"score": score, "gain": gain, "searches": len(record["searches"])}[column]
+
+    for down in ("", "&down=1"):
+        values = [value(row) for row in rows(viewer.get(f"/run/oracle/trajectories?sort={column}{down}").text)]
+        known = [value for value in values if value is not None]
+        assert values == [*sorted(known, reverse=bool(down)), *[None] * (24 - len(known))]
+
+
+@pytest.mark.parametrize(
+    "asked", ["sort=row;drop", "page=0", "page=9999999999", "page=x", "hops=two", "down=maybe", "kind='"]
+)
+def test_an_address_that_makes_no_sense_is_no_error(viewer: Viewer, asked: str) -> None:
+    assert viewer.get(f"/run/oracle/trajectories?{asked}").status == 200
+
+
+def test_a_trajectory_shows_what_each_search_found_and_why(viewer: Viewer, runs: Path) -> None:
+    row, trajectory = two_searches(runs)
+    question = load_questions(ORACLE.data).find(trajectory.question_id)
+
+    page = viewer.get(f"/run/oracle/trajectories/{row}").text
+
+    for search in trajectory.searches:
+        assert f"found for {search.query} " in words(page).replace("  ", " ")
+        for document, score in search.hits:
+            assert f"{document} · score {score:.3f}" in words(page)
+    marked = set(re.findall(r"<mark>([^<]*)</mark>", page)) - {"matches the query"}
+    assert marked
+    for aspect in question.rubric.aspects:
+        assert aspect.title in unescape(page)
+        for document in aspect.documents:
+            assert f"evidence for: {aspect.title}" in words(page)
+            assert f"found, {document}" in words(page)
+
+
+def test_a_trajectory_shows_whose_words_are_in_the_loss(viewer: Viewer, runs: Path) -> None:
+    row, trajectory = two_searches(runs)
+
+    page = viewer.get(f"/run/oracle/trajectories/{row}").text
+
+    turns = sum(segment.author == "policy" for segment in trajectory.segments)
+    assert page.count("in the loss") == turns
+    assert "This run did not train" in page
+
+
+def test_the_baseline_stands_beside_prompt_by_prompt_and_answer_by_answer(viewer: Viewer, runs: Path) -> None:
+    row, trajectory = two_searches(runs)
+    steps = len(trajectory.segments)
+
+    page = viewer.get(f"/run/oracle/trajectories/{row}").text
+
+    beside = re.findall(r'<section class="step beside (\w+)"', page)
+    assert beside == ["environment", *["none"] * (steps - 2), "policy"]
+    assert str((trajectory.baseline or {})["answer"]) in words(page)
+
+
+def test_the_whole_profile_is_one_click_away(viewer: Viewer, runs: Path) -> None:
+    row, trajectory = two_searches(runs)
+    profile = load_questions(ORACLE.data).find(trajectory.question_id).profile
+
+    page = words(viewer.get(f"/run/oracle/trajectories/{row}/profile").text)
+
+    assert all(" ".join(document.text.split()) in page for document in profile.documents)
+    assert page.count("· shown") == len({d for search in trajectory.searches for d, _ in search.hits})
+
+
+def test_tokens_are_shown_with_their_probability_and_the_advantage(tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "one")
+    last = lines_of(run)[-1]
+    segments = [dict(segment) for segment in last["segments"]]
+    segments[1] |= {"tokens": [11, 22, 33], "logprobs": [-0.1, -1.0, -5.0]}
+    add(run, {**last, "id": "x:pr2:0", "segments": segments, "advantage": 1.5})
+
+    with viewing(tmp_path / "runs") as viewer:
+        page = viewer.enter().get("/run/one/trajectories/25").text
+        tokens = viewer.get("/run/one/trajectories/25/tokens?step=1").text
+        none = viewer.get("/run/one/trajectories/25/tokens?step=0")
+
+    assert "mean token probability 0.13" in words(page)
+    assert "+1.500" in words(page)
+    assert [f"probability {p}" in tokens for p in ("0.905", "0.368", "0.007")] == [True] * 3
+    assert "carries the advantage +1.500" in words(tokens)
+    assert none.status == 404
+
+
+def test_a_verdict_that_came_later_is_shown_as_the_runs_own(tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "one")
+    last = lines_of(run)[-1]
+    unscored = {"verdict": None, "reward": {"total": None, "parts": {}, "unscored": "the judge was away"}}
+    add(run, {**last, **unscored})
+    with viewing(tmp_path / "runs") as viewer:
+        before = words(viewer.enter().get("/run/one/trajectories/25").text)
+        asyncio.run(rejudge(RunDirectory(run)))
+        after = words(viewer.get("/run/one/trajectories/25").text)
+
+    assert "Unscored: the judge was away" in before
+    assert f"score {last['verdict']['score']:.3f}" in after
+    assert "Asked later, rubric gave" in after
+
+
+def test_a_line_that_is_written_is_there_within_two_seconds(tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "one")
+    last = lines_of(run)[-1]
+    with viewing(tmp_path / "runs") as viewer:
+        viewer.enter()
+        stamp = json.loads(viewer.get("/state?run=one").text)["stamp"]
+        assert "new:pr2:0" not in viewer.get("/run/one/trajectories?words=fresh").text
+        start = time.monotonic()
+        add(run, {**last, "id": "new:pr2:0", "answer": "Something fresh."})
+        while json.loads(viewer.get("/state?run=one").text)["stamp"] == stamp:
+            assert time.monotonic() - start < 2
+        page = viewer.get("/run/one/trajectories?words=fresh").text
+
+    assert time.monotonic() - start < 2
+    assert rows(page) == [25]
+
+
+def test_a_run_appears_while_it_writes_its_first_line(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with viewing(tmp_path / "runs") as viewer:
+        empty = viewer.enter().get("/").text
+        run = tmp_path / "runs" / "new"
+        run.mkdir()
+        (run / "recipe.yaml").write_text("settings: {agent: pr2, data: world}\n")
+        begun = viewer.get("/run/new").text
+        (run / "trajectories.jsonl").write_text('{"schema": 1, "id": "ha')
+        half = viewer.get("/run/new/trajectories")
+
+    assert "There is no run here yet" in empty
+    assert "profilegym eval" in empty
+    assert "No episode has ended yet" in begun
+    assert half.status == 200
+    assert "No episode has ended yet" in half.text
+
+
+def test_curves_are_drawn_of_every_number_of_a_training_run(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / "training"
+    run.mkdir(parents=True)
+    with (run / "metrics.jsonl").open("w") as file:
+        for step in range(300):
+            file.write(json.dumps({"step": step, "score": step / 300, "loss": 1.0, "words": "x", "alarms": []}) + "\n")
+        file.write('{"step": 300, "sco')
+
+    with viewing(tmp_path / "runs") as viewer:
+        page = viewer.enter().get("/run/training").text
+
+    assert page.count("<figure>") == 2
+    assert "score: from 0 to 0.9967" in page
+    assert "steps 0 to 299" in words(page)
+
+
+def test_two_runs_are_compared_on_the_questions_of_both_the_greatest_difference_first(
+    viewer: Viewer, runs: Path
+) -> None:
+    page = viewer.get("/compare?a=rag&b=oracle").text
+
+    differences = [float(cell.replace("−", "-")) for cell in re.findall(r'<td class="\w*">([+−]\d\.\d\d)</td>', page)]
+    assert len(differences) == 12
+    assert differences == sorted(differences, key=lambda value: -abs(value))
+    scores = {
+        name: json.loads((runs / name / "summary.json").read_text())["score"]["mean"] for name in ("rag", "oracle")
+    }
+    assert f"difference {scores['oracle'] - scores['rag']:+.3f}" in words(page)
+
+
+def test_runs_by_different_judges_are_compared_with_a_warning(tmp_path: Path) -> None:
+    play(tmp_path / "one")
+    other = play(tmp_path / "two")
+    text = (other / "trajectories.jsonl").read_text().replace('"judge":"rubric"', '"judge":"openai:x"')
+    (other / "trajectories.jsonl").write_text(text)
+
+    with viewing(tmp_path) as viewer:
+        page = words(viewer.enter().get("/compare?a=one&b=two").text)
+
+    assert "scored by rubric, the second by openai:x: what differs may be the judges" in page
+
+
+def test_an_export_needs_nothing_else(viewer: Viewer, runs: Path) -> None:
+    row, trajectory = two_searches(runs)
+
+    answer = viewer.get(f"/run/oracle/trajectories/{row}/export")
+
+    assert answer.headers["content-disposition"].startswith("attachment")
+    assert not re.search(
+        r"""(src|href)\s*=|url\(|@import""", re.sub(r"<script>.*?</script>", "", answer.text, flags=re.S)
+    )
+    assert "default-src 'none'" in unescape(answer.text)
+    assert str(trajectory.answer) in words(answer.text)
+
+
+def test_a_redacted_export_holds_no_four_words_of_any_post(runs: Path) -> None:
+    with viewing(runs, redact=True) as viewer:
+        viewer.enter()
+        exports = {
+            row: viewer.get(f"/run/{name}/trajectories/{row}/export").text
+            for name in ("oracle", "rag")
+            for row in range(1, 25)
+        }
+        exports[0] = viewer.get("/run/oracle/trajectories/20/export?redact=0").text
+
+    record = lines_of(runs / "oracle")
+    asked = [load_questions(ORACLE.data).find(line["question_id"]) for line in record]
+    posts = {
+        tuple(run) for question in asked for document in question.profile.documents for run in runs_of(document.text)
+    }
+    questions = {tuple(run) for question in asked for run in runs_of(question.text)}
+    for page in exports.values():
+        body = re.sub(r"<(style|script)>.*?</\1>", "", page, flags=re.S)
+        said = {tuple(run) for text in re.split(r"<[^>]+>", unescape(body)) for run in runs_of(text)}
+        assert said & (posts - questions) == set()
+        assert "[withheld]" in page or "<ol" not in body
+
+
+def runs_of(text: str) -> list[list[str]]:
+    found = [word.casefold() for word in re.findall(r"\w+", text)]
+    return [found[start : start + 4] for start in range(len(found) - 3)]

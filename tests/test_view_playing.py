@@ -1,0 +1,318 @@
+"""Games in the browser, and branches of what was recorded."""
+
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from html import unescape
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("jinja2")
+pytest.importorskip("fastapi")
+from viewing import ORACLE, Viewer, add, lines_of, play, viewing
+
+from profilegym import Trajectory, TrajectoryReader, load_questions
+from profilegym.apps.view.seats import retold
+from profilegym.envs.data.swap import swapped
+from profilegym.envs.errors import DataError
+
+QUESTIONS = load_questions(ORACLE.data)
+
+
+@pytest.fixture(scope="module")
+def played(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return play(tmp_path_factory.mktemp("played"))
+
+
+@pytest.fixture
+def runs(played: Path, tmp_path: Path) -> Path:
+    shutil.copytree(played, tmp_path / "runs" / "oracle")
+    return tmp_path / "runs"
+
+
+@pytest.fixture
+def viewer(runs: Path) -> Iterator[Viewer]:
+    with viewing(runs) as viewer:
+        yield viewer.enter()
+
+
+def words(page: str) -> str:
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", page)).split())
+
+
+def branches(runs: Path) -> list[Trajectory]:
+    return list(TrajectoryReader(runs / "oracle" / "branches.jsonl"))
+
+
+def two_searches(runs: Path) -> tuple[int, Trajectory]:
+    for row, record in enumerate(lines_of(runs / "oracle"), 1):
+        if len(record["searches"]) >= 2:
+            return row, Trajectory.from_json(json.dumps(record))
+    raise AssertionError("the oracle always searches twice for two hops")
+
+
+def begin(viewer: Viewer, **form: Any) -> str:
+    return viewer.post("/run/oracle/live", {"question": QUESTIONS.ids[1], **form}).headers["location"]
+
+
+def branch(viewer: Viewer, row: int, **form: Any) -> str:
+    answer = viewer.post(f"/run/oracle/trajectories/{row}/branch", form)
+    assert answer.status == 303, words(answer.text)
+    return answer.headers["location"]
+
+
+def test_a_question_is_played_to_its_verdict_and_kept(viewer: Viewer, runs: Path) -> None:
+    seat = begin(viewer)
+    viewer.post(seat, {"do": "search", "text": "my sister"})
+    during = words(viewer.get(seat).text)
+    viewer.post(seat, {"do": "answer", "text": "I could not find out."})
+    after = viewer.get(seat).text
+
+    assert "3 searches left" in during
+    assert "found for my sister" in during
+    assert "What a good answer rests on" not in during
+    assert "Verdict by rubric" in words(after)
+    (kept,) = branches(runs)
+    assert (kept.agent, kept.answer) == ("human", "I could not find out.")
+    assert [search.query for search in kept.searches] == ["my sister"]
+    (address,) = re.findall(r'href="(/run/oracle/branches/\d+)"', after)
+    assert "I could not find out." in words(viewer.get(address).text)
+
+
+def test_evidence_stays_hidden_while_the_game_is_on(viewer: Viewer) -> None:
+    question = QUESTIONS[1]
+    seat = begin(viewer)
+    for _ in range(2):
+        viewer.post(seat, {"do": "take"})
+        page = unescape(viewer.get(seat).text)
+        if "Verdict" in page:
+            break
+        assert not [aspect.title for aspect in question.rubric.aspects if aspect.title in page]
+        assert 'class="evidence"' not in page
+
+
+def test_the_policy_is_asked_without_taking_its_turn(viewer: Viewer) -> None:
+    seat = begin(viewer)
+    viewer.post(seat, {"do": "ask"})
+    asked = viewer.get(seat).text
+    viewer.post(seat, {"do": "take"})
+    taken = viewer.get(seat).text
+
+    assert "would write:" in asked
+    assert "turn 1" not in asked
+    assert "would write:" not in taken
+    assert "turn 1" in taken
+
+
+def test_a_turn_is_taken_back_and_a_branch_goes_on_alone(viewer: Viewer) -> None:
+    seat = begin(viewer)
+    viewer.post(seat, {"do": "search", "text": "my sister"})
+    apart = viewer.post(seat, {"do": "apart"}).headers["location"]
+    viewer.post(seat, {"do": "undo"})
+
+    assert "my sister" in viewer.get(apart).text
+    assert "my sister" not in viewer.get(seat).text
+    assert apart != seat
+
+
+@pytest.mark.parametrize(
+    ("form", "told"),
+    [
+        ({"do": "answer", "text": " "}, "the answer is empty"),
+        ({"do": "search", "text": ""}, "the search is empty"),
+        ({"do": "undo"}, "no turn to take back"),
+        ({"do": "dance"}, "nothing that can be done here"),
+        ({}, "nothing that can be done here"),
+    ],
+)
+def test_a_slip_is_told_and_changes_nothing(viewer: Viewer, form: dict[str, str], told: str) -> None:
+    seat = begin(viewer)
+
+    viewer.post(seat, form)
+
+    page = viewer.get(seat).text
+    assert told in words(page)
+    assert 'role="alert"' in page
+    assert page.count('class="who"') == 1
+
+
+def test_a_model_that_cannot_be_had_is_told_and_the_game_goes_on(viewer: Viewer) -> None:
+    seat = begin(viewer, model="scripted:nobody")
+
+    viewer.post(seat, {"do": "take"})
+    failed = words(viewer.get(seat).text)
+    viewer.post(seat, {"do": "answer", "text": "On my own, then."})
+
+    assert "no script 'nobody'" in failed
+    assert "Verdict by rubric" in words(viewer.get(seat).text)
+
+
+@pytest.mark.parametrize("form", [{"top_k": "0"}, {"top_k": "many"}, {"profile": "everybody's"}, {"agent": "nobody"}])
+def test_a_choice_that_cannot_work_is_refused_by_name(viewer: Viewer, form: dict[str, str]) -> None:
+    answer = viewer.post("/run/oracle/live", {"question": QUESTIONS.ids[0], **form})
+
+    assert answer.status == 400
+    (value,) = form.values()
+    assert value in unescape(answer.text)
+
+
+def test_a_recorded_trajectory_told_again_is_the_same_at_every_step(runs: Path) -> None:
+    for record in lines_of(runs / "oracle"):
+        trajectory = Trajectory.from_json(json.dumps(record))
+        question = QUESTIONS.find(trajectory.question_id)
+        turns = sum(segment.author == "policy" for segment in trajectory.segments)
+        for turn in range(turns):
+            episode = retold(trajectory, question, ORACLE, turn)
+            assert episode.segments == trajectory.segments[: 2 * turn + 1]
+            assert episode.searches == trajectory.searches[: len(episode.searches)]
+            assert (episode.turn, episode.needs, episode.seed) == (turn, "text", trajectory.seed)
+
+
+def test_tokens_are_told_again_as_they_were_drawn(runs: Path) -> None:
+    _, trajectory = two_searches(runs)
+    record = json.loads(trajectory.to_json())
+    for number, segment in enumerate(record["segments"]):
+        segment["tokens"] = [number, number + 1]
+        if segment["author"] == "policy":
+            segment["logprobs"] = [-0.5, -0.25]
+    trajectory = Trajectory.from_json(json.dumps(record))
+
+    episode = retold(trajectory, QUESTIONS.find(trajectory.question_id), ORACLE, 2)
+
+    assert episode.segments[:4] == trajectory.segments[:4]
+
+
+@pytest.mark.parametrize("agent", ["rag", "rag-random"])
+def test_what_was_searched_before_the_first_turn_is_told_again_too(tmp_path: Path, agent: str) -> None:
+    run = play(tmp_path / "run", replace(ORACLE, agent=agent))
+    record = lines_of(run)[-1]
+    trajectory = Trajectory.from_json(json.dumps(record))
+    question = QUESTIONS.find(trajectory.question_id)
+    searched = swapped(question, "random" if agent == "rag-random" else "own", QUESTIONS)
+
+    episode = retold(trajectory, searched, ORACLE, 0)
+
+    assert episode.segments == trajectory.segments[:1]
+    assert episode.searches == trajectory.searches
+
+
+def test_what_cannot_be_told_again_word_for_word_is_refused(runs: Path) -> None:
+    _, trajectory = two_searches(runs)
+    question = QUESTIONS.find(trajectory.question_id)
+
+    with pytest.raises(DataError, match="word for word"):
+        retold(trajectory, question, replace(ORACLE, max_searches=3), 1)
+    with pytest.raises(DataError, match="not among them"):
+        retold(trajectory, swapped(question, "empty", QUESTIONS), ORACLE, 1)
+
+
+def test_a_branch_that_changes_nothing_ends_as_its_parent(viewer: Viewer, runs: Path) -> None:
+    row, parent = two_searches(runs)
+
+    for turn in range(3):
+        branch(viewer, row, turn=turn, how="ask")
+
+    for turn, again in enumerate(branches(runs)):
+        assert again.segments == parent.segments
+        assert again.verdict == parent.verdict
+        assert again.parent == {"id": parent.id, "step": turn}
+        assert again.baseline == parent.baseline
+
+
+def test_a_branch_is_linked_to_its_parent_and_both_are_shown_side_by_side(viewer: Viewer, runs: Path) -> None:
+    row, parent = two_searches(runs)
+
+    address = branch(viewer, row, turn=1, how="model", text="<think>Let me try.</think><search>entirely else</search>")
+
+    (made,) = branches(runs)
+    assert made.segments[:3] == parent.segments[:3]
+    assert made.searches[1].query == "entirely else"
+    page = viewer.get(address).text
+    assert f'href="/run/oracle/trajectories/{row}"' in page
+    diff = viewer.get(f"{address}/diff").text
+    assert words(diff).count(": alike") == 3
+    assert "entirely else" in "".join(re.findall(r"<ins>(.*?)</ins>", diff, re.DOTALL))
+    assert re.findall(r"<del>", diff)
+
+
+@pytest.mark.parametrize(
+    ("form", "shown"),
+    [
+        ({"profile": "empty"}, lambda hits, own: hits == []),
+        ({"profile": "random"}, lambda hits, own: 0 < len(hits) <= 3),
+        ({"top_k": "5"}, lambda hits, own: len(hits) == 5),
+        ({"retriever": "recency", "top_k": "1"}, lambda hits, own: hits == [own[-1]] or len(hits) == 1),
+    ],
+)
+def test_from_the_branch_on_everything_may_be_other(
+    viewer: Viewer, runs: Path, form: dict[str, str], shown: Any
+) -> None:
+    row, parent = two_searches(runs)
+    own = [document.id for document in QUESTIONS.find(parent.question_id).profile.documents]
+
+    seat = branch(viewer, row, turn=1, how="me", text="<search>my dog, my music and my food</search>", **form)
+    viewer.post(seat, {"do": "answer", "text": "Enough."})
+
+    (made,) = branches(runs)
+    assert shown([document for document, _ in made.searches[1].hits], own)
+    assert made.segments[:3] == parent.segments[:3]
+    assert {name: str(value) for name, value in (made.parent or {}).items() if name in form} == form
+    address = f"/run/oracle/branches/{len(branches(runs))}"
+    assert viewer.get(address).status == 200
+    assert all(value in words(viewer.get(f"{address}/diff").text) for value in form.values())
+
+
+def test_a_branch_of_a_branch_goes_on(viewer: Viewer, runs: Path) -> None:
+    row, _ = two_searches(runs)
+    first = branch(viewer, row, turn=1, how="model", text="<search>entirely else</search>")
+
+    answer = viewer.post(f"{first}/branch", {"turn": 2, "how": "model", "text": "<answer>Done.</answer>"})
+
+    second = branches(runs)[-1]
+    assert answer.status == 303
+    assert second.parent == {"id": branches(runs)[0].id, "step": 2}
+    assert second.segments[:5] == branches(runs)[0].segments[:5]
+
+
+@pytest.mark.parametrize(
+    "form", [{}, {"turn": "9", "how": "ask"}, {"turn": "-1", "how": "ask"}, {"turn": "0", "how": "?"}]
+)
+def test_a_branch_from_nowhere_is_refused(viewer: Viewer, runs: Path, form: dict[str, str]) -> None:
+    row, _ = two_searches(runs)
+
+    assert viewer.post(f"/run/oracle/trajectories/{row}/branch", form).status == 400
+    assert not (runs / "oracle" / "branches.jsonl").exists()
+
+
+def test_nothing_is_written_through_a_link(viewer: Viewer, runs: Path, tmp_path: Path) -> None:
+    (runs / "oracle" / "branches.jsonl").symlink_to(tmp_path / "outside")
+    seat = begin(viewer)
+
+    viewer.post(seat, {"do": "answer", "text": "Out with it."})
+
+    assert "leads out of" in viewer.get(seat).text
+    assert not (tmp_path / "outside").exists()
+
+
+def test_a_form_without_bounds_is_refused(viewer: Viewer) -> None:
+    assert viewer.post(begin(viewer), {"do": "answer", "text": "x" * 2_000_000}).status == 400
+
+
+def test_a_trajectory_of_code_that_is_not_here_cannot_be_branched_into_running_it(runs: Path, tmp_path: Path) -> None:
+    proof, module = tmp_path / "proof", tmp_path / "sly.py"
+    module.write_text(f"open({str(proof)!r}, 'w')\n")
+    _, parent = two_searches(runs)
+    add(runs / "oracle", {**json.loads(parent.to_json()), "id": "x:0", "agent": f"{module}:make"})
+    recipe = runs / "oracle" / "recipe.yaml"
+    recipe.write_text(re.sub(r"(agent|retriever|model|judge): .*", rf"\1: {module}:make", recipe.read_text()))
+
+    with viewing(runs) as viewer:
+        viewer.enter()
+        branch(viewer, 25, turn=1, how="me", text="<answer>Done.</answer>")
+
+    assert branches(runs)[-1].answer == "Done."
+    assert not proof.exists()
