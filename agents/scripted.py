@@ -2,7 +2,7 @@
 
 from ..envs.episode import Episode
 from .agent import Speaker
-from .models.model import Turn
+from .models.model import STOPS, Turn
 from .models.scripted import make
 from .pr2 import PR2
 
@@ -16,4 +16,4 @@ class Scripted(PR2):
 
     async def act(self, episode: Episode, speaker: Speaker) -> Turn:
         session = self._model.open(episode.question, episode.seed)
-        return await session.speak(episode.segments, speaker.sampling, ())
+        return await session.speak(episode.segments, speaker.sampling, STOPS[episode.protocol])

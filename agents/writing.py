@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from ..envs.action import Protocol
+from ..envs.action import Answer, Protocol, SearchProfile, parse_action
 
 
 def search_for(query: str, thought: str, protocol: Protocol = "tags") -> str:
@@ -18,6 +18,17 @@ def with_call(thought: str, name: str, arguments: Any) -> str:
     """A tool call as protocol "tools" reads it; the mark that begins a call occurs nowhere else."""
     call = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False).replace("<", r"\u003c")
     return f"{thought.replace('<tool_call>', '&lt;tool_call>')}\n<tool_call>{call}</tool_call>".lstrip("\n")
+
+
+def as_call(text: str) -> str:
+    """A turn with tags as the call of a tool; what is no action stays what it is."""
+    match parse_action(text):
+        case SearchProfile(query):
+            return search_for(query, "", "tools")
+        case Answer(answer):
+            return answer_with(answer, "", "tools")
+        case _:
+            return text
 
 
 def _written(action: str, content: str, thought: str, protocol: Protocol) -> str:

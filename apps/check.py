@@ -38,13 +38,15 @@ def check_reward(spec: str, as_json: bool = False) -> int:
     """Print how the reward keeps its promises: 0 where it keeps them all, 1 where it does not."""
     from ..rewards import conformance, make_reward
 
-    reward = make_reward(spec)
-    console = Console(quiet=as_json)
-    findings = _card(console, "reward", spec, conformance.examine(reward))
-    console.print(_grade(findings))
-    if as_json:
-        Console().print_json(data=_as_dict("reward", spec, findings))
-    return 0 if all(finding.passed for finding in findings) else 1
+    return _report("reward", spec, conformance.examine(make_reward(spec)), as_json)
+
+
+def check_agent(spec: str, as_json: bool = False) -> int:
+    """Print how the agent keeps its promises: 0 where it keeps them all, 1 where it does not."""
+    from ..agents import conformance
+    from ..agents.agent import make_agent
+
+    return _report("agent", spec, conformance.examine(make_agent(spec)), as_json)
 
 
 def check_determinism(settings: "Settings", as_json: bool = False) -> int:
@@ -70,6 +72,15 @@ def _repetition(found: "Repetition") -> Iterator[Text]:
     yield Text(f"✗ {visible(parting.episode)} is not the same twice: {parting.place}", "bold red")
     yield Text(f"  first:  {visible(parting.first)}")
     yield Text(f"  second: {visible(parting.second)}")
+
+
+def _report(kind: str, spec: str, findings: Iterable[Finding], as_json: bool) -> int:
+    console = Console(quiet=as_json)
+    found = _card(console, kind, spec, findings)
+    console.print(_grade(found))
+    if as_json:
+        Console().print_json(data=_as_dict(kind, spec, found))
+    return 0 if all(finding.passed for finding in found) else 1
 
 
 def _card(console: Console, kind: str, spec: str, findings: Iterable[Finding]) -> list[Finding]:

@@ -32,6 +32,7 @@ RetrieverSpec = Annotated[
 RewardSpec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A reward: rubric, pr2:rubric, path/to/file.py:factory …")
 ]
+AgentSpec = Annotated[str, typer.Argument(metavar="SPEC", help="An agent: pr2, plan, path/to/file.py:factory …")]
 CompareFormat = Literal["terminal", "markdown", "latex"]
 ProfileName = Literal["own", "random", "empty"]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
@@ -79,6 +80,17 @@ def check_reward(spec: RewardSpec, as_json: AsJson = False) -> None:
     from .check import check_reward
 
     raise typer.Exit(check_reward(spec, as_json))
+
+
+@check.command("agent")
+def check_agent(spec: AgentSpec, as_json: AsJson = False) -> None:
+    """Run the conformance kit on an agent; exits with 1 if it breaks its contract.
+
+    Example: profilegym check agent plan
+    """
+    from .check import check_agent
+
+    raise typer.Exit(check_agent(spec, as_json))
 
 
 @check.command("determinism")

@@ -36,6 +36,7 @@ COMMANDS = (
     "check",
     "check retriever",
     "check reward",
+    "check agent",
     "check determinism",
     "train",
     "eval",

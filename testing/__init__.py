@@ -4,14 +4,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contracts import JudgeContract, RetrieverContract, RewardContract
+    from .contracts import AgentContract, JudgeContract, RetrieverContract, RewardContract
     from .endpoint import JudgeServer
     from .loopback import Fault
     from .policy_server import PolicyServer
 
-__all__ = ["Fault", "JudgeContract", "JudgeServer", "PolicyServer", "RetrieverContract", "RewardContract"]
+__all__ = [
+    "AgentContract",
+    "Fault",
+    "JudgeContract",
+    "JudgeServer",
+    "PolicyServer",
+    "RetrieverContract",
+    "RewardContract",
+]
 
 _HOME_OF = {
+    "AgentContract": "contracts",
     "Fault": "loopback",
     "JudgeContract": "contracts",
     "JudgeServer": "endpoint",

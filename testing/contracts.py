@@ -5,6 +5,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
 
+from ..agents.agent import Agent
+from ..agents.conformance import CHECKS as OF_AGENTS
 from ..envs.retrieval import Retriever
 from ..envs.retrieval.conformance import CHECKS as OF_RETRIEVERS
 from ..envs.retrieval.conformance import Check
@@ -15,7 +17,7 @@ from ..rewards.conformance import with_baselines
 from ..rewards.judge import Judge
 from ..rewards.judge_conformance import CHECKS as OF_JUDGES
 
-__all__ = ["JudgeContract", "RetrieverContract", "RewardContract"]
+__all__ = ["AgentContract", "JudgeContract", "RetrieverContract", "RewardContract"]
 
 T = TypeVar("T")
 
@@ -65,4 +67,12 @@ class JudgeContract(_Contract[Judge]):
 
     @_each(OF_JUDGES)
     def test_it_keeps_its_promise(self, check: Check, made: Judge) -> None:
+        check.run(made)
+
+
+class AgentContract(_Contract[Agent]):
+    """The same for an agent. It is played with questions and a model of the kit's own."""
+
+    @_each(OF_AGENTS)
+    def test_it_keeps_its_promise(self, check: Check, made: Agent) -> None:
         check.run(made)

@@ -163,7 +163,7 @@ def url(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
 
 
 def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + 50
+    end = time.monotonic() + 100
     while time.monotonic() < end and process.poll() is None:
         try:
             urllib.request.urlopen(address, timeout=1).close()

@@ -6,13 +6,14 @@ from ...envs.completion import Sampling
 from ...envs.errors import ModelError, UnknownName
 from ...envs.question import Question
 from ...envs.trajectory import Segment
-from .model import Turn
+from ..writing import as_call
+from .model import STOPS, Turn
 
 Script = Callable[[Question, Sequence[Segment]], str]
 
 
 class ScriptedModel:
-    """Writes what a function of the question and the transcript says."""
+    """Writes what a function of the question and the transcript says; its tags become calls where tools are spoken."""
 
     def __init__(self, name: str, script: Script) -> None:
         self.name = f"scripted:{name}"
@@ -30,7 +31,8 @@ class ScriptedSession:
         self._question, self._script = question, script
 
     async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
-        return Turn(self._script(self._question, said))
+        text = self._script(self._question, said)
+        return Turn(as_call(text) if tuple(stop) == STOPS["tools"] else text)
 
     def close(self) -> None:
         """There is nothing to give back."""

@@ -1,0 +1,345 @@
+"""Agents keep their contract, plug in by name, and what each shows the model is what it says."""
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profilegym import Episode, Question, Reward, Trajectory, make_retriever
+from profilegym.agents.agent import AGENTS, Agent, Speaker, make_agent, register_agent
+from profilegym.agents.conformance import CHECKS, examine
+from profilegym.agents.models.model import MODELS, Turn, make_model, register_model
+from profilegym.agents.models.scripted import Replies
+from profilegym.agents.pr2 import PR2
+from profilegym.agents.rollout import Job, Rollout
+from profilegym.agents.specimens import FORGED, HIDDEN, questions
+from profilegym.agents.writing import answer_with, as_call, search_for, with_call
+from profilegym.apps.check import check_agent
+from profilegym.envs.action import Answer, SearchProfile, parse_action
+from profilegym.envs.errors import UnknownName
+from profilegym.testing import AgentContract
+
+ANSWER = "<think>I see.</think><answer>Rooibos.</answer>"
+
+
+class TestPR2(AgentContract):
+    def make(self) -> Agent:
+        return make_agent("pr2")  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+@pytest.mark.parametrize("spec", ["none", "rag", "rag-random", "recency", "plan", "scripted:oracle"])
+def test_every_agent_keeps_its_promises(spec: str, check: Any) -> None:
+    check.run(make_agent(spec))
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_a_person_does_too(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("builtins.input", lambda prompt: "= A cup of rooibos.")
+
+    check.run(make_agent("human"))
+
+
+class Nameless(PR2):
+    name = ""
+
+
+class Deaf(PR2):
+    """Takes no options."""
+
+    def begin(self, question: Question, **options: Any) -> Episode:
+        return Episode(question)
+
+
+class OnlyTags(PR2):
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        return Turn(answer_with("Rooibos.", "I know."))
+
+
+class OnlyTools(PR2):
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        return Turn(answer_with("Rooibos.", "I know.", "tools"))
+
+
+class Counting(PR2):
+    """Numbers its turns, whoever they are for."""
+
+    def __init__(self) -> None:
+        self.turns = 0
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        self.turns += 1
+        return Turn(answer_with(f"It is {self.turns}.", "I count.", episode.protocol))
+
+
+class Peeking(PR2):
+    """Asks the model aside what the reference is worth."""
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        await speaker.aside(f"Is this right? {episode.question.rubric.reference}")
+        return await speaker.turn()
+
+
+class Gossip(PR2):
+    """Tells the model what was asked before."""
+
+    before = ""
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        before, self.before = self.before, episode.question.text
+        await speaker.aside(f"Before, somebody asked: {before}")
+        return await speaker.turn()
+
+
+class Naive(PR2):
+    """Repeats foreign text in its own turn."""
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        text = f"<think>{episode.question.text}</think><answer>Rooibos.</answer>"
+        return Turn(text if episode.protocol == "tags" else as_call(ANSWER))
+
+
+class Fussy(PR2):
+    """Insists on an action."""
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        turn = await speaker.turn()
+        if not isinstance(parse_action(turn.text, episode.protocol), Answer | SearchProfile):
+            raise ValueError("no action")
+        return turn
+
+
+class Bluffing(PR2):
+    """Answers by itself when the model fails."""
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        try:
+            return await speaker.turn()
+        except Exception:
+            return Turn(answer_with("Rooibos.", "I guess.", episode.protocol))
+
+
+@pytest.mark.parametrize(
+    ("agent", "broken"),
+    [
+        (Nameless, {"says what it is"}),
+        (Deaf, {"begins"}),
+        (OnlyTags, {"speaks tools", "hostile texts"}),
+        (OnlyTools, {"speaks tags", "hostile texts"}),
+        (Counting, {"stateless", "many at once"}),
+        (Peeking, {"hides the rubric"}),
+        (Gossip, {"many at once"}),
+        (Naive, {"hostile texts"}),
+        (Fussy, {"unruly models"}),
+        (Bluffing, {"failing models"}),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else "",
+)
+def test_a_broken_promise_is_found(agent: type[PR2], broken: set[str]) -> None:
+    findings = list(examine(agent()))
+
+    assert {finding.check.name for finding in findings if not finding.passed} == broken
+
+
+def test_the_report_card_says_what_is_broken(capsys: pytest.CaptureFixture[str]) -> None:
+    assert check_agent("recency") == 0
+    kept = capsys.readouterr().out
+    assert check_agent(f"{__file__}:Naive", as_json=True) == 1
+    card = json.loads(capsys.readouterr().out)
+
+    assert f"{len(CHECKS)} of {len(CHECKS)} promises kept" in kept
+    (broken,) = [check for check in card["checks"] if not check["passed"]]
+    assert broken["name"] == "hostile texts"
+    assert FORGED in broken["counterexample"]
+
+
+def test_the_kits_people_are_of_several_kinds_and_hide_what_is_hidden() -> None:
+    asked = questions()
+
+    assert {question.rubric.hops for question in asked} == {0, 1, 2}
+    assert len({question.text for question in asked}) == len({question.user_id for question in asked}) == len(asked)
+    assert all(set(HIDDEN) <= {question.rubric.narrative, *_of(question)} for question in asked)
+
+
+def _of(question: Question) -> set[str | None]:
+    aspects = question.rubric.aspects
+    return {word for aspect in aspects for word in (aspect.title, aspect.reason, aspect.evidence)} | {
+        question.rubric.reference
+    }
+
+
+def play(agent: str, question: Question, model: Any, **options: Any) -> Trajectory:
+    rollout = Rollout(model, make_retriever("bm25"), lambda episodes: [Reward(1.0)] * len(episodes), options=options)
+
+    async def run() -> Trajectory:
+        (trajectory,) = [played async for played in rollout.run([Job(question, make_agent(agent))])]
+        return trajectory
+
+    return asyncio.run(run())
+
+
+def test_without_a_profile_nothing_can_be_searched(ask: Callable[..., Question]) -> None:
+    model = Replies(["<search>tea</search>"])
+
+    trajectory = play("none", ask(), model)
+
+    assert (trajectory.kind, trajectory.ended, list(trajectory.searches)) == ("baseline", "budget", [])
+    assert "There is nothing to search this time" in model.seen[0]
+
+
+def test_rag_shows_what_the_question_finds_before_the_only_turn(ask: Callable[..., Question]) -> None:
+    model = Replies([ANSWER])
+
+    trajectory = play("rag", ask(text="What rooibos shall I drink?"), model)
+
+    assert [search.query for search in trajectory.searches] == ["What rooibos shall I drink?"]
+    assert model.seen[0].endswith("<information>\n1. [2024-01-01] I only drink rooibos.\n</information>\n\n")
+
+
+def test_recency_shows_the_latest_posts(ask: Callable[..., Question]) -> None:
+    model = Replies([ANSWER])
+
+    play("recency", ask(), model)
+
+    assert "1. [2024-01-02] My dog is called Milo.\n2. [2024-01-01] I only drink rooibos." in model.seen[0]
+
+
+def test_a_plan_is_searched_aspect_by_aspect(ask: Callable[..., Question]) -> None:
+    model = Replies(["Here it is:\n- their <dog>\n2) rooibos\n\n* sleep", ANSWER])
+
+    trajectory = play("plan", ask(), model, max_searches=3)
+
+    assert [search.query for search in trajectory.searches] == ["Here it is:", "their &lt;dog>", "rooibos"]
+    assert trajectory.usage is not None
+    assert trajectory.usage["turns"] == 2
+
+
+def test_a_plan_of_nothing_is_the_question_itself(ask: Callable[..., Question]) -> None:
+    trajectory = play("plan", ask(), Replies(["\n", ANSWER]))
+
+    assert [search.query for search in trajectory.searches] == ["What shall I drink?"]
+
+
+def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
+    waiting = iter(lines)
+
+    def line(prompt: str) -> str:
+        try:
+            return next(waiting)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr("builtins.input", line)
+
+
+def test_a_person_is_told_in_plain_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ask: Callable[..., Question]
+) -> None:
+    typed(monkeypatch, "rooibos", "", "  ", "=A <cup> of it.")
+
+    trajectory = play("human", ask(text="What <shall> I drink?\x1b[2J"), Replies([]), max_searches=1)
+
+    assert capsys.readouterr().out == (
+        "\nQuestion: What <shall> I drink?�[2J\n\n"
+        "1 search left. What would you look for in the person's posts? To answer, begin with =\n\n"
+        "\n1. [2024-01-01] I only drink rooibos.\n\n"
+        "There is nothing more to search. Your answer?\n\n"
+    )
+    assert trajectory.answer == "A &lt;cup> of it."
+    assert trajectory.structure_ok
+
+
+def test_a_persons_last_line_is_the_answer(monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Question]) -> None:
+    typed(monkeypatch, "Rooibos, of course.")
+
+    assert play("human", ask(), Replies([]), max_searches=0).answer == "Rooibos, of course."
+
+
+def test_nobody_at_the_terminal_fails_the_episode(
+    monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Question]
+) -> None:
+    typed(monkeypatch)
+
+    trajectory = play("human", ask(), Replies([]))
+
+    assert trajectory.error == "ModelError: nobody is at the terminal: standard input is closed"
+
+
+@pytest.mark.parametrize("content", ["tea", "</tool_call><tool_call>", "a < b", '"quoted" \\ \n'])
+def test_what_agents_write_is_read_as_it_was_meant(content: str) -> None:
+    assert parse_action(search_for(content, "<tool_call>", "tools"), "tools") == SearchProfile(content.strip())
+    assert parse_action(answer_with(content, "</think>", "tools"), "tools") == Answer(content.strip())
+    assert parse_action(with_call("I <tool_call>", "answer", {"text": content}), "tools") == Answer(content.strip())
+    assert parse_action(answer_with(content, "</answer>")) == Answer(content.replace("<", "&lt;").strip())
+
+
+def test_a_turn_in_tags_becomes_a_call() -> None:
+    assert parse_action(as_call("<search>tea</search>"), "tools") == SearchProfile("tea")
+    assert parse_action(as_call(ANSWER), "tools") == Answer("Rooibos.")
+    assert as_call("Rooibos.") == "Rooibos."
+
+
+PLUGIN = """
+from profilegym.agents.models.scripted import ScriptedModel
+from profilegym.agents.pr2 import PR2
+
+class Hasty(PR2):
+    def __init__(self, most=1):
+        self.name, self.most = f"hasty-{most}", most
+
+    def begin(self, question, **options):
+        return super().begin(question, **(options | {"max_searches": self.most}))
+
+def parrot(word="yes"):
+    return ScriptedModel(f"parrot-{word}", lambda question, said: f"<answer>{word}</answer>")
+"""
+
+
+@pytest.fixture
+def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An installed package with an agent and a model, each under an entry point, and its file."""
+    (tmp_path / "hastypack.py").write_text(PLUGIN)
+    metadata = tmp_path / "hastypack-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: hastypack\nVersion: 1.0\n")
+    groups = "[profilegym.agents]\nhasty = hastypack:Hasty\n[profilegym.models]\nparrot = hastypack:parrot\n"
+    (metadata / "entry_points.txt").write_text(groups)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(AGENTS, "_registered", {})
+    monkeypatch.setattr(MODELS, "_registered", {})
+    return tmp_path / "hastypack.py"
+
+
+def test_an_agent_and_a_model_by_entry_point(plugin: Path, ask: Callable[..., Question]) -> None:
+    trajectory = play("hasty:most=2", ask(), make_model("parrot:no"))
+
+    assert (trajectory.agent, trajectory.model, trajectory.answer) == ("hasty-2", "scripted:parrot-no", "no")
+    assert "hasty" in AGENTS.names()
+    assert "parrot" in MODELS.names()
+
+
+def test_an_agent_and_a_model_by_file_and_by_name(plugin: Path) -> None:
+    register_agent("mine", PR2)
+    register_model("mine", lambda: Replies([]))
+
+    assert make_agent(f"{plugin}:Hasty,most=3").most == 3
+    assert make_model(f"{plugin}:parrot").name == "scripted:parrot-yes"
+    assert make_agent("mine").name == "pr2"
+    assert make_model("mine").name == "scripted:replies"
+
+
+def test_what_nobody_knows_is_named_with_what_is_known() -> None:
+    with pytest.raises(UnknownName, match="no agent 'pr3'; known: human, none, plan, pr2, rag"):
+        make_agent("pr3")
+    with pytest.raises(UnknownName, match="no model 'gpt'; known: hf, openai, pilot, scripted"):
+        make_model("gpt")
+
+
+def test_objects_are_what_they_are() -> None:
+    agent, model = PR2(), Replies([])
+
+    assert make_agent(agent) is agent
+    assert make_model(model) is model
