@@ -73,6 +73,7 @@ class GameScreen(Screen[None]):
     #note { height: auto; max-height: 3; padding: 0 1; color: $text-warning; }
     #line { height: 1; }
     #mode { width: auto; padding: 0 1; background: $primary-muted; text-style: bold; }
+    #mode.answering { background: $success-muted; }
     #line .input--placeholder { color: $foreground-muted; }
     #line Input { border: none; height: 1; padding: 0 1; }
     """
@@ -227,7 +228,8 @@ class GameScreen(Screen[None]):
         if on:
             self._answering = self._answering or not self._game.episode.searches_left
         line, mode = self.query_one(Input), "ANSWER" if self._answering else "SEARCH"
-        self.query_one("#mode", Static).update(mode if on else "OVER")
+        shown = self.query_one("#mode", Static).set_class(mode == "ANSWER", "answering")
+        shown.update(mode if on else "OVER")
         line.placeholder = _PLACEHOLDERS[mode if on else "OVER"]
         line.disabled = not on
         if on:
