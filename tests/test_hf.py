@@ -377,13 +377,16 @@ def test_a_conversation_that_is_given_up_frees_its_row() -> None:
     assert len(rows) == 1
 
 
-def test_nothing_that_was_read_outlives_its_conversation() -> None:
-    model, read = make_hf(), []
-    for _ in range(2):
+def test_the_memory_of_rows_stays_as_large_as_it_was_until_the_model_is_closed() -> None:
+    model, sizes = make_hf(rows=4), []
+    for _ in range(3):
         talks(model, range(8))
-        read.append((model.decoder._kept.rows, model.decoder._rows, list(model.decoder._waiting), model.decoder._open))
+        sizes.append((model.decoder._kept.rows, model.decoder._kept.length, len(model.decoder._waiting)))
+    run(model.close())
 
-    assert read == [(0, [], [], 0)] * 2
+    assert sizes == [(4, sizes[0][1], 0)] * 3
+    assert model.decoder._kept.rows == 0
+    assert talks(model, range(2)) == approximately(talks(make_hf(), range(2)))
 
 
 def test_weights_that_a_trainer_changed_between_runs_are_the_ones_that_write() -> None:

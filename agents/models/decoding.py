@@ -58,22 +58,20 @@ class Decoder:
         self._kept = KVRows(rows)
         self._rows: list[Stream | None] = []
         self._waiting: deque[Stream] = deque()
-        self._open = 0
         self._task: asyncio.Task[None] | None = None
 
-    def open(self) -> Stream:
-        self._open += 1
-        return Stream()
-
     def close(self, stream: Stream) -> None:
-        """With the last stream all that was read is forgotten, as the weights may change."""
-        if stream.closed:
-            return
+        """Its row is free."""
         stream.closed = True
         self._leave(stream)
-        self._open -= 1
-        if not self._open:
-            self._kept.clear()
+
+    def clear(self) -> None:
+        """Give back the memory that rows take; whoever needs it again is read again."""
+        for stream in filter(None, self._rows):
+            self._leave(stream)
+            if stream.writing:
+                self._waiting.append(stream)
+        self._kept.clear()
 
     async def write(self, stream: Stream, tokens: list[int], writing: Writing) -> None:
         """Go on from these tokens until the turn has a `finish`."""
@@ -142,11 +140,12 @@ class Decoder:
         return None
 
     def _take(self, row: int, stream: Stream) -> None:
-        most, donor = len(stream.tokens) - 1, row
+        tokens, most, donor = stream.tokens, len(stream.tokens) - 1, row
         for place, other in enumerate(self._rows):
-            shared = _shared(other.tokens, stream.tokens, min(other.read, most)) if other else 0
-            if shared > stream.read:
-                stream.read, donor = shared, place
+            if other and other.tokens[: stream.read + 1] == tokens[: stream.read + 1]:
+                shared = _shared(other.tokens, tokens, min(other.read, most))
+                if shared > stream.read:
+                    stream.read, donor = shared, place
         self._kept.reserve(row + 1, stream.read)
         self._kept.copy(donor, row, stream.read)
         stream.row, self._rows[row] = row, stream
@@ -218,12 +217,10 @@ class Decoder:
     def _fail(self, error: Exception) -> None:
         """All turns fail; what rows hold can no longer be trusted."""
         streams = [stream for stream in (*self._rows, *self._waiting) if stream]
-        self._rows.clear()
+        self.clear()
         self._waiting.clear()
-        self._kept.clear()
         for stream in streams:
             turn, stream.writing = stream.writing, None
-            stream.row, stream.read = None, 0
             if turn and turn.over and not turn.over.done():
                 what = (
                     str(error)

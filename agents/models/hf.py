@@ -1,6 +1,7 @@
 """A local transformers model, on the CPU or a GPU, that goes on with many conversations at once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from random import Random
 from typing import Any
 
@@ -9,7 +10,7 @@ from ...envs.errors import MissingExtra, ModelError, OptionError
 from ...envs.question import Question
 from ...envs.trajectory import Segment
 from . import sampling as samplings
-from .decoding import Decoder, Writing
+from .decoding import Decoder, Stream, Writing
 from .model import Turn
 from .stopping import Stops
 
@@ -21,8 +22,9 @@ class HFModel:
     """A causal language model and its tokenizer, loaded by a spec or owned by a trainer.
 
     At most `rows` conversations go on in one step; any number can be open. The weights may change while none is open:
-    nothing that depends on them is kept longer. A chat template renders the first thing the environment says as the
-    user's message; all that follows stands inside the assistant's, as the transcript has it.
+    nothing that was read outlives its conversation. The memory for it does, until `close`. A chat template renders the
+    first thing the environment says as the user's message; all that follows stands inside the assistant's, as the
+    transcript has it.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, rows: int = ROWS, name: str = "hf") -> None:
@@ -47,7 +49,8 @@ class HFModel:
         place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         kind = "float32" if dtype == "auto" and place == "cpu" else dtype
         try:
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=kind).to(place)
+            with _without_bars():
+                model = AutoModelForCausalLM.from_pretrained(path, dtype=kind).to(place)
             tokenizer = AutoTokenizer.from_pretrained(path)
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"no model can be loaded from {path!r} ({place}, {kind}): {error}") from error
@@ -57,7 +60,8 @@ class HFModel:
         return HFSession(self, seed)
 
     async def close(self) -> None:
-        """Its memory goes with it."""
+        """Gives back the memory of its rows; it can still be used."""
+        self.decoder.clear()
 
     def read(self, said: Sequence[Segment]) -> list[list[int]]:
         """The tokens of each segment: exactly those that it carries, else its text's."""
@@ -84,7 +88,7 @@ class HFSession:
 
     def __init__(self, model: HFModel, seed: int | None) -> None:
         self._model, self._seed = model, seed
-        self._stream = model.decoder.open()
+        self._stream = Stream()
 
     async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         """Draws depend on the seed and the place in the transcript, so an episode can be taken up anywhere."""
@@ -110,6 +114,20 @@ class HFSession:
 
     def close(self) -> None:
         self._model.decoder.close(self._stream)
+
+
+@contextmanager
+def _without_bars() -> Iterator[None]:
+    """A bar for the moment that loading takes would stand amid the output of any command."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 def _ends(model: Any, tokenizer: Any) -> set[int]:
