@@ -8,15 +8,17 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import make_profile
 
-from profilegym import Episode, Profile, Question, Trajectory, make_retriever
+from profilegym import Episode, Profile, Question, Trajectory, load_questions, make_retriever
 from profilegym.agents.agent import make_agent
 from profilegym.agents.models.model import make_model
+from profilegym.agents.models.pilot import FOLDER as PILOT
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.envs.completion import Sampling
 
@@ -38,27 +40,23 @@ def taught(profile: Profile) -> list[Question]:
 
 
 def lessons(questions: Sequence[Question]) -> list[Lesson]:
-    """Each question searched and answered, as raw text and as chat, and answered at once in a chat."""
+    """Each question searched and answered, and answered at once."""
     return [
         lesson
         for question in questions
-        for lesson in (
-            [(segment.text, segment.author == "policy") for segment in searched(question, "<think>Hm.</think>\n")],
-            as_chat(searched(question, "")),
-            as_chat(answered(Episode(question, kind="baseline"))),
-        )
+        for lesson in (as_chat(searched(question)), as_chat(answered(Episode(question, kind="baseline"))))
     ]
 
 
-def searched(question: Question, thought: str) -> list[Any]:
+def searched(question: Question) -> list[Any]:
     episode = Episode(question)
-    episode.write(f"{thought}<search>{QUERY}</search>")
+    episode.write(f"<search>{QUERY}</search>")
     episode.inform(make_retriever("bm25").search(question.profile, episode.query, episode.depth))
-    return answered(episode, thought)
+    return answered(episode)
 
 
-def answered(episode: Episode, thought: str = "") -> list[Any]:
-    episode.write(f"{thought}<answer>{TAUGHT[episode.question.text]}</answer>")
+def answered(episode: Episode) -> list[Any]:
+    episode.write(f"<answer>{TAUGHT[episode.question.text]}</answer>")
     return episode.segments
 
 
@@ -123,8 +121,8 @@ def questions() -> list[Question]:
 
 
 @pytest.fixture(scope="module")
-def folders(questions: list[Question], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The same weights without and with a chat template."""
+def folder(questions: list[Question], server: "Server", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model that chats; made while the server starts."""
     import torch
 
     threads = torch.get_num_threads()
@@ -133,17 +131,36 @@ def folders(questions: list[Question], tmp_path_factory: pytest.TempPathFactory)
     tokenizer = tokenizer_of(["".join(text for text, _ in lesson) for lesson in texts])
     model = memorise(tokenizer, texts)
     torch.set_num_threads(threads)
-    made = {form: tmp_path_factory.mktemp(form) for form in ("completions", "chat")}
-    for form, folder in made.items():
-        tokenizer.chat_template = CHAT_ML if form == "chat" else None
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+    made = tmp_path_factory.mktemp("model")
+    tokenizer.chat_template = CHAT_ML
+    model.save_pretrained(made)
+    tokenizer.save_pretrained(made)
     return made
 
 
+@dataclass
+class Server:
+    """`transformers serve` in a process of its own; it loads whatever model is asked for by its path."""
+
+    process: "subprocess.Popen[bytes]"
+    port: int
+    log: Path
+
+    @property
+    def url(self) -> str:
+        end = time.monotonic() + 100
+        while time.monotonic() < end and self.process.poll() is None:
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health", timeout=1).close()
+            except OSError:
+                time.sleep(0.1)
+            else:
+                return f"http://127.0.0.1:{self.port}/v1"
+        raise AssertionError(f"the server did not come up:\n{self.log.read_text()}")
+
+
 @pytest.fixture(scope="module")
-def url(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """One server for both forms."""
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     run = "from transformers.cli.transformers import main; main()"
@@ -151,27 +168,12 @@ def url(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> I
     log = tmp_path_factory.mktemp("server") / "log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [sys.executable, "-c", run, "serve", str(folders["chat"]), *options],
+            [sys.executable, "-c", run, "serve", *options],
             env={**os.environ, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}, stdout=output, stderr=output,
         )  # fmt: skip
-        try:
-            wait_for(f"http://127.0.0.1:{port}/health", process, log)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.terminate()
-            process.wait(20)
-
-
-def wait_for(address: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + 100
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            urllib.request.urlopen(address, timeout=1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-    raise AssertionError(f"the server did not come up:\n{log.read_text()}")
+        yield Server(process, port, log)
+        process.terminate()
+        process.wait(20)
 
 
 def play(model: Any, questions: Sequence[Question], agent: str) -> dict[str, Trajectory]:
@@ -189,29 +191,40 @@ def play(model: Any, questions: Sequence[Question], agent: str) -> dict[str, Tra
     return asyncio.run(run())
 
 
-def turns(trajectory: Trajectory) -> list[str]:
-    return [segment.text for segment in trajectory.segments if segment.author == "policy"]
-
-
-def served(folders: dict[str, Path], url: str, form: str) -> Any:
-    return make_model(f"openai:{folders['chat']},base_url={url},api_key=any,form={form},attempts=1")
-
-
-@pytest.mark.parametrize(("form", "agent"), [("completions", "pr2"), ("chat", "none")])
-def test_served_weights_say_what_they_say_at_home(
-    form: str, agent: str, url: str, folders: dict[str, Path], questions: list[Question]
-) -> None:
-    away = play(served(folders, url, form), questions, agent)
-    home = play(make_model(f"hf:{folders[form]}"), questions, agent)
-
-    assert [away[question.id].answer for question in questions] == list(TAUGHT.values())
-    assert {key: turns(trajectory) for key, trajectory in away.items()} == {
-        key: turns(trajectory) for key, trajectory in home.items()
+def said(played: dict[str, Trajectory]) -> dict[str, list[str]]:
+    """What the policy wrote, by question."""
+    return {
+        question: [segment.text for segment in trajectory.segments if segment.author == "policy"]
+        for question, trajectory in played.items()
     }
 
 
-def test_a_whole_episode_by_chat(url: str, folders: dict[str, Path], questions: list[Question]) -> None:
-    played = play(served(folders, url, "chat"), questions, "pr2")
+def served(server: Server, folder: Path, form: str) -> Any:
+    return make_model(f"openai:{folder},base_url={server.url},api_key=any,form={form},attempts=1")
+
+
+def test_the_pilot_plays_the_world_through_the_server_as_it_does_at_home(server: Server) -> None:
+    world = load_questions("world:seed=7,users=20/test")[:6]
+    model = served(server, PILOT, "auto")
+
+    away = play(model, world, "pr2")
+    home = play(make_model("pilot"), world, "pr2")
+
+    assert model.text_form == "completions"
+    assert sum(trajectory.ended == "answered" for trajectory in away.values()) >= 4
+    assert said(away) == said(home)
+
+
+def test_a_chat_is_answered_as_it_is_at_home(server: Server, folder: Path, questions: list[Question]) -> None:
+    away = play(served(server, folder, "chat"), questions, "none")
+    home = play(make_model(f"hf:{folder}"), questions, "none")
+
+    assert [away[question.id].answer for question in questions] == list(TAUGHT.values())
+    assert said(away) == said(home)
+
+
+def test_a_whole_episode_by_chat(server: Server, folder: Path, questions: list[Question]) -> None:
+    played = play(served(server, folder, "chat"), questions, "pr2")
 
     for question in questions:
         trajectory = played[question.id]
@@ -219,12 +232,3 @@ def test_a_whole_episode_by_chat(url: str, folders: dict[str, Path], questions: 
         assert trajectory.answer == TAUGHT[question.text]
         assert trajectory.usage is not None
         assert trajectory.usage["completion_tokens"] > 0
-
-
-def test_the_form_is_found_without_being_told(url: str, folders: dict[str, Path], questions: list[Question]) -> None:
-    model = served(folders, url, "auto")
-
-    played = play(model, questions, "pr2")
-
-    assert model.text_form == "completions"
-    assert [played[question.id].answer for question in questions] == list(TAUGHT.values())
