@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 from .registration import register
 
 if TYPE_CHECKING:
+    from .agents.agent import make_agent, register_agent
     from .agents.models import Endpoint
+    from .agents.models.model import make_model, register_model
     from .envs.action import TOOLS, Answer, Malformed, SearchProfile, parse_action, parse_tool_call
     from .envs.data import QuestionList, QuestionSet, load_questions, register_data
     from .envs.episode import Episode
@@ -27,7 +29,9 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "agents.agent": ("make_agent", "register_agent"),
     "agents.models": ("Endpoint",),
+    "agents.models.model": ("make_model", "register_model"),
     "envs.action": ("TOOLS", "Answer", "Malformed", "SearchProfile", "parse_action", "parse_tool_call"),
     "envs.data": ("QuestionList", "QuestionSet", "load_questions", "register_data"),
     "envs.episode": ("Episode",),
@@ -72,6 +76,10 @@ __all__ = [  # noqa: RUF022 (in the order of an episode)
     "make_reward",
     "register_reward",
     "BaselineStore",
+    "make_agent",
+    "register_agent",
+    "make_model",
+    "register_model",
     "Trajectory",
     "TrajectoryReader",
     "TrajectoryWriter",
