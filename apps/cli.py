@@ -212,7 +212,8 @@ def play(
     question: Annotated[str | None, typer.Option(help="The id of a question; else you pick one.")] = None,
     user: Annotated[str | None, typer.Option(help="Only the questions of this person.")] = None,
     agent: Annotated[
-        str | None, typer.Option(help="The policy's agent: pr2, rag, scripted:oracle … With --plain it plays by itself.")
+        str | None,
+        typer.Option(help="The policy's agent: pr2, rag, scripted:oracle … With --plain it plays by itself."),
     ] = None,
     model: Annotated[
         str | None, typer.Option(help="The policy's model, loaded when it is first asked: pilot, openai:MODEL …")
@@ -287,7 +288,7 @@ def compare(
 def view(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[RUN_DIR]…", help="Run directories, or folders of them; else ./runs."),
+        typer.Argument(metavar="RUN_DIR", help="Run directories, or folders of them; else ./runs."),
     ] = None,
     port: Annotated[int, typer.Option(help="Where to listen on 127.0.0.1; 0 takes any that is free.")] = 0,
     redact: Annotated[bool, typer.Option("--redact", help="Leave the text of profiles out of every export.")] = False,
@@ -364,6 +365,17 @@ def bench_judge(as_json: AsJson = False) -> None:
     Example: profilegym bench judge --json
     """
     from ..benchmarks.endpoint import main
+
+    main(as_json)
+
+
+@bench.command("train")
+def bench_train(as_json: AsJson = False) -> None:
+    """A training step beside the bare loop of the same model and tokens, and what of it is not the model.
+
+    Example: profilegym bench train --json
+    """
+    from ..benchmarks.train import main
 
     main(as_json)
 

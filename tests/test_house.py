@@ -23,7 +23,9 @@ MAY_IMPORT = {  # apart from itself
 HEAVY = {"torch", "transformers", "openai", "sentence_transformers", "pyserini", "datasets", "httpx", "aiohttp", "trl"}
 
 
-TRAINERS = {ROOT / "training" / name for name in ("course.py", "grpo.py")}  # their classes inherit; loaded by a run
+TRAINERS = {
+    ROOT / "training" / name for name in ("course.py", "grpo.py", "teaching.py")
+}  # their classes inherit; loaded by a run
 
 
 def library_files() -> list[Path]:
