@@ -60,17 +60,22 @@ class Page:
             time.sleep(0.02)
 
     def press(self, key: str) -> None:
-        for kind in ("keyDown", "keyUp"):
-            self._ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key])
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind, more in (("keyDown", text), ("keyUp", {})):
+            self._ask("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=_KEYS[key], **more)
 
     def click(self, text: str) -> None:
-        """On the link, button or summary of that text, as a person would; then on whatever page that leads to."""
+        """On the link, button or summary of that text, as a person would."""
         found = (
-            "[...document.querySelectorAll('a, button, summary')].find(one => one.innerText.trim().startsWith("
+            "[...document.querySelectorAll('a, button, summary')].find(one => one.innerText.includes("
             f"{json.dumps(text)}))"
         )
-        self.run("window.before = true")
         self.run(f"({found}).click()")
+
+    def cookie(self) -> tuple[str, str]:
+        """The one that this page was given."""
+        (found,) = self._ask("Network.getCookies")["cookies"]
+        return found["name"], found["value"]
 
     def picture(self, whole: bool = False) -> bytes:
         return base64.b64decode(self._ask("Page.captureScreenshot", format="png", captureBeyondViewport=whole)["data"])

@@ -289,8 +289,8 @@ def test_a_branch_from_nowhere_is_refused(viewer: Viewer, runs: Path, form: dict
 
 
 def test_nothing_is_written_through_a_link(viewer: Viewer, runs: Path, tmp_path: Path) -> None:
-    (runs / "oracle" / "branches.jsonl").symlink_to(tmp_path / "outside")
     seat = begin(viewer)
+    (runs / "oracle" / "branches.jsonl").symlink_to(tmp_path / "outside")
 
     viewer.post(seat, {"do": "answer", "text": "Out with it."})
 

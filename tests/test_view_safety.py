@@ -115,7 +115,7 @@ def test_every_answer_forbids_scripts_from_elsewhere(viewer: Viewer, path: str) 
     assert "unsafe" not in policy
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == "no-store"
-    assert headers["referrer-policy"] == "no-referrer"
+    assert headers["referrer-policy"] == "same-origin"
 
 
 def test_a_refusal_has_the_same_headers(stranger: Viewer) -> None:
@@ -168,10 +168,13 @@ def test_a_run_that_a_link_leads_out_to_is_refused_and_named(runs: Path, tmp_pat
     assert not (tmp_path / "elsewhere" / ".trajectories.index").exists()
 
 
-@pytest.mark.parametrize("name", ["trajectories.jsonl", "recipe.yaml", "metrics.jsonl", "summary.json"])
+@pytest.mark.parametrize(
+    "name", ["trajectories.jsonl", "recipe.yaml", "metrics.jsonl", "summary.json", "verdicts.jsonl"]
+)
 def test_a_file_that_a_link_leads_out_to_is_not_read(tmp_path: Path, name: str) -> None:
     run, secret = play(tmp_path / "runs" / "one"), tmp_path / "secret"
     secret.write_text('{"settings": "HIDDEN", "step": 1, "HIDDEN": 2}\n')
+    play(tmp_path / "runs" / "other")
     (run / name).unlink(missing_ok=True)
     (run / name).symlink_to(secret)
 
@@ -180,7 +183,9 @@ def test_a_file_that_a_link_leads_out_to_is_not_read(tmp_path: Path, name: str) 
         pages = [viewer.get(path) for path in ("/", "/run/one", "/run/one/trajectories")]
 
     assert all("HIDDEN" not in page.text for page in pages)
-    assert any("leads out of" in page.text for page in pages)
+    assert [page.status for page in pages] == [200, 404, 404]
+    assert "leads out of" in pages[0].text
+    assert "other" in pages[0].text
 
 
 def test_the_index_is_not_written_through_a_link(tmp_path: Path) -> None:

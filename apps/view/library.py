@@ -19,6 +19,7 @@ from .questions import Questions
 
 _DEPTH = 3  # folders between a directory that was named and a run in it
 TRAJECTORIES, BRANCHES = "trajectories", "branches"
+_FILES = ("recipe.yaml", "trajectories.jsonl", "branches.jsonl", "metrics.jsonl", "summary.json", "verdicts.jsonl")
 
 
 class Run:
@@ -90,8 +91,11 @@ class Run:
         text = text_of(self.path, "summary.json")
         if text is None or self._changed("trajectories.jsonl") > self._changed("summary.json"):
             return None
-        summary: dict[str, Any] = json.loads(text)
-        return summary
+        try:
+            summary = json.loads(text)
+        except ValueError:
+            return None
+        return summary if isinstance(summary, dict) else None
 
     @property
     def changed(self) -> float:
@@ -165,6 +169,8 @@ def _directories(root: Path) -> Iterator[Path | Refused]:
         path, depth = pending.pop()
         try:
             inside(root, str(path.relative_to(root)))
+            for name in _FILES:
+                inside(path, name)
         except OutsideError as error:
             yield Refused(path, str(error))
             continue

@@ -121,7 +121,7 @@ def _page(show: Show, seat: Seat) -> HTMLResponse:
     proposal = game.proposal
     return show(
         "live.html", game.question.text, here="live", run=seat.run, seat=seat, game=game, t=trajectory,
-        pairs=beside(steps_of(trajectory, resting, False), []), clues=game.clues() if game.over else (),
+        pairs=beside(steps_of(trajectory, resting, None), []), clues=game.clues() if game.over else (),
         proposal=list(parts_of(cut(proposal.text).shown)) if proposal else None, reward=reward,
         saved=_saved(seat) if game.over else None, choice=seat.choice, changed=changes_of(trajectory),
     )  # fmt: skip

@@ -65,7 +65,7 @@ class Step:
     raw: Text
     sought: Sought | None
     after: str
-    trained: bool
+    trained: bool | None  # nobody asks of a live game
     sure: float | None  # the mean probability of the tokens that the policy drew, where recorded
 
 
@@ -77,7 +77,7 @@ class Pair:
     baseline: Step | None
 
 
-def steps_of(trajectory: Trajectory, resting: Mapping[str, Sequence[str]], trained: bool) -> list[Step]:
+def steps_of(trajectory: Trajectory, resting: Mapping[str, Sequence[str]], trained: bool | None) -> list[Step]:
     """`resting` tells which aspects of a good answer rest on a document."""
     searches = {search.turn: search for search in trajectory.searches}
     steps, turn = [], -1
@@ -86,7 +86,7 @@ def steps_of(trajectory: Trajectory, resting: Mapping[str, Sequence[str]], train
             turn += 1
             steps.append(_written(number, turn, segment, trained))
         else:
-            steps.append(_told(number, segment, searches.get(turn), resting))
+            steps.append(_told(number, segment, searches.get(turn), resting, None if trained is None else False))
     return steps
 
 
@@ -131,18 +131,20 @@ def _plain(text: str) -> Iterator[Part]:
         yield Part("text", cut(text.strip()))
 
 
-def _written(number: int, turn: int, segment: Segment, trained: bool) -> Step:
+def _written(number: int, turn: int, segment: Segment, trained: bool | None) -> Step:
     text = segment.text[: 4 * LONGEST]
     logprobs = segment.logprobs
     sure = exp(sum(logprobs) / len(logprobs)) if logprobs else None
     return Step(number, "policy", turn, tuple(parts_of(text)), cut(segment.text), None, "", trained, sure)
 
 
-def _told(number: int, segment: Segment, search: Search | None, resting: Mapping[str, Sequence[str]]) -> Step:
+def _told(
+    number: int, segment: Segment, search: Search | None, resting: Mapping[str, Sequence[str]], trained: bool | None
+) -> Step:
     text = cut(segment.text)
     block = _BLOCK.search(segment.text) if search else None
     if search is None or block is None:
-        return Step(number, "environment", None, (Part("text", text),), text, None, "", False, None)
+        return Step(number, "environment", None, (Part("text", text),), text, None, "", trained, None)
     lines = _NUMBERED.findall(block[1])
     hits = [
         Hit(document, score, pieces_of(search.query, line or ""), resting.get(document, ()))
@@ -151,4 +153,4 @@ def _told(number: int, segment: Segment, search: Search | None, resting: Mapping
     before = segment.text[: block.start()].strip()
     parts = (Part("text", cut(before)),) if before else ()
     sought = Sought(search.query, hits, search.ms)
-    return Step(number, "environment", None, parts, text, sought, segment.text[block.end() :].strip(), False, None)
+    return Step(number, "environment", None, parts, text, sought, segment.text[block.end() :].strip(), trained, None)
