@@ -22,6 +22,7 @@ from profilegym.envs.action import Answer, SearchProfile, parse_action
 from profilegym.envs.errors import UnknownName
 from profilegym.testing import AgentContract
 
+EXAMPLE = f"{Path(__file__).parent.parent}/examples/my_agent.py:LooksFirst"
 ANSWER = "<think>I see.</think><answer>Rooibos.</answer>"
 
 
@@ -31,7 +32,7 @@ class TestPR2(AgentContract):
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("spec", ["none", "rag", "rag-random", "recency", "plan", "scripted:oracle"])
+@pytest.mark.parametrize("spec", ["none", "rag", "rag-random", "recency", "plan", "scripted:oracle", EXAMPLE])
 def test_every_agent_keeps_its_promises(spec: str, check: Any) -> None:
     check.run(make_agent(spec))
 
