@@ -1,5 +1,6 @@
 """The command line. Every command's work is in a module of its own, imported when the command runs."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Literal
@@ -382,6 +383,9 @@ def bench_train(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Errors that are ours end in one clear line; anything else is a bug and keeps its traceback."""
+    # Torch's threads sleep while they wait, instead of spinning: where something else runs, too, that is 2 to 5 times
+    # as fast (docs/experiments.md). Read when torch is first imported.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app(prog_name="profilegym")
     except ProfileGymError as error:

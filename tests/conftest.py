@@ -9,6 +9,8 @@ from hypothesis import settings
 
 from profilegym import Aspect, Document, Episode, Hit, Profile, Question, QuestionList, Reward, Rubric
 
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; read when torch is imported
+
 CANARIES = (
     "CANARY-NARRATIVE",
     "CANARY-ASPECT",
