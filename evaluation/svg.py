@@ -24,7 +24,7 @@ class Bar:
 def binned(values: Sequence[float]) -> list[Bar]:
     """In some twenty bins of a round width, the middle one around zero."""
     reach = max(map(abs, values), default=0.0) or 1.0
-    width = _round_step(2 * reach) / 5
+    width = round_step(2 * reach) / 5
     count = Counter(round(value / width) for value in values)
     edge = max(map(abs, count), default=0)
     return [Bar(width * (n - 0.5), width * (n + 0.5), count[n]) for n in range(-edge, edge + 1)]
@@ -40,7 +40,7 @@ def points(rows: Sequence[tuple[str, Interval]], title: str) -> Markup:
     drawn = [_point(name, figure, axis, _ROW * place) for place, (name, figure) in enumerate(known)]
     height = _ROW * len(known)
     zero = tag("line", x1=axis.at(0), x2=axis.at(0), y1=0, y2=height, class_="zero")
-    return _plot(title, height + _AXIS, axis.drawn(height), zero, *drawn)
+    return plot(title, height + _AXIS, axis.drawn(height), zero, *drawn)
 
 
 def histogram(bars: Sequence[Bar], title: str) -> Markup:
@@ -48,7 +48,7 @@ def histogram(bars: Sequence[Bar], title: str) -> Markup:
     axis, height, top = Axis.over([bars[0].low, bars[-1].high]), 150, 18
     most = max(1, *(bar.count for bar in bars))
     drawn = [_bar(bar, axis, top + height, height * bar.count / most) for bar in bars if bar.count]
-    return _plot(title, top + height + _AXIS, axis.drawn(top + height), *drawn)
+    return plot(title, top + height + _AXIS, axis.drawn(top + height), *drawn)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +68,10 @@ class Axis:
 
     def drawn(self, y: float) -> Markup:
         """Ticks at round values within."""
-        step = _round_step(self.high - self.low)
+        step = round_step(self.high - self.low)
         numbers = range(ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9) + 1)
         sign = "+" if self.low < 0 else ""
-        values = [_words(f"{step * n:{sign if n else ''}.3g}", self.at(step * n), y + 17, "middle") for n in numbers]
+        values = [words(f"{step * n:{sign if n else ''}.3g}", self.at(step * n), y + 17, "middle") for n in numbers]
         return join(tag("line", x1=self.at(self.low), x2=self.at(self.high), y1=y, y2=y, class_="axis"), *values)
 
 
@@ -79,8 +79,8 @@ def _point(name: str, figure: Interval, axis: Axis, y: int) -> Markup:
     low, high = axis.at(figure.low or 0), axis.at(figure.high or 0)
     middle = y + 29
     return join(
-        _words(name, 0, y + 15, "start", None),
-        _words(f"{figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}]", WIDTH, y + 15, "end"),
+        words(name, 0, y + 15, "start", None),
+        words(f"{figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}]", WIDTH, y + 15, "end"),
         tag("line", x1=low, x2=high, y1=middle, y2=middle, class_="reach"),
         tag("circle", cx=axis.at(figure.mean or 0), cy=middle, r=5, class_="point"),
     )
@@ -90,18 +90,18 @@ def _bar(bar: Bar, axis: Axis, foot: float, height: float) -> Markup:
     left, right = axis.at(bar.low), axis.at(bar.high)
     kind = "up" if bar.low > 0 else "down" if bar.high < 0 else "flat"
     drawn = tag("rect", x=left + 0.5, y=foot - height, width=right - left - 1, height=height, class_=kind)
-    return join(drawn, _words(str(bar.count), (left + right) / 2, foot - height - 4, "middle"))
+    return join(drawn, words(str(bar.count), (left + right) / 2, foot - height - 4, "middle"))
 
 
-def _words(words: str, x: float, y: float, anchor: str, kind: str | None = "soft") -> Markup:
-    return tag("text", words, x=x, y=y, text_anchor=anchor, class_=kind)
+def words(told: str, x: float, y: float, anchor: str, kind: str | None = "soft") -> Markup:
+    return tag("text", told, x=x, y=y, text_anchor=anchor, class_=kind)
 
 
-def _plot(title: str, height: float, *drawn: Markup) -> Markup:
+def plot(title: str, height: float, *drawn: Markup) -> Markup:
     return tag("svg", tag("title", title), *drawn, viewBox=f"0 0 {WIDTH} {height:g}", role="img", aria_label=title)
 
 
-def _round_step(reach: float) -> float:
+def round_step(reach: float) -> float:
     """So that there are three to eight ticks."""
     rough = 10 ** floor(log10(reach / 4))
     return float(next(rough * factor for factor in (1, 2, 5, 10) if reach / (rough * factor) <= 7))

@@ -12,10 +12,11 @@ from .summary import evidence_of, score_of
 def episode(trajectory: Trajectory, question: Question, baseline: Trajectory | None, gain: float) -> Markup:
     """Folded, with the question and what personalising did to its score in sight."""
     heading = join(_signed(gain), " ", question.text)
-    return details(heading, *_parts(trajectory, question, baseline))
+    return details(heading, *parts(trajectory, question, baseline))
 
 
-def _parts(trajectory: Trajectory, question: Question, baseline: Trajectory | None) -> Iterator[Child]:
+def parts(trajectory: Trajectory, question: Question, baseline: Trajectory | None = None) -> Iterator[Child]:
+    """Its turns, its answer with the verdict, and the answer that was given without the profile."""
     yield tag("p", tag("small", f"{trajectory.id}, ended: {trajectory.ended}"))
     yield from _turns(trajectory, question)
     yield tag("h3", f"Answer, {_score(trajectory)}")
