@@ -7,11 +7,11 @@ BIN := .venv/bin
 comma := ,
 READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: train test check bench docs clean
+.PHONY: train pilot test check bench docs clean
 export PROFILEGYM_NO_SKIPS
 
-train: $(READY)
-	@echo "Training comes with profilegym/training (PR2 with GRPO). Until then: $(BIN)/python examples/step_an_episode.py"
+train: .venv/ready-train
+	$(BIN)/profilegym train training/recipes/pr2-world.yaml
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -27,6 +27,7 @@ check: $(READY)
 bench: $(READY)
 	$(BIN)/profilegym bench retrieval
 	$(BIN)/profilegym bench env
+	$(BIN)/profilegym bench judge
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py
@@ -37,5 +38,5 @@ clean:
 .venv/ready-%: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("profilegym needs Python 3.11 or newer; this is " + sys.version)'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[$(subst -,$(comma),$*)]'
 	touch $@
