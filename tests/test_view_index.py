@@ -215,3 +215,17 @@ def test_a_directory_that_cannot_be_written_to_is_named(tmp_path: Path, lines: l
 
     with pytest.raises(DataError, match="may you write there"):
         index_of(file).refresh()
+
+
+def test_what_looks_like_tokens_in_a_text_stays_text(file: Path, lines: list[str]) -> None:
+    odd = '"tokens":[1,2],"logprobs":[0.5'
+    last = json.loads(lines[-1])
+    segments = [{**segment, "tokens": [1, 2], "logprobs": [-0.5, -0.5]} for segment in last["segments"]]
+    line = json.dumps(last | {"answer": odd, "segments": segments}, separators=(",", ":")) + "\n"
+    file.write_text(line + lines[0], "utf-8")
+    index = index_of(file)
+
+    index.refresh()
+
+    assert [row["answer"] for row in index.ask("SELECT answer FROM words")] == [odd, json.loads(lines[0])["answer"]]
+    assert index.trajectory(1) == Trajectory.from_json(line)

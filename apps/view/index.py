@@ -24,6 +24,7 @@ _EDGE = 4096  # bytes at both ends of what was read that tell whether the file i
 
 _TABLES = f"""
 CREATE TABLE lines (row INTEGER PRIMARY KEY, at INTEGER, size INTEGER, {", ".join(COLUMNS)}, UNIQUE (id));
+CREATE INDEX by_choice ON lines (kind, ended, hops, searches);
 CREATE INDEX by_question ON lines (question_id, attempt, kind);
 CREATE VIRTUAL TABLE words USING fts5 (question, queries, answer, tokenize = 'unicode61');
 CREATE TABLE marks (row INTEGER, mark TEXT);
@@ -163,7 +164,19 @@ def _printable(error: Exception) -> str:
 def _parsed(line: Line) -> Trajectory:
     if not line.data:
         raise DataError(f"it has {line.size:,} bytes; lines of more than {LONGEST:,} are not read")
-    return Trajectory.from_json(line.data)
+    return Trajectory.from_json(_without_tokens(line.data))
+
+
+def _without_tokens(line: bytes) -> bytes:
+    """Most of a line may be numbers that no table shows; within a text the quotes of such a name would be escaped."""
+    for name in (b'"tokens":[', b'"logprobs":['):
+        start, kept, end = line.find(name), list[bytes](), 0
+        while start >= 0:
+            kept += line[end : start + len(name)], b"]"
+            end = line.find(b"]", start) + 1
+            start = line.find(name, end) if end else -1
+        line = b"".join((*kept, line[end:])) if kept and end else line
+    return line
 
 
 def _finished(file: BinaryIO, done: Progress) -> Iterator[Line]:

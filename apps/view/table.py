@@ -2,6 +2,7 @@
 
 import re
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
@@ -88,12 +89,16 @@ def page_of(index: Index, view: View) -> Page:
 
 def choices(index: Index) -> dict[str, list[tuple[str, int]]]:
     """What there is to choose from, and how often it occurs."""
-    counted = "SELECT {0} AS value, count(*) AS n FROM lines WHERE {0} IS NOT NULL GROUP BY 1 ORDER BY 1"
-    found = {name: index.ask(counted.format(name)) for name in ("kind", "ended", "hops", "searches")}
-    found["mark"] = index.ask(
-        "SELECT mark AS value, count(DISTINCT row) AS n FROM marks JOIN lines USING (row) GROUP BY 1 ORDER BY 2 DESC"
+    names = ("kind", "ended", "hops", "searches")
+    found: dict[str, Counter[Any]] = {name: Counter() for name in names}
+    for row in index.ask("SELECT kind, ended, hops, searches, count(*) AS n FROM lines GROUP BY 1, 2, 3, 4"):
+        for name in names:
+            found[name][row[name]] += row["n"]
+    chosen = {name: [(str(v), counts[v]) for v in sorted(counts.keys() - {None})] for name, counts in found.items()}
+    marks = index.ask(
+        "SELECT mark, count(DISTINCT row) AS n FROM marks JOIN lines USING (row) GROUP BY mark ORDER BY n DESC"
     )
-    return {name: [(str(row["value"]), row["n"]) for row in rows] for name, rows in found.items()}
+    return chosen | {"mark": [(row["mark"], row["n"]) for row in marks]}
 
 
 def _where(view: View) -> tuple[str, list[str]]:
