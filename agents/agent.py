@@ -120,10 +120,12 @@ AGENTS = Registry(
         "none": f"{_HERE}.pr2:none",
         "plan": f"{_HERE}.plan:Plan",
         "pr2": f"{_HERE}.pr2:PR2",
+        "prlm": f"{_HERE}.prlm:prlm",
         "rag": f"{_HERE}.rag:rag",
         "rag-random": f"{_HERE}.rag:rag_random",
         "recency": f"{_HERE}.rag:recency",
         "scripted": f"{_HERE}.scripted:Scripted",
+        "tagpr": f"{_HERE}.tagpr:tagpr",
     },
 )
 

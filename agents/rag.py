@@ -10,15 +10,18 @@ from .pr2 import PR2
 
 
 class RAG(PR2):
-    """Searches once, before the model's only turn."""
+    """Searches once, before the model's only turn; a guide says what that turn shall be like."""
 
-    def __init__(self, name: str = "rag", profile: ProfileOf = "own", retriever: Retriever | None = None) -> None:
+    def __init__(
+        self, name: str = "rag", profile: ProfileOf = "own", retriever: Retriever | None = None, guide: str = ""
+    ) -> None:
         self.name = name
         self.profile = profile
         self.retriever = retriever
+        self._guide = guide
 
     def begin(self, question: Question, **options: Any) -> Episode:
-        return Episode(question, **(options | {"max_searches": 0, "opening": True}))
+        return Episode(question, **(options | {"max_searches": 0, "opening": True, "guide": self._guide}))
 
 
 def rag() -> RAG:

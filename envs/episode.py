@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_args
 
 from .action import Action, Answer, Malformed, Protocol, SearchProfile, read_action
 from .errors import EpisodeError, OptionError, RetrievalError
-from .prompts import fill, version
+from .prompts import fill, version, version_of
 from .question import Document, Question
 from .retrieval import Hit
 from .reward import Reward
@@ -25,7 +25,8 @@ class Episode:
 
     Every turn is a search, an answer or a mistake. After `max_searches` turns the policy has one last turn to answer;
     an episode that ends without an answer is truncated. A baseline episode has no searches at all. With `opening` the
-    environment itself searches for the question first, and the prompt shows what it found.
+    environment itself searches for the question first, and the prompt shows what it found. A `guide` is what an agent
+    asks of its policy beyond the protocol; it stands in the prompt, before the question.
     """
 
     __slots__ = (
@@ -35,6 +36,7 @@ class Episode:
         "depth",
         "ended",
         "error",
+        "guide",
         "hit_chars",
         "id",
         "kind",
@@ -67,6 +69,7 @@ class Episode:
         protocol: Protocol = "tags",
         kind: Kind = "personalised",
         opening: bool = False,
+        guide: str = "",
         id: str | None = None,  # noqa: A002 (the record's own word)
         data: str | None = None,
         seed: int | None = None,
@@ -78,6 +81,7 @@ class Episode:
         self.hit_chars = hit_chars
         self.protocol = protocol
         self.kind = kind
+        self.guide = guide
         self.id = id if id is not None else f"{question.id}:{kind}"
         self.data = data
         self.seed = seed
@@ -95,7 +99,7 @@ class Episode:
         self.depth = top_k if repeat_hits else top_k * max(1, self.max_searches)
         self._started = perf_counter()
         self.seconds = 0.0
-        self.observation = _prompt(protocol, top_k, self.max_searches, question.text)
+        self.observation = _prompt(protocol, top_k, self.max_searches, question.text, guide)
         self.said: list[Any] = [] if opening else ["environment", self.observation, None, None]
 
     @property
@@ -220,7 +224,7 @@ class Episode:
             self.ended,
             self.malformed,
             data=self.data,
-            prompt=version(self.protocol),
+            prompt=_version(self.protocol, self.guide),
             seed=self.seed,
             verdict=self.reward.verdict if self.reward else None,
             reward=self.reward,
@@ -285,7 +289,7 @@ def check_options(
 
 
 @lru_cache(maxsize=4096)
-def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str) -> str:
+def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str, guide: str) -> str:
     posts = "1 post" if top_k == 1 else f"up to {top_k} posts"
     match max_searches:
         case 0:
@@ -294,7 +298,13 @@ def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str) ->
             budget = f"You can search once, for {posts}; then answer."
         case _:
             budget = f"You can search {max_searches} times, for {posts} each time; then answer."
-    return fill(protocol, budget=budget, question=clean(question))
+    asked = "\n\n".join(filter(None, (budget, guide)))
+    return fill(protocol, budget=asked, question=clean(question))
+
+
+@lru_cache(maxsize=256)
+def _version(protocol: Protocol, guide: str) -> str:
+    return version(protocol) + (f"+{version_of(guide)}" if guide else "")
 
 
 @lru_cache(maxsize=256)

@@ -17,7 +17,11 @@ def template(name: str, folder: str = __name__) -> str:
 @cache
 def version(name: str, folder: str = __name__) -> str:
     """A prompt's version is its hash; it is in every trajectory."""
-    return f"{name}-{blake2b(template(name, folder).encode(), digest_size=4).hexdigest()}"
+    return f"{name}-{version_of(template(name, folder))}"
+
+
+def version_of(text: str) -> str:
+    return blake2b(text.encode(), digest_size=4).hexdigest()
 
 
 def fill(name: str, folder: str = __name__, /, **values: str) -> str:

@@ -1,0 +1,50 @@
+"""PrLM's agent shows what the question finds and asks for reasoning over it; its reward is made of what it says."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from profilegym import Episode, Question, Trajectory, make_retriever
+from profilegym.agents.agent import make_agent
+from profilegym.agents.conformance import CHECKS
+from profilegym.agents.models.scripted import Replies
+from profilegym.agents.rollout import Job, Rollout
+
+ANSWER = "<think>They drink nothing else.</think><answer>Rooibos.</answer>"
+
+
+def play(agent: str, question: Question, model: Any) -> Trajectory:
+    async def run() -> Trajectory:
+        rollout = Rollout(model, make_retriever("bm25"))
+        (trajectory,) = [played async for played in rollout.run([Job(question, make_agent(agent))])]
+        return trajectory
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
+def test_prlm_keeps_the_promises_of_an_agent(check: Any) -> None:
+    check.run(make_agent("prlm"))
+
+
+def test_the_profile_is_searched_once_and_reasoned_about(ask: Callable[..., Question]) -> None:
+    model = Replies([ANSWER])
+
+    trajectory = play("prlm", ask(text="Which rooibos?"), model)
+
+    (shown,) = model.seen
+    guide, _, posts = shown.partition("\n\nQuestion: Which rooibos?")
+    assert "Reason inside <think> about the person before you answer" in guide
+    assert "I only drink rooibos." in posts
+    assert [search.query for search in trajectory.searches] == ["Which rooibos?"]
+    assert trajectory.structure_ok
+
+
+def test_a_guide_changes_the_prompt_and_its_version_and_nothing_else(ask: Callable[..., Question]) -> None:
+    plain, guided = Episode(ask()), Episode(ask(), guide="Be {{brief}}.")
+
+    assert guided.observation.replace("Be {{brief}}.\n\n", "") == plain.observation
+    assert str(guided.trajectory().prompt).startswith(f"{plain.trajectory().prompt}+")
+    assert guided.trajectory().prompt != Episode(ask(), guide="Be long.").trajectory().prompt
