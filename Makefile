@@ -1,13 +1,15 @@
 # make train | test | check | bench | docs: each sets up .venv by itself; all it needs is Python ≥ 3.11.
+# make axe | screenshots: what the tests of the viewer's pages look for with (npm); pictures of those pages (Chromium).
 # EXTRAS names the optional parts to install and test with: make test EXTRAS=dev,dense,pyserini
 
 PYTHON ?= python3
 EXTRAS ?= dev
 BIN := .venv/bin
 comma := ,
+AXE := .venv/axe/node_modules/axe-core/axe.min.js
 READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: train pilot test check bench docs clean
+.PHONY: train pilot test check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -31,6 +33,14 @@ bench: $(READY)
 
 docs: $(READY)
 	$(BIN)/python docs/generate.py
+
+axe: $(AXE)
+
+$(AXE): | $(READY)
+	npm install --silent --no-save --no-audit --no-fund --prefix .venv/axe axe-core@4.14.1
+
+screenshots: $(READY)
+	$(BIN)/python docs/screenshots.py
 
 clean:
 	rm -rf .venv .typed build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

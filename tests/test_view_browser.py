@@ -186,7 +186,7 @@ def test_nothing_is_wider_than_a_telephone(scene: Scene, page: Page, path: str) 
 )
 def test_axe_finds_no_violation(scene: Scene, page: Page, path: str, dark: bool) -> None:
     if not AXE.exists():
-        pytest.skip("axe-core is not installed: make .venv/axe")
+        pytest.skip("axe-core is not installed: make axe")
     page.look(dark=dark)
     scene.go(path)
     page.run(f"{AXE.read_text('utf-8')}; 1")

@@ -261,7 +261,7 @@ def test_two_runs_are_compared_on_the_questions_of_both_the_greatest_difference_
 ) -> None:
     page = viewer.get("/compare?a=rag&b=oracle").text
 
-    differences = [float(cell.replace("−", "-")) for cell in re.findall(r'<td class="\w*">([+−]\d\.\d\d)</td>', page)]
+    differences = [float(cell.replace("−", "-")) for cell in re.findall(r'<td class="\w*">([+−]?\d\.\d\d)</td>', page)]
     assert len(differences) == 12
     assert differences == sorted(differences, key=lambda value: -abs(value))
     scores = {

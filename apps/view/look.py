@@ -58,7 +58,11 @@ def figure(value: Any, digits: int = 3) -> str:
 
 
 def signed(value: Any, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    """Nothing is neither more nor less."""
+    if value is None:
+        return "–"
+    told = f"{value:+.{digits}f}"
+    return told[1:] if not float(told) else told.replace("-", "−")
 
 
 def percent(value: Any) -> str:

@@ -12,6 +12,7 @@ from ...envs.data import QuestionSet
 from ...envs.errors import DataError, OptionError
 from ...envs.question import Question
 from ...envs.trajectory import Trajectory
+from ..play.game import PERSON
 from .choice import PROFILES, Choice
 from .library import BRANCHES, TRAJECTORIES, Library, Run
 from .reading import read
@@ -121,7 +122,8 @@ def _page(show: Show, seat: Seat) -> HTMLResponse:
     proposal = game.proposal
     return show(
         "live.html", game.question.text, here="live", run=seat.run, seat=seat, game=game, t=trajectory,
-        pairs=beside(steps_of(trajectory, resting, None), []), clues=game.clues() if game.over else (),
+        pairs=beside(steps_of(trajectory, resting, None), []),
+        names=["you" if move.by == PERSON else move.by for move in game.moves], clues=game.clues() if game.over else (),
         proposal=list(parts_of(cut(proposal.text).shown)) if proposal else None, reward=reward,
         saved=_saved(seat) if game.over else None, choice=seat.choice, changed=changes_of(trajectory),
     )  # fmt: skip
