@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -59,10 +60,21 @@ def test_a_forked_process_waits_on_a_loop_of_its_own(tmp_path: Path) -> None:
     assert server.answered == 2
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """A process started in the background of a shell ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_who_stops_waiting_ends_the_work() -> None:
-    ended = threading.Event()
+    ended, waiting, me = threading.Event(), threading.Condition.wait.__code__, threading.get_ident()
 
     async def work() -> None:
+        while sys._current_frames()[me].f_code is not waiting:
+            await asyncio.sleep(0.001)
         os.kill(os.getpid(), signal.SIGINT)
         try:
             await asyncio.sleep(60)
