@@ -10,7 +10,6 @@ import pytest
 
 import profilegym as pg
 from profilegym.agents.agent import make_agent
-from profilegym.agents.models.decoding import Decoder
 from profilegym.agents.models.hf import HFModel, HFSession
 from profilegym.agents.models.model import Turn, make_model
 from profilegym.agents.rollout import Job, Rollout
@@ -131,10 +130,7 @@ def test_turns_are_those_of_a_plain_forward_over_the_whole_transcript(architectu
 
 @pytest.mark.parametrize("read", [0, 1, 7, 10_000])
 def test_it_does_not_matter_how_much_is_read_in_a_step(read: int) -> None:
-    model = make_hf(rows=4)
-    model.decoder = Decoder(MODEL, model.stops, 4, 400, read)
-
-    assert talks(model, range(6), GREEDY) == approximately(talks(make_hf(), range(6), GREEDY))
+    assert talks(make_hf(rows=4, read=read), range(6), GREEDY) == approximately(talks(make_hf(), range(6), GREEDY))
 
 
 def approximately(talks: list[list[Segment]]) -> list[list[Segment]]:
@@ -422,7 +418,7 @@ def test_a_model_that_fails_ends_the_turns_and_not_the_next_ones() -> None:
     owned = make_torch_model()
     model = make_hf(owned)
     broken = owned.register_forward_pre_hook(fail)
-    with pytest.raises(ModelError, match="the model failed: MemoryError: no room"):
+    with pytest.raises(ModelError, match="the model failed: MemoryError: no room; fewer rows take less"):
         run(speak())
     broken.remove()
 
@@ -486,3 +482,21 @@ def test_episodes_keep_the_tokens_and_two_runs_are_the_same(ask: Callable[..., p
     for segment in first[0].segments:
         assert segment.tokens
         assert (segment.logprobs is not None) == (segment.author == "policy")
+
+
+def test_an_episode_that_is_being_judged_holds_no_conversation(ask: Callable[..., pg.Question], retriever: Any) -> None:
+    held: list[list[Any]] = []
+
+    async def judge(episodes: Sequence[pg.Episode]) -> list[pg.Reward]:
+        held.append([stream for stream in model.decoder._rows if stream])
+        return [pg.Reward(1.0)] * len(episodes)
+
+    async def play() -> list[pg.Trajectory]:
+        rollout = Rollout(model, retriever, judge, sampling=Sampling(max_tokens=3))
+        return [trajectory async for trajectory in rollout.run([Job(ask(), make_agent("none"))])]
+
+    model = make_hf(make_torch_model(context=1500))
+    (trajectory,) = run(play())
+
+    assert trajectory.ended == "budget"
+    assert held == [[]]

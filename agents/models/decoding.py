@@ -14,7 +14,7 @@ from .model import Finish
 from .sampling import draw
 from .stopping import Stops
 
-READ = 2048  # tokens read in one step beside the one that each row goes on with
+READ = 2048  # more at once are read no faster
 BREATHS = 10  # rounds of the event loop in which a turn's search is made and its episode speaks again
 REREAD = 4  # tokens that are read in the time that an idle row costs in one step
 IDLE = Sampling()
@@ -53,7 +53,7 @@ class Decoder:
     from its exact tokens. What a new row has in common with another one is copied from there.
     """
 
-    def __init__(self, model: Any, stops: Stops, rows: int, context: int | None, read: int = READ) -> None:
+    def __init__(self, model: Any, stops: Stops, rows: int, context: int | None, read: int) -> None:
         self._model, self._stops, self._most, self._context, self._read = model, stops, rows, context, read
         self._kept = KVRows(rows)
         self._rows: list[Stream | None] = []
@@ -222,12 +222,14 @@ class Decoder:
         for stream in streams:
             turn, stream.writing = stream.writing, None
             if turn and turn.over and not turn.over.done():
-                what = (
-                    str(error)
-                    if isinstance(error, ModelError)
-                    else f"the model failed: {type(error).__name__}: {error}"
-                )
-                turn.over.set_exception(ModelError(what))
+                turn.over.set_exception(ModelError(_what(error)))
+
+
+def _what(error: Exception) -> str:
+    if isinstance(error, ModelError):
+        return str(error)
+    advice = "; fewer rows take less of it" if "memory" in f"{type(error).__name__} {error}".lower() else ""
+    return f"the model failed: {type(error).__name__}: {error}{advice}"
 
 
 def _shared(one: Sequence[int], other: Sequence[int], most: int) -> int:

@@ -10,7 +10,7 @@ from ...envs.errors import MissingExtra, ModelError, OptionError
 from ...envs.question import Question
 from ...envs.trajectory import Segment
 from . import sampling as samplings
-from .decoding import Decoder, Stream, Writing
+from .decoding import READ, Decoder, Stream, Writing
 from .model import Turn
 from .stopping import Stops
 
@@ -24,10 +24,10 @@ class HFModel:
     At most `rows` conversations go on in one step; any number can be open. The weights may change while none is open:
     nothing that was read outlives its conversation. The memory for it does, until `close`. A chat template renders the
     first thing the environment says as the user's message; all that follows stands inside the assistant's, as the
-    transcript has it.
+    transcript has it. `read` is how many tokens are read in a step beside the one that each row goes on with.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, rows: int = ROWS, name: str = "hf") -> None:
+    def __init__(self, model: Any, tokenizer: Any, *, rows: int = ROWS, read: int = READ, name: str = "hf") -> None:
         if rows < 1:
             raise OptionError(f"rows={rows!r}: give at least 1")
         self.name = name
@@ -35,7 +35,7 @@ class HFModel:
         config = model.config.get_text_config()
         limits = [limit for limit in (getattr(config, name, None) for name in LIMITS) if limit]
         self.stops = Stops(tokenizer, _ends(model, tokenizer))
-        self.decoder = Decoder(model, self.stops, rows, min(limits, default=None))
+        self.decoder = Decoder(model, self.stops, rows, min(limits, default=None), read)
 
     @classmethod
     def load(cls, path: str, *, rows: int = ROWS, device: str = "auto", dtype: str = "auto") -> "HFModel":

@@ -8,8 +8,8 @@ from .hf import HFModel
 FOLDER = Path(__file__).parent / "pilot_weights"  # written by `make pilot`; its README.md tells what it can do
 
 
-def load(**options: Any) -> HFModel:
-    """The options are those of `hf:PATH`."""
-    model = HFModel.load(str(FOLDER), **options)
+def load(*, rows: int = 256, **options: Any) -> HFModel:
+    """The options are those of `hf:PATH`; for so small a model more rows pay."""
+    model = HFModel.load(str(FOLDER), rows=rows, **options)
     model.name = "pilot"
     return model
