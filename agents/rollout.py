@@ -89,6 +89,7 @@ class Rollout:
         try:
             async with asyncio.timeout(self.deadline):
                 await _through(job.agent, episode, speaker, desk)
+                speaker.close()  # while a judge thinks others can have its place
             episode.score(await desk.score(episode))
         except TimeoutError:
             episode.fail(f"it took longer than its deadline of {self.deadline:g} seconds")
