@@ -193,7 +193,10 @@ def test_tokens_are_shown_with_their_probability_and_the_advantage(tmp_path: Pat
 def test_a_verdict_that_came_later_is_shown_as_the_runs_own(tmp_path: Path) -> None:
     run = play(tmp_path / "runs" / "one")
     last = lines_of(run)[-1]
-    unscored = {"verdict": None, "reward": {"total": None, "parts": {}, "unscored": "the judge was away"}}
+    unscored: dict[str, Any] = {
+        "verdict": None,
+        "reward": {"total": None, "parts": {}, "unscored": "the judge was away"},
+    }
     add(run, {**last, **unscored})
     with viewing(tmp_path / "runs") as viewer:
         before = words(viewer.enter().get("/run/one/trajectories/25").text)
@@ -230,12 +233,15 @@ def test_a_run_appears_while_it_writes_its_first_line(tmp_path: Path) -> None:
         run.mkdir()
         (run / "recipe.yaml").write_text("settings: {agent: pr2, data: world}\n")
         begun = viewer.get("/run/new").text
+        (run / "recipe.yaml").write_text("settings: {agent: rag, data: world}\n")
+        changed = viewer.get("/run/new").text
         (run / "trajectories.jsonl").write_text('{"schema": 1, "id": "ha')
         half = viewer.get("/run/new/trajectories")
 
     assert "There is no run here yet" in empty
     assert "profilegym eval" in empty
     assert "No episode has ended yet" in begun
+    assert ["<dd>pr2</dd>" in begun, "<dd>rag</dd>" in changed] == [True, True]
     assert half.status == 200
     assert "No episode has ended yet" in half.text
 

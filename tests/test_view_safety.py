@@ -132,6 +132,22 @@ def test_no_page_holds_the_token_or_the_cookies_secret(viewer: Viewer) -> None:
         assert secret not in answer.text + str(dict(answer.headers))
 
 
+@pytest.mark.parametrize("spec", ["openai:m,api_key=sk-SECRET,temperature=0", "http://me:sk-SECRET@127.0.0.1:1/"])
+def test_no_page_holds_a_key_that_a_recipe_names(tmp_path: Path, spec: str) -> None:
+    run = play(tmp_path / "runs" / "one")
+    recipe = run / "recipe.yaml"
+    recipe.write_text(re.sub(r"(model|retriever): .*", rf"\1: '{spec}'", recipe.read_text()))
+
+    with viewing(tmp_path / "runs") as viewer:
+        viewer.enter()
+        paths = ("/", "/run/one", "/run/one/live", "/run/one/trajectories/20", "/run/one/trajectories/20/branch?turn=0")
+        pages = [viewer.get(path) for path in paths]
+
+    assert {page.status for page in pages} == {200}
+    assert all("SECRET" not in page.text for page in pages)
+    assert "[key]" in pages[1].text
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -28,6 +28,7 @@ class Run:
     def __init__(self, key: str, path: Path) -> None:
         self.key = key
         self.path = path
+        self.recipe_changed = self.changed_at("recipe.yaml")  # what is read of it is remembered
 
     @cached_property
     def settings(self) -> dict[str, Any]:
@@ -89,7 +90,7 @@ class Run:
     def summary(self) -> dict[str, Any] | None:
         """As the run left it at its end; None before that, or when it goes on."""
         text = text_of(self.path, "summary.json")
-        if text is None or self._changed("trajectories.jsonl") > self._changed("summary.json"):
+        if text is None or self.changed_at("trajectories.jsonl") > self.changed_at("summary.json"):
             return None
         try:
             summary = json.loads(text)
@@ -100,7 +101,7 @@ class Run:
     @property
     def changed(self) -> float:
         """When something was last written, in seconds since 1970."""
-        return max(self._changed(name) for name in ("trajectories.jsonl", "metrics.jsonl", "recipe.yaml"))
+        return max(self.changed_at(name) for name in ("trajectories.jsonl", "metrics.jsonl", "recipe.yaml"))
 
     @property
     def stamp(self) -> str:
@@ -113,7 +114,8 @@ class Run:
         entries = Entries(self.questions.find, self.played_with.max_searches)
         return {name: Index(self.path / f"{name}.jsonl", entries) for name in (TRAJECTORIES, BRANCHES)}
 
-    def _changed(self, name: str) -> float:
+    def changed_at(self, name: str) -> float:
+        """0 where there is no such file."""
         try:
             return inside(self.path, name).stat().st_mtime
         except FileNotFoundError:
@@ -155,11 +157,12 @@ class Library:
         return [path for root in self.roots for path in _directories(root) if isinstance(path, Refused)]
 
     def _run(self, path: Path, root: Path, taken: dict[str, Run]) -> Run:
-        if path not in self._runs:
-            name = "~".join(path.relative_to(root).parts) or path.name
-            key = next(key for key in _numbered(name) if key not in taken)
-            self._runs[path] = Run(key, path)
-        return self._runs[path]
+        name = "~".join(path.relative_to(root).parts) or path.name
+        key = next(key for key in _numbered(name) if key not in taken)
+        known = self._runs.get(path)
+        if known is None or (known.key, known.recipe_changed) != (key, known.changed_at("recipe.yaml")):
+            known = self._runs[path] = Run(key, path)
+        return known
 
 
 def _directories(root: Path) -> Iterator[Path | Refused]:

@@ -15,9 +15,13 @@ _UNSEEN = re.compile(
 )
 
 
+# A key may stand in the spec of a model or a judge, and with it in a recipe.
+_KEY = re.compile(r"(\bapi_?key['\"]?\s*[=:]\s*['\"]?|://[^/\s:@]*:)([^\s,'\"}@]+)", re.IGNORECASE)
+
+
 def seen(text: str) -> str:
-    """What nobody would see is written as its code point: `⟨U+202E⟩`."""
-    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
+    """What nobody would see is written as its code point, `⟨U+202E⟩`; what nobody should see is not written."""
+    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", _KEY.sub(r"\1[key]", text))
 
 
 def environment() -> Environment:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import exp
 
+from ...agents.models.pilot import FOLDER as PILOT
 from ...envs.errors import DataError
 from ...envs.trajectory import Segment, Trajectory
 
@@ -44,13 +45,14 @@ def _tokens(segment: Segment, texts: Sequence[str] | None) -> list[Token]:
 @lru_cache(maxsize=4)
 def _names(model: str) -> Callable[[int], str] | None:
     """What a model's tokenizer calls a token, where it lies on this machine; nothing is fetched."""
-    kind, _, path = model.partition(":")
-    if kind != "hf":
+    kind, _, spec = model.partition(":")
+    folder = {"pilot": str(PILOT), "hf": spec.partition(",")[0]}.get(kind)
+    if not folder:
         return None
     try:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(path, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except (ImportError, OSError, ValueError):
         return None
     return lambda token: str(tokenizer.decode([token]))
