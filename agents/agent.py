@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
 from typing import Any, Protocol
 
 from ..envs.completion import Sampling
@@ -36,6 +37,7 @@ class Speaker:
     def __init__(self, model: Model, episode: Episode, sampling: Sampling, max_tokens: int | None = None) -> None:
         self.taken = Taken()
         self.out_of_context = False
+        self.interventions: list[str] | None = None  # why an agent that corrects its model did so, in the order of time
         self.sampling = sampling
         self._model, self._episode, self._max_tokens = model, episode, max_tokens
         self._session: Session | None = None
@@ -56,22 +58,32 @@ class Speaker:
 
     async def aside(self, prompt: str, stop: Sequence[str] = ()) -> Turn:
         """An answer to something that is not part of the transcript."""
-        session = self._model.open(self._episode.question, self._episode.seed)
-        try:
-            turn = await session.speak([Segment("environment", prompt)], self._within_budget(), stop)
-        finally:
-            session.close()
-        self._count(turn)
-        return turn
+        return await self._apart([Segment("environment", prompt)], stop, self._episode.seed)
+
+    async def draft(self, begun: str, attempt: int = 0) -> Turn:
+        """How the next turn of the transcript could go on from its beginning; each attempt has luck of its own."""
+        said = [*self._episode.segments, Segment("policy", begun)]
+        return await self._apart(said, STOPS[self._episode.protocol], _seed(self._episode.seed, attempt))
 
     @property
     def usage(self) -> dict[str, Any]:
         """As a trajectory keeps it."""
-        return asdict(self.taken)
+        noted = {} if self.interventions is None else {"interventions": self.interventions}
+        return asdict(self.taken) | noted
 
     def close(self) -> None:
         if self._session is not None:
             self._session.close()
+
+    async def _apart(self, said: Sequence[Segment], stop: Sequence[str], seed: int | None) -> Turn:
+        """In a conversation of its own."""
+        session = self._model.open(self._episode.question, seed)
+        try:
+            turn = await session.speak(said, self._within_budget(), stop)
+        finally:
+            session.close()
+        self._count(turn)
+        return turn
 
     def _count(self, turn: Turn) -> None:
         self.taken.add(turn)
@@ -85,6 +97,13 @@ class Speaker:
         if left is None or left >= self.sampling.max_tokens:
             return self.sampling
         return replace(self.sampling, max_tokens=left)
+
+
+def _seed(seed: int | None, attempt: int) -> int | None:
+    """The episode's own for the first attempt."""
+    if seed is None or not attempt:
+        return seed
+    return int.from_bytes(blake2b(f"{seed}:{attempt}".encode(), digest_size=7).digest())
 
 
 def _sum(one: Any, other: Any) -> Any:
@@ -121,6 +140,7 @@ AGENTS = Registry(
         "plan": f"{_HERE}.plan:Plan",
         "pr2": f"{_HERE}.pr2:PR2",
         "prlm": f"{_HERE}.prlm:prlm",
+        "r2p": f"{_HERE}.r2p:R2P",
         "rag": f"{_HERE}.rag:rag",
         "rag-random": f"{_HERE}.rag:rag_random",
         "recency": f"{_HERE}.rag:recency",

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..envs.question import Question
 from ..envs.trajectory import Trajectory
+from .compliance import compliance
 from .intervals import mean
 
 _SAME = 1e-9  # scores closer than this are equal
@@ -21,6 +22,8 @@ FIGURES = (  # metric, what it is called, digits
     ("searches", "searches", 2),
     ("evidence", "evidence", 3),
     ("structure", "structure", 3),
+    ("compliance", "keeps its form", 3),
+    ("interventions", "interventions", 2),
     ("malformed", "malformed", 2),
     ("prompt_tokens", "tokens read", 0),
     ("completion_tokens", "tokens written", 0),
@@ -183,8 +186,10 @@ def figures(
     yield "searches", len(trajectory.searches)
     yield "evidence", evidence_recall(trajectory, question)
     yield "structure", trajectory.structure_ok
+    yield "compliance", compliance(trajectory)
     yield "malformed", trajectory.malformed
     usage = trajectory.usage or {}
+    yield "interventions", len(usage["interventions"]) if "interventions" in usage else None
     yield "prompt_tokens", usage.get("prompt_tokens")
     yield "completion_tokens", usage.get("completion_tokens")
     yield "seconds", (trajectory.timing or {}).get("seconds")
