@@ -134,7 +134,7 @@ def reward_for(settings: Settings) -> Any:
 
 def default_reward(data: str) -> str:
     name = data.partition(":")[0].partition("/")[0]
-    found = _DEFAULTS.get(name)
+    found = _DEFAULTS.get(name.removeprefix("world-"))  # the world's tasks are scored as LaMP's own
     if found is None:
         raise OptionError(f"{data!r} has no score of its own: name an evaluator, --judge openai:MODEL")
     return found

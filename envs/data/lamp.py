@@ -5,6 +5,7 @@
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -40,18 +41,28 @@ _TASKS = {
 
 def load(name: str, rest: str) -> RecordSet:
     """Read `DIR/SPLIT`, or a merged `FILE.json`."""
-    task, spec = _TASKS[name], f"{name}:{rest}"
+    spec = f"{name}:{rest}"
     if rest.endswith((".json", ".jsonl")):
-        return RecordSet(spec, JsonFile(rest), partial(_question, task, None), partial(_essence, task))
+        return RecordSet(spec, JsonFile(rest), *reading(name))
     split = rest.rpartition("/")[2]
     if split not in SPLITS:
         raise DataError(f"{spec} names no split; write {name}:DIR/train, DIR/dev, DIR/test, or {name}:FILE.json")
     records = JsonFile(f"{rest}_questions.json")
     golds = _golds(name, f"{rest}_outputs.json", hidden=split == "test")
-    questions = RecordSet(spec, records, partial(_question, task, golds), partial(_essence, task))
+    questions = RecordSet(spec, records, *reading(name, golds))
     if golds and (strangers := golds.keys() - set(questions.ids)):
         raise DataError(f"{rest}_outputs.json: id {min(strangers)!r} is no question of {records.label}")
     return questions
+
+
+def reading(
+    name: str, golds: dict[str, str] | None = None
+) -> tuple[Callable[[Fields, int], Question], Callable[[str], str]]:
+    """How a record of a task becomes a question, and how what is not instruction is cut from its text.
+
+    Without `golds` the merged form is expected, in which the output stands in the record.
+    """
+    return partial(_question, _TASKS[name], golds), partial(_essence, _TASKS[name])
 
 
 def _golds(name: str, path: str, hidden: bool) -> dict[str, str] | None:

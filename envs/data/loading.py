@@ -12,6 +12,7 @@ DATA_SETS = Registry(
     "data set",
     {
         "world": f"{_HERE}.world:load",
+        **{f"world-lamp-{task}": f"{_HERE}.world.lamp:load" for task in (2, 3, 5)},
         "lamp-qa": f"{_HERE}.lamp_qa:load",
         **{f"lamp-{task}": f"{_HERE}.lamp:load" for task in range(1, 8)},
         **{f"longlamp-{task}": f"{_HERE}.longlamp:load" for task in range(1, 5)},

@@ -4,7 +4,8 @@
 whether 20 or 20,000 were asked for.
 """
 
+from .lamp import WorldLamp, write_lamp
 from .lamp_qa_file import write_lamp_qa
 from .people import SPLITS, World, load, plan_of
 
-__all__ = ["SPLITS", "World", "load", "plan_of", "write_lamp_qa"]
+__all__ = ["SPLITS", "World", "WorldLamp", "load", "plan_of", "write_lamp", "write_lamp_qa"]

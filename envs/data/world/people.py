@@ -2,19 +2,18 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from difflib import get_close_matches
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import permutations
 
 from ...errors import DataError, OptionError
 from ...question import Profile, Question
-from ...registry import split_options
 from ...retrieval.lru import Lru
 from ..question_set import QuestionSet
 from .asking import Asker
 from .dice import Dice, person_seed
 from .life import LEAST, Life
+from .spec import need, read_spec
 from .tables import load_tables
 
 # Which users a split holds, by the last digit of their number.
@@ -34,15 +33,10 @@ class Options:
     hops: int | None = None
 
     def __post_init__(self) -> None:
-        self._need("seed", self.seed, self.seed >= 0, "0 or more")
-        self._need("users", self.users, self.users >= 1, "1 or more")
-        self._need("docs", self.docs, LEAST <= self.docs <= _MOST, f"from {LEAST} (the facts need them) to {_MOST}")
-        self._need("hops", self.hops, self.hops in (None, 0, 1, 2), "0, 1 or 2; leave it out for all")
-
-    @staticmethod
-    def _need(name: str, value: object, holds: bool, wanted: str) -> None:
-        if not holds:
-            raise OptionError(f"world: {name}={value} cannot be; it must be {wanted}")
+        need("world", "seed", self.seed, self.seed >= 0, "0 or more")
+        need("world", "users", self.users, self.users >= 1, "1 or more")
+        need("world", "docs", self.docs, LEAST <= self.docs <= _MOST, f"from {LEAST} (the facts need them) to {_MOST}")
+        need("world", "hops", self.hops, self.hops in (None, 0, 1, 2), "0, 1 or 2; leave it out for all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +49,8 @@ class Person:
 
 def load(name: str, rest: str) -> "World":
     """`load("world", "seed=7,users=50/test")`."""
-    settings, _, split = rest.partition("/")
-    if split not in SPLITS:
-        raise DataError(
-            f"{name} has no split {split!r}{_meant(split, SPLITS)}; its splits: {', '.join(filter(None, SPLITS))}"
-        )
-    arguments, given = split_options(settings)
-    known = [field.name for field in fields(Options)]
-    if arguments:
-        raise OptionError(f"{name}: {arguments!r} is not an option; write {', '.join(f'{key}=…' for key in known)}")
-    for key, value in given.items():
-        if key not in known:
-            raise OptionError(f"{name} has no option {key!r}{_meant(key, known)}; its options: {', '.join(known)}")
-        if type(value) is not int:
-            raise OptionError(f"{name}: {key}={value} cannot be; it must be a whole number")
-    return World(Options(**given), split, f"{name}:{rest}" if rest else name)  # type: ignore[arg-type]
+    given, split = read_spec(name, rest, Options, SPLITS)
+    return World(Options(**given), split, f"{name}:{rest}" if rest else name)
 
 
 class World(QuestionSet):
@@ -170,8 +151,3 @@ def _plans(seed: int, user: int) -> tuple[tuple[str, ...], ...]:
 
 def _order(seed: int, user: int) -> tuple[int, ...]:
     return _ORDERS[person_seed(seed, user) % len(_ORDERS)]
-
-
-def _meant(name: str, known: Sequence[str] | dict[str, tuple[int, ...]]) -> str:
-    near = get_close_matches(name, list(known), 1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
