@@ -1,6 +1,7 @@
 """`profilegym train`: a recipe, and how it goes."""
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +10,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from ..envs.errors import OptionError
 from ..envs.visible import visible
 from ..training.metrics import read_metrics
-from ..training.plan import Plan, plan_of
+from ..training.plan import Plan, Work, plan_of
 from ..training.recipe import Recipe, load_recipe
+from ..training.settings import without_keys
 
 SHOWN = (  # in the bar: metric, how it is called, digits
     ("score", "score", 2),
@@ -28,16 +31,28 @@ def run_train(path: str, changes: Sequence[str], out: Path | None, dry_run: bool
     recipe = load_recipe(path, changes)
     folder = out or Path("runs") / Path(path).name.removesuffix(".yaml")
     console = Console()
+    plan = plan_of(recipe)
     if dry_run:
-        console.print(_plan(recipe, plan_of(recipe)))
-        return
+        _tell_plan(console, recipe, plan)
+    if plan.wrong:
+        raise OptionError("\n  ".join(["this run cannot work:", *plan.wrong]))
+    if not dry_run:
+        _train(recipe, folder, console)
+
+
+def _train(recipe: Recipe, folder: Path, console: Console) -> None:
+    """Of several processes the first one tells how it goes, and plays the test sets."""
     from ..training.conclude import conclude
     from ..training.train import train
 
+    if os.environ.get("RANK", "0") != "0":
+        train(recipe, folder, lambda step, metrics: None)
+        return
     with _Bar(console, recipe, folder) as bar:
         train(recipe, folder, bar.tell)
     conclude(recipe, folder, console.print)
-    console.print(f"{folder / 'final'} is a plain transformers model; {folder / 'report.html'} tells what it learned")
+    ended = f"{folder / 'final'} is a plain transformers model; {folder / 'report.html'} tells what it learned"
+    console.print(ended, markup=False, soft_wrap=True)
 
 
 class _Bar(Progress):
@@ -68,33 +83,51 @@ def _listed(metrics: Mapping[str, Any], prefix: str, where: str) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in found.items()) + where
 
 
-def _plan(recipe: Recipe, plan: Plan) -> Table:
+def _tell_plan(console: Console, recipe: Recipe, plan: Plan) -> None:
+    console.print(_table(recipe, plan))
+    for line in _settings(recipe, plan):
+        console.print(visible(without_keys(line)), highlight=False, markup=False, soft_wrap=True)
+
+
+def _table(recipe: Recipe, plan: Plan) -> Table:
     found = Table(title=visible(recipe.about), title_justify="left", box=box.SIMPLE_HEAD)
-    for heading in ("", "each step", f"in all {plan.steps:,} steps"):
-        found.add_column(heading, justify="right" if heading else "left")
-    rows = (
-        ("questions", plan.groups),
-        ("episodes", plan.episodes),
-        ("turns, at most", plan.turns),
-        ("tokens written, at most", plan.tokens),
-        ("judge calls", plan.judge_calls),
-        ("judge tokens, at most", plan.judge_tokens),
-    )
-    for name, value in rows:
-        found.add_row(name, _number(value), _number(None if value is None else value * plan.steps))
-    group = f"{recipe.group.personalised} personalised + {recipe.group.baseline} without the profile"
-    found.caption = "\n".join(
-        [
-            f"group: {group}; advantage {recipe.advantage}, baseline {recipe.train_baseline}",
-            f"model: {recipe.model}, {recipe.generation.engine}, {recipe.precision}",
-            f"data: {recipe.data.train}" + (f", {plan.questions:,} questions" if plan.questions is not None else ""),
-            f"reward: {recipe.reward}",
-            *plan.problems,
-        ]
-    )
-    found.caption_justify = "left"
+    columns = (plan.step, plan.training, plan.evaluations, plan.everything)
+    for heading in ("at most", "each step", f"{recipe.optimiser.steps:,} steps", "evaluations", "in all"):
+        found.add_column(heading, justify="left" if heading == "at most" else "right")
+    judged, cost = plan.everything.judgements != 0, plan.everything.cost
+    for name, of in (_ROWS | (_JUDGE_ROWS if judged else {}) | (_COST_ROW if cost else {})).items():
+        found.add_row(name, *(_number(of(work)) for work in columns))
     return found
 
 
+_ROWS: dict[str, Callable[[Work], float | None]] = {
+    "episodes": lambda work: work.episodes,
+    "generations": lambda work: work.turns,
+    "tokens written": lambda work: work.tokens,
+}
+_JUDGE_ROWS: dict[str, Callable[[Work], float | None]] = {
+    "judge calls": lambda work: work.judgements,
+    "judge tokens read": lambda work: work.judge_read,
+    "judge tokens written": lambda work: work.judge_written,
+}
+_COST_ROW: dict[str, Callable[[Work], float | None]] = {"judge cost": lambda work: work.cost}
+
+
+def _settings(recipe: Recipe, plan: Plan) -> Iterator[str]:
+    group, known = recipe.group, plan.questions
+    of = f" of {known:,}, {recipe.optimiser.steps * recipe.optimiser.questions / known:.2g} epochs" if known else ""
+    yield f"groups: {recipe.optimiser.questions} questions a step{of}"
+    yield f"each: {group.personalised} with the profile, {group.baseline} without; advantage {recipe.advantage}"
+    yield f"model: {recipe.model}, {recipe.generation.engine}, {recipe.precision}{', LoRA' if recipe.lora else ''}"
+    yield f"data: {recipe.data.train}"
+    yield f"reward: {recipe.reward}"
+    if plan.everything.judgements and plan.everything.cost is None:
+        yield "cost: not known; name price_in and price_out, of a million tokens, in reward and judge"
+    yield "not checked here:" if plan.unknown else "everything was checked"
+    yield from (f"  - {told}" for told in plan.unknown)
+
+
 def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.0f}"
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:,.2f}"

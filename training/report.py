@@ -20,6 +20,7 @@ from .figure import write_figure
 from .learned import Changes, Pair, Test, differences, sentence, tests_of, trained_less
 from .metrics import read_metrics
 from .recipe import Recipe
+from .settings import without_keys
 
 Steps = Sequence[Mapping[str, Any]]
 _OF_TRAINING = {
@@ -270,7 +271,7 @@ def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, s
         if isinstance(value, dict):
             yield from _flat(value, f"{place}{name}.")
         else:
-            yield f"{place}{name}", value if isinstance(value, str) else json.dumps(value)
+            yield f"{place}{name}", without_keys(value if isinstance(value, str) else json.dumps(value))
 
 
 def _hops(number: str) -> str:

@@ -1,5 +1,6 @@
 """Settings in YAML files: typed, some by what they change in others, and refused where one is misspelt."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -62,6 +63,11 @@ def check_settings(kind: type[Settings], content: Mapping[str, Any], name: str) 
 def recipe_names() -> list[str]:
     """Those that come with the package."""
     return sorted(file.name.removesuffix(".yaml") for file in files(_RECIPES).iterdir() if file.name.endswith(".yaml"))
+
+
+def without_keys(text: str) -> str:
+    """Settings as they may be shown: a key that stands in one is nobody's business."""
+    return re.sub(r"\bapi_key=[^,+\s]*", "api_key=…", text)
 
 
 def _source(path: str | Path, folder: Path | None) -> Source:

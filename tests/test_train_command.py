@@ -1,0 +1,101 @@
+"""`profilegym train` as it is typed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from profilegym import TrajectoryReader
+from profilegym.apps.train import run_train
+from profilegym.envs.errors import OptionError
+from profilegym.training.metrics import read_metrics
+from profilegym.training.settings import recipe_names
+
+TO_TRAIN = [name for name in recipe_names() if name != "pilot"]  # which `make pilot` makes
+
+
+def profilegym(*arguments: str, start: tuple[str, ...] = (sys.executable, "-m", "profilegym")) -> Any:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "COLUMNS": "100"}
+    return subprocess.run([*start, "train", *arguments], capture_output=True, text=True, timeout=300, env=environment)
+
+
+def test_the_smallest_recipe_trains_two_real_steps(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+
+    run = profilegym("pr2-world-smoke", "--out", str(tmp_path / "run"))
+
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert [step["step"] for step in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
+    assert len(list(TrajectoryReader(tmp_path / "run" / "trajectories.jsonl"))) == 2 * 4 * 5
+    assert {"final", "report.html", "report.png", "recipe.yaml"} <= {p.name for p in (tmp_path / "run").iterdir()}
+    assert "report.html tells what it learned" in run.stdout
+
+
+def test_two_processes_train_one_policy_and_only_the_first_one_concludes(tmp_path: Path) -> None:
+    pytest.importorskip("trl")
+    start = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "profilegym")
+
+    test = ["data.test={people: 'world:seed=3,users=8/test'}", "conclusion.questions=2", "conclusion.controls=[none]"]
+    run = profilegym("pr2-world-smoke", *test, "--out", str(tmp_path / "run"), start=start)
+
+    assert run.returncode == 0, run.stderr[-2000:]
+    assert len(list(TrajectoryReader(tmp_path / "run" / "trajectories.jsonl"))) == 2 * 4 * 5
+    assert run.stdout.count("people: trained") == 1
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", TO_TRAIN)
+def test_every_recipe_can_be_tried_dry_without_a_network(
+    name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise AssertionError("a dry run asked the network")
+
+    monkeypatch.setattr("socket.socket.connect", refused)
+    run_train(name, [], tmp_path / "run", dry_run=True)
+
+    told = capsys.readouterr().out
+    assert "tokens written" in told
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_of_the_large_recipe_tells_what_its_judge_takes_and_what_it_could_not_check() -> None:
+    run = profilegym("pr2-lamp-qa-qwen2.5-7b", "--dry-run")
+
+    assert run.returncode == 0, run.stderr
+    for part in ("judge calls", "judge tokens read", "cost: not known", "not checked here:", "not downloaded: hf:Qwen"):
+        assert part in run.stdout
+    assert "api_key=local" not in run.stdout
+
+
+def test_a_dry_run_tells_the_cost_where_the_prices_are_known(capsys: pytest.CaptureFixture[str]) -> None:
+    judge = "openai:m,base_url=http://localhost:1/v1,api_key=none,price_in=1,price_out=4"
+    run_train("pr2-world", [f"reward=pr2:{judge}"], None, dry_run=True)
+
+    assert "judge cost" in capsys.readouterr().out
+
+
+def test_what_cannot_work_ends_a_dry_run_with_1_after_the_plan() -> None:
+    run = profilegym("pr2-world", "retriever=bm52", "agent=pr3", "--dry-run")
+
+    assert run.returncode == 1
+    assert "tokens written" in run.stdout
+    assert run.stderr.startswith("profilegym: this run cannot work:\n  no agent 'pr3'")
+    assert "Traceback" not in run.stderr
+
+
+def test_what_cannot_work_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match="leaves split 'test' empty"):
+        run_train("pr2-world", ["data.test.test=world:users=4/test"], tmp_path / "run", dry_run=False)
+
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_misspelt_setting_is_one_line(tmp_path: Path) -> None:
+    run = profilegym("pr2-world", "optimiser.stepz=3")
+
+    assert (run.returncode, run.stdout) == (1, "")
+    assert run.stderr == "profilegym: pr2-world.yaml: no setting 'optimiser.stepz'; did you mean 'steps'?\n"

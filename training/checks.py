@@ -1,0 +1,149 @@
+"""What can be known of a recipe before anything is loaded: what is wrong with it, and what cannot be told here."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from ..agents.agent import make_agent
+from ..agents.models.model import MODELS
+from ..envs.data import lamp_qa
+from ..envs.errors import MissingExtra, ProfileGymError
+from ..envs.retrieval import make_retriever
+from ..envs.retrieval.retriever import RETRIEVERS
+from ..rewards import make_reward
+from .policy import weights_of
+from .recipe import Recipe
+
+_ON_HUB = re.compile(
+    rf"lamp-qa:({'|'.join(lamp_qa.CONFIGS)})/({'|'.join(lamp_qa.SPLITS)})|longlamp-\d:\w+_(user|temporal)/(train|val|test)"
+)
+_HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
+_QUICK = ("bm25", "random", "recency")  # retrievers that load nothing
+_PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "matplotlib")
+_CACHE = re.compile(r",cache=[^,+]*")  # a check writes no file
+
+
+def wrong_with(recipe: Recipe) -> list[str]:
+    """Names that nobody knows, options that cannot work, and a step that the processes cannot share."""
+    found = [problem for make in _makers(recipe) if (problem := _failure(make)) is not None]
+    return list(dict.fromkeys([*found, *_shares(recipe)]))
+
+
+def unknown_of(recipe: Recipe) -> list[str]:
+    """What a machine with everything on it could tell, and this one cannot."""
+    return [*_not_installed(recipe), *_not_downloaded(recipe), *_not_asked(recipe), *_no_gpu(recipe)]
+
+
+def is_on_hub(data: str) -> bool:
+    """Whether a data set, rightly spelt, would have to be downloaded."""
+    return _ON_HUB.fullmatch(data) is not None
+
+
+def _makers(recipe: Recipe) -> Iterator[Callable[[], Any]]:
+    for agent in (recipe.agent, *recipe.conclusion.controls):
+        yield lambda agent=agent: make_agent(agent)  # type: ignore[misc]
+    yield lambda: (make_retriever if recipe.retriever in _QUICK else RETRIEVERS.find)(recipe.retriever)
+    yield lambda: _weights(recipe.model)
+    if recipe.conclusion.oracle is not None:
+        yield lambda: MODELS.find(str(recipe.conclusion.oracle))
+    for reward in _rewards(recipe):
+        if not _lacking(reward):
+            yield lambda reward=reward: make_reward(_CACHE.sub("", reward))  # type: ignore[misc]
+
+
+def _failure(make: Callable[[], Any]) -> str | None:
+    try:
+        make()
+    except MissingExtra:
+        return None  # this machine's fault
+    except (ProfileGymError, TypeError) as error:  # the latter from an option that an endpoint does not know
+        return str(error)
+    return None
+
+
+def _rewards(recipe: Recipe) -> list[str]:
+    return [recipe.reward, *([f"score:{recipe.judge}"] if recipe.judge is not None else [])]
+
+
+def _weights(model: str) -> None:
+    path = weights_of(model)
+    if not (Path(path) / "config.json").is_file() and not _HUB_ID.fullmatch(path):
+        raise ProfileGymError(f"model={model!r}: there is no model in {path!r}, and it is no name on the hub")
+
+
+def _shares(recipe: Recipe) -> Iterator[str]:
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    rows = recipe.optimiser.questions * recipe.group.size
+    if rows % ((recipe.optimiser.rows or 1) * processes):
+        at_once = f" of {recipe.optimiser.rows} at a time" if recipe.optimiser.rows else ""
+        shared = f"{processes} processes cannot share a step's {rows} sequences evenly{at_once}"
+        yield f"{shared}: change optimiser.questions"
+
+
+def _not_installed(recipe: Recipe) -> Iterator[str]:
+    missing = [package for package in (*_PACKAGES, *(["peft"] if recipe.lora else [])) if not find_spec(package)]
+    if missing:
+        yield f"{', '.join(missing)} not installed: pip install 'profilegym[train]'"
+    for package in recipe.watch.report_to:
+        if not find_spec(package):
+            yield f"{package} not installed: pip install {package}"
+    if recipe.generation.engine == "vllm" and not find_spec("vllm"):
+        yield "vLLM not installed: pip install 'trl[vllm]'"
+
+
+def _not_downloaded(recipe: Recipe) -> Iterator[str]:
+    for data in (recipe.data.train, recipe.data.validation, *recipe.data.test.values()):
+        if data is not None and is_on_hub(data):
+            yield f"not downloaded: the records of {data}"
+    path = _place_of(recipe.model)
+    if path is not None and not Path(path).exists() and _HUB_ID.fullmatch(path) and not _is_cached(path):
+        yield f"not downloaded: {recipe.model}, and whether there is such a model"
+    if recipe.retriever not in _QUICK:
+        yield f"not made before the run: {recipe.retriever}, and whether its options are right"
+
+
+def _place_of(model: str) -> str | None:
+    try:
+        return weights_of(model)
+    except ProfileGymError:
+        return None
+
+
+def _is_cached(name: str) -> bool:
+    try:
+        from huggingface_hub import try_to_load_from_cache
+    except ImportError:
+        return False
+    return isinstance(try_to_load_from_cache(name, "config.json"), str)
+
+
+def _not_asked(recipe: Recipe) -> Iterator[str]:
+    for reward in _rewards(recipe):
+        judge = reward.partition(",")[0]
+        if lacking := _lacking(reward):
+            yield f"not set here, {' and '.join(lacking)}: how to ask {judge}"
+        elif "openai:" in reward:
+            yield f"nobody was asked: whether the endpoint of {judge} answers"
+
+
+def _lacking(reward: str) -> list[str]:
+    """What an endpoint needs that neither the spec nor the environment tells."""
+    needed = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"} if "openai:" in reward else {}
+    return [name for option, name in needed.items() if f"{option}=" not in reward and not os.environ.get(name)]
+
+
+def _no_gpu(recipe: Recipe) -> Iterator[str]:
+    for_gpu = recipe.generation.engine != "transformers" or recipe.precision == "bfloat16"
+    if for_gpu and not _has_gpu():
+        yield "there is no GPU here: whether model, gradients and generation fit into one"
+
+
+def _has_gpu() -> bool:
+    try:
+        import torch
+    except ImportError:
+        return False
+    return bool(torch.cuda.is_available())
