@@ -370,6 +370,17 @@ def bench_judge(as_json: AsJson = False) -> None:
     main(as_json)
 
 
+@bench.command("rollout")
+def bench_rollout(as_json: AsJson = False) -> None:
+    """Rollouts of the pilot beside TRL's own loop, and of a model behind an endpoint beside bare clients.
+
+    Example: profilegym bench rollout --json
+    """
+    from ..benchmarks.rollout import main
+
+    main(as_json)
+
+
 @bench.command("train")
 def bench_train(as_json: AsJson = False) -> None:
     """A training step beside the bare loop of the same model and tokens, and what of it is not the model.

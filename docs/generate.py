@@ -52,6 +52,7 @@ COMMANDS = (
     "bench retrieval",
     "bench env",
     "bench judge",
+    "bench rollout",
     "bench train",
 )
 

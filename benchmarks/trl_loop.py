@@ -1,0 +1,134 @@
+"""TRL's own environment loop, `environment_factory` with transformers' generation, on our episodes."""
+
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from statistics import fmean
+from typing import Any
+
+from ..agents.models.hf import HFModel
+from ..envs.episode import Episode
+from ..envs.errors import MissingExtra
+from ..envs.question import Question
+from ..envs.retrieval import Retriever
+from ..envs.stepping import RewardFunction
+
+MOST = 512  # tokens of an episode, searches included
+TEMPLATE = (  # the transcript as it stands; calls are only written where TRL tries whether tools can be called
+    "{%- for message in messages -%}{{ message.content }}"
+    "{%- for call in message.tool_calls or [] -%}{{ call | tojson }}{%- endfor -%}{%- endfor -%}"
+)
+CALL = {"type": "function", "function": {"name": "search_profile", "arguments": {"query": "{content}"}}}
+RESPONSE = {
+    "start_anchor_pattern": r"\Z",
+    "defaults": {"role": "assistant"},
+    "fields": {
+        "tool_calls": {
+            "open": "<search>",
+            "close": "</search>",
+            "repeats": True,
+            "content": "text",
+            "content_args": {"strip": False},
+            "transform": CALL,
+        },
+        "content": {"close_pattern": "$", "content": "text"},
+    },
+}
+
+
+class Loop:
+    """Plays a question as our rollout does: the same texts, tokens, searches, stops and rewards."""
+
+    def __init__(
+        self, local: HFModel, questions: Sequence[Question], retriever: Retriever, reward: RewardFunction
+    ) -> None:
+        try:
+            from datasets import Dataset
+            from trl import GRPOConfig, GRPOTrainer
+        except ImportError as error:
+            raise MissingExtra("playing in TRL's loop", "train") from error
+
+        self.scores: list[float] = []
+        tokenizer = local.tokenizer
+        tokenizer.chat_template, tokenizer.response_template = TEMPLATE, RESPONSE
+        tokenizer.padding_side = "left"
+        ends = tokenizer.convert_tokens_to_ids(["</search>", "</answer>"])
+        local.model.generation_config.eos_token_id = [tokenizer.eos_token_id, *ends]
+        self.rows = [
+            {"prompt": [{"role": "user", "content": ""}], "question_id": question.id} for question in questions
+        ]
+        by_id = {question.id: question for question in questions}
+
+        class Searching:
+            """An episode, as TRL asks for one."""
+
+            def reset(self, question_id: str, **row: Any) -> str:
+                self.episode = Episode(by_id[question_id])
+                return self.episode.observation
+
+            def search_profile(self, query: str) -> str:
+                """Search the person's posts.
+
+                Args:
+                    query: What to look for.
+
+                Returns:
+                    The posts found.
+                """
+                episode = self.episode
+                episode.write(f"<search>{query}</search>")
+                if episode.needs == "search":
+                    episode.inform(retriever.search(episode.question.profile, episode.query, episode.depth))
+                return episode.observation
+
+        def score(completions: Sequence[Any], environments: Sequence[Searching], **_: Any) -> list[float]:
+            episodes = [environment.episode for environment in environments]
+            for episode, completion in zip(episodes, completions, strict=True):
+                if episode.needs == "text":
+                    episode.write(completion[-1]["content"])
+            rewards: Any = reward(episodes)
+            scores = [float(reward.total) for reward in rewards]
+            self.scores += scores
+            return scores
+
+        with _quiet():
+            settings = GRPOConfig(
+                output_dir=tempfile.gettempdir(),
+                use_cpu=True,
+                bf16=False,
+                num_generations=2,
+                max_completion_length=MOST,
+                max_tool_calling_iterations=Episode(questions[0]).max_searches,
+                temperature=1.0,
+                report_to=[],
+                gradient_checkpointing=False,
+            )
+            self.trainer = GRPOTrainer(
+                model=local.model,
+                args=settings,
+                train_dataset=Dataset.from_list(self.rows),
+                processing_class=tokenizer,
+                environment_factory=Searching,
+                reward_funcs=score,
+            )
+
+    def play(self, attempts: int, at_once: int) -> tuple[int, float]:
+        """The policy's tokens and the mean score."""
+        rows = [row for row in self.rows for _ in range(attempts)]
+        self.scores.clear()
+        batches = [self.batch(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
+        return sum(int((batch["tool_mask"] * batch["completion_mask"]).sum()) for batch in batches), fmean(self.scores)
+
+    def batch(self, rows: Sequence[Any]) -> Any:
+        """Generated and scored together, as TRL hands it to a training step."""
+        with _quiet():
+            return self.trainer._generate_and_score_completions(rows)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What TRL says of itself is not for who reads a benchmark."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield

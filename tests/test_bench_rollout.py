@@ -1,0 +1,96 @@
+"""The rollout benchmark has TRL play our episodes, and its claims can fail."""
+
+import json
+from typing import Any
+
+import pytest
+
+pytest.importorskip("trl", reason="the train extra is not installed")
+
+import torch
+
+from profilegym import load_questions, make_retriever, make_reward
+from profilegym.agents.models.model import make_model
+from profilegym.benchmarks import rollout
+from profilegym.benchmarks.rollout import claims
+from profilegym.benchmarks.trl_loop import Loop
+
+torch.set_num_threads(1)
+NAMES = ["profilegym", "profilegym, 64 rows", "TRL", "TRL, 64 at once"]
+
+
+def test_in_trls_loop_a_question_is_asked_searched_and_answered_as_in_ours() -> None:
+    questions = list(load_questions("world:seed=7,users=20/test"))[:12]
+    local = make_model("pilot")
+    loop = Loop(local, questions, make_retriever("bm25"), make_reward("rubric"))
+
+    played = loop.batch(loop.rows)
+
+    episodes = [environment.episode for environment in loop.trainer.environments]
+    assert sum(len(episode.searches) for episode in episodes) > 0
+    for number, episode in enumerate(episodes):
+        said = [segment.text for segment in episode.segments if segment.author == "environment"]
+        prompt, text = (
+            local.tokenizer.decode(played[f"{part}_ids"][number][played[f"{part}_mask"][number].bool()])
+            for part in ("prompt", "completion")
+        )
+        assert prompt == said[0]
+        assert all(text.count(told) == 1 for told in said[1:])
+        assert episode.answer is None or f"<answer>{episode.answer}</answer>" in text
+    assert len(loop.scores) == 12
+
+
+def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
+    def broken(ours: float, early: float, late: float) -> list[str]:
+        rates = {"profilegym": [ours] * 3, "TRL": [900.0] * 3, "TRL, 64 at once": [1000.0] * 3}
+        return [claim.name for claim in claims(rates, {"1000": early, "10000": late}) if not claim.holds]
+
+    assert broken(2000.0, 100.0, 105.0) == []
+    assert broken(1999.0, 100.0, 100.0) == ["over TRL, 64 at once"]
+    assert broken(2000.0, 100.0, 106.0) == ["memory after 10,000 over after 1,000"]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each figure from a moment, and those of the endpoint from a script."""
+    sizes: dict[str, Any] = {"QUESTIONS": 4, "ROUNDS": 1, "EARLY": 8, "LATE": 16, "ALONE": 4, "TALKS": 2, "TURN": 6}
+    for name, value in {**sizes, "OBSERVATIONS": (5,)}.items():
+        monkeypatch.setattr(rollout, name, value)
+    monkeypatch.setattr(rollout.in_flight, "measure", lambda: {"claims": []})
+    monkeypatch.setattr(rollout.in_flight, "report", lambda result, console: console.print("the endpoint's part"))
+
+
+def test_the_report_is_one_json_object(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    rollout.main(as_json=True)
+
+    report = json.loads(capsys.readouterr().out)
+    local = report["local"]
+    assert list(local["tokens_a_second"]) == list(local["scores"]) == NAMES
+    assert min(local["tokens_a_second"].values()) > 0
+    assert set(local["reading"]["5"]) == {"in one go", "token by token"}
+    assert local["same_alone"] == 4
+    assert list(local["megabytes"]) == ["8", "16"]
+    assert all(claim["name"] and "holds" in claim for claim in local["claims"])
+
+
+def test_the_report_shows_each_figure_and_claim(
+    monkeypatch: pytest.MonkeyPatch, quick: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        rollout, "measure", lambda: (RESULT, claims({"profilegym": [2.0], "TRL": [1.0]}, {"a": 1, "b": 1}))
+    )
+
+    rollout.main(as_json=False)
+
+    shown = capsys.readouterr().out
+    for figure in ("4,000", "0.512", "60 tokens", "3 of 4 ", "700 MB after 1,000", "✓ over TRL", "the endpoint's part"):
+        assert figure in shown
+
+
+RESULT = {
+    "tokens_a_second": {"profilegym": 4000.0},
+    "scores": {"profilegym": 0.512},
+    "reading": {60: {"in one go": 4000.0, "token by token": 2000.0}},
+    "same_alone": 3,
+    "megabytes": {"1000": 700.0, "10000": 701.0},
+}
