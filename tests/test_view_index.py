@@ -229,3 +229,11 @@ def test_what_looks_like_tokens_in_a_text_stays_text(file: Path, lines: list[str
 
     assert [row["answer"] for row in index.ask("SELECT answer FROM words")] == [odd, json.loads(lines[0])["answer"]]
     assert index.trajectory(1) == Trajectory.from_json(line)
+
+
+def test_an_index_that_is_spoilt_says_what_to_do(file: Path, lines: list[str]) -> None:
+    file.write_text(lines[0], "utf-8")
+    (file.parent / ".trajectories.index").write_bytes(b"this is no database, but it is long enough to be one" * 40)
+
+    with pytest.raises(DataError, match="delete it, and it is made anew"):
+        index_of(file).refresh()

@@ -203,9 +203,31 @@ def test_a_verdict_that_came_later_is_shown_as_the_runs_own(tmp_path: Path) -> N
         asyncio.run(rejudge(RunDirectory(run)))
         after = words(viewer.get("/run/one/trajectories/25").text)
 
+        table = words(viewer.get("/run/one/trajectories?judged=unscored").text)
+
+    assert "Nothing is like that" in table
     assert "Unscored: the judge was away" in before
     assert f"score {last['verdict']['score']:.3f}" in after
     assert "Asked later, rubric gave" in after
+
+
+def test_figures_with_later_verdicts_are_those_of_the_run_had_it_been_scored_at_once(tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "one")
+    with viewing(tmp_path / "runs") as viewer:
+        whole = words(viewer.enter().get("/run/one").text)
+        none = {"verdict": None, "reward": {"total": None, "parts": {}, "unscored": "the judge was away"}}
+        lines = [{**line, **none, "baseline": {"answer": "", "score": None}} for line in lines_of(run)]
+        (run / "trajectories.jsonl").write_text("")
+        add(run, *lines)
+        unscored = words(viewer.get("/run/one").text)
+        asyncio.run(rejudge(RunDirectory(run), "rubric"))
+        (run / "summary.json").unlink(missing_ok=True)
+        healed = words(viewer.get("/run/one").text)
+
+    figures = re.findall(r"\[[^\]]*\] of \d+", whole)
+    assert len(figures) == 2
+    assert re.findall(r"\[[^\]]*\] of \d+", unscored) == []
+    assert re.findall(r"\[[^\]]*\] of \d+", healed) == figures
 
 
 def test_a_line_that_is_written_is_there_within_two_seconds(tmp_path: Path) -> None:

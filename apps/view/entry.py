@@ -9,10 +9,12 @@ from ...envs.question import Profile, Question, Rubric
 from ...envs.trajectory import Trajectory
 from ...evaluation.alarms import Alarms
 from ...evaluation.summary import place_of, score_of
+from ...evaluation.verdicts import key_of
 
 COLUMNS = (
     *("id", "question_id", "user_id", "attempt", "kind", "agent", "model", "judge", "score", "baseline", "gain"),
     *("reward", "advantage", "hops", "category", "searches", "malformed", "ended", "parent"),
+    *("judged", "late"),  # what a later verdict must be about, and whether the score is one
 )
 
 
@@ -46,6 +48,7 @@ class Entries:
             *(trajectory.agent, trajectory.model, verdict and verdict.judge, score, baseline, gain),
             *(reward and reward.total, trajectory.advantage, question.rubric.hops, question.category),
             *(len(trajectory.search_ms), trajectory.malformed, trajectory.ended, (trajectory.parent or {}).get("id")),
+            *(key_of(trajectory)[1], 0),
         )
         queries = "\n".join(trajectory.sought[1::3])
         words = _storable(question.text), _storable(queries), _storable(trajectory.answer or "")

@@ -15,6 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ...envs.errors import DataError
 from ...envs.trajectory import Trajectory
+from ...evaluation.verdicts import LateVerdict
 from .entry import COLUMNS, Entry
 
 VERSION = 1  # of the tables; an index of another version is built anew
@@ -32,6 +33,17 @@ CREATE INDEX by_mark ON marks (mark, row);
 CREATE INDEX marks_of ON marks (row);
 CREATE TABLE bad (row INTEGER PRIMARY KEY, at INTEGER, size INTEGER, problem TEXT);
 CREATE TABLE progress (version INTEGER, lines INTEGER, bytes INTEGER, head TEXT, tail TEXT);
+CREATE TABLE healed (bytes INTEGER);
+INSERT INTO healed VALUES (0);
+"""  # noqa: S608 (no outside text)
+_HEAL = """
+UPDATE lines SET score = :score, judge = :judge, gain = :score - baseline, late = 1
+WHERE id = :id AND judged = :judged AND (score IS NULL OR late)
+"""
+_HEAL_GAIN = """
+UPDATE lines SET baseline = own.score, gain = lines.score - own.score FROM lines AS own
+WHERE own.id = :id AND own.late AND own.kind = 'baseline' AND lines.kind = 'personalised'
+  AND lines.question_id = own.question_id AND lines.attempt = own.attempt
 """
 
 Read = Callable[[Trajectory], Entry]
@@ -60,10 +72,11 @@ class Progress:
 
 
 class Index:
-    """`read` says what the index keeps of a trajectory."""
+    """`read` says what the index keeps of a trajectory; `verdicts` are those that came after the run."""
 
-    def __init__(self, file: Path, read: Read) -> None:
+    def __init__(self, file: Path, read: Read, verdicts: Path | None = None) -> None:
         self.file = file
+        self._verdicts = verdicts
         self.path = file.with_name(f".{file.stem}.index")
         self.progress = Progress()
         self._read = read
@@ -76,6 +89,8 @@ class Index:
             self.progress, more = self._take_in(tables, file)
             while more and monotonic() < end:
                 self.progress, more = self._take_in(tables, file)
+            if not more and self._verdicts and self._verdicts.exists():
+                _heal(tables, self._verdicts)
             return self.progress
 
     def ask(self, query: str, values: Any = (), beside: "Index | None" = None) -> list[sqlite3.Row]:
@@ -122,6 +137,8 @@ class Index:
             return tables
         except sqlite3.OperationalError as error:
             raise DataError(f"{self.path} can be neither read nor written ({error}): may you write there?") from error
+        except sqlite3.DatabaseError as error:
+            raise DataError(f"{self.path} is spoilt ({error}): delete it, and it is made anew") from error
 
     def _take_in(self, tables: sqlite3.Connection, file: BinaryIO) -> tuple[Progress, bool]:
         """One batch, and whether there may be more: not where all that is left is a line that is still being written.
@@ -155,6 +172,33 @@ class Index:
 
 
 _INSERT = f"INSERT OR REPLACE INTO lines VALUES ({', '.join('?' * (len(COLUMNS) + 3))})"  # noqa: S608 (no outside text)
+
+
+def _heal(tables: sqlite3.Connection, verdicts: Path) -> None:
+    """The newest score that the run's own judge gave later stands where there was none, and makes gains."""
+    tables.execute("BEGIN IMMEDIATE")
+    done = tables.execute("SELECT bytes FROM healed").fetchone()["bytes"]
+    with verdicts.open("rb") as file:
+        file.seek(done)
+        for line in file:
+            if not line.endswith(b"\n"):
+                break
+            done += len(line)
+            late = _late(line)
+            if late and late.own and late.verdict:
+                score, judge = late.verdict.score, late.verdict.judge
+                values = {"id": late.id, "judged": late.answer, "score": score, "judge": judge}
+                if tables.execute(_HEAL, values).rowcount:
+                    tables.execute(_HEAL_GAIN, values)
+    tables.execute("UPDATE healed SET bytes = ?", (done,))
+    tables.execute("COMMIT")
+
+
+def _late(line: bytes) -> LateVerdict | None:
+    try:
+        return LateVerdict.from_json(line.decode())
+    except (ValueError, TypeError, KeyError):  # a kill left it half written
+        return None
 
 
 def _printable(error: Exception) -> str:
@@ -214,7 +258,7 @@ def _progress(tables: sqlite3.Connection, file: BinaryIO) -> Progress | None:
 
 
 def _emptied(tables: sqlite3.Connection, file: BinaryIO) -> Progress:
-    for name in ("lines", "words", "marks", "bad", "progress"):
+    for name in ("lines", "words", "marks", "bad", "progress", "healed"):
         tables.execute(f"DROP TABLE IF EXISTS {name}")
     for statement in filter(None, map(str.strip, _TABLES.split(";"))):
         tables.execute(statement)

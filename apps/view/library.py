@@ -11,6 +11,7 @@ from ...envs.errors import DataError, ProfileGymError
 from ...envs.trajectory import Trajectory
 from ...evaluation.evaluate import Settings
 from ...evaluation.run import RunDirectory
+from ...evaluation.verdicts import FILE as VERDICTS
 from .choice import settings_of
 from .entry import Entries
 from .files import OutsideError, inside, text_of
@@ -19,7 +20,7 @@ from .questions import Questions
 
 _DEPTH = 3  # folders between a directory that was named and a run in it
 TRAJECTORIES, BRANCHES = "trajectories", "branches"
-_FILES = ("recipe.yaml", "trajectories.jsonl", "branches.jsonl", "metrics.jsonl", "summary.json", "verdicts.jsonl")
+_FILES = ("recipe.yaml", "trajectories.jsonl", "branches.jsonl", "metrics.jsonl", "summary.json", VERDICTS)
 
 
 class Run:
@@ -106,13 +107,14 @@ class Run:
     @property
     def stamp(self) -> str:
         """Another one as soon as there is something new to show."""
-        names = ("trajectories.jsonl", "metrics.jsonl", "summary.json", "branches.jsonl")
+        names = ("trajectories.jsonl", "metrics.jsonl", "summary.json", "branches.jsonl", VERDICTS)
         return "-".join(f"{_size(inside(self.path, name)):x}" for name in names)
 
     @cached_property
     def _indexes(self) -> dict[str, Index]:
         entries = Entries(self.questions.find, self.played_with.max_searches)
-        return {name: Index(self.path / f"{name}.jsonl", entries) for name in (TRAJECTORIES, BRANCHES)}
+        verdicts = self.path / VERDICTS
+        return {name: Index(self.path / f"{name}.jsonl", entries, verdicts) for name in (TRAJECTORIES, BRANCHES)}
 
     def changed_at(self, name: str) -> float:
         """0 where there is no such file."""
