@@ -51,8 +51,8 @@ def sections(turn: str) -> list[Section]:
     ]
 
 
-def deviation(turn: str, done: int = 0, protocol: Protocol = "tags") -> Deviation | None:
-    """The first one, where earlier turns did the first `done` levels. A search may come at any level."""
+def deviation(turn: str, done: int = 0, protocol: Protocol = "tags", searches: bool = True) -> Deviation | None:
+    """The first one, where earlier turns did the first `done` levels. A search, if there may be one, comes at any."""
     for section in sections(turn):
         if section.level != done:
             return Deviation(section.start, _out_of_order(section.level, done), done)
@@ -60,7 +60,7 @@ def deviation(turn: str, done: int = 0, protocol: Protocol = "tags") -> Deviatio
             return Deviation(section.start, f"{NAMES[done]} is empty", done)
         done += 1
     action, end = read_action(turn, protocol)[0], _thought(turn)[1]
-    if isinstance(action, SearchProfile):
+    if searches and isinstance(action, SearchProfile):
         return None
     if done < len(NAMES):
         return Deviation(end, f"{NAMES[done]} is missing", done)

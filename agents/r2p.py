@@ -40,7 +40,7 @@ class R2P(PR2):
     async def act(self, episode: Episode, speaker: Speaker) -> Turn:
         thinking = _Thinking(episode, speaker, self._interventions)
         texts = [await thinking.through(thinking.opening, 0)]
-        if isinstance(read_action(texts[0], episode.protocol)[0], SearchProfile):
+        if episode.searches_left and isinstance(read_action(texts[0], episode.protocol)[0], SearchProfile):
             return Turn(texts[0])
         texts += [await thinking.through(thinking.opening, number) for number in range(1, self._candidates)]
         answered = [text for text in texts if _answer(text, episode)]
@@ -68,7 +68,7 @@ class _Thinking:
         """A text that stops short, or leaves the template, is cut there and led on with what is missing."""
         text, turn = await self._go_on(begun, attempt)
         for _ in range(self._most):
-            left = deviation(text, self._done, self._episode.protocol)
+            left = deviation(text, self._done, self._episode.protocol, self._episode.searches_left > 0)
             if left is None or turn.finish == "context" or self._speaker.spent:
                 break
             self._note(f"text {attempt + 1}: {left.problem}")

@@ -66,6 +66,7 @@ def test_who_keeps_to_the_template_is_left_alone(ask: Callable[..., Question]) -
         ("a drink.\nResponse: tea.</think>", "it.\nResponse: it.", "Person is missing before Response", "a drink."),
         ("a drink.\nPerson:\nResponse: tea.", "it.\nResponse: it.", "Person is empty", "a drink."),
         ("a drink.\nTask: more.", "it.\nResponse: it.", "Task comes again", "a drink."),
+        ("a drink.</think><search>tea</search>", "it.\nResponse: it.", "Person is missing", "a drink."),
         ("a drink", "it.\nResponse: it.", "Person is missing", "a drink"),
     ],
 )
