@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ...envs.errors import DataError
 from ...envs.trajectory import Trajectory
-from ...evaluation.verdicts import LateVerdict
 from .entry import COLUMNS, Entry
+from .healing import heal
 
 VERSION = 1  # of the tables; an index of another version is built anew
 LONGEST = 64 << 20  # bytes; a longer line is named and passed over
@@ -36,15 +36,6 @@ CREATE TABLE progress (version INTEGER, lines INTEGER, bytes INTEGER, head TEXT,
 CREATE TABLE healed (bytes INTEGER);
 INSERT INTO healed VALUES (0);
 """  # noqa: S608 (no outside text)
-_HEAL = """
-UPDATE lines SET score = :score, judge = :judge, gain = :score - baseline, late = 1
-WHERE id = :id AND judged = :judged AND (score IS NULL OR late)
-"""
-_HEAL_GAIN = """
-UPDATE lines SET baseline = own.score, gain = lines.score - own.score FROM lines AS own
-WHERE own.id = :id AND own.late AND own.kind = 'baseline' AND lines.kind = 'personalised'
-  AND lines.question_id = own.question_id AND lines.attempt = own.attempt
-"""
 
 Read = Callable[[Trajectory], Entry]
 
@@ -90,7 +81,7 @@ class Index:
             while more and monotonic() < end:
                 self.progress, more = self._take_in(tables, file)
             if not more and self._verdicts and self._verdicts.exists():
-                _heal(tables, self._verdicts)
+                heal(tables, self._verdicts)
             return self.progress
 
     def ask(self, query: str, values: Any = (), beside: "Index | None" = None) -> list[sqlite3.Row]:
@@ -172,33 +163,6 @@ class Index:
 
 
 _INSERT = f"INSERT OR REPLACE INTO lines VALUES ({', '.join('?' * (len(COLUMNS) + 3))})"  # noqa: S608 (no outside text)
-
-
-def _heal(tables: sqlite3.Connection, verdicts: Path) -> None:
-    """The newest score that the run's own judge gave later stands where there was none, and makes gains."""
-    tables.execute("BEGIN IMMEDIATE")
-    done = tables.execute("SELECT bytes FROM healed").fetchone()["bytes"]
-    with verdicts.open("rb") as file:
-        file.seek(done)
-        for line in file:
-            if not line.endswith(b"\n"):
-                break
-            done += len(line)
-            late = _late(line)
-            if late and late.own and late.verdict:
-                score, judge = late.verdict.score, late.verdict.judge
-                values = {"id": late.id, "judged": late.answer, "score": score, "judge": judge}
-                if tables.execute(_HEAL, values).rowcount:
-                    tables.execute(_HEAL_GAIN, values)
-    tables.execute("UPDATE healed SET bytes = ?", (done,))
-    tables.execute("COMMIT")
-
-
-def _late(line: bytes) -> LateVerdict | None:
-    try:
-        return LateVerdict.from_json(line.decode())
-    except (ValueError, TypeError, KeyError):  # a kill left it half written
-        return None
 
 
 def _printable(error: Exception) -> str:

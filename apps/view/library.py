@@ -85,7 +85,10 @@ class Run:
 
     def indexed(self, seconds: float) -> int:
         """How many bytes of its trajectories are in the index; what is not is taken in for about as long."""
-        return self.index(seconds=seconds).progress.bytes if self.has(TRAJECTORIES) else 0
+        try:
+            return self.index(seconds=seconds).progress.bytes if self.has(TRAJECTORIES) else 0
+        except DataError:  # its page tells
+            return 0
 
     @property
     def summary(self) -> dict[str, Any] | None:

@@ -1,25 +1,23 @@
-"""What stands at which address."""
+"""The pages of runs: all of them, one, its table, and two beside each other."""
 
+from collections.abc import Iterable
 from typing import Any
 from urllib.parse import quote
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse, JSONResponse, PlainTextResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 
+from ...envs.errors import ProfileGymError
 from . import look
 from .comparing import compared
-from .export import about, exported, file_name
-from .figures import HEIGHT, WIDTH, card_of, curves
+from .figures import HEIGHT, WIDTH, Card, card_of, curves
 from .index import Progress
-from .library import TRAJECTORIES, Library, Run
-from .playing import parent_of
-from .reading import Reading, read, without_posts
-from .show import File, Page, Row, Show, path
+from .library import TRAJECTORIES, Library, Refused, Run
+from .show import File, Page, Show
 from .table import View, choices, page_of
-from .tokens import MOST, tokens_of
 
 
-def pages(library: Library, show: Show, hide: bool) -> APIRouter:
+def run_pages(library: Library, show: Show) -> APIRouter:
     at = APIRouter(default_response_class=HTMLResponse)
 
     @at.get("/static/view.css")
@@ -37,10 +35,9 @@ def pages(library: Library, show: Show, hide: bool) -> APIRouter:
     @at.get("/")
     def runs() -> HTMLResponse:
         found = library.runs().values()
-        stamp, cards = _stamp(*found), [card_of(run) for run in found]
-        refused, roots = library.refused(), library.roots
-        following: dict[str, Any] = {"follow": "/state", "stamp": stamp}
-        return show("runs.html", "Runs", here="runs", cards=cards, refused=refused, roots=roots, **following)
+        stamp, (cards, broken) = _stamp(*found), _cards(found)
+        following: dict[str, Any] = {"follow": "/state", "stamp": stamp, "roots": library.roots}
+        return show("runs.html", "Runs", here="runs", cards=cards, refused=[*library.refused(), *broken], **following)
 
     @at.get("/state", response_class=JSONResponse)
     def state(run: str | None = None) -> dict[str, str]:
@@ -64,7 +61,7 @@ def pages(library: Library, show: Show, hide: bool) -> APIRouter:
         chosen = library.find(key)
         stamp, card = _stamp(chosen), card_of(chosen)
         progress = chosen.index(seconds=0).progress if chosen.has(TRAJECTORIES) else Progress()
-        alarms = [alarm for alarm in (chosen.summary or {}).get("alarms", []) if alarm["raised"]]
+        alarms = [alarm for alarm in (chosen.summary or {}).get("alarms", []) if alarm.get("raised")]
         return show(
             "run.html", chosen.key, here="run", run=chosen, card=card, progress=progress, alarms=alarms,
             curves=curves(chosen), width=WIDTH, height=HEIGHT, follow=f"/state?run={quote(key, safe='')}", stamp=stamp,
@@ -84,54 +81,18 @@ def pages(library: Library, show: Show, hide: bool) -> APIRouter:
             page=page_of(index, view), choices=choices(index), **following,
         )  # fmt: skip
 
-    @at.get("/run/{key}/{file}/{row}")
-    def trajectory(key: str, file: File, row: Row) -> HTMLResponse:
-        chosen = library.find(key)
-        reading = read(chosen, file, row)
-        base, parent = f"{path(chosen)}/{file}/{row}", parent_of(chosen, reading.trajectory)
-        values = {
-            "run": chosen,
-            "base": base,
-            "here": file,
-            "parent": parent and f"{path(chosen)}/{parent[0]}/{parent[1]}",
-        }
-        return show("trajectory.html", _title(reading), **values, **about(reading))
-
-    @at.get("/run/{key}/{file}/{row}/line", response_class=PlainTextResponse)
-    def line(key: str, file: File, row: Row) -> Response:
-        return Response(library.find(key).index(file).text(row), media_type="text/plain; charset=utf-8")
-
-    @at.get("/run/{key}/{file}/{row}/profile")
-    def profile(key: str, file: File, row: Row) -> HTMLResponse:
-        chosen = library.find(key)
-        reading = read(chosen, file, row)
-        values = {"profile": reading.profile, "shown": reading.shown, "resting": reading.resting}
-        return show("profile.html", "Profile", run=chosen, base=f"{path(chosen)}/{file}/{row}", **values)
-
-    @at.get("/run/{key}/{file}/{row}/tokens")
-    def tokens(key: str, file: File, row: Row, step: int) -> HTMLResponse:
-        chosen = library.find(key)
-        found = chosen.trajectory(file, row)
-        trained = found.kind == "personalised" or chosen.train_baseline
-        told, named = tokens_of(found, step)
-        left_out = max(0, len(found.segments[step].tokens or ()) - MOST)
-        return show(
-            "tokens.html", "Tokens", run=chosen, base=f"{path(chosen)}/{file}/{row}", number=step, tokens=told,
-            named=named, advantage=found.advantage, trained=trained, model=found.model, left_out=left_out,
-        )  # fmt: skip
-
-    @at.get("/run/{key}/{file}/{row}/export")
-    def export(key: str, file: File, row: Row, redact: bool = False) -> HTMLResponse:
-        reading = read(library.find(key), file, row)
-        page = show("export.html", _title(reading), **exported(without_posts(reading) if hide or redact else reading))
-        page.headers["content-disposition"] = f'attachment; filename="{file_name(reading)}"'
-        return page
-
     return at
 
 
-def _title(reading: Reading) -> str:
-    return reading.question.text if reading.question else reading.trajectory.question_id
+def _cards(runs: Iterable[Run]) -> tuple[list[Card], list[Refused]]:
+    """One that cannot be read does not hide the others."""
+    cards, broken = list[Card](), list[Refused]()
+    for run in runs:
+        try:
+            cards.append(card_of(run))
+        except (ProfileGymError, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
+            broken.append(Refused(run.path, f"{run.path} cannot be shown: {error}"))
+    return cards, broken
 
 
 def _stamp(*runs: Run, seconds: float = 0.0) -> str:

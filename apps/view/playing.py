@@ -1,8 +1,6 @@
 """The pages where somebody plays: a question from the start, or a branch of a recorded trajectory."""
 
 from collections.abc import Mapping
-from difflib import SequenceMatcher
-from typing import Any
 from urllib.parse import parse_qsl, quote
 
 from fastapi import APIRouter, Request
@@ -14,6 +12,7 @@ from ...envs.question import Question
 from ...envs.trajectory import Trajectory
 from ..play.game import PERSON
 from .choice import PROFILES, Choice
+from .difference import beside_each_other
 from .library import BRANCHES, TRAJECTORIES, Library, Run
 from .reading import read
 from .seats import Seat, Seats, act
@@ -23,7 +22,6 @@ from .steps import LONGEST, beside, cut, parts_of, steps_of
 _LONGEST_FORM = 1 << 20
 _LISTED = 40  # questions to pick from
 _LOOKED_AT = 2_000  # of a data set's questions, for words that they hold
-_COMPARED = 4_000  # characters of a step in a diff
 
 
 def playing(library: Library, show: Show) -> APIRouter:
@@ -92,10 +90,17 @@ def playing(library: Library, show: Show) -> APIRouter:
             raise DataError("this game did not branch off a trajectory of the run")
         file, line = found
         parent = run.trajectory(file, line)
-        both = [_both(one, other) for one, other in _side_by_side(parent, branch)]
-        values = {"parent": parent, "branch": branch, "rows": both, "changed": changes_of(branch)}
+        values = {"parent": parent, "branch": branch, "rows": beside_each_other(parent, branch)}
         bases = {"base": f"{path(run)}/branches/{row}", "other": f"{path(run)}/{file}/{line}"}
-        return show("diff.html", "A branch beside its parent", here="branches", run=run, **values, **bases)
+        return show(
+            "diff.html",
+            "A branch beside its parent",
+            here="branches",
+            run=run,
+            changed=changes_of(branch),
+            **values,
+            **bases,
+        )
 
     return at
 
@@ -153,37 +158,6 @@ def _listed(questions: QuestionSet, words: str) -> list[Question]:
         if len(found) == _LISTED:
             break
     return found
-
-
-def _side_by_side(one: Trajectory, other: Trajectory) -> list[tuple[str, str]]:
-    """Step by step from the first, as a branch begins like its parent."""
-    texts = [[segment.text.strip() for segment in trajectory.segments] for trajectory in (one, other)]
-    length = max(map(len, texts))
-    first, second = ([*text, *[""] * (length - len(text))] for text in texts)
-    return list(zip(first, second, strict=True))
-
-
-def _both(one: str, other: str) -> dict[str, Any]:
-    """Two texts as stretches that are alike or not; `same` where all of it is."""
-    if one == other:
-        return {"same": True, "one": [(one[:_COMPARED], False)], "other": []}
-    words = [_words(text[:_COMPARED]) for text in (one, other)]
-    left, right = list[tuple[str, bool]](), list[tuple[str, bool]]()
-    for kind, a, b, c, d in SequenceMatcher(None, words[0], words[1], autojunk=False).get_opcodes():
-        left.append(("".join(words[0][a:b]), kind != "equal"))
-        right.append(("".join(words[1][c:d]), kind != "equal"))
-    return {"same": False, "one": left, "other": right}
-
-
-def _words(text: str) -> list[str]:
-    """Each with the blank behind it."""
-    found, word = list[str](), ""
-    for character in text:
-        word += character
-        if character.isspace():
-            found.append(word)
-            word = ""
-    return [*found, word] if word else found
 
 
 async def _form(request: Request) -> Mapping[str, str]:

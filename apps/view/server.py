@@ -13,9 +13,10 @@ from fastapi.responses import HTMLResponse
 from ...envs.errors import ProfileGymError
 from .guard import Guard
 from .library import Library
-from .pages import pages
+from .pages import run_pages
 from .playing import playing
 from .show import Show
+from .trajectory_pages import trajectory_pages
 
 
 def view(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) -> None:
@@ -52,8 +53,8 @@ def guarded(library: Library, port: int, token: str, redact: bool = False) -> Gu
 
 def application(library: Library, redact: bool) -> FastAPI:
     app, show = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), Show()
-    app.include_router(playing(library, show))
-    app.include_router(pages(library, show, redact))
+    for router in (playing(library, show), run_pages(library, show), trajectory_pages(library, show, redact)):
+        app.include_router(router)
 
     @app.exception_handler(ProfileGymError)
     def ours(request: Request, error: ProfileGymError) -> HTMLResponse:
