@@ -34,8 +34,9 @@ def run_train(path: str, changes: Sequence[str], out: Path | None, dry_run: bool
     plan = plan_of(recipe)
     if dry_run:
         _tell_plan(console, recipe, plan)
-    if plan.wrong:
-        raise OptionError("\n  ".join(["this run cannot work:", *plan.wrong]))
+    problems = plan.wrong if dry_run else (*plan.wrong, *plan.missing)  # another machine may have what is missing
+    if problems:
+        raise OptionError("\n  ".join(["this run cannot work:", *problems]))
     if not dry_run:
         _train(recipe, folder, console)
 
@@ -123,8 +124,9 @@ def _settings(recipe: Recipe, plan: Plan) -> Iterator[str]:
     yield f"reward: {recipe.reward}"
     if plan.everything.judgements and plan.everything.cost is None:
         yield "cost: not known; name price_in and price_out, of a million tokens, in reward and judge"
-    yield "not checked here:" if plan.unknown else "everything was checked"
-    yield from (f"  - {told}" for told in plan.unknown)
+    untold = (*plan.missing, *plan.unknown)
+    yield "not checked here:" if untold else "everything was checked"
+    yield from (f"  - {told}" for told in untold)
 
 
 def _number(value: float | None) -> str:

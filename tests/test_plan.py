@@ -77,7 +77,8 @@ def test_what_cannot_be_told_here_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(checks, "find_spec", found)
     monkeypatch.setattr(checks, "_has_gpu", lambda: False)
     monkeypatch.setattr(checks, "_is_cached", lambda name: False)
-    told = "\n".join(plan_of(load_recipe(LARGE, ["lora.rank=8", "watch.report_to=[wandb]"])).unknown)
+    plan = plan_of(load_recipe(LARGE, ["lora.rank=8", "watch.report_to=[wandb]"]))
+    told = "\n".join([*plan.missing, *plan.unknown])
 
     for part in (
         "vLLM not installed",
@@ -106,7 +107,8 @@ def test_a_small_run_needs_nothing_that_is_not_here() -> None:
     pytest.importorskip("trl")
     pytest.importorskip("matplotlib")
 
-    assert plan_of(load_recipe("pr2-world-smoke")).unknown == ()
+    plan = plan_of(load_recipe("pr2-world-smoke"))
+    assert (plan.missing, plan.unknown) == ((), ())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import pytest
 from profilegym import TrajectoryReader
 from profilegym.apps.train import run_train
 from profilegym.envs.errors import OptionError
+from profilegym.training import checks
 from profilegym.training.metrics import read_metrics
 from profilegym.training.settings import recipe_names
 
@@ -92,6 +93,16 @@ def test_what_cannot_work_is_refused_before_anything_is_loaded(tmp_path: Path) -
         run_train("pr2-world", ["data.test.test=world:users=4/test"], tmp_path / "run", dry_run=False)
 
     assert not (tmp_path / "run").exists()
+
+
+def test_a_package_that_the_run_needs_is_asked_for_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda package: None if package == "trackio" else True)
+
+    with pytest.raises(OptionError, match="trackio not installed: pip install trackio"):
+        run_train("pr2-world", ["watch.report_to=[trackio]"], tmp_path / "run", dry_run=False)
+    run_train("pr2-world", ["watch.report_to=[trackio]"], tmp_path / "run", dry_run=True)
 
 
 def test_a_misspelt_setting_is_one_line(tmp_path: Path) -> None:

@@ -34,7 +34,12 @@ def wrong_with(recipe: Recipe) -> list[str]:
 
 def unknown_of(recipe: Recipe) -> list[str]:
     """What a machine with everything on it could tell, and this one cannot."""
-    return [*_not_installed(recipe), *_not_downloaded(recipe), *_not_asked(recipe), *_no_gpu(recipe)]
+    return [*_not_downloaded(recipe), *_not_asked(recipe), *_no_gpu(recipe)]
+
+
+def missing_for(recipe: Recipe) -> list[str]:
+    """Packages that the run needs and that are not installed here."""
+    return list(_missing(recipe))
 
 
 def is_on_hub(data: str) -> bool:
@@ -83,7 +88,7 @@ def _shares(recipe: Recipe) -> Iterator[str]:
         yield f"{shared}: change optimiser.questions"
 
 
-def _not_installed(recipe: Recipe) -> Iterator[str]:
+def _missing(recipe: Recipe) -> Iterator[str]:
     missing = [package for package in (*_PACKAGES, *(["peft"] if recipe.lora else [])) if not find_spec(package)]
     if missing:
         yield f"{', '.join(missing)} not installed: pip install 'profilegym[train]'"

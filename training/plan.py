@@ -12,7 +12,7 @@ from ..envs.errors import ProfileGymError
 from ..envs.question import Aspect, Profile, Question, Rubric
 from ..rewards.judge import SAMPLING
 from ..rewards.prompts import TOTAL, messages
-from .checks import is_on_hub, unknown_of, wrong_with
+from .checks import is_on_hub, missing_for, unknown_of, wrong_with
 from .recipe import Recipe
 
 _SAMPLE = 200  # questions that are looked at to count their aspects
@@ -60,13 +60,14 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One step, all of them, and what is played to see what they did; what is wrong, and what cannot be told here."""
+    """One step, all of them, and the evaluations; what is wrong, what is missing, and what cannot be told here."""
 
     questions: int | None
     step: Work
     training: Work
     evaluations: Work
     wrong: tuple[str, ...]
+    missing: tuple[str, ...]
     unknown: tuple[str, ...]
 
     @property
@@ -86,6 +87,7 @@ def plan_of(recipe: Recipe) -> Plan:
         step * recipe.optimiser.steps,
         _meanwhile(recipe, sizes) + _conclusion(recipe, sizes),
         (*wrong_with(recipe), *wrong),
+        tuple(missing_for(recipe)),
         tuple(unknown_of(recipe)),
     )
 
