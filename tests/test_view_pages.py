@@ -215,7 +215,7 @@ def test_figures_with_later_verdicts_are_those_of_the_run_had_it_been_scored_at_
     run = play(tmp_path / "runs" / "one")
     with viewing(tmp_path / "runs") as viewer:
         whole = words(viewer.enter().get("/run/one").text)
-        none = {"verdict": None, "reward": {"total": None, "parts": {}, "unscored": "the judge was away"}}
+        none: dict[str, Any] = {"verdict": None, "reward": {"total": None, "parts": {}, "unscored": "the judge was away"}}
         lines = [{**line, **none, "baseline": {"answer": "", "score": None}} for line in lines_of(run)]
         (run / "trajectories.jsonl").write_text("")
         add(run, *lines)
