@@ -22,6 +22,7 @@ FOLDERS = (
     "rewards",
     "rewards/prompts",
     "evaluation",
+    "training",
     "testing",
     "apps",
     "apps/play",

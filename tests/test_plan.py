@@ -77,7 +77,7 @@ def test_what_cannot_be_told_here_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(checks, "find_spec", found)
     monkeypatch.setattr(checks, "_has_gpu", lambda: False)
     monkeypatch.setattr(checks, "_is_cached", lambda name: False)
-    plan = plan_of(load_recipe(LARGE, ["lora.rank=8", "watch.report_to=[wandb]"]))
+    plan = plan_of(load_recipe(LARGE, ["generation.engine=vllm", "lora.rank=8", "watch.report_to=[wandb]"]))
     told = "\n".join([*plan.missing, *plan.unknown])
 
     for part in (

@@ -30,12 +30,21 @@ def problem_of(**changes: Any) -> str:
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_that_comes_with_the_package_loads_and_opens_with_what_it_is(name: str) -> None:
-    kind = PilotRecipe if name == "pilot" else Recipe
+    kind: Any = PilotRecipe if name == "pilot" else Recipe
 
-    recipe: Any = load_settings(kind, name)
+    recipe = load_settings(kind, name)
 
     assert recipe.about
     assert (Path(__file__).parent.parent / "training" / "recipes" / f"{name}.yaml").read_text().startswith("# ")
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_documentation_lists_every_recipe_with_what_it_is(name: str) -> None:
+    kind: Any = PilotRecipe if name == "pilot" else Recipe
+
+    listed = (Path(__file__).parent.parent / "docs" / "training.md").read_text("utf-8")
+
+    assert f"| `{name}` | {load_settings(kind, name).about}" in listed
 
 
 def test_loading_a_recipe_loads_no_model_library() -> None:

@@ -112,6 +112,20 @@ def test_the_command_that_it_names_makes_the_run_again(folder: Path, page: str) 
     assert names == ["trained", "none", "untrained", "oracle"]
 
 
+def test_every_metric_of_a_run_is_documented(folder: Path) -> None:
+    documented = (Path(__file__).parent.parent / "docs" / "training.md").read_text("utf-8")
+    table = documented.partition("| metric |")[2].partition("\n\n")[0]
+    cells = [line.split(" | ")[0] for line in table.splitlines()]
+    patterns = [
+        re.escape(name).replace("N", r"\d").replace("…", ".+") for name in re.findall("`([^`]*)`", " ".join(cells))
+    ]
+
+    metrics = {name for step in read_metrics(folder / "metrics.jsonl") for name in step} - {"step"}
+
+    assert len(metrics) > 30
+    assert [name for name in metrics if not any(re.fullmatch(pattern, name) for pattern in patterns)] == []
+
+
 def test_the_picture_is_beside_the_page(folder: Path) -> None:
     picture = (folder / "report.png").read_bytes()
 
