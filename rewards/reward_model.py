@@ -1,0 +1,61 @@
+"""PrLM's personalisation reward model: an encoder that reads question and answer, never the profile, says a number."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from ..envs.episode import Episode, clean
+from ..envs.errors import MissingExtra, RewardError
+from ..envs.question import Question
+
+LENGTH = 512  # tokens of question and answer together
+
+
+class RewardModel:
+    """A sequence classifier of transformers with one label, and its tokenizer."""
+
+    def __init__(self, module: Any, tokenizer: Any) -> None:
+        self.module, self.tokenizer = module, tokenizer
+
+    @classmethod
+    def load(cls, folder: str) -> Self:
+        """From a folder that `python -m profilegym.training.reward_models` wrote, or any other of that kind."""
+        try:
+            from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        except ImportError as error:
+            raise MissingExtra("a reward model", "train") from error
+        if not (Path(folder) / "config.json").is_file():
+            raise RewardError(
+                f"no reward model in {folder!r}: train one with python -m profilegym.training.reward_models"
+            )
+        model = AutoModelForSequenceClassification.from_pretrained(folder)
+        if model.config.num_labels != 1:
+            raise RewardError(
+                f"{folder!r} holds a classifier with {model.config.num_labels} labels, not a reward model"
+            )
+        return cls(model, AutoTokenizer.from_pretrained(folder))
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[float]:
+        """An episode without an answer is read as one with an empty one."""
+        import torch
+
+        self.module.eval()
+        with torch.inference_mode():
+            # One at a time: in a batch the last digits would hang on what an answer is padded beside.
+            return [float(self.scores([(one.question, one.answer or "")])[0]) for one in episodes]
+
+    def scores(self, judged: Sequence[tuple[Question, str]]) -> Any:
+        """One number each, as a tensor that a loss can be made of."""
+        read = self.tokenizer(
+            [clean(question.text) for question, _ in judged],
+            [clean(answer) for _, answer in judged],
+            truncation=True, max_length=LENGTH, padding=True, return_tensors="pt",
+        )  # fmt: skip
+        return self.module(**read.to(self.module.device)).logits[:, 0].float()
+
+    def save(self, folder: Path) -> None:
+        self.module.save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+
+
+load = RewardModel.load

@@ -1,0 +1,150 @@
+"""Reward models learn from pairs of our own rollouts, go on where they stopped, and are parts of rewards."""
+
+import asyncio
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import profilegym as pg
+from profilegym.envs.errors import DataError, OptionError, RewardError
+from profilegym.evaluation.evaluate import Settings as Run
+from profilegym.evaluation.evaluate import evaluate
+from profilegym.evaluation.played import PlayedRun
+from profilegym.evaluation.run import RunDirectory
+from profilegym.rewards.reward_model import RewardModel
+from profilegym.testing import RewardContract
+from profilegym.training import reward_models
+from profilegym.training.reward_models import PRLM, Pair, Settings, by_person, main, pairs_of, train
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+DATA = "world:seed=2,users=60/train"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a reader of the posts answers, and what it answers without them."""
+    folder = tmp_path_factory.mktemp("run")
+    asyncio.run(evaluate(Run("rag", "scripted:oracle", DATA, limit=150), RunDirectory(folder)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    train(settings(run), folder)
+    return folder
+
+
+def settings(run: Path, **changes: Any) -> Settings:
+    return Settings(**{"runs": (str(run),), "epochs": 4, "batch": 16, "held_out": 0.25} | changes)
+
+
+def test_pairs_are_answers_with_the_profile_over_answers_without(run: Path) -> None:
+    pairs = pairs_of([PlayedRun(RunDirectory(run))], PRLM)
+
+    assert len(pairs) > 60
+    assert all(pair.better.strip() and pair.worse.strip() and pair.better != pair.worse for pair in pairs)
+    said = {one.question_id: one.answer for one in RunDirectory(run).trajectories() if one.kind == "baseline"}
+    assert all(said[pair.question.id] == pair.worse for pair in pairs)
+
+
+def test_nobody_is_learned_from_and_examined(run: Path) -> None:
+    learned, held_out = by_person(pairs_of([PlayedRun(RunDirectory(run))], PRLM), 0.25)
+
+    assert held_out
+    assert not {pair.question.user_id for pair in learned} & {pair.question.user_id for pair in held_out}
+
+
+def test_people_who_are_all_on_one_side_are_refused(ask: Any) -> None:
+    with pytest.raises(DataError, match="1 pairs to learn from and 0 of people held out"):
+        by_person([Pair(ask(), "Rooibos.", "Tea.")], 0.0)
+
+
+def test_who_used_the_profile_is_told_from_who_did_not(trained: Path) -> None:
+    report = json.loads((trained / "report.json").read_text())
+
+    assert report["accuracy"]["mean"] >= 0.9
+    assert report["accuracy"]["n"] == report["held_out_pairs"] > 15
+    assert report["pairs"] > 40
+
+
+def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(
+    run: Path, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reward_models, "_SAVE", 3)
+    whole, batches = RewardModel.scores, 0
+
+    def until_killed(self: RewardModel, judged: Any) -> Any:
+        nonlocal batches
+        batches += 1
+        if batches == 6:
+            raise KeyboardInterrupt
+        return whole(self, judged)
+
+    monkeypatch.setattr(RewardModel, "scores", until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        train(settings(run), tmp_path)
+    assert (tmp_path / "checkpoint.pt").exists()
+    report = train(settings(run), tmp_path)
+
+    assert report == json.loads((trained / "report.json").read_text())
+    assert (tmp_path / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+    assert not (tmp_path / "checkpoint.pt").exists()
+
+
+def test_a_folder_that_holds_another_one_is_refused(run: Path, trained: Path) -> None:
+    with pytest.raises(OptionError, match="holds another reward model \\(epochs=4 there, 5 now\\)"):
+        train(settings(run, epochs=5), trained)
+
+
+def test_what_is_done_is_told_again_and_not_done_again(
+    run: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([str(run), "--out", str(trained), "--epochs", "4", "--batch", "16", "--held-out", "0.25"])
+
+    assert json.loads(capsys.readouterr().out) == json.loads((trained / "report.json").read_text())
+
+
+def test_prlms_reward_is_made_of_all_three_parts(trained: Path) -> None:
+    question = pg.load_questions("world:seed=5,users=20/test")[2]
+    reference, nothing = episodes(question, str(question.rubric.reference), "I could not find out.")
+
+    found = asyncio.run(pg.make_reward(f"prlm:hf:{trained}")([reference, nothing]))
+
+    assert found[0].parts["rouge"] == pytest.approx(3.0)
+    assert found[0].parts["structure"] == pytest.approx(0.1)
+    assert 0 < found[1].parts["personalisation"] < found[0].parts["personalisation"] < 0.1
+    assert found[0].total == pytest.approx(sum(found[0].parts.values()))
+
+
+def episodes(question: pg.Question, *answers: str) -> list[pg.Episode]:
+    made = [pg.Episode(question) for _ in answers]
+    for episode, answer in zip(made, answers, strict=True):
+        episode.write(f"<think>I see.</think><answer>{answer}</answer>")
+    return made
+
+
+def test_a_folder_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
+    with pytest.raises(RewardError, match="train one with python -m"):
+        pg.make_reward(f"personalisation:hf:{tmp_path}")
+
+
+class TestPersonalisation(RewardContract):
+    @pytest.fixture(autouse=True)
+    def _trained(self, trained: Path) -> None:
+        self.folder = trained
+
+    def make(self) -> Any:
+        return pg.make_reward(f"personalisation:hf:{self.folder}")
