@@ -26,7 +26,11 @@ DRAWN = Sampling(temperature=1.0, max_tokens=9)
 STOP = ("</search>", "</answer>")
 ARCHITECTURES = {
     "Qwen3": {"num_key_value_heads": 2, "head_dim": 16},
+    "Qwen2": {"num_key_value_heads": 2},
     "Llama": {"num_key_value_heads": 2},
+    "Mistral": {"num_key_value_heads": 2},
+    "Gemma3Text": {"num_key_value_heads": 2, "head_dim": 16},
+    "Olmo2": {"num_key_value_heads": 2},
     "GPTNeoX": {},
     "GPT2": {},
 }
