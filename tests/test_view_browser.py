@@ -141,12 +141,14 @@ def test_a_line_that_is_written_is_on_the_screen_within_two_seconds(scene: Scene
         scene.go("/run/growing")
         with (scene.runs / "growing" / "metrics.jsonl").open("a") as file:
             file.write('{"step": 2, "score": 0.75}\n')
+        stroke = page.run("getComputedStyle(document.querySelector('polyline')).stroke")
         drawn = page.wait("document.querySelector('figcaption b').innerText === '0.75'", 5)
     finally:
         shutil.rmtree(scene.runs / "growing")
 
     assert waited < 2
     assert drawn < 2
+    assert stroke != "none"
 
 
 def test_a_game_is_played_by_keyboard_to_its_verdict(scene: Scene, page: Page) -> None:

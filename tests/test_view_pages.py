@@ -215,7 +215,10 @@ def test_figures_with_later_verdicts_are_those_of_the_run_had_it_been_scored_at_
     run = play(tmp_path / "runs" / "one")
     with viewing(tmp_path / "runs") as viewer:
         whole = words(viewer.enter().get("/run/one").text)
-        none: dict[str, Any] = {"verdict": None, "reward": {"total": None, "parts": {}, "unscored": "the judge was away"}}
+        none: dict[str, Any] = {
+            "verdict": None,
+            "reward": {"total": None, "parts": {}, "unscored": "the judge was away"},
+        }
         lines = [{**line, **none, "baseline": {"answer": "", "score": None}} for line in lines_of(run)]
         (run / "trajectories.jsonl").write_text("")
         add(run, *lines)
@@ -276,12 +279,15 @@ def test_curves_are_drawn_of_every_number_of_a_training_run(tmp_path: Path) -> N
             file.write(json.dumps({"step": step, "score": step / 300, "loss": 1.0, "words": "x", "alarms": []}) + "\n")
         file.write('{"step": 300, "sco')
 
+    (run / "recipe.yaml").write_text("settings: {episode: {top_k: 5}, data: {train: world}, optimiser: {steps: 300}}\n")
+
     with viewing(tmp_path / "runs") as viewer:
         page = viewer.enter().get("/run/training").text
 
     assert page.count("<figure>") == 2
     assert "score: from 0 to 0.9967" in page
     assert "steps 0 to 299" in words(page)
+    assert "optimiser.steps 300" in words(page)
 
 
 def test_two_runs_are_compared_on_the_questions_of_both_the_greatest_difference_first(

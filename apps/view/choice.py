@@ -32,6 +32,14 @@ def settings_of(recorded: Mapping[str, Any]) -> Settings:
     return Settings(**known)
 
 
+def flat(recorded: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """Settings that stand in groups, by names such as `optimiser.steps`."""
+    found: dict[str, Any] = {}
+    for name, value in recorded.items():
+        found |= flat(value, f"{group}{name}.") if isinstance(value, Mapping) else {f"{group}{name}": value}
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Choice:
     """What a form gives; a person may name whatever the command line takes."""

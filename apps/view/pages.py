@@ -9,6 +9,7 @@ from fastapi.responses import HTMLResponse, JSONResponse, Response
 
 from ...envs.errors import ProfileGymError
 from . import look
+from .choice import flat
 from .comparing import compared
 from .figures import HEIGHT, WIDTH, Card, card_of, curves
 from .index import Progress
@@ -59,19 +60,19 @@ def run_pages(library: Library, show: Show) -> APIRouter:
     @at.get("/run/{key}")
     def run(key: str) -> HTMLResponse:
         chosen = library.find(key)
-        stamp, card = _stamp(chosen), card_of(chosen)
+        following, card = _following(chosen), card_of(chosen)
         progress = chosen.index(seconds=0).progress if chosen.has(TRAJECTORIES) else Progress()
         alarms = [alarm for alarm in (chosen.summary or {}).get("alarms", []) if alarm.get("raised")]
         return show(
             "run.html", chosen.key, here="run", run=chosen, card=card, progress=progress, alarms=alarms,
-            curves=curves(chosen), width=WIDTH, height=HEIGHT, follow=f"/state?run={quote(key, safe='')}", stamp=stamp,
+            settings=flat(chosen.settings), curves=curves(chosen), width=WIDTH, height=HEIGHT, **following,
         )  # fmt: skip
 
     @at.get("/run/{key}/{file}")
     def table(request: Request, key: str, file: File) -> HTMLResponse:
         chosen, view = library.find(key), View.of(request.query_params)
         title = f"{'Branches' if file == 'branches' else 'Trajectories'} of {key}"
-        following: dict[str, Any] = {"follow": f"/state?run={quote(key, safe='')}", "stamp": _stamp(chosen)}
+        following = _following(chosen)
         if not chosen.has(file):
             return show("nothing.html", title, here=file, run=chosen, file=file, **following)
         index = chosen.index(file)
@@ -93,6 +94,11 @@ def _cards(runs: Iterable[Run]) -> tuple[list[Card], list[Refused]]:
         except (ProfileGymError, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
             broken.append(Refused(run.path, f"{run.path} cannot be shown: {error}"))
     return cards, broken
+
+
+def _following(run: Run) -> dict[str, Any]:
+    """Where a page of this run asks for news, and what it knows: taken before it is made, so that nothing is missed."""
+    return {"follow": f"/state?run={quote(run.key, safe='')}", "stamp": _stamp(run)}
 
 
 def _stamp(*runs: Run, seconds: float = 0.0) -> str:
