@@ -136,11 +136,9 @@ def _contest(test: Test, compared: Comparison | None) -> Markup:
     """The trained policy beside its controls; alone where it has none."""
     heads = ["who", "score", "trained less it", "searches", "evidence", "structure", "n"]
     scores = [row for row in compared.rows if row.metric == "score"] if compared else []
-    shown = table(heads, [_contender(row, compared) for row in scores]) if compared else None
+    shown = table(heads, [_contender(test, row) for row in scores]) if compared else None
     less = [(row.run, figure) for row in scores if (figure := trained_less(row)) is not None]
-    note = (
-        f"{test.data}, by {test.judge}. In brackets: 95 % intervals over people; differences are question by question."
-    )
+    brackets = "In brackets: 95 % intervals over people; differences are question by question, where all have a score."
     return section(
         f"On {test.name}",
         shown,
@@ -149,16 +147,14 @@ def _contest(test: Test, compared: Comparison | None) -> Markup:
         *_by_hops(test),
         *_two_baselines(test, scores),
         *_who(test),
-        note=note,
+        note=f"{test.data}, by {test.judge}. {brackets}",
     )
 
 
-def _contender(row: Row, compared: Comparison) -> list[Child]:
-    others = {other.metric: other.figure for other in compared.rows if other.run == row.run}
-    more = [
-        _mean(others.get(metric), digits) for metric, digits in (("searches", 2), ("evidence", 3), ("structure", 3))
-    ]
-    return [row.run, _spread(row.figure), _signed(trained_less(row)), *more, f"{row.figure.n:,}"]
+def _contender(test: Test, row: Row) -> list[Child]:
+    score, more = test.figure(row.run, "score"), (("searches", 2), ("evidence", 3), ("structure", 3))
+    means = [_mean(test.figure(row.run, metric), digits) for metric, digits in more]
+    return [row.run, _spread(score), _signed(trained_less(row)), *means, f"{score.n if score else 0:,}"]
 
 
 def _by_hops(test: Test) -> Iterator[Markup]:
@@ -177,7 +173,8 @@ def _two_baselines(test: Test, scores: Sequence[Row]) -> Iterator[Markup]:
     rows: list[list[Child]] = [["the trained policy's own", *own]]
     for row in scores:
         if row.run == STARTING:
-            rows.append(["the starting policy's", _spread(row.figure), _signed(trained_less(row))])
+            score = test.figure(STARTING, "score")
+            rows.append(["the starting policy's", _spread(score), _signed(trained_less(row))])
     yield tag("h3", "Gain over answers without the profile")
     yield table(["whose answers", "their score", "gain over them"], rows)
 
@@ -246,10 +243,8 @@ def _made(run: RunDirectory, steps: Steps) -> Markup:
         tag("pre", tag("code", command)),
         tag("h3", "Time"),
         pairs(_times(steps)),
-        tag("h3", "Settings"),
-        pairs(dict(_flat(run.settings))),
-        tag("h3", "Versions"),
-        pairs(versions),
+        details("Settings", pairs(dict(_flat(run.settings)))),
+        details("Versions", pairs(versions)),
         note="recipe.yaml lies beside this page and holds every setting.",
     )
 
