@@ -47,6 +47,10 @@ class Speaker:
         """Whether the episode's budget of tokens, or the model's context, is used up."""
         return self.out_of_context or self._left() == 0
 
+    @property
+    def model_name(self) -> str:
+        return self._model.name
+
     async def turn(self) -> Turn:
         """The next turn of the transcript."""
         episode = self._episode
@@ -59,6 +63,10 @@ class Speaker:
     async def aside(self, prompt: str, stop: Sequence[str] = ()) -> Turn:
         """An answer to something that is not part of the transcript."""
         return await self._apart([Segment("environment", prompt)], stop, self._episode.seed)
+
+    async def beyond(self, prompt: str, sampling: Sampling) -> Turn:
+        """An answer that outlasts the episode: it is the same whichever episode asks, and whoever asks counts it."""
+        return await self._alone([Segment("environment", prompt)], sampling, (), 0)
 
     async def draft(self, begun: str, attempt: int = 0) -> Turn:
         """How the next turn of the transcript could go on from its beginning; each attempt has luck of its own."""
@@ -76,14 +84,17 @@ class Speaker:
             self._session.close()
 
     async def _apart(self, said: Sequence[Segment], stop: Sequence[str], seed: int | None) -> Turn:
+        turn = await self._alone(said, self._within_budget(), stop, seed)
+        self._count(turn)
+        return turn
+
+    async def _alone(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str], seed: int | None) -> Turn:
         """In a conversation of its own."""
         session = self._model.open(self._episode.question, seed)
         try:
-            turn = await session.speak(said, self._within_budget(), stop)
+            return await session.speak(said, sampling, stop)
         finally:
             session.close()
-        self._count(turn)
-        return turn
 
     def _count(self, turn: Turn) -> None:
         self.taken.add(turn)
@@ -144,6 +155,7 @@ AGENTS = Registry(
         "rag": f"{_HERE}.rag:rag",
         "rag-random": f"{_HERE}.rag:rag_random",
         "recency": f"{_HERE}.rag:recency",
+        "rpm": f"{_HERE}.rpm.agent:RPM",
         "scripted": f"{_HERE}.scripted:Scripted",
         "tagpr": f"{_HERE}.tagpr:tagpr",
     },

@@ -1,6 +1,7 @@
 """Models that follow a script: queued replies for tests, and players who know the world."""
 
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 
 from ...envs.completion import Sampling
 from ...envs.errors import ModelError, UnknownName
@@ -55,9 +56,14 @@ class Replies(ScriptedModel):
 
 
 def make(name: str) -> ScriptedModel:
-    """`scripted:oracle`: searches by the world's own plan, and answers with what the posts found hold."""
-    if name == "oracle":
-        from .oracle import play
+    """`scripted:oracle` searches by the world's own plan, and answers with what the posts found hold.
 
-        return ScriptedModel(name, play)
-    raise UnknownName(f"no script {name!r}; known: oracle")
+    `scripted:world` follows rules about the world, and sees nothing but its prompt.
+    """
+    if name not in _SCRIPTS:
+        raise UnknownName(f"no script {name!r}; known: {', '.join(_SCRIPTS)}")
+    return ScriptedModel(name, import_module(_SCRIPTS[name]).play)
+
+
+_HERE = __name__.rpartition(".")[0]
+_SCRIPTS = {"oracle": f"{_HERE}.oracle", "world": f"{_HERE}.world_script"}

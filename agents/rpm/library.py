@@ -1,0 +1,94 @@
+"""Where users' models are kept: a folder for each model that made them, a readable file for each user."""
+
+import asyncio
+import os
+import re
+from pathlib import Path
+from weakref import WeakValueDictionary
+
+from ...envs.errors import RetrievalError
+from ...envs.question import Profile
+from ...envs.retrieval.lru import Lru
+from .building import build, prompts
+from .calls import Ask, Calls
+from .user_model import UserModel, read_user_model
+
+FOLDER = "runs/rpm-models"
+_IN_MEMORY = 1024  # users
+_UNFIT = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+class Library:
+    """Makes a user's model when it is first wanted; whoever wants it meanwhile waits."""
+
+    def __init__(self, folder: str | Path = FOLDER) -> None:
+        self.folder = Path(folder)
+        self._memory: Lru[tuple[bytes, str], UserModel] = Lru(_IN_MEMORY)
+        self._making: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
+
+    async def get(self, profile: Profile, by: str, ask: Ask) -> UserModel:
+        """The one that the model `by` made, or makes now."""
+        path = self._path(profile, by)
+        lock = self._making.setdefault(path, asyncio.Lock())
+        async with lock:
+            kept = self._kept(profile, by)
+            return kept if kept and kept.prompts == prompts() else await self._make(profile, by, ask)
+
+    def find(self, profile: Profile, by: str | None = None) -> UserModel:
+        """The one that is there, whoever made it."""
+        stem = _stem(profile)
+        makers = {path.parent.name for path in self.folder.glob(f"{_named(by) if by else '*'}/{stem}.json")}
+        if len(makers) > 1:
+            raise RetrievalError(f"user {profile.user_id!r} has models by {', '.join(sorted(makers))}: name one, by=…")
+        if not makers:
+            raise RetrievalError(
+                f"{str(self.folder)!r} holds no model of user {profile.user_id!r} with these posts"
+                + (f" by {by}" if by else "")
+                + "; make it with: profilegym explain USER --data DATA --model MODEL"
+            )
+        maker = makers.pop()
+        kept = self._kept(profile, maker)
+        assert kept is not None
+        return kept
+
+    def of_user(self, user_id: str) -> list[UserModel]:
+        """All of one person, whatever posts they were made from."""
+        found = map(read_user_model, sorted(self.folder.glob(f"*/{_UNFIT.sub('-', user_id)}-*.json")))
+        return [user for user in found if user.user_id == user_id]
+
+    def _kept(self, profile: Profile, by: str) -> UserModel | None:
+        place = (profile.digest, _named(by))
+        kept = self._memory.get(place)
+        path = self._path(profile, by)
+        if kept is None and path.exists():
+            kept = read_user_model(path)
+            self._memory.put(place, kept)
+        return kept
+
+    async def _make(self, profile: Profile, by: str, ask: Ask) -> UserModel:
+        path = self._path(profile, by)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        calls = path.with_name(f"{_UNFIT.sub('-', profile.user_id)}.calls.jsonl")
+        made = await build(profile, by, Calls(calls, by, ask))
+        _write_whole(path, made.to_json())
+        self._memory.put((profile.digest, _named(by)), made)
+        return made
+
+    def _path(self, profile: Profile, by: str) -> Path:
+        return self.folder / _named(by) / f"{_stem(profile)}.json"
+
+
+def _stem(profile: Profile) -> str:
+    """The digest tells apart what one person had written at different times."""
+    return f"{_UNFIT.sub('-', profile.user_id)}-{profile.digest.hex()[:8]}"
+
+
+def _named(by: str) -> str:
+    return _UNFIT.sub("-", by)
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """A file that is there is whole, whenever the process was killed."""
+    part = path.with_name(f"{path.name}.{os.getpid()}")
+    part.write_text(text, "utf-8")
+    part.replace(path)

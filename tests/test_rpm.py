@@ -1,0 +1,355 @@
+"""RPM: its statistics by hand, its models of people as files, and every row of its ablation."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from profilegym import Document, Profile, Question, Trajectory, load_questions, make_retriever
+from profilegym.agents.agent import Agent, make_agent
+from profilegym.agents.conformance import CHECKS
+from profilegym.agents.models.model import Turn
+from profilegym.agents.models.scripted import ScriptedModel
+from profilegym.agents.models.world_script import play
+from profilegym.agents.rollout import Job, Rollout
+from profilegym.agents.rpm.factors import as_listed, parse_factors
+from profilegym.agents.rpm.features import Feature, parse_features
+from profilegym.agents.rpm.history import has_choices, history
+from profilegym.agents.rpm.library import Library
+from profilegym.agents.rpm.retriever import Features
+from profilegym.agents.rpm.statistics import Sight, statistics
+from profilegym.agents.rpm.user_model import UserModel, read_user_model
+from profilegym.envs.errors import DataError, ModelError, OptionError, RetrievalError
+from profilegym.envs.trajectory import Segment
+from profilegym.evaluation.evaluate import Settings, evaluate
+from profilegym.evaluation.run import RunDirectory
+from profilegym.testing import AgentContract
+
+UPTO = ("task", "factors", "examples", "thought", "paths")
+
+
+def seen(*names: str, response: str = "", strength: float | None = None, direction: float | None = None) -> Sight:
+    return Sight(tuple(Feature(name, "", name, strength, direction) for name in names), response)
+
+
+def test_propensity_is_the_share_of_a_response_among_what_holds_the_factor() -> None:
+    past = [seen("Loud", response="2"), seen("noisy", "pink", response="2"), seen("loud", response="5"), seen("old")]
+
+    found = statistics(past, ("loud", "noisy"), choices=True)
+
+    assert found.count == 3
+    assert found.coverage == 3 / 4
+    assert found.propensity == {"2": 2 / 3, "5": 1 / 3}
+    assert str(found) == "seen 3 times: 2 (67%), 5 (33%)"
+
+
+def test_coverage_influence_and_polarity_count_each_thing_once() -> None:
+    rated = Sight((Feature("place", "", "p", 1.0, 1.0), Feature("town", "", "p", 0.5, 0.0)), "At the market")
+    past = [rated, seen("place", strength=0.25, direction=-0.5), seen("thing", strength=1, direction=1), seen("thing")]
+
+    found = statistics(past, ("place", "town"), choices=False)
+
+    assert found.coverage == 2 / 4
+    assert found.influence == (0.75 + 0.25) / 2
+    assert found.polarity == (0.5 - 0.5) / 2
+    assert found.propensity is None
+
+
+def test_what_no_rating_tells_is_not_known() -> None:
+    found = statistics([seen("place"), seen("thing", strength=1, direction=1)], ("place",), choices=False)
+
+    assert (found.influence, found.polarity) == (None, None)
+    assert str(found) == "coverage 0.50"
+
+
+def test_features_are_read_as_models_write_them() -> None:
+    reply = "- Loud | the whole street | noise | 0.5 | -2\n\n2. pink\n | nothing\nloud | again | noise"
+
+    assert parse_features(reply) == (Feature("loud", "again", "noise"), Feature("pink", "", "pink"))
+    assert parse_features("a | b | c | 0.5 | -2") == (Feature("a", "b", "c", 0.5, -1.0),)
+    assert parse_features("a | b | c | nan | high") == (Feature("a", "b", "c"),)
+
+
+def test_each_feature_belongs_to_one_factor_even_if_the_model_forgets_it() -> None:
+    features = [Feature("Loud", "", "noise"), Feature("shrill", "", "noise"), Feature("pink", "", "look")]
+
+    factors = parse_factors("1. Sound: loud; shrill (noise); drums\nVolume: Loud\nnothing", features)
+
+    assert factors == {"Sound": ("loud", "shrill"), "look": ("pink",)}
+    assert as_listed([*features, Feature("loud", "", "x")]) == "loud (x)\nshrill (noise)\npink (look)"
+
+
+def test_a_profile_of_labels_is_one_of_choices_and_a_profile_of_titles_is_not() -> None:
+    labelled = Profile("u", (Document("a", "Two friends.\nAnd a train.\nTag: dark comedy"), Document("b", "x\nTag: y")))
+    rated, titled = (
+        Profile("u", (Document("a", "It rattles.\nRating: 2 of 5"),)),
+        Profile("u", (Document("a", "x", None, "X"),)),
+    )
+
+    first = history(labelled)[0]
+    assert (first.text, first.response) == (
+        "Two friends. And a train.",
+        "dark comedy",
+    )
+    assert history(rated)[0].response == "2"
+    assert history(titled)[0].response == "X"
+    assert [has_choices(history(p)) for p in (labelled, rated, titled, Profile("u", ()))] == [True, True, False, False]
+
+
+@cache
+def person() -> Question:
+    return load_questions("world-lamp-3:users=20/test")[0]
+
+
+def asking(failing_after: int = 10**6) -> tuple[Callable[[str], Awaitable[Turn]], list[str]]:
+    """The world's rules behind one call, and what they were asked; they break down after so many."""
+    prompts: list[str] = []
+
+    async def ask(prompt: str) -> Turn:
+        await asyncio.sleep(0)
+        if len(prompts) >= failing_after:
+            raise ModelError("the endpoint is down")
+        prompts.append(prompt)
+        return Turn(play(person(), [Segment("environment", prompt)]), prompt_tokens=10, completion_tokens=2, cost=0.5)
+
+    return ask, prompts
+
+
+def test_a_users_model_is_a_file_that_can_be_read(tmp_path: Path) -> None:
+    ask, prompts = asking()
+
+    user = asyncio.run(Library(tmp_path).get(person().profile, "kit:rules", ask))
+
+    (path,) = tmp_path.rglob("*.json")
+    assert path.parent.name == "kit-rules"
+    assert read_user_model(path) == user
+    assert {factor.name for factor in user.factors} == {"loud", "heavy", "small", "old", "pink", "price"}
+    assert all(sum((factor.statistics.propensity or {}).values()) == pytest.approx(1) for factor in user.factors)
+    assert user.memories[0].path.endswith(f"leads to {user.memories[0].response}.")
+    assert (user.cost.calls, user.cost.cost) == (len(prompts), len(prompts) * 0.5)
+
+
+def test_a_kill_loses_only_what_was_being_asked(tmp_path: Path) -> None:
+    profile = person().profile
+    ask, before = asking(failing_after=30)
+    with pytest.raises(ModelError):
+        asyncio.run(Library(tmp_path).get(profile, "kit", ask))
+    (calls,) = tmp_path.rglob("*.calls.jsonl")
+    with calls.open("a") as file:
+        file.write('{"call": "half a li')
+
+    ask, after = asking()
+    user = asyncio.run(Library(tmp_path).get(profile, "kit", ask))
+
+    assert not set(before) & set(after)
+    assert user.cost.calls == len(before) + len(after)
+    assert len(list(tmp_path.rglob("*.json"))) == 1
+
+
+def test_many_who_want_a_model_at_once_have_it_made_once(tmp_path: Path) -> None:
+    ask, prompts = asking()
+    library, profile = Library(tmp_path), person().profile
+
+    async def all_at_once() -> list[UserModel]:
+        return await asyncio.gather(*(library.get(profile, "kit", ask) for _ in range(5)))
+
+    users = asyncio.run(all_at_once())
+
+    assert len({id(user) for user in users}) == 1
+    assert len(prompts) == len(set(prompts)) == users[0].cost.calls
+
+
+def test_what_is_kept_is_asked_of_nobody_and_a_longer_past_pays_for_what_is_new(tmp_path: Path) -> None:
+    profile = person().profile
+    shorter = Profile(profile.user_id, profile.documents[:-1])
+    ask, _ = asking()
+    asyncio.run(Library(tmp_path).get(shorter, "kit", ask))
+
+    again, nothing = asking()
+    asyncio.run(Library(tmp_path).get(shorter, "kit", again))
+    longer, more = asking()
+    asyncio.run(Library(tmp_path).get(profile, "kit", longer))
+
+    assert nothing == []
+    assert sum("List what in it may have" in prompt for prompt in more) == 1
+
+
+def test_a_model_made_by_older_prompts_is_made_anew(tmp_path: Path) -> None:
+    asyncio.run(Library(tmp_path).get(person().profile, "kit", asking()[0]))
+    (path,) = tmp_path.rglob("*.json")
+    record = json.loads(path.read_text("utf-8"))
+    path.write_text(json.dumps(record | {"prompts": "older", "factors": []}), "utf-8")
+
+    user = asyncio.run(Library(tmp_path).get(person().profile, "kit", asking()[0]))
+
+    assert len(user.factors) == 6
+    assert read_user_model(path) == user
+
+
+def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
+    asyncio.run(Library(tmp_path).get(person().profile, "kit", asking()[0]))
+    (path,) = tmp_path.rglob("*.json")
+    path.write_text('{"schema": 7}', "utf-8")
+
+    with pytest.raises(DataError, match=rf"{path.name} is no user model of schema 1.*delete it"):
+        asyncio.run(Library(tmp_path).get(person().profile, "kit", asking()[0]))
+
+
+def test_nobody_goes_on_asking_when_one_call_fails(tmp_path: Path) -> None:
+    ask, prompts = asking(failing_after=5)
+
+    async def failing() -> int:
+        with pytest.raises(ModelError):
+            await Library(tmp_path).get(person().profile, "kit", ask)
+        before = len(prompts)
+        for _ in range(10):
+            await asyncio.sleep(0)
+        return len(prompts) - before
+
+    assert asyncio.run(failing()) == 0
+
+
+def test_features_find_what_other_words_tell(tmp_path: Path) -> None:
+    question = person()
+    asyncio.run(Library(tmp_path).get(question.profile, "kit", asking()[0]))
+
+    hits = Features(str(tmp_path)).search(question.profile, "loud pink", 3)
+    by_words = make_retriever("bm25").search(question.profile, "loud pink", 3)
+
+    texts = [hit.document.text for hit in hits]
+    assert all(any(says in text for says in ("It is loud.", "shout over it", "whole street")) for text in texts)
+    assert len({*texts, *(hit.document.text for hit in by_words)}) > 3
+    assert all(hit.document in question.profile.documents for hit in hits)
+    assert make_retriever(f"features:models={tmp_path}").search(question.profile, "loud pink", 3) == hits
+
+
+def test_features_of_a_stranger_are_asked_for_by_name(tmp_path: Path) -> None:
+    with pytest.raises(
+        RetrievalError, match=r"holds no model of user 'world-lamp-3-0-000007' with these posts; make it"
+    ):
+        Features(str(tmp_path)).search(person().profile, "loud", 3)
+
+
+def test_of_several_makers_one_has_to_be_named(tmp_path: Path) -> None:
+    question, ask = person(), asking()[0]
+    for maker in ("kit:one", "kit:two"):
+        asyncio.run(Library(tmp_path).get(question.profile, maker, ask))
+
+    with pytest.raises(RetrievalError, match="has models by kit-one, kit-two: name one, by="):
+        Features(str(tmp_path)).search(question.profile, "loud", 3)
+    assert Features(str(tmp_path), by="kit:two").search(question.profile, "loud", 3)
+
+
+class TestRPM(AgentContract):
+    folder: Path
+
+    @pytest.fixture(autouse=True)
+    def _own_folder(self, tmp_path: Path) -> None:
+        self.folder = tmp_path
+
+    def make(self) -> Agent:
+        return make_agent(f"rpm:models={self.folder}")  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("upto", UPTO[:-1])
+def test_every_row_of_the_ablation_keeps_an_agents_promises(upto: str, tmp_path: Path) -> None:
+    for check in CHECKS:
+        check.run(make_agent(f"rpm:models={tmp_path / check.name},upto={upto}"))
+
+
+class Listening:
+    """The world's rules, and all prompts that they were given."""
+
+    name = "scripted:world"
+
+    def __init__(self) -> None:
+        self.prompts: list[str] = []
+        self.open = ScriptedModel("world", self._play).open
+
+    def _play(self, question: Question, said: Sequence[Segment]) -> str:
+        self.prompts.append(said[-1].text)
+        return play(question, said)
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+
+def played(spec: str, question: Question) -> tuple[Trajectory, str]:
+    """The trajectory, and the last prompt."""
+    model = Listening()
+
+    async def run() -> Trajectory:
+        rollout = Rollout(model, make_retriever("bm25"))
+        (trajectory,) = [played async for played in rollout.run([Job(question, make_agent(spec))])]
+        return trajectory
+
+    return asyncio.run(run()), model.prompts[-1] if model.prompts else ""
+
+
+def test_each_row_of_the_ablation_adds_to_the_prompt(tmp_path: Path) -> None:
+    parts = ("What is known of the person:", "Features of the task:", "Past text:", "step by step", "Reasoning: It is")
+
+    told = {}
+    for upto in UPTO:
+        trajectory, prompt = played(f"rpm:models={tmp_path},upto={upto}", person())
+        told[upto] = ([part in prompt for part in parts], len(trajectory.searches))
+
+    assert told == {
+        "task": ([False, False, False, False, False], 0),
+        "factors": ([True, True, False, False, False], 0),
+        "examples": ([True, True, True, False, False], 1),
+        "thought": ([True, True, True, True, False], 1),
+        "paths": ([True, True, True, False, True], 1),
+    }
+
+
+def test_making_a_users_model_is_not_charged_to_the_episode(tmp_path: Path) -> None:
+    first, _ = played(f"rpm:models={tmp_path}", person())
+    second, _ = played(f"rpm:models={tmp_path}", person())
+
+    assert first == second
+    assert first.usage["turns"] == second.usage["turns"] == 2
+    (path,) = tmp_path.rglob("*.json")
+    assert read_user_model(path).cost.calls == 81
+
+
+def test_a_users_model_of_another_maker_can_be_used(tmp_path: Path) -> None:
+    asyncio.run(Library(tmp_path).get(person().profile, "kit:other", asking()[0]))
+
+    trajectory, _ = played(f"rpm:models={tmp_path},by=kit:other", person())
+    missing, _ = played(f"rpm:models={tmp_path},by=kit:none", person())
+
+    assert trajectory.ended == "answered"
+    assert "by kit:none; make it with" in str(missing.error)
+
+
+def test_someone_without_a_past_gets_the_plain_answer(tmp_path: Path) -> None:
+    nobody = replace(person(), profile=Profile("nobody", ()))
+
+    trajectory, prompt = played(f"rpm:models={tmp_path}", nobody)
+
+    assert trajectory.answer == "3"
+    assert trajectory.searches == []
+    assert "What is known" not in prompt
+
+
+@pytest.mark.parametrize("task", [2, 3, 5])
+def test_rpm_beats_its_own_ablation_without_a_language_model(task: int, tmp_path: Path) -> None:
+    if task == 5:
+        pytest.importorskip("rouge_score")
+    means = {}
+    for upto in ("task", "paths"):
+        settings = Settings(f"rpm:models={tmp_path},upto={upto}", "scripted:world", f"world-lamp-{task}/test", limit=24)
+        summary = asyncio.run(evaluate(settings, RunDirectory(tmp_path / upto)))
+        means[upto] = summary["score"]["mean"]
+
+    assert means["paths"] > means["task"] + 0.5
+
+
+def test_an_ablation_that_is_none_is_refused() -> None:
+    with pytest.raises(OptionError, match=r"upto='all': give one of task, factors, examples, thought, paths"):
+        make_agent("rpm:upto=all")
