@@ -17,6 +17,8 @@ pytest.importorskip("fastapi")
 from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 
 from profilegym import Trajectory, load_questions
+from profilegym.apps.view.figures import card_of
+from profilegym.apps.view.library import Library
 from profilegym.evaluation.rejudge import rejudge
 from profilegym.evaluation.run import RunDirectory
 
@@ -72,6 +74,20 @@ def test_figures_are_the_same_before_there_is_a_summary(runs: Path, tmp_path: Pa
         alone = words(viewer.get("/run/rag").text)
 
     assert re.findall(r"\[[^\]]*\] of \d+", alone) == re.findall(r"\[[^\]]*\] of \d+", told) != []
+
+
+def test_figures_grow_while_a_run_is_still_being_indexed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("profilegym.apps.view.index._BATCH", 1)
+    run = play(tmp_path / "runs" / "one")
+    (run / "summary.json").unlink()
+    library = Library([tmp_path / "runs"])
+
+    cards = [card_of(library.find("one"), seconds=0) for _ in range(24)]
+
+    assert [card.episodes for card in cards] == list(range(1, 25))
+    assert [card.gain.n if card.gain else 0 for card in cards] == [0] * 12 + list(range(1, 13))
+    assert cards[0].note.endswith("% indexed")
+    assert cards[-1].note == "12 questions"
 
 
 @pytest.mark.parametrize(

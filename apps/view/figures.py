@@ -38,7 +38,7 @@ def means(run: Run, index: Index) -> dict[str, Interval]:
     summary = run.summary
     if summary is not None:
         return {name: Interval(**summary[name]) for name in ("score", "gain") if name in summary}
-    return _means(index, run.stamp)
+    return _means(index, f"{run.stamp} {index.progress.bytes}")
 
 
 @lru_cache(maxsize=64)
