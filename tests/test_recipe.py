@@ -117,6 +117,11 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_one(asked: str, near: str
     assert near in str(error.value)
 
 
+def test_a_recipe_of_another_method_is_refused_for_that_alone() -> None:
+    with pytest.raises(OptionError, match=r"^pilot\.yaml: method='sft': Input should be 'grpo'$"):
+        load_recipe("pilot")
+
+
 @pytest.mark.parametrize("text", ["- a list", "a: [", "just words"])
 def test_a_file_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(text)

@@ -155,6 +155,21 @@ def test_alarms_are_told_with_the_steps_at_which_they_were_seen(folder: Path, tm
     assert "give more tokens or turns" in page
 
 
+def test_a_run_that_fell_back_says_from_where_and_to_where(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "best.json").write_text('{"step": 1, "score": 0.5}')
+    (tmp_path / "metrics.jsonl").write_bytes((folder / "metrics.jsonl").read_bytes())
+    (tmp_path / "recipe.yaml").write_bytes((folder / "recipe.yaml").read_bytes())
+
+    longer = load_recipe(
+        tmp_path / "recipe.yaml", ["optimiser.steps=9", "watch.stop_on_collapse=true", "data.test=null"]
+    )
+    write_report(longer, tmp_path)
+
+    page = (tmp_path / "report.html").read_text()
+    assert "Stopped at step 2 of 9, as signs of collapse stayed; the policy is that of step 1." in page
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_real_browser_shows_it_without_complaint_on_a_telephone_and_on_a_desk(

@@ -13,7 +13,7 @@ from ..evaluation.run import RunDirectory
 from ..evaluation.svg import binned, histogram, points
 from ..evaluation.transcript import parts
 from .contenders import ORACLE, STARTING, TRAINED, UNTRAINED
-from .course import METRICS
+from .course import BEST, METRICS
 from .curves import drawn
 from .dynamics import panels
 from .figure import write_figure
@@ -43,6 +43,7 @@ def _body(recipe: Recipe, run: RunDirectory, steps: Steps, tests: Sequence[Test]
     """First what came of it, then how, then by which episodes it shows."""
     yield tag("h1", recipe.about)
     yield tag("p", _lead(steps, tests), class_="lead")
+    yield _stopped(recipe, run, steps)
     first, others = tests[:1], tests[1:]
     for test in first:
         compared = test.compared()
@@ -67,6 +68,16 @@ def _lead(steps: Steps, tests: Sequence[Test]) -> str:
     scores = [step["score"] for step in steps if "score" in step]
     told = f"in its {len(scores):,} steps the score of its rollouts went from {scores[0]:.2f} to {scores[-1]:.2f}"
     return f"Nothing is known of questions that it did not learn from, as data.test is empty; {told}."
+
+
+def _stopped(recipe: Recipe, run: RunDirectory, steps: Steps) -> Markup | None:
+    """A run that ended before its last step did so because its policy collapsed."""
+    if not steps or steps[-1]["step"] >= recipe.optimiser.steps:
+        return None
+    last, best = steps[-1]["step"], run.path / BEST / "best.json"
+    kept = json.loads(best.read_text("utf-8"))["step"] if best.exists() else last
+    told = f"Stopped at step {last:,} of {recipe.optimiser.steps:,}, as signs of collapse stayed"
+    return tag("div", tag("p", tag("b", f"{told}; the policy is that of step {kept:,}.")), class_="alarm")
 
 
 def _judged(test: Test) -> Markup:

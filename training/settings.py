@@ -56,8 +56,9 @@ def check_settings(kind: type[Settings], content: Mapping[str, Any], name: str) 
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        told = [_told(kind, dict(problem)) for problem in error.errors()]
-        raise OptionError(f"{name}: " + "; ".join(told)) from None
+        problems = [dict(problem) for problem in error.errors()]
+        other = [problem for problem in problems if problem["loc"] == ("method",)]  # nothing else of it would fit
+        raise OptionError(f"{name}: " + "; ".join(_told(kind, problem) for problem in other or problems)) from None
 
 
 def recipe_names() -> list[str]:
