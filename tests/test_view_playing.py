@@ -3,10 +3,12 @@
 import json
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from html import unescape
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -15,10 +17,13 @@ pytest.importorskip("jinja2")
 pytest.importorskip("fastapi")
 from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 
-from profilegym import Trajectory, TrajectoryReader, load_questions
+from profilegym import Question, Trajectory, TrajectoryReader, load_questions
+from profilegym.agents.models.model import register_model
+from profilegym.agents.models.scripted import ScriptedModel
 from profilegym.apps.view.seats import retold
 from profilegym.envs.data.swap import swapped
 from profilegym.envs.errors import DataError
+from profilegym.envs.trajectory import Segment
 
 QUESTIONS = load_questions(ORACLE.data)
 
@@ -138,6 +143,27 @@ def test_a_slip_is_told_and_changes_nothing(viewer: Viewer, form: dict[str, str]
     assert told in words(page)
     assert 'role="alert"' in page
     assert page.count('class="who"') == 1
+
+
+def test_pages_are_served_while_a_model_thinks(runs: Path) -> None:
+    asked, go_on = Event(), Event()
+
+    def think(question: Question, said: Sequence[Segment]) -> str:
+        asked.set()
+        assert go_on.wait(20)
+        return "<answer>At last.</answer>"
+
+    register_model("slow", lambda: ScriptedModel("slow", think))
+    with viewing(runs) as viewer, ThreadPoolExecutor() as threads:
+        seat = begin(viewer.enter(), model="slow")
+        moved = threads.submit(viewer.post, seat, {"do": "take"})
+        assert asked.wait(20)
+        during = viewer.get("/")
+        go_on.set()
+        moved.result(20)
+
+        assert during.status == 200
+        assert "At last." in viewer.get(seat).text
 
 
 def test_a_model_that_cannot_be_had_is_told_and_the_game_goes_on(viewer: Viewer) -> None:

@@ -72,7 +72,7 @@ def viewing(*roots: Path, redact: bool = False) -> Iterator[Viewer]:
     listening, token = listen(0), secrets.token_urlsafe(8)
     port = listening.getsockname()[1]
     app = guarded(Library(roots), port, token, redact)
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="off", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", lifespan="on", ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:

@@ -17,6 +17,7 @@ from .library import BRANCHES, TRAJECTORIES, Library, Run
 from .reading import read
 from .seats import Seat, Seats, act
 from .show import File, Row, Show, path
+from .stage import Stage
 from .steps import LONGEST, beside, cut, parts_of, steps_of
 
 _LONGEST_FORM = 1 << 20
@@ -24,7 +25,7 @@ _LISTED = 40  # questions to pick from
 _LOOKED_AT = 2_000  # of a data set's questions, for words that they hold
 
 
-def playing(library: Library, show: Show) -> APIRouter:
+def playing(library: Library, show: Show, stage: Stage) -> APIRouter:
     at, seats = APIRouter(default_response_class=HTMLResponse), Seats()
 
     @at.get("/run/{key}/live")
@@ -38,7 +39,8 @@ def playing(library: Library, show: Show) -> APIRouter:
     @at.post("/run/{key}/live")
     async def begin(request: Request, key: str) -> Response:
         run, form = library.find(key), await _form(request)
-        seat = await seats.begin(run, form.get("question", ""), Choice.of(form, run.played_with))
+        choice = Choice.of(form, run.played_with)
+        seat = await stage.play(seats.begin(run, form.get("question", ""), choice))
         return _to(f"/live/{seat.id}")
 
     @at.get("/run/{key}/{file}/{row}/branch")
@@ -62,11 +64,11 @@ def playing(library: Library, show: Show) -> APIRouter:
         if not turn.isdecimal() or how not in ("me", "model", "ask"):
             raise OptionError(f"turn={turn!r}, how={how!r}: go back, and press one of the buttons")
         choice = Choice.of(form, run.played_with)
-        seat = await seats.branch(run, run.trajectory(file, row), int(turn), choice)
+        seat = await stage.play(seats.branch(run, run.trajectory(file, row), int(turn), choice))
         if how != "ask":
-            await act(seat, "write", form.get("text", "").replace("\r\n", "\n"))
+            await stage.play(act(seat, "write", form.get("text", "").replace("\r\n", "\n")))
         if how != "me" and not seat.trouble and not seat.game.over:
-            await act(seat, "finish", "")
+            await stage.play(act(seat, "finish", ""))
         return _to(_place(seat))
 
     @at.get("/live/{seat}")
@@ -78,7 +80,7 @@ def playing(library: Library, show: Show) -> APIRouter:
         played, form = seats.find(seat), await _form(request)
         if form.get("do") == "apart":
             return _to(f"/live/{seats.apart(played).id}")
-        await act(played, form.get("do", ""), form.get("text", "").replace("\r\n", "\n"))
+        await stage.play(act(played, form.get("do", ""), form.get("text", "").replace("\r\n", "\n")))
         return _to(f"/live/{played.id}")
 
     @at.get("/run/{key}/branches/{row}/diff")

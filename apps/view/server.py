@@ -16,6 +16,7 @@ from .library import Library
 from .pages import run_pages
 from .playing import playing
 from .show import Show
+from .stage import Stage
 from .trajectory_pages import trajectory_pages
 
 
@@ -30,7 +31,7 @@ def view(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) -> 
     print(f"{address}/?token={token}\nThe link opens one browser; Ctrl-C ends the server.", flush=True)  # noqa: T201
     if open_browser:
         webbrowser.open(f"{address}/?token={token}")
-    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="off")
+    config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="on")
     uvicorn.Server(config).run(sockets=[listening])
 
 
@@ -52,8 +53,9 @@ def guarded(library: Library, port: int, token: str, redact: bool = False) -> Gu
 
 
 def application(library: Library, redact: bool) -> FastAPI:
-    app, show = FastAPI(docs_url=None, redoc_url=None, openapi_url=None), Show()
-    for router in (playing(library, show), run_pages(library, show), trajectory_pages(library, show, redact)):
+    show, stage = Show(), Stage()
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lambda _: stage.open())
+    for router in (playing(library, show, stage), run_pages(library, show), trajectory_pages(library, show, redact)):
         app.include_router(router)
 
     @app.exception_handler(ProfileGymError)
