@@ -140,7 +140,7 @@ def train(
 def evaluate(
     out: Annotated[Path, typer.Option(help="The run directory to write, or to go on with.")],
     agent: Annotated[
-        str, typer.Option(help="pr2, none, rag, rag-random, recency, plan, human, scripted:oracle …")
+        str, typer.Option(help="pr2, none, rag, rag-random, recency, plan, rpm, human, scripted:oracle …")
     ] = "pr2",
     model: Annotated[str, typer.Option(help="pilot, hf:PATH_OR_ID, openai:MODEL, scripted:oracle …")] = "pilot",
     data: Annotated[str, typer.Option(help="A data set.")] = "world:seed=7/test",
@@ -283,6 +283,29 @@ def compare(
     from .compare import run_compare
 
     run_compare(runs, judge, form, out, as_json)
+
+
+@app.command("explain")
+def explain(
+    user: Annotated[str, typer.Argument(metavar="USER", help="The id of a user.")],
+    models: Annotated[Path, typer.Option(help="The folder of users' models, as the agent rpm keeps them.")] = Path(
+        "runs/rpm-models"
+    ),
+    data: Annotated[str | None, typer.Option(help="The data set that has the user's posts.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="With --data: who makes what is not there: openai:MODEL, scripted:world …")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """What RPM knows of one person: factors, how the person responds to them, and how past responses came about.
+
+    Example: profilegym explain world-lamp-3-0-000007 --data world-lamp-3/test --model scripted:world
+    """
+    from .explain import run_explain
+
+    if model and not data:
+        raise OptionError("--model makes a user's model from posts: say where they are, --data DATA")
+    run_explain(user, models, data, model, as_json)
 
 
 @app.command("view")

@@ -58,14 +58,15 @@ class RPM:
     async def act(self, episode: Episode, speaker: Speaker) -> Turn:
         if self._upto == "task":
             return await self._respond(episode, speaker, "")
-        user = await self._user(episode, speaker)
+        user = await self.user(episode, speaker)
         features = _written(episode) or await self._read(episode, speaker, user)
         if episode.searches_left and user.memories:
             query = as_key(features) or clean(episode.question.text)
             return Turn(search_for(query, f"{_FEATURES}\n{as_lines(features)}", episode.protocol))
         return await self._respond(episode, speaker, self._context(episode, user, features))
 
-    async def _user(self, episode: Episode, speaker: Speaker) -> UserModel:
+    async def user(self, episode: Episode, speaker: Speaker) -> UserModel:
+        """The model of the person whose posts the episode has; made now, if it is not there."""
         profile = episode.question.profile
         if self._by is not None:
             return self._library.find(profile, self._by)
