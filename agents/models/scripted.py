@@ -58,7 +58,8 @@ class Replies(ScriptedModel):
 def make(name: str) -> ScriptedModel:
     """`scripted:oracle` searches by the world's own plan, and answers with what the posts found hold.
 
-    `scripted:world` follows rules about the world, and sees nothing but its prompt.
+    `scripted:world` follows rules about the world, and sees nothing but its prompt. `scripted:steps` reasons in
+    sentences that each do one thing, and labels such sentences.
     """
     if name not in _SCRIPTS:
         raise UnknownName(f"no script {name!r}; known: {', '.join(_SCRIPTS)}")
@@ -66,4 +67,8 @@ def make(name: str) -> ScriptedModel:
 
 
 _HERE = __name__.rpartition(".")[0]
-_SCRIPTS = {"oracle": f"{_HERE}.oracle", "world": f"{_HERE}.world_script"}
+_SCRIPTS = {
+    "oracle": f"{_HERE}.oracle",
+    "steps": f"{_HERE}.steps_script",
+    "world": f"{_HERE}.world_script",
+}
