@@ -11,7 +11,7 @@ import torch
 
 from profilegym import load_questions, make_retriever, make_reward
 from profilegym.agents.models.model import make_model
-from profilegym.benchmarks import rollout
+from profilegym.benchmarks import in_flight, rollout
 from profilegym.benchmarks.rollout import claims
 from profilegym.benchmarks.trl_loop import Loop
 
@@ -56,8 +56,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: dict[str, Any] = {"QUESTIONS": 4, "ROUNDS": 1, "EARLY": 8, "LATE": 16, "ALONE": 4, "TALKS": 2, "TURN": 6}
     for name, value in {**sizes, "OBSERVATIONS": (5,)}.items():
         monkeypatch.setattr(rollout, name, value)
-    monkeypatch.setattr(rollout.in_flight, "measure", lambda: {"claims": []})
-    monkeypatch.setattr(rollout.in_flight, "report", lambda result, console: console.print("the endpoint's part"))
+    monkeypatch.setattr(in_flight, "measure", lambda: {"claims": []})
+    monkeypatch.setattr(in_flight, "report", lambda result, console: console.print("the endpoint's part"))
 
 
 def test_the_report_is_one_json_object(quick: None, capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,7 +140,7 @@ def test_it_does_not_matter_how_much_is_read_in_a_step(read: int) -> None:
 def approximately(talks: list[list[Segment]]) -> list[list[Segment]]:
     """Equal but for the last digits of log-probabilities."""
     return [
-        [s._replace(logprobs=pytest.approx(s.logprobs, abs=1e-4) if s.logprobs else None) for s in said]
+        [s._replace(logprobs=pytest.approx(s.logprobs, abs=1e-4) if s.logprobs else None) for s in said]  # type: ignore[arg-type]
         for said in talks
     ]
 
@@ -192,6 +192,65 @@ def test_what_was_heard_and_sampled_is_all_that_the_model_read() -> None:
     assert all(TOKENIZER.decode(s.tokens) == s.text for s in said if s.tokens and s.tokens[-1] != 0)
     assert sum(turn.prompt_tokens or 0 for turn in turns) == sum(len(turn.heard or ()) for turn in turns)
     assert [turn.completion_tokens for turn in turns] == [len(turn.tokens or ()) for turn in turns]
+
+
+def counting() -> tuple[Any, list[int]]:
+    """A model, and how many tokens it is given in each step."""
+    model, given = make_torch_model(), list[int]()
+    model.register_forward_pre_hook(lambda _, __, what: given.append(what["input_ids"].numel()), with_kwargs=True)
+    return model, given
+
+
+def test_nothing_is_read_twice() -> None:
+    model, given = counting()
+
+    (said,) = talks(make_hf(model), [4])
+
+    assert sum(given) == len(tokens_of(said)) - 1  # nothing was asked after the last
+
+
+def test_what_a_group_has_in_common_is_read_once() -> None:
+    async def group(model: HFModel) -> None:
+        prompt = [Segment("environment", "garden " * 20)]
+        await asyncio.gather(
+            *(model.open(QUESTION, seed).speak(prompt, Sampling(1.0, max_tokens=2), ()) for seed in range(5))
+        )
+
+    model, given = counting()
+    length = len(TOKENIZER.encode("garden " * 20))
+
+    run(group(make_hf(model, read=length)))
+
+    assert given == [length, 5, 5]  # the first reads all of it, the others their last token beside its first word
+
+
+def test_a_transcript_that_was_changed_is_read_anew_from_there() -> None:
+    async def change() -> tuple[Turn, Turn]:
+        session, fresh = (make_hf().open(QUESTION, 1) for _ in range(2))
+        said = [Segment("environment", "The dog likes the garden. Does it?")]
+        await go_on(session, said, DRAWN)
+        changed = [
+            Segment("environment", "The dog hates the garden. Does it?"),
+            said[1],
+            Segment("environment", "Well?"),
+        ]
+        return await session.speak(changed, DRAWN, STOP), await fresh.speak(changed, DRAWN, STOP)
+
+    turn, anew = run(change())
+
+    assert (turn.text, turn.tokens) == (anew.text, anew.tokens)
+
+
+def test_every_turn_has_draws_of_its_own() -> None:
+    def flatten(_: Any, __: Any, out: Any) -> None:
+        out.logits.zero_()
+
+    model = make_torch_model()
+    model.register_forward_hook(flatten)
+    said = talks(make_hf(model), [0])[0]
+
+    turns = [tuple(segment.tokens or ()) for segment in said if segment.author == "policy"]
+    assert len(set(turns)) == 3
 
 
 def test_log_probabilities_are_those_of_the_tempered_distribution() -> None:
