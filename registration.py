@@ -69,12 +69,15 @@ def openai_judge(
 ) -> Any:
     """The judge `openai:MODEL`: an evaluator LLM behind an endpoint, its replies kept in the file `cache`."""
     from .agents.models import Endpoint
+    from .envs.errors import OptionError
     from .rewards.cache import Cache
     from .rewards.judge import LLMJudge
 
-    return LLMJudge(
-        Endpoint(model, **endpoint), cache=Cache(cache) if cache else None, offline=offline, attempts=attempts
-    )
+    try:
+        asked = Endpoint(model, **endpoint)
+    except TypeError as error:  # an option that an endpoint does not have
+        raise OptionError(f"openai:{model}: {error}") from error
+    return LLMJudge(asked, cache=Cache(cache) if cache else None, offline=offline, attempts=attempts)
 
 
 def _parts(data: Any, retriever: Any, reward: Any) -> tuple[Any, Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from conftest import make_question
 
-from profilegym import Aspect, Question, Rubric, Verdict
+from profilegym import Aspect, Question, Rubric, Verdict, make_judge
 from profilegym.envs.completion import Messages, Reply, Sampling
 from profilegym.envs.errors import EndpointError, JudgeError, OptionError
 from profilegym.rewards.judge import LLMJudge
@@ -278,3 +278,8 @@ def test_what_cannot_be_seen_is_removed_or_shown() -> None:
 def test_a_judge_that_could_not_work_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         LLMJudge(one_of(verdict(2)), **options)
+
+
+def test_an_option_that_no_endpoint_has_is_refused_by_its_name() -> None:
+    with pytest.raises(OptionError, match="speed"):
+        make_judge("openai:m,speed=9")
