@@ -353,3 +353,13 @@ def test_rpm_beats_its_own_ablation_without_a_language_model(task: int, tmp_path
 def test_an_ablation_that_is_none_is_refused() -> None:
     with pytest.raises(OptionError, match=r"upto='all': give one of task, factors, examples, thought, paths"):
         make_agent("rpm:upto=all")
+
+
+def test_rules_read_posts_in_a_transcript_too(tmp_path: Path) -> None:
+    scores = {}
+    for agent in ("rag", "rag-random", "pr2"):
+        settings = Settings(agent, "scripted:world", "world-lamp-3:seed=7/test", limit=60)
+        summary = asyncio.run(evaluate(settings, RunDirectory(tmp_path / agent)))
+        scores[agent] = summary["score"]["mean"], summary["baseline"]["mean"]
+
+    assert scores["pr2"][0] > scores["rag"][0] > scores["rag"][1] > scores["rag-random"][0]

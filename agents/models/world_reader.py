@@ -33,11 +33,10 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Something of the past as a prompt tells it: its text, the response, and the names of its features if told."""
+    """Something of the past as a prompt tells it."""
 
     text: str
     response: str
-    features: frozenset[str] | None = None
 
 
 def read(text: str) -> Read | None:
@@ -49,20 +48,18 @@ def read(text: str) -> Read | None:
     return None
 
 
-def respond(read: Read, examples: Sequence[Example], known: Mapping[str, Mapping[str, float]]) -> str:
-    """By the examples that are about the same, else by how the person takes each matter, else as most people do."""
-    alike = [example for example in examples if _alike(read, example)]
-    match read.task:
+def respond(asked: Read, examples: Sequence[Example], known: Mapping[str, Mapping[str, float]]) -> str:
+    """By what was about the same; else by how the person takes each matter; else by what was about one of them."""
+    alike = _alike(asked, examples, len(asked.matters))
+    if not alike and not known:
+        alike = _alike(asked, examples, 1)
+    match asked.task:
         case "title":
-            return _restyled(read, alike[0]) if alike else read.words.get("thing", "")
+            return _restyled(asked, alike[0]) if alike else asked.words.get("thing", "")
         case "rating":
-            if alike:
-                return str(round(fmean(int(example.response) for example in alike)))
-            return _rating([known[m.name] for m in read.matters if m.name in known], known.values())
+            return str(round(fmean(int(example.response) for example in alike))) if alike else _rating(asked, known)
         case _:
-            if alike:
-                return multimode(example.response for example in alike)[0]
-            return _tag(read.matters, known)
+            return multimode(example.response for example in alike)[0] if alike else _tag(asked.matters, known)
 
 
 def _words(text: str, tables: TaskTables, matters: Iterable[Matter]) -> dict[str, str]:
@@ -75,13 +72,10 @@ def _words(text: str, tables: TaskTables, matters: Iterable[Matter]) -> dict[str
     return words | {name: hit[1] for name, hit in found.items() if hit}
 
 
-def _alike(asked: Read, example: Example) -> bool:
-    """Where no features are told, only the very same sentences show that two texts are about the same."""
-    names = {matter.name for matter in asked.matters}
-    if example.features is not None:
-        return example.features & {m.name for m in task_tables(asked.task).matters} == names
-    told = read(example.text)
-    return told is not None and {told.words[m.name] for m in told.matters} == {asked.words[name] for name in names}
+def _alike(asked: Read, examples: Sequence[Example], matters: int) -> list[Example]:
+    """The examples that share so many matters with what is asked."""
+    read_before = [(example, read(example.text)) for example in examples]
+    return [told for told, past in read_before if past and len({*past.matters} & {*asked.matters}) >= matters]
 
 
 def _restyled(asked: Read, example: Example) -> str:
@@ -96,12 +90,12 @@ def _restyled(asked: Read, example: Example) -> str:
     return title
 
 
-def _rating(own: Sequence[Mapping[str, float]], every: Iterable[Mapping[str, float]]) -> str:
-    """What each matter adds to the person's mean."""
-    if not own:
+def _rating(asked: Read, known: Mapping[str, Mapping[str, float]]) -> str:
+    """The person's mean, and what each matter adds to it."""
+    if not known:
         return _MIDDLE
-    mean = fmean(map(_expected, every))
-    points = mean + sum(_expected(shares) - mean for shares in own)
+    mean = fmean(map(_expected, known.values()))
+    points = mean + sum(_expected(known[matter.name]) - mean for matter in asked.matters if matter.name in known)
     return str(min(5, max(1, round(points))))
 
 

@@ -18,7 +18,7 @@ from .world_reader import Example, read, respond
 _SLOT = re.compile(r"\\\{\\\{(\w+)\\\}\\\}")  # as re.escape leaves it
 _FACTOR = re.compile(r"^- (.+?) \(.*\): seen \d+ times: (.+)$", re.MULTILINE)
 _SHARE = re.compile(r"([^,()]+) \((\d+)%\)")
-_EXAMPLE = re.compile(r"^Past text: (.+)\n(?:Features:\n((?:.+\n)+?)Reasoning: .*\n)?Response: (.+)$", re.MULTILINE)
+_EXAMPLE = re.compile(r"^Past text: (.+)\n(?:Features:\n(?:.+\n)+?Reasoning: .*\n)?Response: (.+)$", re.MULTILINE)
 _POST = re.compile(r"(?:\[[\d-]+\] )?(.*?)(?: Tag: (.+)| Rating: (.+) of 5)?")
 _SKIPPED = "I cannot tell."
 
@@ -69,9 +69,7 @@ def _answer(slots: Mapping[str, str]) -> str:
     if found is None:
         return f"Answer: {_SKIPPED}"
     known = {name: _shares(told) for name, told in _FACTOR.findall(slots["context"])}
-    examples = [
-        Example(text, response, _names(listed)) for text, listed, response in _EXAMPLE.findall(slots["context"])
-    ]
+    examples = [Example(text, response) for text, response in _EXAMPLE.findall(slots["context"])]
     names = " and ".join(matter.name for matter in found.matters)
     return f"It is about {names}.\nAnswer: {respond(found, examples, known)}"
 
@@ -80,19 +78,15 @@ def _shares(told: str) -> dict[str, float]:
     return {response.strip(): int(percent) / 100 for response, percent in _SHARE.findall(told)}
 
 
-def _names(listed: str) -> frozenset[str] | None:
-    return frozenset(line.partition(" | ")[0] for line in listed.splitlines()) if listed else None
-
-
 def _turn(said: Sequence[Segment]) -> str:
     """One search for the task's own words, if there may be one; then what the posts shown allow to say."""
     asked = said[0].text.rpartition("Question: ")[2]
     found = read(asked)
     if found is None:
         return answer_with(_SKIPPED, "This is none of the tasks that I have rules for.")
-    searched = any(segment.author == "policy" for segment in said) or "<information>" in said[0].text
+    searched = any(segment.author == "policy" for segment in said) or "<information>\n" in said[0].text
     if not searched and "answer now." not in said[0].text:
-        query = " ".join(context for _, context, _ in found.features)
+        query = "; ".join(f"{name}: {context}" for name, context, _ in found.features)
         return search_for(query, "I should see what this person did before.")
     names = " and ".join(matter.name for matter in found.matters)
     return answer_with(respond(found, [_post(post) for post in posts_shown(said)], {}), f"It is about {names}.")
