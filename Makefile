@@ -1,4 +1,5 @@
 # make train | test | check | bench | docs: each sets up .venv by itself; all it needs is Python ≥ 3.11.
+# make pilot: the policy that comes with the package, from nothing.
 # make axe | screenshots: what the tests of the viewer's pages look for with (npm); pictures of those pages (Chromium).
 # EXTRAS names the optional parts to install and test with: make test EXTRAS=dev,dense,pyserini
 
@@ -14,6 +15,9 @@ export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
 	$(BIN)/profilegym train training/recipes/pr2-world.yaml
+
+pilot: .venv/ready-train
+	$(BIN)/python -m profilegym.training.pilot
 
 test: $(READY)
 	$(BIN)/python -m pytest
