@@ -21,7 +21,8 @@ from .structure import kept, penalty
 from .tags import tag_format, tag_set
 
 RewardModel = Callable[[Sequence[Episode]], Sequence[float]]
-REWARD_MODELS = Registry("reward model", {"hf": f"{__name__.rpartition('.')[0]}.reward_model:load"})
+_HERE = __name__.rpartition(".")[0]
+REWARD_MODELS = Registry("reward model", {"hf": f"{_HERE}.reward_model:load", "prmu": f"{_HERE}.prmu:load"})
 _TERM = re.compile(r"(?:^|\+)(-?\d+(?:\.\d+)?)\*")  # a weight begins a term, so that a term may hold a plus
 
 

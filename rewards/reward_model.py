@@ -2,13 +2,30 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from ..envs.episode import Episode, clean
 from ..envs.errors import MissingExtra, RewardError
 from ..envs.question import Question
 
 LENGTH = 512  # tokens of question and answer together
+
+
+class Scorer(Protocol):
+    """Gives each answer to a question a number, by a module of torch."""
+
+    module: Any
+
+    def scores(self, judged: Sequence[tuple[Question, str]]) -> Any: ...
+
+
+def alone(model: Scorer, episodes: Sequence[Episode]) -> list[float]:
+    """One at a time: in a batch the last digits would hang on what an answer is padded beside."""
+    import torch
+
+    model.module.eval()
+    with torch.inference_mode():
+        return [float(model.scores([(one.question, one.answer or "")])[0]) for one in episodes]
 
 
 class RewardModel:
@@ -37,12 +54,7 @@ class RewardModel:
 
     def __call__(self, episodes: Sequence[Episode]) -> list[float]:
         """An episode without an answer is read as one with an empty one."""
-        import torch
-
-        self.module.eval()
-        with torch.inference_mode():
-            # One at a time: in a batch the last digits would hang on what an answer is padded beside.
-            return [float(self.scores([(one.question, one.answer or "")])[0]) for one in episodes]
+        return alone(self, episodes)
 
     def scores(self, judged: Sequence[tuple[Question, str]]) -> Any:
         """One number each, as a tensor that a loss can be made of."""

@@ -6,12 +6,12 @@ python -m profilegym.training.reward_models RUN_DIR [RUN_DIR …] --out DIR
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, get_args
 
 from ..agents.models.pilot import FOLDER as PILOT
 from ..envs.errors import DataError, MissingExtra, OptionError
@@ -21,11 +21,13 @@ from ..evaluation.intervals import mean
 from ..evaluation.played import PlayedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import Place, place_of
-from ..rewards.reward_model import LENGTH, RewardModel
+from ..rewards.prmu import PRMU
+from ..rewards.reward_model import LENGTH, RewardModel, Scorer
 from .quiet import quieten
 
 Profile = Literal["own", "none", "another"]  # whose history an answer was made with
-PRLM: tuple[Profile, ...] = ("own", "none")  # best first
+Kind = Literal["prlm", "prmu"]
+ORDERS: Mapping[Kind, Sequence[Profile]] = {"prlm": ("own", "none"), "prmu": ("own", "none", "another")}  # best first
 _CHECKPOINT, _REPORT = "checkpoint.pt", "report.json"
 _SAVE = 50  # steps between checkpoints
 
@@ -37,6 +39,7 @@ class Pair:
     question: Question
     better: str
     worse: str
+    contrast: str = "own > none"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Settings:
     """PrLM's own, but for the encoder: `bert-base-uncased` there, a tiny one from nothing here."""
 
     runs: tuple[str, ...]
+    kind: Kind = "prlm"
     encoder: str = "tiny"
     epochs: int = 3
     batch: int = 64
@@ -56,12 +60,9 @@ class Settings:
         return self.learning_rate or (1e-3 if self.encoder == "tiny" else 5e-5)
 
 
-class Learner(Protocol):
+class Learner(Scorer, Protocol):
     """A reward model while it learns."""
 
-    module: Any
-
-    def scores(self, judged: Sequence[tuple[Question, str]]) -> Any: ...
     def save(self, folder: Path) -> None: ...
 
 
@@ -73,9 +74,9 @@ def train(settings: Settings, out: Path) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((out / _REPORT).read_text("utf-8"))
         _same(report["settings"], asked, out)
         return report
-    pairs = pairs_of([PlayedRun(RunDirectory(run)) for run in settings.runs], PRLM)
+    pairs = pairs_of([PlayedRun(RunDirectory(run)) for run in settings.runs], ORDERS[settings.kind])
     learned, held_out = by_person(pairs, settings.held_out)
-    model = new_model(settings)
+    model = new_model(settings, sorted({pair.question.user_id for pair in learned}))
     fit(model, learned, settings, out)
     model.save(out)
     report = {"settings": asked, "pairs": len(learned), **examine(model, held_out)}
@@ -94,7 +95,7 @@ def pairs_of(runs: Sequence[PlayedRun], order: Sequence[Profile]) -> list[Pair]:
             answers.setdefault(place, {})[_profile(trajectory, run)] = (trajectory.answer or "").strip()
             questions[place[0]] = run.questions.find(place[0])
     return [
-        Pair(questions[question], found[better], found[worse])
+        Pair(questions[question], found[better], found[worse], f"{better} > {worse}")
         for (question, _), found in sorted(answers.items())
         for better, worse in _ordered(order)
         if found.get(better) and found.get(worse) and found[better] != found[worse]
@@ -113,18 +114,30 @@ def by_person(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pai
     return learned, held_out
 
 
-def new_model(settings: Settings) -> RewardModel:
-    """What the encoder's name stands for, with a new head."""
+def new_model(settings: Settings, people: Sequence[str]) -> Learner:
+    """What the encoder's name stands for, with a new head; of PRMU's kind, with a vector for each of the people."""
     try:
         import torch
-        from transformers import AutoModelForSequenceClassification, AutoTokenizer
+        from transformers import (
+            AutoModel,
+            AutoModelForSequenceClassification,
+            AutoTokenizer,
+            BertForSequenceClassification,
+            BertModel,
+        )
     except ImportError as error:
         raise MissingExtra("training a reward model", "train") from error
     torch.manual_seed(settings.seed)
+    prmu = settings.kind == "prmu"
     if settings.encoder == "tiny":
-        return _tiny()
-    model = AutoModelForSequenceClassification.from_pretrained(settings.encoder, num_labels=1)
-    return RewardModel(model, AutoTokenizer.from_pretrained(settings.encoder))
+        tokenizer = _words_of_the_pilot()
+        config = _tiny(tokenizer)
+        model = BertModel(config, add_pooling_layer=False) if prmu else BertForSequenceClassification(config)
+    else:
+        tokenizer = AutoTokenizer.from_pretrained(settings.encoder)
+        kind, options = (AutoModel, {}) if prmu else (AutoModelForSequenceClassification, {"num_labels": 1})
+        model = kind.from_pretrained(settings.encoder, **options)
+    return PRMU(model, tokenizer, people) if prmu else RewardModel(model, tokenizer)
 
 
 def fit(model: Learner, pairs: Sequence[Pair], settings: Settings, out: Path) -> None:
@@ -156,18 +169,19 @@ def examine(model: Learner, pairs: Sequence[Pair]) -> dict[str, Any]:
     import torch
 
     model.module.eval()
-    right: dict[str, list[float]] = {}
+    right: dict[str, dict[str, list[float]]] = {}
     with torch.inference_mode():
         for pair in pairs:
             better, worse = model.scores([(pair.question, pair.better), (pair.question, pair.worse)]).tolist()
-            right.setdefault(pair.question.user_id, []).append(float(better > worse))
-    return {"held_out_pairs": len(pairs), "held_out_people": len(right), "accuracy": mean(right).as_dict()}
+            for contrast in ("all", pair.contrast):
+                right.setdefault(contrast, {}).setdefault(pair.question.user_id, []).append(float(better > worse))
+    accuracy = {contrast: mean(by_person).as_dict() for contrast, by_person in right.items()}
+    return {"held_out_pairs": len(pairs), "held_out_people": len(right["all"]), "accuracy": accuracy}
 
 
-def _tiny() -> RewardModel:
-    """BERT's architecture, with the words of the pilot."""
+def _words_of_the_pilot() -> Any:
     from tokenizers.processors import TemplateProcessing
-    from transformers import AutoTokenizer, BertConfig, BertForSequenceClassification
+    from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(PILOT)
     tokenizer.add_special_tokens({"cls_token": "<|cls|>", "sep_token": "<|sep|>"})
@@ -176,11 +190,17 @@ def _tiny() -> RewardModel:
         single="<|cls|> $A <|sep|>", pair="<|cls|> $A <|sep|> $B:1 <|sep|>:1", special_tokens=marks
     )
     tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
-    config = BertConfig(
+    return tokenizer
+
+
+def _tiny(tokenizer: Any) -> Any:
+    """BERT's architecture in small."""
+    from transformers import BertConfig
+
+    return BertConfig(
         vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256,
         max_position_embeddings=LENGTH, num_labels=1, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-    return RewardModel(BertForSequenceClassification(config), tokenizer)
 
 
 def _profile(trajectory: Trajectory, run: PlayedRun) -> Profile:
@@ -254,6 +274,7 @@ def main(arguments: Sequence[str]) -> None:
         "runs", nargs="+", help="of profilegym eval: one holds the answers with and without the profile"
     )
     parser.add_argument("--out", required=True, type=Path)
+    parser.add_argument("--kind", choices=get_args(Kind), default=Settings.kind)
     parser.add_argument("--encoder", default="tiny", help="a name or a folder of transformers, as bert-base-uncased")
     for name, kind in (("epochs", int), ("batch", int), ("learning-rate", float), ("held-out", float), ("seed", int)):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Settings, name.replace("-", "_")))

@@ -1,0 +1,142 @@
+"""TagPR's PRMU, as far as it is known: a reward model that knows for whom the answer is, by an embedding of the person.
+
+The paper has a learned user embedding beside the response; how it is made and what is done with it is ours.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from ..envs.episode import Episode, clean
+from ..envs.errors import MissingExtra, RewardError
+from ..envs.question import Document, Question
+from .reward_model import LENGTH, alone
+
+_SHARP = 10.0  # how much more the closest posts count than others
+_PERSON, _KNOWN = "person.safetensors", "people.json"
+
+
+class PRMU:
+    """An encoder of question and answer, and an embedding of the person: what of their posts the answer is about.
+
+    To that a known person's own vector is added. Nobody else's is used for a person who is not known: their posts
+    alone tell who that is.
+    """
+
+    def __init__(self, encoder: Any, tokenizer: Any, known: Sequence[str]) -> None:
+        import torch
+        from torch import nn
+
+        width = encoder.config.hidden_size
+        head = nn.Sequential(nn.Linear(3 * width + 1, width), nn.GELU(), nn.Linear(width, 1))
+        person = {"own": nn.Embedding(len(known), width), "posts": nn.Linear(width, width), "head": head}
+        self.module = nn.ModuleDict({"encoder": encoder, "person": nn.ModuleDict(person)})
+        self.tokenizer, self.known = tokenizer, {user: row for row, user in enumerate(known)}
+        self._posts: dict[bytes, Any] = {}
+        torch.nn.init.zeros_(person["own"].weight)  # who is not known is nobody in particular
+
+    @classmethod
+    def load(cls, folder: str) -> Self:
+        """From a folder that `python -m profilegym.training.reward_models --kind prmu` wrote."""
+        try:
+            from safetensors.torch import load_file
+            from transformers import AutoModel, AutoTokenizer
+        except ImportError as error:
+            raise MissingExtra("a reward model", "train") from error
+        if not (Path(folder) / _PERSON).is_file():
+            raise RewardError(
+                f"no PRMU in {folder!r}: train one with python -m profilegym.training.reward_models --kind prmu"
+            )
+        known = json.loads((Path(folder) / _KNOWN).read_text("utf-8"))
+        model = cls(AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), known)
+        model.module["person"].load_state_dict(load_file(Path(folder) / _PERSON))
+        return model
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[float]:
+        """An episode without an answer is read as one with an empty one."""
+        return alone(self, episodes)
+
+    def scores(self, judged: Sequence[tuple[Question, str]]) -> Any:
+        """One number each, as a tensor that a loss can be made of."""
+        import torch
+
+        read = self.tokenizer(
+            [clean(question.text) for question, _ in judged],
+            [clean(answer) for _, answer in judged],
+            truncation=True, max_length=LENGTH, padding=True, return_tensors="pt",
+        )  # fmt: skip
+        part = self.module["person"]
+        said = self.module["encoder"](**read).last_hidden_state[:, 0]
+        close, person = self._person(judged)
+        scores: Any = part["head"](torch.cat([said, person, said * person, close], 1))
+        return scores[:, 0].float()
+
+    def save(self, folder: Path) -> None:
+        from safetensors.torch import save_file
+
+        self.module["encoder"].save_pretrained(folder)
+        self.tokenizer.save_pretrained(folder)
+        save_file(self.module["person"].state_dict(), folder / _PERSON)
+        (folder / _KNOWN).write_text(json.dumps(list(self.known)) + "\n", "utf-8")
+
+    def _person(self, judged: Sequence[tuple[Question, str]]) -> tuple[Any, Any]:
+        """How close the posts come to question and answer, and the person as seen from there."""
+        import torch
+        from torch.nn.utils.rnn import pad_sequence
+
+        part = self.module["person"]
+        asked = self._words([clean(f"{question.text} {answer}") for question, answer in judged])
+        each = {question.user_id: self._posts_of(question) for question, _ in judged}
+        places = {user: place for place, user in enumerate(each)}
+        rows = [places[question.user_id] for question, _ in judged]
+        means = [self._mean(*one) for one in each.values()]
+        posts = pad_sequence(means, batch_first=True)[rows]
+        there = pad_sequence([torch.ones(len(one), dtype=torch.bool) for one in means], batch_first=True)[rows]
+        likeness = (posts @ asked[:, :, None])[:, :, 0]
+        weights = (_SHARP * likeness).masked_fill(~there, -torch.inf).softmax(1)
+        close = (weights * likeness).sum(1, keepdim=True)
+        return close, part["posts"]((weights[:, :, None] * posts).sum(1)) + self._own(judged)
+
+    def _own(self, judged: Sequence[tuple[Question, str]]) -> Any:
+        import torch
+
+        rows = torch.tensor([self.known.get(question.user_id, -1) for question, _ in judged])
+        known = (rows >= 0).float()
+        if self.module.training:  # half of the time nobody is known, so that the posts have to tell
+            known = known * (torch.rand(len(known)) < 0.5)
+        return known[:, None] * self.module["person"]["own"](rows.clamp(min=0))
+
+    def _posts_of(self, question: Question) -> tuple[Any, Any]:
+        """The tokens of all posts; at least one, as somebody may have written nothing."""
+        profile = question.profile
+        if profile.digest not in self._posts:
+            self._posts[profile.digest] = self._tokens([_text(document) for document in profile.documents] or [""])
+        tokens, starts = self._posts[profile.digest]
+        return tokens, starts
+
+    def _words(self, texts: Sequence[str]) -> Any:
+        return self._mean(*self._tokens(texts))
+
+    def _tokens(self, texts: Sequence[str]) -> tuple[Any, Any]:
+        """In a row, and where each text begins."""
+        import torch
+
+        read = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
+        read = [one or [self.tokenizer.pad_token_id] for one in read]
+        starts = torch.tensor([0, *(len(one) for one in read[:-1])]).cumsum(0)
+        return torch.tensor([token for one in read for token in one]), starts
+
+    def _mean(self, tokens: Any, starts: Any) -> Any:
+        """Of the vectors of words, in length 1: texts are alike that share words."""
+        from torch.nn.functional import embedding_bag, normalize
+
+        words = self.module["encoder"].get_input_embeddings().weight
+        return normalize(embedding_bag(tokens, words, starts), dim=1)
+
+
+def _text(document: Document) -> str:
+    return clean(f"{document.title or ''} {document.text}")
+
+
+load = PRMU.load
