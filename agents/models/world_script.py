@@ -1,6 +1,7 @@
 """A model that follows rules about the world, and sees nothing but its prompt: for runs without a language model.
 
-It answers what RPM and PlanPers ask, and plays LaMP's tasks of the world in any agent's transcript.
+It answers what RPM and PlanPers ask aside, keeps to R2P's template once that is begun, and plays the world's questions
+and LaMP's tasks in any agent's transcript.
 """
 
 import re
@@ -10,15 +11,18 @@ from functools import cache
 from ...envs.prompts import template
 from ...envs.question import Question
 from ...envs.trajectory import Segment
+from ..levels import NAMES
 from ..prompts import FOLDER
 from ..writing import answer_with, search_for
 from .oracle import posts_shown
-from .world_reader import Example, read, respond
+from .world_questions import read_question, told_in
+from .world_reader import Example, Read, read, respond
 
 _SLOT = re.compile(r"\\\{\\\{(\w+)\\\}\\\}")  # as re.escape leaves it
 _FACTOR = re.compile(r"^- (.+?) \(.*\): seen \d+ times: (.+)$", re.MULTILINE)
 _SHARE = re.compile(r"([^,()]+) \((\d+)%\)")
 _EXAMPLE = re.compile(r"^Past text: (.+)\n(?:Features:\n(?:.+\n)+?Reasoning: .*\n)?Response: (.+)$", re.MULTILINE)
+_TOLD = re.compile(r"^Past text: (.+)$", re.MULTILINE)
 _POST = re.compile(r"(?:\[[\d-]+\] )?(.*?)(?: Tag: (.+)| Rating: (.+) of 5)?")
 _SKIPPED = "I cannot tell."
 
@@ -39,8 +43,14 @@ def _pattern(name: str) -> re.Pattern[str]:
 
 
 def _features(slots: Mapping[str, str]) -> str:
-    found = read(slots["text"])
-    return "\n".join(map(" | ".join, found.features)) if found else ""
+    """Of a work, a question, or a post that tells facts."""
+    if work := read(slots["text"]):
+        found = work.features
+    elif question := read_question(slots["text"]):
+        found = [(topic.about, topic.query, "topic") for topic in question.topics]
+    else:
+        found = [(about, value, "topic") for about, value in told_in(slots["text"])]
+    return "\n".join(map(" | ".join, found))
 
 
 def _rated_features(slots: Mapping[str, str]) -> str:
@@ -65,31 +75,59 @@ def _path(slots: Mapping[str, str]) -> str:
 
 
 def _answer(slots: Mapping[str, str]) -> str:
-    found = read(slots["task"])
-    if found is None:
-        return f"Answer: {_SKIPPED}"
+    work, question = read(slots["task"]), read_question(slots["task"])
+    if work is None:
+        answer = question.answer(_TOLD.findall(slots["context"])) if question else ""
+        return f"Answer: {answer or _SKIPPED}"
     known = {name: _shares(told) for name, told in _FACTOR.findall(slots["context"])}
     examples = [Example(text, response) for text, response in _EXAMPLE.findall(slots["context"])]
-    names = " and ".join(matter.name for matter in found.matters)
-    return f"It is about {names}.\nAnswer: {respond(found, examples, known)}"
+    names = " and ".join(matter.name for matter in work.matters)
+    return f"It is about {names}.\nAnswer: {respond(work, examples, known)}"
 
 
 def _shares(told: str) -> dict[str, float]:
     return {response.strip(): int(percent) / 100 for response, percent in _SHARE.findall(told)}
 
 
+def _plan(slots: Mapping[str, str]) -> str:
+    if work := read(slots["question"]):
+        return "\n".join(_queries(work))
+    question = read_question(slots["question"])
+    return "\n".join(question.queries([])) if question else ""
+
+
 def _turn(said: Sequence[Segment]) -> str:
-    """One search for the task's own words, if there may be one; then what the posts shown allow to say."""
-    asked = said[0].text.rpartition("Question: ")[2]
-    found = read(asked)
-    if found is None:
-        return answer_with(_SKIPPED, "This is none of the tasks that I have rules for.")
-    searched = any(segment.author == "policy" for segment in said) or "<information>\n" in said[0].text
-    if not searched and "answer now." not in said[0].text:
-        query = "; ".join(f"{name}: {context}" for name, context, _ in found.features)
-        return search_for(query, "I should see what this person did before.")
-    names = " and ".join(matter.name for matter in found.matters)
-    return answer_with(respond(found, [_post(post) for post in posts_shown(said)], {}), f"It is about {names}.")
+    """The next turn, or the rest of one that was begun."""
+    if said[-1].author != "policy":
+        return _whole_turn(said)
+    head, end, action = _whole_turn(said[:-1]).partition("</think>")
+    thought = head.removeprefix("<think>")
+    levels = [name for name in NAMES if any(f"{other}:" in said[-1].text for other in NAMES)]
+    left = [name for name in levels if f"{name}:" not in said[-1].text]
+    return "\n".join([thought, *(f"{name}: {thought}" for name in left)]) + end + action
+
+
+def _whole_turn(said: Sequence[Segment]) -> str:
+    """The next search, if one is left to make and may be made; then what the posts shown allow to say."""
+    text = said[0].text.partition("\n\n<information>\n")[0].rpartition("Question: ")[2]
+    posts = posts_shown(said)
+    work, question = read(text), read_question(text)
+    if work is not None:
+        queries = _queries(work)
+        answer = respond(work, [_post(post) for post in posts], {})
+    elif question is not None:
+        queries, answer = question.queries(posts), question.answer(posts)
+    else:
+        queries, answer = [], ""
+    made = sum(segment.author == "policy" for segment in said) + ("<information>\n" in said[0].text)
+    if made < len(queries) and "answer now." not in said[-1].text:
+        return search_for(queries[made], "I should see what this person wrote before.")
+    return answer_with(answer or _SKIPPED, "This is what the posts shown, and what everybody knows, tell.")
+
+
+def _queries(work: Read) -> list[str]:
+    """One is enough: what is most alike is about all of it."""
+    return ["; ".join(f"{name}: {context}" for name, context, _ in work.features)]
 
 
 def _post(post: str) -> Example:
@@ -100,6 +138,7 @@ def _post(post: str) -> Example:
 
 
 _REPLIES: dict[str, Callable[[Mapping[str, str]], str]] = {
+    "plan": _plan,
     "rpm_features": _features,
     "rpm_rated_features": _rated_features,
     "rpm_task_features": _features,

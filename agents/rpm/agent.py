@@ -93,7 +93,7 @@ class RPM:
         reply = (await speaker.aside(fill("rpm_answer", FOLDER, **values))).text
         place = reply.lower().rfind(_MARK)
         thought, answer = (reply[:place], reply[place + len(_MARK) :]) if place >= 0 else ("", reply)
-        return Turn(answer_with(answer, thought, episode.protocol))
+        return Turn(answer_with(answer, thought.strip() or "I was given no reasons.", episode.protocol))
 
 
 def _written(episode: Episode) -> tuple[Feature, ...]:
