@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from ..agents.models.pilot import FOLDER
 from ..envs.data import load_questions
 from ..evaluation.evaluate import Settings, evaluate
 from ..evaluation.run import RunDirectory
+from .beginning import Shape, drill, new_model
 from .card import card
 from .demonstrations import Habits, demonstrate, lessons
 from .settings import Count, Part, Positive, Share, Whole, load_settings
@@ -25,21 +27,10 @@ from .tokenizer import make_tokenizer
 AGENTS = ("pr2", "none", "rag", "plan")  # those that the card scores
 
 
-class Shape(Part):
-    """Of a Qwen3 model."""
-
-    layers: Count
-    width: Count
-    heads: Count
-    feed_forward: Count
-    rope_base: Positive
-    positions: Count
-
-
 class Optimiser(Part):
     """Of TRL's SFTTrainer."""
 
-    epochs: Count
+    drill: Count  # steps of copying random tokens, before the demonstrations
     batch: Count
     learning_rate: Positive
     warmup: Whole
@@ -88,50 +79,28 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
     tokenizer = make_tokenizer("".join(segment.text for segment in transcript) for transcript in transcripts)
     examples = [example(transcript, tokenizer, [tokenizer.eos_token_id]) for transcript in transcripts]
     model = new_model(recipe.shape, tokenizer, recipe.seed)
-    optimiser = recipe.optimiser
+    settings = _settings(recipe)
+    drills = list(drill(len(tokenizer), recipe.optimiser.drill * recipe.optimiser.batch, Random(recipe.seed)))
     fine_tune(
-        model,
-        tokenizer,
-        examples,
-        workplace,
-        seed=recipe.seed,
-        num_train_epochs=optimiser.epochs,
-        max_steps=steps,
-        per_device_train_batch_size=optimiser.batch,
-        learning_rate=optimiser.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=optimiser.warmup,
-        adam_beta2=0.98,
-        bf16=optimiser.precision == "bfloat16",
-        logging_steps=100,
+        model, tokenizer, drills, workplace, **settings, max_steps=steps, lr_scheduler_type="constant_with_warmup"
     )
-    tokens = sum(len(one.input_ids) for one in examples)
-    return Made(model, tokenizer, len(examples), tokens, perf_counter() - start)
+    fine_tune(model, tokenizer, examples, workplace, **settings, max_steps=steps, lr_scheduler_type="cosine")
+    return Made(model, tokenizer, len(examples), sum(len(one.input_ids) for one in examples), perf_counter() - start)
 
 
-def new_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
-    """Random weights. Heads of 32 and untied embeddings learned to copy sooner than smaller or tied ones."""
-    import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
-
-    torch.manual_seed(seed)
-    config = Qwen3Config(
-        vocab_size=len(tokenizer),
-        hidden_size=shape.width,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.heads,
-        head_dim=shape.width // shape.heads,
-        intermediate_size=shape.feed_forward,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_base},
-        max_position_embeddings=shape.positions,
-        tie_word_embeddings=False,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
-    config._attn_implementation = "eager"  # with bfloat16 on a CPU twice as quick as sdpa at these lengths
-    return Qwen3ForCausalLM(config)
+def _settings(recipe: PilotRecipe) -> dict[str, Any]:
+    """As TRL calls them."""
+    optimiser = recipe.optimiser
+    return {
+        "seed": recipe.seed,
+        "num_train_epochs": 1,
+        "per_device_train_batch_size": optimiser.batch,
+        "learning_rate": optimiser.learning_rate,
+        "warmup_steps": optimiser.warmup,
+        "adam_beta2": 0.98,
+        "bf16": optimiser.precision == "bfloat16",
+        "logging_steps": 50,
+    }
 
 
 def save(made: Made, folder: Path) -> None:
@@ -158,14 +127,14 @@ def scores(folder: Path, scoring: Scoring) -> dict[str, Any]:
 
 def _about(recipe: PilotRecipe, made: Made) -> dict[str, Any]:
     """The facts of the card."""
-    shape, optimiser, size = recipe.shape, recipe.optimiser, (FOLDER / "model.safetensors").stat().st_size
+    shape, size = recipe.shape, (FOLDER / "model.safetensors").stat().st_size
     heads = f"{shape.heads} heads of {shape.width // shape.heads}"
     return {
         "architecture": f"Qwen3: {shape.layers} layers of {shape.width}, {heads}, feed-forward {shape.feed_forward}",
         "positions": f"{shape.positions}, RoPE base {shape.rope_base:g}",
         "weights": f"{made.model.num_parameters():,}, {size / 1e6:.1f} MB in bfloat16",
         "tokens": f"{len(made.tokenizer):,}: words, the syllables of names, bytes for all else",
-        "data": f"`{recipe.data}`: {made.lessons:,} transcripts, {made.tokens:,} tokens, {optimiser.epochs} times",
+        "data": f"`{recipe.data}`: {made.lessons:,} transcripts, {made.tokens:,} tokens",
         "seed": recipe.seed,
         "scored on": f"`{recipe.score.data}`, {recipe.score.limit} questions, {recipe.score.seeds} sampling seeds",
         "licence": "Apache-2.0",

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..envs.trajectory import Segment
 
-_IGNORED = -100  # a label without a loss, in torch and in TRL
+IGNORED = -100  # a label without a loss, in torch and in TRL
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ def example(segments: Iterable[Segment], tokenizer: Any, end: Sequence[int] = ()
     for segment in segments:
         said = tokenizer(segment.text, add_special_tokens=False)["input_ids"]
         tokens += said
-        labels += said if segment.author == "policy" else [_IGNORED] * len(said)
+        labels += said if segment.author == "policy" else [IGNORED] * len(said)
     return Example([*tokens, *end], [*labels, *end])
 
 
@@ -64,7 +64,7 @@ def _trainer_class() -> Any:
     class LabelledOnly(SFTTrainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
             labels = inputs["labels"][:, 1:]
-            labelled = labels != _IGNORED
+            labelled = labels != IGNORED
             with self.accelerator.autocast():
                 read = model.base_model(inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
                 logits = model.get_output_embeddings()(read.last_hidden_state[:, :-1][labelled])
