@@ -2,6 +2,9 @@
 
 import asyncio
 import json
+import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from functools import cache
@@ -134,20 +137,47 @@ def test_a_users_model_is_a_file_that_can_be_read(tmp_path: Path) -> None:
 
 
 def test_a_kill_loses_only_what_was_being_asked(tmp_path: Path) -> None:
+    code = f"""
+import asyncio, os, signal
+from profilegym import load_questions
+from profilegym.agents.models.model import Turn
+from profilegym.agents.models.world_script import play
+from profilegym.agents.rpm.library import Library
+from profilegym.envs.trajectory import Segment
+
+question, asked = load_questions("world-lamp-3:users=20/test")[0], []
+
+async def ask(prompt):
+    asked.append(prompt)
+    if len(asked) > 30:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Turn(play(question, [Segment("environment", prompt)]), prompt_tokens=10, completion_tokens=2, cost=0.5)
+
+asyncio.run(Library({str(tmp_path)!r}).get(question.profile, "kit", ask))
+"""
+    killed = subprocess.run([sys.executable, "-c", code], check=False)
+
+    ask, prompts = asking()
+    user = asyncio.run(Library(tmp_path).get(person().profile, "kit", ask))
+
+    assert killed.returncode == -signal.SIGKILL
+    assert len(prompts) == 81 - 30
+    assert (user.cost.calls, user.cost.cost) == (81, 81 * 0.5)
+
+
+def test_a_line_that_was_left_half_written_is_asked_again(tmp_path: Path) -> None:
     profile = person().profile
     ask, before = asking(failing_after=30)
     with pytest.raises(ModelError):
         asyncio.run(Library(tmp_path).get(profile, "kit", ask))
     (calls,) = tmp_path.rglob("*.calls.jsonl")
-    with calls.open("a") as file:
-        file.write('{"call": "half a li')
+    calls.write_text(calls.read_text("utf-8")[:-20], "utf-8")
 
     ask, after = asking()
     user = asyncio.run(Library(tmp_path).get(profile, "kit", ask))
 
-    assert not set(before) & set(after)
-    assert user.cost.calls == len(before) + len(after)
-    assert len(list(tmp_path.rglob("*.json"))) == 1
+    assert len(set(before) & set(after)) == 1
+    assert user.cost.calls == 81
 
 
 def test_many_who_want_a_model_at_once_have_it_made_once(tmp_path: Path) -> None:
@@ -312,7 +342,9 @@ def test_making_a_users_model_is_not_charged_to_the_episode(tmp_path: Path) -> N
     second, _ = played(f"rpm:models={tmp_path}", person())
 
     assert first == second
-    assert first.usage["turns"] == second.usage["turns"] == 2
+    assert first.usage is not None
+    assert first.usage == second.usage
+    assert first.usage["turns"] == 2
     (path,) = tmp_path.rglob("*.json")
     assert read_user_model(path).cost.calls == 81
 
