@@ -16,7 +16,7 @@ from profilegym import Document, Profile, Question, Trajectory, load_questions, 
 from profilegym.agents.agent import Agent, make_agent
 from profilegym.agents.conformance import CHECKS
 from profilegym.agents.models.model import Turn
-from profilegym.agents.models.scripted import ScriptedModel
+from profilegym.agents.models.scripted import Replies, ScriptedModel
 from profilegym.agents.models.world_script import play
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.agents.rpm.factors import as_listed, parse_factors
@@ -272,6 +272,33 @@ def test_of_several_makers_one_has_to_be_named(tmp_path: Path) -> None:
     with pytest.raises(RetrievalError, match="has models by kit-one, kit-two: name one, by="):
         Features(str(tmp_path)).search(question.profile, "loud", 3)
     assert Features(str(tmp_path), by="kit:two").search(question.profile, "loud", 3)
+
+
+def test_whoever_else_read_a_person_each_model_goes_by_its_own(tmp_path: Path) -> None:
+    asyncio.run(Library(tmp_path).get(person().profile, "kit:other", asking()[0]))
+
+    trajectory, _ = played(f"rpm:models={tmp_path}", person())
+
+    assert trajectory.ended == "answered"
+    assert {path.parent.name for path in tmp_path.rglob("*.json")} == {"kit-other", "scripted-world"}
+
+
+@pytest.mark.parametrize(
+    ("reply", "answer"),
+    [
+        ("It is loud.\nAnswer: 4", "4"),
+        ("Answer: 3\nNo, wait.\n**Answer:** 4\n", "4"),
+        ("The answer: it depends.\nanswer: dark comedy", "dark comedy"),
+        ("4", "4"),
+    ],
+)
+def test_the_answer_is_what_follows_the_last_mark(reply: str, answer: str) -> None:
+    async def run() -> Trajectory:
+        rollout = Rollout(Replies([reply]), make_retriever("bm25"))
+        (trajectory,) = [one async for one in rollout.run([Job(person(), make_agent("rpm:upto=task"))])]
+        return trajectory
+
+    assert asyncio.run(run()).answer == answer
 
 
 class TestRPM(AgentContract):

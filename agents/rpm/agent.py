@@ -1,5 +1,6 @@
 """RPM as an agent: finds the past by the features of the task, and responds along the person's own reasoning."""
 
+import re
 from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
@@ -32,7 +33,7 @@ _MANNER: dict[Upto, str] = {
     "factors to the response. Then reply.",
 }
 _FEATURES = "What in this task may move this person:"
-_MARK = "answer:"
+_MARK = re.compile(r"^[\s*_#>]*answer:[*_]*", re.IGNORECASE | re.MULTILINE)
 
 
 class RPM:
@@ -91,8 +92,8 @@ class RPM:
     async def _respond(self, episode: Episode, speaker: Speaker, context: str) -> Turn:
         values = {"context": context, "task": clean(episode.question.text), "manner": _MANNER[self._upto]}
         reply = (await speaker.aside(fill("rpm_answer", FOLDER, **values))).text
-        place = reply.lower().rfind(_MARK)
-        thought, answer = (reply[:place], reply[place + len(_MARK) :]) if place >= 0 else ("", reply)
+        *_, (start, end) = [(0, 0), *(mark.span() for mark in _MARK.finditer(reply))]
+        thought, answer = reply[:start], reply[end:]  # without the mark it is an answer as a whole
         return Turn(answer_with(answer, thought.strip() or "I was given no reasons.", episode.protocol))
 
 

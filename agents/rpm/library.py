@@ -23,7 +23,7 @@ class Library:
 
     def __init__(self, folder: str | Path = FOLDER) -> None:
         self.folder = Path(folder)
-        self._memory: Lru[tuple[bytes, str], UserModel] = Lru(_IN_MEMORY)
+        self._latest: Lru[bytes, UserModel] = Lru(_IN_MEMORY)
         self._making: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, profile: Profile, by: str, ask: Ask) -> UserModel:
@@ -35,8 +35,10 @@ class Library:
             return kept if kept and kept.prompts == prompts() else await self._make(profile, by, ask)
 
     def find(self, profile: Profile, by: str | None = None) -> UserModel:
-        """The one that is there, whoever made it."""
-        stem = _stem(profile)
+        """The one last used here, else the one that is there, whoever made it."""
+        latest, stem = self._latest.get(profile.digest), _stem(profile)
+        if latest is not None and by in (None, latest.by):
+            return latest
         makers = {path.parent.name for path in self.folder.glob(f"{_named(by) if by else '*'}/{stem}.json")}
         if len(makers) > 1:
             raise RetrievalError(f"user {profile.user_id!r} has models by {', '.join(sorted(makers))}: name one, by=…")
@@ -57,12 +59,13 @@ class Library:
         return [user for user in found if user.user_id == user_id]
 
     def _kept(self, profile: Profile, by: str) -> UserModel | None:
-        place = (profile.digest, _named(by))
-        kept = self._memory.get(place)
-        path = self._path(profile, by)
-        if kept is None and path.exists():
-            kept = read_user_model(path)
-            self._memory.put(place, kept)
+        latest, path = self._latest.get(profile.digest), self._path(profile, by)
+        if latest is not None and _named(latest.by) == _named(by):
+            return latest
+        if not path.exists():
+            return None
+        kept = read_user_model(path)
+        self._latest.put(profile.digest, kept)
         return kept
 
     async def _make(self, profile: Profile, by: str, ask: Ask) -> UserModel:
@@ -71,7 +74,7 @@ class Library:
         calls = path.with_name(f"{_UNFIT.sub('-', profile.user_id)}.calls.jsonl")
         made = await build(profile, by, Calls(calls, by, ask))
         _write_whole(path, made.to_json())
-        self._memory.put((profile.digest, _named(by)), made)
+        self._latest.put(profile.digest, made)
         return made
 
     def _path(self, profile: Profile, by: str) -> Path:

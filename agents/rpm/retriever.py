@@ -19,7 +19,7 @@ class Features:
     def __init__(self, models: str | Library = FOLDER, by: str | None = None, index: str | Retriever = "bm25") -> None:
         self._library = models if isinstance(models, Library) else Library(models)
         self._by, self._index = by, make_retriever(index)
-        self._keys: Lru[bytes, Profile] = Lru(_IN_MEMORY)
+        self._keys: Lru[tuple[str, str], Profile] = Lru(_IN_MEMORY)  # by the posts, and by who read them
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
         return self.search_many([(profile, query)], k)[0]
@@ -34,9 +34,9 @@ class Features:
 
     def _key_of(self, profile: Profile) -> Profile:
         """The same documents, each with its features for a text."""
-        keys = self._keys.get(profile.digest)
+        user = self._library.find(profile, self._by)
+        keys = self._keys.get((user.profile, user.by))
         if keys is None:
-            user = self._library.find(profile, self._by)
             keys = Profile(profile.user_id, tuple(Document(memory.document, memory.key) for memory in user.memories))
-            self._keys.put(profile.digest, keys)
+            self._keys.put((user.profile, user.by), keys)
         return keys
