@@ -2,19 +2,22 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from random import Random
 from typing import Any
 
 import pytest
 
-from profilegym import Question, Trajectory, make_retriever
+from profilegym import Question, Trajectory, load_questions, make_retriever
 from profilegym.agents.agent import make_agent
 from profilegym.agents.conformance import CHECKS
 from profilegym.agents.levels import LEVELS, complies, deviation
 from profilegym.agents.models.scripted import Replies
 from profilegym.agents.rollout import Job, Rollout
+from profilegym.benchmarks.compliance import lesson
 from profilegym.envs.errors import OptionError
 from profilegym.envs.trajectory import Segment
 from profilegym.evaluation.compliance import compliance
+from profilegym.training.demonstrations import Habits, demonstrate
 
 GOOD = "a drink.\nPerson: only rooibos.\nResponse: rooibos.</think>\n<answer>Rooibos.</answer>"
 FULL = f"<think>\nTask: {GOOD}"
@@ -193,3 +196,12 @@ def test_a_level_named_in_a_sentence_is_no_heading() -> None:
 def test_options_that_cannot_work_are_refused(option: str) -> None:
     with pytest.raises(OptionError, match="give a whole number of at least"):
         make_agent(f"r2p:{option}")
+
+
+@pytest.mark.parametrize(("gaps", "kept"), [(0.0, True), (1.0, False)])
+def test_the_lessons_of_the_benchmark_keep_to_the_template_but_for_their_gaps(gaps: float, kept: bool) -> None:
+    questions = load_questions("world:seed=0,users=10/train")
+
+    for played in demonstrate(questions, Habits(), {"rag": 1.0}, seed=1):
+        begun, rest = lesson(played, questions.find(played.question_id), Random(1), gaps)
+        assert (deviation(begun.text.rpartition("\n\n")[2] + rest.text, searches=False) is None) is kept
