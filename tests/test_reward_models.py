@@ -51,7 +51,8 @@ def trained(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def settings(run: Path, **changes: Any) -> Settings:
-    return Settings(**{"runs": (str(run),), "epochs": 4, "batch": 16, "held_out": 0.25} | changes)
+    asked: dict[str, Any] = {"runs": (str(run),), "epochs": 4, "batch": 16, "held_out": 0.25}
+    return Settings(**asked | changes)
 
 
 def test_pairs_are_answers_with_the_profile_over_answers_without(run: Path) -> None:

@@ -155,15 +155,16 @@ def test_no_more_episodes_are_open_than_allowed() -> None:
 
 
 def test_an_episode_that_takes_too_long_is_given_up_unscored() -> None:
-    class Hanging(ScriptedModel):
-        def open(self, question: pg.Question, seed: int | None) -> "Hanging":  # type: ignore[override]
-            return self
-
+    class Session:
         async def speak(self, *_: object) -> None:
             await asyncio.Event().wait()
 
         def close(self) -> None:
             """Nothing is held."""
+
+    class Hanging(ScriptedModel):
+        def open(self, question: pg.Question, seed: int | None) -> Session:  # type: ignore[override]
+            return Session()
 
     (trajectory,) = play(rollout(Hanging("hanging", lambda question, said: ""), deadline=0.05), jobs(limit=1))
 
