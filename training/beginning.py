@@ -23,7 +23,7 @@ class Shape(Part):
     layers: Count
     width: Count
     heads: Count
-    neighbours: Count  # heads of the first layer that begin by looking at the token before
+    neighbours: Count  # heads of the first layer that begin by looking one token back, two back …
     feed_forward: Count
     rope_base: Positive
     positions: Count
@@ -59,7 +59,7 @@ def new_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
 
 
 def _look_back(model: Any, shape: Shape) -> None:
-    """Every head finds what is alike and passes on what it finds; those for neighbours find the token before."""
+    """Every head finds what is alike and passes on what it finds; the first find their neighbours."""
     model.model.embed_tokens.weight.normal_(std=0.5)
     model.lm_head.weight.copy_(0.1 * model.model.embed_tokens.weight)
     for layer in model.model.layers:
@@ -70,22 +70,23 @@ def _look_back(model: Any, shape: Shape) -> None:
         attention.o_proj.weight.copy_(attention.v_proj.weight.T)
         attention.q_norm.weight.fill_(_SHARP)
         attention.k_norm.weight.fill_(_SHARP)
-    _to_the_neighbour(model.model.layers[0].self_attn, shape)
+    for head in range(shape.neighbours):
+        _look_at(model.model.layers[0].self_attn, shape, head, back=head + 1)
 
 
-def _to_the_neighbour(attention: Any, shape: Shape) -> None:
-    """A key whose bias is the query's turned by one place is met best by the query one place later."""
+def _look_at(attention: Any, shape: Shape, head: int, back: int) -> None:
+    """A key whose bias is the query's, turned by some places, is met best by the query that many places later."""
     import torch
 
     size = shape.width // shape.heads
     turn = shape.rope_base ** (-torch.arange(0, size, 2) / size)
     fast = (turn >= _FAST).float()
     query = torch.cat([fast, 0 * fast])
-    key = torch.cat([fast * turn.cos(), fast * turn.sin()])
-    heads = slice(0, shape.neighbours * size)
+    key = torch.cat([fast * (back * turn).cos(), fast * (back * turn).sin()])
+    rows = slice(head * size, (head + 1) * size)
     for projection, bias in ((attention.q_proj, query), (attention.k_proj, key)):
-        projection.weight[heads] *= 0.1
-        projection.bias[heads] = bias.repeat(shape.neighbours)
+        projection.weight[rows] *= 0.1
+        projection.bias[rows] = bias
 
 
 def drill(tokens: int, rows: int, luck: Random) -> Iterator[Example]:

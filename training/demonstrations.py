@@ -150,9 +150,10 @@ def _longest(phrases: Sequence[str], text: str) -> str:
 
 
 def _quote(question: Question, aspect: Aspect) -> str:
-    """The sentence that tells it, without what its post says before and after."""
-    text = clean(question.profile.by_id[aspect.documents[0]].text)
-    return next(sentence for sentence in _SENTENCE.split(text) if aspect.accepted[0] in sentence)
+    """The sentence that tells it, without what its post says before and after, and what to take from it."""
+    text, value = clean(question.profile.by_id[aspect.documents[0]].text), aspect.accepted[0]
+    sentence = next(sentence for sentence in _SENTENCE.split(text) if value in sentence)
+    return f"{sentence.rstrip('.')}: {value}."
 
 
 def _queries(question: Question, flaw: str | None) -> Sequence[str]:

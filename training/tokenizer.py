@@ -12,6 +12,7 @@ END = "<|end|>"
 PAD = "<|pad|>"
 TAGS = tuple(f"<{slash}{name}>" for name in ("think", "search", "information", "answer") for slash in ("", "/"))
 _WORDS = r"\n\d+\. |\[\d{4}|-\d\d| ?[\p{L}']+|\d| ?[^\s\p{L}\d]+|\s+"
+_ANSWER_NOW = ("There is nothing to search this time: answer now.", "No searches are left: answer now.\n\n")
 _LEAST = 3  # times that a word must occur to be a token of its own
 
 
@@ -54,6 +55,7 @@ def _phrases() -> list[str]:
         template("plan", FOLDER).partition("{{question}}")[0],
         "\n</information>\n",
         " searches are left.\n\n",
+        *_ANSWER_NOW,
     ]
 
 
