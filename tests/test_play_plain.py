@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -171,14 +172,16 @@ def test_an_interrupt_gives_up_a_model_that_hangs_and_nothing_else(tmp_path: Pat
     (tmp_path / "hanging.py").write_text(HANGING)
     options = ["--data", DATA, "--question", QUESTION.id, "--model", f"{tmp_path / 'hanging.py'}:make"]
     command = [sys.executable, "-m", "profilegym", "play", "--plain", *options, "--out", str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as game:
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # whoever runs the tests may have it ignored
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, preexec_fn=heeded) as game:
         assert game.stdin is not None
         assert game.stdout is not None
         game.stdin.write("ask\n")
         game.stdin.flush()
         assert any("thinking" in line for line in iter(game.stdout.readline, ""))
         game.send_signal(signal.SIGINT)
-        told, _ = game.communicate("tea\n")
+        told, _ = game.communicate("tea\n", timeout=60)
 
     assert game.returncode == 0
     assert "Stopped. The game is as it was." in told
