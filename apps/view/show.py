@@ -26,7 +26,8 @@ class Show:
         return HTMLResponse(self.text(template, title=title, **{"here": "", **values}))
 
     def text(self, template: str, **values: Any) -> str:
-        return self._templates.get_template(template).render(**values)
+        text: str = self._templates.get_template(template).render(**values)
+        return text
 
     def problem(self, status: int, title: str, problem: str, advice: str = "") -> HTMLResponse:
         text = self.text("error.html", title=title, here="", problem=problem, advice=advice)
