@@ -45,7 +45,7 @@ def fine_tune(model: Any, tokenizer: Any, examples: Sequence[Example], out: Path
         dataset_kwargs={"skip_prepare_dataset": True},  # the labels are there already
         train_sampling_strategy="group_by_length",
         length_column_name="length",
-        gradient_checkpointing=False,
+        activation_checkpointing=False,
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",

@@ -1,0 +1,123 @@
+"""The pilot: the tokenizer and the lessons that make it, and what the one that comes with the package can do."""
+
+import asyncio
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import profilegym as pg
+from profilegym.agents.agent import make_agent
+from profilegym.agents.models.pilot import FOLDER, load
+from profilegym.agents.rollout import Job, Rollout
+from profilegym.envs.completion import Sampling
+from profilegym.envs.data.world.names import SYLLABLES
+from profilegym.training.demonstrations import Habits, demonstrate, lessons
+from profilegym.training.pilot import PilotRecipe, make_pilot
+from profilegym.training.settings import load_settings
+from profilegym.training.sft import example
+
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("trl")
+os.environ["HF_HUB_OFFLINE"] = "1"
+
+TOKENIZER = transformers.AutoTokenizer.from_pretrained(FOLDER)
+TEST = "world:seed=7/test"
+ODD = [
+    "<think>",
+    "</answer>",
+    "<|end|>",
+    "\n</information>\n",
+    " searches are left.\n\n",
+    "Nolita",
+    " ",
+    "\n1. [2023-04-02]",
+]
+
+
+@pytest.fixture(scope="module")
+def pilot() -> object:
+    return load()
+
+
+def play(model: object, agent: str, limit: int, temperature: float = 1.0) -> list[pg.Trajectory]:
+    rollout = Rollout(
+        model,  # type: ignore[arg-type]
+        pg.make_retriever("bm25"),
+        pg.make_reward("rubric"),
+        Sampling(temperature=temperature, max_tokens=128),
+    )
+
+    async def all_of_them() -> list[pg.Trajectory]:
+        jobs = [Job(question, make_agent(agent)) for question in pg.load_questions(TEST)[:limit]]
+        return [trajectory async for trajectory in rollout.run(jobs)]
+
+    return asyncio.run(all_of_them())
+
+
+def mean(trajectories: list[pg.Trajectory]) -> float:
+    totals = [one.reward.total for one in trajectories if one.reward]
+    return sum(total or 0.0 for total in totals) / len(trajectories)
+
+
+@given(st.lists(st.sampled_from(ODD) | st.text(max_size=12)).map("".join))
+def test_any_text_can_be_encoded_and_decoded_again(text: str) -> None:
+    assert TOKENIZER.decode(TOKENIZER.encode(text)) == text
+
+
+def test_a_name_is_its_syllables() -> None:
+    for first, second, third in zip(SYLLABLES, SYLLABLES[7:], SYLLABLES[20:], strict=False):
+        name = first.capitalize() + second + third
+        pieces = [TOKENIZER.decode(token) for token in TOKENIZER.encode(f" {name}")]
+        assert pieces == [f" {first.capitalize()}", second, third]
+
+
+def test_the_policy_spells_a_name_as_the_posts_do() -> None:
+    assert TOKENIZER.encode("eat bite Nolita")[-3:] == TOKENIZER.encode("[2023-04-02] Nolita")[-3:]
+
+
+def test_the_loss_is_on_what_the_policy_wrote_and_on_nothing_else() -> None:
+    questions = pg.load_questions("world:seed=3,users=20/train")
+    for trajectory in demonstrate(questions, Habits(copies=0.3), {"pr2": 0.8, "plan": 0.2}, seed=1):
+        for transcript in lessons(trajectory, questions):
+            one = example(transcript, TOKENIZER, [TOKENIZER.eos_token_id])
+
+            learned = [token for token in one.labels if token >= 0]
+            said = "".join(segment.text for segment in transcript)
+            written = "".join(segment.text for segment in transcript if segment.author == "policy")
+
+            assert TOKENIZER.decode(one.input_ids) == said + TOKENIZER.eos_token
+            assert TOKENIZER.decode(learned) == written + TOKENIZER.eos_token
+            assert all(label in (-100, token) for token, label in zip(one.input_ids, one.labels, strict=True))
+
+
+def test_two_steps_of_making_a_pilot(tmp_path: Path) -> None:
+    small = ["data=world:seed=3,users=20/train", "shape.width=32", "shape.heads=1", "shape.neighbours=1"]
+    short = ["optimiser.batch=4", "optimiser.drill=2", "optimiser.precision=float32"]
+    recipe = load_settings(PilotRecipe, "pilot", [*small, *short])
+
+    made = make_pilot(recipe, tmp_path, steps=2)
+
+    assert made.lessons >= 72
+    assert made.model.num_parameters() < 200_000
+    assert made.tokenizer.decode(made.tokenizer.encode("Nolita, then.")) == "Nolita, then."
+
+
+def test_the_pilot_is_small() -> None:
+    files = list(FOLDER.iterdir())
+
+    assert {file.name for file in files} >= {"model.safetensors", "config.json", "tokenizer.json", "README.md"}
+    assert sum(file.stat().st_size for file in files) < 4_000_000
+
+
+def test_the_pilot_reads_what_one_search_found(pilot: object) -> None:
+    personal = [question.id for question in pg.load_questions(TEST)[:150] if question.rubric.hops]
+
+    without, with_posts = (
+        [one for one in play(pilot, agent, 150, temperature=0) if one.question_id in personal]
+        for agent in ("none", "rag")
+    )
+
+    assert mean(with_posts) > mean(without)
