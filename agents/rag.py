@@ -18,10 +18,10 @@ class RAG(PR2):
         self.name = name
         self.profile = profile
         self.retriever = retriever
-        self._guide = guide
+        self.guide = guide
 
     def begin(self, question: Question, **options: Any) -> Episode:
-        return Episode(question, **(options | {"max_searches": 0, "opening": True, "guide": self._guide}))
+        return Episode(question, **(options | {"max_searches": 0, "opening": True, "guide": self.guide}))
 
 
 def rag() -> RAG:

@@ -419,7 +419,7 @@ def main() -> None:
     """Errors that are ours end in one clear line; anything else is a bug and keeps its traceback."""
     # Torch's threads sleep while they wait, instead of spinning: where something else runs, too, that is 2 to 5 times
     # as fast (docs/experiments.md). Read when torch is first imported.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app(prog_name="profilegym")
     except ProfileGymError as error:

@@ -9,7 +9,7 @@ from hypothesis import settings
 
 from profilegym import Aspect, Document, Episode, Hit, Profile, Question, QuestionList, Reward, Rubric
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does; read when torch is imported
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does; read when torch is imported
 
 CANARIES = (
     "CANARY-NARRATIVE",

@@ -25,6 +25,7 @@ from ..envs.trajectory import Segment, Trajectory
 from .settings import Part, Share
 
 _WHO, _USE = "The name of ", "What people use to "  # how the world titles these aspects
+NO_HELP, NOTHING_YET = "That does not help.", "Let me think."
 _SENTENCE = re.compile(r"(?<=[.\]]) ")
 _PLANNING = template("plan", FOLDER).partition("{{question}}")[0]
 
@@ -111,7 +112,7 @@ class _Found:
         new = [quote for quote in dict.fromkeys(self._quotes) if quote not in before]
         if new:
             return " ".join(new)
-        return "That does not help." if posts_shown(self._said[-1:]) else "Let me think."
+        return NO_HELP if posts_shown(self._said[-1:]) else NOTHING_YET
 
     @property
     def answer(self) -> str:

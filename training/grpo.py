@@ -24,12 +24,13 @@ from .policy import Policy
 from .recipe import Recipe
 from .rollouts import Place, Rollouts, reward_total
 from .sequence import TokenSequence, sequence_of
-from .teaching import only_what_teaches
+from .teaching import by_length, only_what_teaches
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is pinned with TRL's version
 from trl import GRPOConfig, GRPOTrainer
 
 Recorded = Callable[[Sequence[Trajectory]], None]
+_WIDTHS = 4  # parts that a batch's rows are sorted into by their length
 _DEAD = 0.5  # of a step's episodes unscored: the judge is gone, not unlucky
 
 
@@ -134,9 +135,20 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         for name, value in group_metrics(members, used, self.recipe).items():
             self._note(name, value)
         self._record(members, mine)
-        if self.recipe.optimiser.kl == 0 and self.recipe.optimiser.loss == "dapo":  # counts its tokens beforehand
+        if self._is_a_sum:
             return only_what_teaches(output, self.args.steps_per_generation, self._most)
         return output
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
+        """One very long row would have all others padded to its length."""
+        if not self._is_a_sum:
+            return super()._compute_loss(model, inputs)
+        return sum(super(PR2Trainer, self)._compute_loss(model, part) for part in by_length(inputs, _WIDTHS))
+
+    @property
+    def _is_a_sum(self) -> bool:
+        """Of tokens, by a count made beforehand: then a loss may be had in parts."""
+        return self.recipe.optimiser.kl == 0 and self.recipe.optimiser.loss == "dapo"
 
     def _most(self, rows: int) -> int:
         counts: list[int] = gather_object([rows])

@@ -4,6 +4,8 @@ import asyncio
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
+from os.path import commonprefix
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
@@ -15,11 +17,13 @@ from pydantic import Field
 from ..agents.models.hf import HFModel
 from ..agents.models.pilot import FOLDER
 from ..envs.data import load_questions
+from ..envs.question import Question
 from ..evaluation.evaluate import Settings, evaluate
 from ..evaluation.run import RunDirectory
 from .beginning import Shape, drill, new_model
 from .card import card
 from .demonstrations import Habits, demonstrate, lessons
+from .rewording import Rewording
 from .settings import Count, Part, Positive, Share, Whole, load_settings
 from .sft import example, fine_tune
 from .tokenizer import make_tokenizer
@@ -35,6 +39,7 @@ class Optimiser(Part):
     learning_rate: Positive
     warmup: Whole
     precision: Literal["float32", "bfloat16"]
+    sharpness: Positive  # of the finished model's distribution: a small one's long tail derails long transcripts
 
 
 class Scoring(Part):
@@ -52,8 +57,10 @@ class PilotRecipe(Part):
     method: Literal["sft"]
     seed: int
     data: str
+    words: tuple[str, ...] = ()  # data sets whose words are tokens, too, for those who teach it their tasks
     agents: dict[str, Share] = Field(min_length=1)
     habits: Habits
+    reworded: Share  # of the words of a transcript's posts, at most
     shape: Shape
     optimiser: Optimiser
     score: Scoring
@@ -72,12 +79,27 @@ class Made:
 
 def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
     """Everything but the scores. `steps` ends it early."""
+    import torch
+
     start = perf_counter()
     questions = load_questions(recipe.data)
     played = demonstrate(questions, recipe.habits, recipe.agents, recipe.seed)
-    transcripts = [transcript for trajectory in played for transcript in lessons(trajectory, questions)]
-    tokenizer = make_tokenizer("".join(segment.text for segment in transcript) for transcript in transcripts)
-    examples = [example(transcript, tokenizer, [tokenizer.eos_token_id]) for transcript in transcripts]
+    lessons_of = {one.question_id: list(lessons(one, questions)) for one in played}
+    transcripts = [transcript for found in lessons_of.values() for transcript in found]
+    others = [load_questions(spec) for spec in recipe.words]
+    tokenizer = make_tokenizer(
+        chain(
+            ("".join(segment.text for segment in transcript) for transcript in transcripts),
+            (text for there in others for question in there for text in _texts(question)),
+        ),
+        [commonprefix([question.text for question in there]).rstrip() for there in others],  # noqa: RUF071 (texts, not paths)
+    )
+    rewording, luck = Rewording(transcripts, recipe.reworded), Random(recipe.seed)
+    examples = [
+        example(rewording.apply(transcript, questions.find(name), luck), tokenizer, [tokenizer.eos_token_id])
+        for name, found in lessons_of.items()
+        for transcript in found
+    ]
     model = new_model(recipe.shape, tokenizer, recipe.seed)
     settings = _settings(recipe)
     drills = list(drill(len(tokenizer), recipe.optimiser.drill * recipe.optimiser.batch, Random(recipe.seed)))
@@ -85,7 +107,15 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
         model, tokenizer, drills, workplace, **settings, max_steps=steps, lr_scheduler_type="constant_with_warmup"
     )
     fine_tune(model, tokenizer, examples, workplace, **settings, max_steps=steps, lr_scheduler_type="cosine")
+    with torch.no_grad():
+        model.lm_head.weight *= recipe.optimiser.sharpness
     return Made(model, tokenizer, len(examples), sum(len(one.input_ids) for one in examples), perf_counter() - start)
+
+
+def _texts(question: Question) -> list[str]:
+    """With the space before a first word that it has in a transcript."""
+    posts = [document.text for document in question.profile.documents]
+    return [f" {text}" for text in (question.text, *posts, question.rubric.reference or "")]
 
 
 def _settings(recipe: PilotRecipe) -> dict[str, Any]:
@@ -98,6 +128,7 @@ def _settings(recipe: PilotRecipe) -> dict[str, Any]:
         "learning_rate": optimiser.learning_rate,
         "warmup_steps": optimiser.warmup,
         "adam_beta2": 0.98,
+        "optim": "adamw_torch_fused",
         "bf16": optimiser.precision == "bfloat16",
         "logging_steps": 50,
     }

@@ -1,6 +1,6 @@
 """Fine-tuning on transcripts: the loss is on what the policy wrote, never on what the environment said."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,12 +18,12 @@ class Example:
     labels: list[int]
 
 
-def example(segments: Iterable[Segment], tokenizer: Any, end: Sequence[int] = ()) -> Example:
+def example(segments: Sequence[Segment], tokenizer: Any, end: Sequence[int] = ()) -> Example:
     """Each segment is tokenised on its own, as it is in a rollout; `end` is what the policy says last."""
     tokens: list[int] = []
     labels: list[int] = []
-    for segment in segments:
-        said = tokenizer(segment.text, add_special_tokens=False)["input_ids"]
+    texts = tokenizer([segment.text for segment in segments], add_special_tokens=False)["input_ids"]
+    for segment, said in zip(segments, texts, strict=True):
         tokens += said
         labels += said if segment.author == "policy" else [IGNORED] * len(said)
     return Example([*tokens, *end], [*labels, *end])
@@ -66,7 +66,7 @@ def _trainer_class() -> Any:
             labels = inputs["labels"][:, 1:]
             labelled = labels != IGNORED
             with self.accelerator.autocast():
-                read = model.base_model(inputs["input_ids"], attention_mask=inputs["attention_mask"], use_cache=False)
+                read = model.base_model(inputs["input_ids"], use_cache=False)  # padded behind, where nobody looks
                 logits = model.get_output_embeddings()(read.last_hidden_state[:, :-1][labelled])
             return cross_entropy(logits.float(), labels[labelled])
 

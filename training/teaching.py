@@ -1,6 +1,6 @@
-"""Leaves out of a batch what no gradient comes from: rows without an advantage, and columns of padding."""
+"""Leaves out of a batch what no gradient comes from: rows without an advantage, and padding."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -22,6 +22,14 @@ def only_what_teaches(batch: Batch, chunks: int, most: Callable[[int], int]) -> 
     order = torch.argsort(~teaches, stable=True)[:wanted].sort().values  # those that teach, then others to make it even
     rows = {name: value[order] if _is_by_row(value, size) else value for name, value in batch.items()}
     return _without_padding(rows)
+
+
+def by_length(batch: Batch, parts: int) -> Iterator[Batch]:
+    """The same rows in `parts` batches, each as wide as its own longest row needs; every process makes as many."""
+    size = len(batch["advantages"])
+    order = torch.argsort(batch["completion_mask"].sum(1) + batch["prompt_mask"].sum(1), stable=True)
+    for rows in order.chunk(parts):
+        yield _without_padding({k: v[rows] if _is_by_row(v, size) else v for k, v in batch.items()})
 
 
 def _is_by_row(value: Any, size: int) -> bool:

@@ -1,47 +1,54 @@
 """A tokenizer for a small world: a word is one token, a name is its syllables, anything else is its bytes."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from ..agents.prlm import prlm
 from ..agents.prompts import FOLDER
+from ..agents.tagpr import tagpr
 from ..envs.data.world.names import NAME, SYLLABLES
 from ..envs.prompts import template
+from ..envs.tags import TAGS as STEPS
 
 END = "<|end|>"
 PAD = "<|pad|>"
-TAGS = tuple(f"<{slash}{name}>" for name in ("think", "search", "information", "answer") for slash in ("", "/"))
+TAGS = tuple(f"<{slash}{name}>" for name in ("think", "search", "information", "answer", *STEPS) for slash in ("", "/"))
 _WORDS = r"\n\d+\. |\[\d{4}|-\d\d| ?[\p{L}']+|\d| ?[^\s\p{L}\d]+|\s+"
 _ANSWER_NOW = ("There is nothing to search this time: answer now.", "No searches are left: answer now.\n\n")
 _LEAST = 3  # times that a word must occur to be a token of its own
 
 
-def make_tokenizer(texts: Iterable[str]) -> Any:
-    """Every text can be encoded and decoded again exactly; the texts given decide which words are one token."""
+def make_tokenizer(texts: Iterable[str], phrases: Sequence[str] = ()) -> Any:
+    """Every text can be encoded and decoded again exactly; the texts given decide which words are one token.
+
+    A phrase is one token wherever it stands.
+    """
+    phrases = [*_phrases(), *phrases]
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
     split = pre_tokenizers.Split(Regex(_WORDS), "isolated")
     cut = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
     added = Tokenizer(models.BPE())
-    phrases = [AddedToken(text, normalized=False) for text in (*TAGS, *_phrases())]
-    added.add_tokens(phrases)
+    whole = [AddedToken(text, normalized=False) for text in (*TAGS, *phrases)]
+    added.add_tokens(whole)
     added.pre_tokenizer = cut
     words: Counter[str] = Counter()
     tokenizer = Tokenizer(models.Unigram([("a", 0.0)], 0, False))
     for text in texts:
-        for phrase in _phrases():
+        for phrase in phrases:
             text = text.replace(phrase, "\n")
         words.update(word for word, _ in cut.pre_tokenize_str(text))
     named = {_bytes_of(cut, text) for text in _syllables()}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    whole = [w for w, n in sorted(words.items(), key=lambda i: (-i[1], i[0])) if n >= _LEAST and not _is_name(w)]
-    pieces = dict.fromkeys([*sorted(named), *whole, *alphabet])
+    often = [w for w, n in sorted(words.items(), key=lambda i: (-i[1], i[0])) if n >= _LEAST and not _is_name(w)]
+    pieces = dict.fromkeys([*sorted(named), *often, *alphabet])
     scores = [(piece, -10.0 - (len(piece) == 1)) for piece in pieces]
     tokenizer = Tokenizer(models.Unigram(scores, len(scores) - 1, False))
     tokenizer.pre_tokenizer = cut
     tokenizer.decoder = decoders.ByteLevel()
-    tokenizer.add_tokens(phrases)
+    tokenizer.add_tokens(whole)
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, clean_up_tokenization_spaces=False
     )
@@ -56,6 +63,7 @@ def _phrases() -> list[str]:
         "\n</information>\n",
         " searches are left.\n\n",
         *_ANSWER_NOW,
+        *(agent.guide for agent in (prlm(), tagpr())),
     ]
 
 
