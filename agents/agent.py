@@ -125,13 +125,15 @@ class Agent(Protocol):
     """Decides the next text from an episode so far, and keeps nothing of its own: any episode can be gone on with.
 
     `profile` says whose posts are searched: the asker's, another user's (a control), or none. `retriever` is None where
-    the run's own is to be used, `at_once` where any number of episodes can be played at the same time.
+    the run's own is to be used, `at_once` where any number of episodes can be played at the same time. `guide` is what
+    it asks beyond the protocol with posts or without: of whoever plays its baseline, too.
     """
 
     name: str
     profile: ProfileOf
     retriever: Retriever | None
     at_once: int | None
+    guide: str
 
     def begin(self, question: Question, **options: Any) -> Episode:
         """An episode as this agent plays it; the options are those of `Episode`."""

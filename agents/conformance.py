@@ -33,8 +33,10 @@ def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]
 
 @_check(
     "says what it is",
-    "It has a name, says whose posts are searched, with which retriever, and how many episodes it plays at once.",
-    "Set name, profile ('own', 'random' or 'empty'), retriever (or None) and at_once (or None); inherit PR2 for these.",
+    "It has a name, says whose posts are searched, with which retriever, how many episodes it plays at once, and what "
+    "it asks beyond the protocol.",
+    "Set name, profile ('own', 'random' or 'empty'), retriever (or None), at_once (or None) and guide (or ''); "
+    "inherit PR2 for these.",
 )
 def _says_what_it_is(agent: Agent) -> None:
     expected: dict[str, Callable[[Any], bool]] = {
@@ -42,6 +44,7 @@ def _says_what_it_is(agent: Agent) -> None:
         "profile": lambda profile: profile in get_args(ProfileOf),
         "retriever": lambda retriever: retriever is None or hasattr(retriever, "search_many"),
         "at_once": lambda at_once: at_once is None or (isinstance(at_once, int) and at_once > 0),
+        "guide": lambda guide: isinstance(guide, str),
     }
     for attribute, fits in expected.items():
         value = getattr(agent, attribute, "(none)")

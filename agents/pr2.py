@@ -17,6 +17,7 @@ class PR2:
     profile: ProfileOf = "own"
     retriever: Retriever | None = None
     at_once: int | None = None
+    guide: str = ""
 
     def begin(self, question: Question, **options: Any) -> Episode:
         return Episode(question, **options)
@@ -30,8 +31,11 @@ class Unpersonalised(PR2):
 
     name = "none"
 
+    def __init__(self, guide: str = "") -> None:
+        self.guide = guide
+
     def begin(self, question: Question, **options: Any) -> Episode:
-        return Episode(question, **(options | {"kind": "baseline"}))
+        return Episode(question, **(options | {"kind": "baseline", "guide": self.guide}))
 
 
 def none() -> Unpersonalised:

@@ -29,7 +29,7 @@ class Replayed:
         self.name = agent.name
         self.profile: ProfileOf = profile or agent.profile
         self.retriever = retriever or agent.retriever
-        self.at_once = agent.at_once
+        self.at_once, self.guide = agent.at_once, agent.guide
         self.trajectory = trajectory
         self._agent, self._turns = agent, recorded_turns(trajectory)[:step]
 

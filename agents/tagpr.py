@@ -1,11 +1,12 @@
 """TagPR's policy: the profile is searched once, and the reasoning is a row of steps in tags that say what each does."""
 
+from ..envs.data.swap import ProfileOf
 from ..envs.prompts import fill
 from ..envs.tags import TAGS
 from .prompts import FOLDER
 from .rag import RAG
 
 
-def tagpr() -> RAG:
+def tagpr(profile: ProfileOf = "own") -> RAG:
     tags = "\n".join(f"<{tag}>{does}</{tag}>" for tag, does in TAGS.items())
-    return RAG("tagpr", guide=fill("tagpr", FOLDER, tags=tags))
+    return RAG("tagpr", profile, guide=fill("tagpr", FOLDER, tags=tags))

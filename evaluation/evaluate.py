@@ -8,6 +8,7 @@ from typing import Any
 
 from ..agents.agent import Agent, make_agent
 from ..agents.models.model import Model, make_model
+from ..agents.pr2 import Unpersonalised
 from ..agents.rollout import Job, Rollout
 from ..envs.completion import Sampling
 from ..envs.data import QuestionSet, load_questions
@@ -164,7 +165,7 @@ async def _play_all(
         if trajectory.kind == "baseline":
             baselines[place_of(trajectory)] = _as_baseline(trajectory)
     rollout = rollout_of(settings, speed, model, agent)
-    players = [agent] if agent.name == "none" else [make_agent("none"), agent]
+    players = [agent] if agent.name == "none" else [Unpersonalised(agent.guide), agent]
     count = min(len(questions), settings.limit or len(questions)) * settings.seeds * len(players)
     tell = progress or (lambda *_: None)
     tell(len(done), count, None)

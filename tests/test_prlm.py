@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +12,8 @@ from profilegym.agents.agent import make_agent
 from profilegym.agents.conformance import CHECKS
 from profilegym.agents.models.scripted import Replies
 from profilegym.agents.rollout import Job, Rollout
+from profilegym.evaluation.evaluate import Settings, evaluate
+from profilegym.evaluation.run import RunDirectory
 
 ANSWER = "<think>They drink nothing else.</think><answer>Rooibos.</answer>"
 
@@ -48,3 +51,22 @@ def test_a_guide_changes_the_prompt_and_its_version_and_nothing_else(ask: Callab
     assert guided.observation.replace("Be {{brief}}.\n\n", "") == plain.observation
     assert str(guided.trajectory().prompt).startswith(f"{plain.trajectory().prompt}+")
     assert guided.trajectory().prompt != Episode(ask(), guide="Be long.").trajectory().prompt
+
+
+def test_the_baseline_is_asked_to_reason_in_the_same_way(tmp_path: Path) -> None:
+    settings = Settings("prlm", "scripted:world", "world:seed=3,users=10/test", limit=2)
+
+    asyncio.run(evaluate(settings, RunDirectory(tmp_path)))
+
+    guide = make_agent("prlm").guide
+    prompts = {(one.kind, one.prompt) for one in RunDirectory(tmp_path).trajectories()}
+    baselines = [one for one in RunDirectory(tmp_path).trajectories() if one.kind == "baseline"]
+    assert len(baselines) == 2
+    assert all(guide in one.segments[0].text for one in baselines)
+    assert len({prompt for _, prompt in prompts}) == 1
+
+
+def test_another_persons_posts_can_be_reasoned_about_as_well(ask: Callable[..., Question]) -> None:
+    other = make_agent("prlm:profile=random")
+
+    assert (other.profile, other.guide) == ("random", make_agent("prlm").guide)

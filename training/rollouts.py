@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ..agents.agent import Agent, make_agent
 from ..agents.models.model import Model
+from ..agents.pr2 import Unpersonalised
 from ..agents.rollout import Job, Rollout
 from ..envs.completion import Sampling
 from ..envs.data import QuestionSet
@@ -35,7 +36,8 @@ class Rollouts:
 
     def __init__(self, recipe: Recipe, questions: QuestionSet, model: Model, reward: RewardFunction) -> None:
         self._recipe, self._questions = recipe, questions
-        self._agents: tuple[Agent, Agent] = (make_agent(recipe.agent), make_agent("none"))
+        agent: Agent = make_agent(recipe.agent)
+        self._agents: tuple[Agent, Agent] = (agent, Unpersonalised(agent.guide))
         drawn = recipe.generation
         self._rollout = Rollout(
             model,

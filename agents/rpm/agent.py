@@ -42,6 +42,7 @@ class RPM:
     profile: ProfileOf = "own"
     retriever: Retriever | None
     at_once: int | None = None
+    guide = ""
 
     def __init__(self, models: str = MODELS, upto: Upto = "paths", index: str = "bm25", by: str | None = None) -> None:
         if upto not in get_args(Upto):
