@@ -15,7 +15,6 @@ from ..envs.visible import visible
 from ..training.metrics import read_metrics
 from ..training.plan import Plan, Work, plan_of
 from ..training.recipe import Recipe, load_recipe
-from ..training.settings import without_keys
 
 SHOWN = (  # in the bar: metric, how it is called, digits
     ("score", "score", 2),
@@ -87,7 +86,7 @@ def _listed(metrics: Mapping[str, Any], prefix: str, where: str) -> str:
 def _tell_plan(console: Console, recipe: Recipe, plan: Plan) -> None:
     console.print(_table(recipe, plan))
     for line in _settings(recipe, plan):
-        console.print(visible(without_keys(line)), highlight=False, markup=False, soft_wrap=True)
+        console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(recipe: Recipe, plan: Plan) -> Table:

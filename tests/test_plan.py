@@ -10,7 +10,12 @@ from profilegym.training.plan import plan_of
 from profilegym.training.recipe import Recipe, load_recipe
 
 LARGE = "pr2-lamp-qa-qwen2.5-7b"
-JUDGE = "openai:m,base_url=http://localhost:1/v1,api_key=none,price_in=2,price_out=10"
+JUDGE = "openai:m,base_url=http://localhost:1/v1,price_in=2,price_out=10"
+
+
+@pytest.fixture(autouse=True)
+def _key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "none")
 
 
 def small(*changes: str) -> Recipe:

@@ -173,6 +173,23 @@ def test_an_impossible_combination_is_refused(changes: Any, told: str) -> None:
     assert told in problem_of(**changes)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"judge": "openai:m,api_key=sk-SECRET"},
+        {"reward": "pr2:openai:m,base_url=http://localhost:1/v1,api_key=sk-SECRET"},
+        {"model": "openai:m,api_key=sk-SECRET"},
+        {"conclusion": {"oracle": "openai:m,api_key=sk-SECRET"}},
+    ],
+)
+def test_a_key_in_a_recipe_is_refused_and_not_repeated(changes: Any) -> None:
+    problem = problem_of(**changes)
+
+    assert f"{next(iter(changes))}" in problem
+    assert "set OPENAI_API_KEY instead" in problem
+    assert "SECRET" not in problem
+
+
 def test_what_the_recipe_file_of_a_run_holds_is_all_that_was_resolved(tmp_path: Path) -> None:
     with RunDirectory(tmp_path).writing(load_recipe("pr2-world-top-k-5").model_dump()):
         pass

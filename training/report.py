@@ -20,7 +20,7 @@ from .figure import write_figure
 from .learned import Changes, Pair, Test, differences, sentence, tests_of, trained_less
 from .metrics import read_metrics
 from .recipe import Recipe
-from .settings import without_keys
+from .settings import flat
 
 Steps = Sequence[Mapping[str, Any]]
 _OF_TRAINING = {
@@ -254,7 +254,7 @@ def _made(run: RunDirectory, steps: Steps) -> Markup:
         tag("pre", tag("code", command)),
         tag("h3", "Time"),
         pairs(_times(steps)),
-        details("Settings", pairs(dict(_flat(run.settings)))),
+        details("Settings", pairs({name: _shown(value) for name, value in flat(run.settings)})),
         details("Versions", pairs(versions)),
         note="recipe.yaml lies beside this page and holds every setting.",
     )
@@ -272,12 +272,8 @@ def _times(steps: Steps) -> dict[str, Child]:
     }
 
 
-def _flat(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            yield from _flat(value, f"{place}{name}.")
-        else:
-            yield f"{place}{name}", without_keys(value if isinstance(value, str) else json.dumps(value))
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _hops(number: str) -> str:

@@ -1,7 +1,6 @@
 """Settings in YAML files: typed, some by what they change in others, and refused where one is misspelt."""
 
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
@@ -45,14 +44,26 @@ def load_settings(kind: type[Settings], path: str | Path, changes: Sequence[str]
     A file that says `extends: OTHER` gives only what differs from that one. `changes` are `key.key=value`. Either way
     a group of settings is changed key by key, and `null` takes a setting back to its default.
     """
+    return check_settings(kind, *read_settings(path, changes))
+
+
+def read_settings(path: str | Path, changes: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
+    """As they stand there, unchecked, and what to call them in an error."""
     source = _source(path, Path())
     content = _resolved(source, ())
     for change in changes:
         content = _merged(content, _as_settings(change))
-    return check_settings(kind, content, source.name)
+    if isinstance(content.get("stages"), dict):
+        content["stages"] = _stages(content["stages"], source)
+    return content, source.name
 
 
 def check_settings(kind: type[Settings], content: Mapping[str, Any], name: str) -> Settings:
+    for place, value in flat(content):
+        if isinstance(value, str) and "api_key=" in value:
+            raise OptionError(
+                f"{name}: {place} holds a key, and a run directory keeps its recipe: set OPENAI_API_KEY instead"
+            )
     try:
         return kind.model_validate(content)
     except ValidationError as error:
@@ -66,9 +77,13 @@ def recipe_names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in files(_RECIPES).iterdir() if file.name.endswith(".yaml"))
 
 
-def without_keys(text: str) -> str:
-    """Settings as they may be shown: a key that stands in one is nobody's business."""
-    return re.sub(r"\bapi_key=[^,+\s]*", "api_key=…", text)
+def flat(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
+    """Each setting with its dotted name."""
+    for name, value in settings.items():
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{place}{name}.")
+        else:
+            yield f"{place}{name}", value
 
 
 def _source(path: str | Path, folder: Path | None) -> Source:
@@ -93,6 +108,18 @@ def _resolved(source: Source, extending: Sequence[str]) -> dict[str, Any]:
     if base is None:
         return content
     return _merged(_resolved(_source(str(base), source.folder), [*extending, source.name]), content)
+
+
+def _stages(stages: Mapping[str, Any], source: Source) -> dict[str, Any]:
+    """A stage may extend one before it, or any recipe."""
+    found: dict[str, Any] = {}
+    for name, stage in stages.items():
+        own = dict(stage) if isinstance(stage, dict) else {}
+        base = own.pop("extends", None)
+        if base is not None:
+            own = _merged(found[base] if base in found else _resolved(_source(base, source.folder), ()), own)
+        found[name] = own
+    return found
 
 
 def _content(source: Source) -> dict[str, Any]:
