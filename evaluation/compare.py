@@ -1,7 +1,7 @@
 """Runs beside each other: what differs on the questions that all of them played, question by question."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -47,7 +47,7 @@ def compare(runs: Mapping[str, PlayedRun], judge: str | None = None) -> Comparis
     judged = {name: _judge_of(run) if judge in (None, ANY) else judge for name, run in runs.items()}
     if judge is None:
         _by_the_same_judge(judged)
-    played = {name: _values(run, None if judge == ANY else judge) for name, run in runs.items()}
+    played = {name: values_of(run, None if judge == ANY else judge) for name, run in runs.items()}
     _scored(played, judge)
     asked = {name: set(values["searches"]) for name, values in played.items()}
     common = set.intersection(*asked.values())
@@ -98,7 +98,7 @@ def _judge_of(run: PlayedRun) -> str:
     return ", ".join(sorted(judges)) or run.settings["judge"] or default_reward(run.settings["data"])
 
 
-def _values(run: PlayedRun, judge: str | None) -> Values:
+def values_of(run: PlayedRun, judge: str | None = None, metrics: Sequence[str] = COMPARED) -> Values:
     """Of the personalised episodes, or of the baselines where there is nothing else."""
     kinds, baselines = Counter[str](), dict[Place, float | None]()
     for trajectory in run.trajectories(judge):
@@ -106,7 +106,7 @@ def _values(run: PlayedRun, judge: str | None) -> Values:
         if trajectory.kind == "baseline":
             baselines[place_of(trajectory)] = score_of(trajectory)
     wanted = "personalised" if kinds["personalised"] else "baseline"
-    found: Values = {metric: {} for metric in COMPARED}
+    found: Values = {metric: {} for metric in metrics}
     for trajectory in run.trajectories(judge):
         if trajectory.kind == wanted:
             _add(found, run, trajectory, baselines if wanted == "personalised" else {})

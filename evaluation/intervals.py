@@ -10,6 +10,7 @@ import numpy as np
 Sums = np.ndarray[Any, np.dtype[np.float64]]
 
 RESAMPLES, _CHUNK = 2_000, 50
+_TAILS = 20  # draws of t for each draw of people, as its tails are long
 _Z = 1.959964
 
 
@@ -35,15 +36,29 @@ def mean(values: Mapping[str, Sequence[float]]) -> Interval:
 
 def bootstrap(sums: Sums, statistic: Callable[[Sums], Sums], n: int) -> Interval:
     """`sums` has a row of sums for each user; the statistic takes rows of their totals."""
-    if not len(sums):
+    return over_seeds(sums[None], statistic, n)
+
+
+def over_seeds(sums: Sums, statistic: Callable[[Sums], Sums], n: int) -> Interval:
+    """`sums` has for each seed a row of sums for each user: the same figure had several times, of the same people."""
+    if not sums.size:
         return Interval(None, None, None, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = statistic(sums.sum(0, keepdims=True))[0]
-        spread = statistic(_resampled(sums))
+        value = statistic(sums.sum((0, 1))[None])[0]
+        spread = _moved(statistic(_resampled(sums.sum(0))), statistic(sums.sum(1)))
     if isnan(value):
         return Interval(None, None, None, n)
     low, high = np.nanpercentile(spread, (2.5, 97.5))
     return Interval(float(value), float(low), float(high), n)
+
+
+def _moved(spread: Sums, by_seed: Sums) -> Sums:
+    """Seeds are too few to be drawn anew: their mean is as uncertain as Student's t has it; one alone tells nothing."""
+    if len(by_seed) < 2:
+        return spread
+    error = by_seed.std(ddof=1) / sqrt(len(by_seed))
+    moved: Sums = spread + error * np.random.default_rng(0).standard_t(len(by_seed) - 1, (_TAILS, len(spread)))
+    return moved
 
 
 def _resampled(sums: Sums) -> Sums:
