@@ -1,22 +1,35 @@
 """The world's rules see nothing but prompts, and tell what the posts shown tell."""
 
 import asyncio
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from profilegym import load_questions
 from profilegym.agents.models.scripted import make
 from profilegym.agents.models.world_questions import read_question
-from profilegym.envs.errors import UnknownName
+from profilegym.envs.errors import OptionError, UnknownName
+from profilegym.envs.trajectory import Segment
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.run import RunDirectory
+from profilegym.training.tagging import Settings as Tagging
+from profilegym.training.tagging import tag
 
 
-def mean(spec: str, data: str, folder: Path, measure: str = "score", limit: int = 48) -> float:
-    settings = Settings(spec, "scripted:world", data, limit=limit)
-    summary = asyncio.run(evaluate(settings, RunDirectory(folder)))
-    return float(summary[measure]["mean"])
+def played(spec: str, data: str, folder: Path, model: str = "scripted:world", limit: int = 48) -> dict[str, Any]:
+    return asyncio.run(evaluate(Settings(spec, model, data, limit=limit), RunDirectory(folder)))
+
+
+def said(folder: Path) -> dict[str, list[Segment]]:
+    """By question, with the history."""
+    played = RunDirectory(folder).trajectories()
+    return {one.question_id: one.segments for one in played if one.kind == "personalised"}
+
+
+def mean(spec: str, data: str, folder: Path, measure: str = "score") -> float:
+    return float(played(spec, data, folder)[measure]["mean"])
 
 
 @pytest.mark.parametrize("split", ["test", "test_unseen"])
@@ -83,6 +96,57 @@ def test_every_question_of_the_world_is_understood() -> None:
     questions = load_questions("world:seed=11,users=40")
 
     assert [question.text for question in questions if read_question(question.text) is None] == []
+
+
+LAMP = ["world-lamp-2:seed=7/test", "world-lamp-3:seed=7/test", "world-lamp-5:seed=7/test"]
+
+
+@pytest.mark.parametrize("data", LAMP)
+def test_the_history_is_worth_something_on_lamps_tasks(data: str, tmp_path: Path) -> None:
+    summary = played("prlm", data, tmp_path)
+
+    assert summary["gain"]["low"] > 0
+
+
+@pytest.mark.parametrize("data", LAMP)
+def test_what_decides_is_quoted_from_a_post_and_the_answer_follows_from_it(data: str, tmp_path: Path) -> None:
+    played("prlm", data, tmp_path, limit=12)
+
+    for trajectory in RunDirectory(tmp_path).trajectories():
+        shown, thought = (segment.text for segment in trajectory.segments)
+        for quote in re.findall(r"A post says: (.+?)\. (?=A post says|So it is)", thought):
+            assert quote in shown
+        assert f"So it is {trajectory.answer}." in thought
+
+
+@pytest.mark.parametrize("data", LAMP)
+def test_the_steps_asked_for_are_those_that_a_labeller_would_find(data: str, tmp_path: Path) -> None:
+    played("rag", data, tmp_path / "rag", limit=12)
+    played("tagpr", data, tmp_path / "tagpr", limit=12)
+
+    tag(Tagging(str(tmp_path / "rag"), "scripted:steps", least=-4), tmp_path / "tagged")
+
+    own, found = (said(tmp_path / name) for name in ("tagpr", "tagged"))
+    assert found == own
+    assert len(found) == 12
+
+
+def test_flaws_are_a_share_of_the_episodes_and_the_same_each_time(tmp_path: Path) -> None:
+    flawed = "scripted:world,flaws=0.5"
+    first, again = (played("prlm", LAMP[2], tmp_path / name, flawed, 100) for name in ("first", "again"))
+    sound = played("prlm", LAMP[2], tmp_path / "sound", limit=100)
+
+    assert first["score"] == again["score"]
+    assert 0.3 < first["unchanged"]["mean"] < 0.7
+    assert sound["unchanged"]["mean"] < 0.05
+
+
+@pytest.mark.parametrize("spec", ["world,flaws=2", "world,flaws=-1", "oracle,flaws=0.5"])
+def test_a_share_that_is_none_is_refused_and_a_script_that_has_no_flaws(spec: str) -> None:
+    name, _, flaws = spec.partition(",flaws=")
+
+    with pytest.raises(OptionError, match=f"scripted:{name},flaws={float(flaws)}: give a share"):
+        make(name, float(flaws))
 
 
 def test_a_script_that_is_not_there_is_named() -> None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
+from random import Random
 
 from ...envs.completion import Sampling
-from ...envs.errors import ModelError, UnknownName
+from ...envs.errors import ModelError, OptionError, UnknownName
 from ...envs.question import Question
 from ...envs.trajectory import Segment
 from ..writing import as_call
@@ -39,6 +40,18 @@ class ScriptedSession:
         """There is nothing to give back."""
 
 
+class Careless(ScriptedModel):
+    """Follows another script in a share of its episodes; an episode's seed says in which."""
+
+    def __init__(self, name: str, script: Script, careless: Script, share: float) -> None:
+        super().__init__(f"{name},flaws={share:g}", script)
+        self._careless, self._share = careless, share
+
+    def open(self, question: Question, seed: int | None) -> ScriptedSession:
+        flawed = Random(seed).random() < self._share
+        return ScriptedSession(question, self._careless) if flawed else super().open(question, seed)
+
+
 class Replies(ScriptedModel):
     """Gives queued replies, whoever asks, and remembers what it was shown: for tests and examples."""
 
@@ -55,15 +68,21 @@ class Replies(ScriptedModel):
             raise ModelError(f"all {len(self.seen) - 1} replies are used up") from None
 
 
-def make(name: str) -> ScriptedModel:
+def make(name: str, flaws: float = 0.0) -> ScriptedModel:
     """`scripted:oracle` searches by the world's own plan, and answers with what the posts found hold.
 
-    `scripted:world` follows rules about the world, and sees nothing but its prompt. `scripted:steps` reasons in
-    sentences that each do one thing, and labels such sentences.
+    `scripted:world` follows rules about the world, and sees nothing but its prompt; with `flaws=SHARE` it answers in
+    that share of its episodes as anybody would, whatever the posts shown tell. `scripted:steps` reasons in sentences
+    that each do one thing, and labels such sentences.
     """
     if name not in _SCRIPTS:
         raise UnknownName(f"no script {name!r}; known: {', '.join(_SCRIPTS)}")
-    return ScriptedModel(name, import_module(_SCRIPTS[name]).play)
+    script = import_module(_SCRIPTS[name])
+    if not flaws:
+        return ScriptedModel(name, script.play)
+    if not 0 < flaws <= 1 or not hasattr(script, "play_carelessly"):
+        raise OptionError(f"scripted:{name},flaws={flaws}: give a share from 0 to 1, of scripted:world")
+    return Careless(name, script.play, script.play_carelessly, flaws)
 
 
 _HERE = __name__.rpartition(".")[0]

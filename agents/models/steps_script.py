@@ -5,21 +5,14 @@ from collections.abc import Sequence
 
 from ...envs.prompts import template
 from ...envs.question import Question
-from ...envs.tags import TAGS
 from ...envs.trajectory import Segment
 from ..prompts import FOLDER
 from ..writing import answer_with
 from .oracle import known_aspects, posts_shown
+from .sentences import labels
 
 _LABELLING = template("tagpr_label", FOLDER).partition("{{tags}}")[0]
 _NUMBERED = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
-_DOES = {  # how a sentence of ours begins, and what it does
-    "I am asked": "understand_task",
-    "A post says": "examine_examples",
-    "So it is": "infer_preference",
-    "No post says": "check_consistency",
-    "I name": "compose_answer",
-}
 
 
 def play(question: Question, said: Sequence[Segment]) -> str:
@@ -47,9 +40,5 @@ def _place(value: str, said: Sequence[Segment]) -> int:
 def _label(prompt: str) -> str:
     """What it cannot place is left out, as an LLM may do."""
     _, _, asked = prompt.rpartition("Question: ")
-    found = []
-    for number, sentence in _NUMBERED.findall(asked):
-        tag = next((tag for begins, tag in _DOES.items() if sentence.startswith(begins)), None)
-        if tag in TAGS:
-            found.append(f"{number} {tag}")
-    return "\n".join(found)
+    numbers, sentences = zip(*_NUMBERED.findall(asked), strict=True)
+    return "\n".join(f"{number} {tag}" for number, tag in zip(numbers, labels(sentences), strict=True) if tag)

@@ -3,13 +3,14 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean, multimode
+from statistics import fmean
 
 from ...envs.data.world.lamp_tables import Matter, TaskTables, task_tables
 from ...envs.data.world.tables import load_tables
 
 TASKS = ("tag", "rating", "title")
 _KINDS = {"tag": "theme", "rating": "quality", "title": "subject"}
+_RESPONSES = {"tag": "Tag: {}", "rating": "Rating: {} of 5"}  # as they stand at the end of a post
 _WORDING = "wording"
 _MIDDLE = "3"
 
@@ -48,18 +49,34 @@ def read(text: str) -> Read | None:
     return None
 
 
+def deciding(asked: Read, examples: Sequence[Example]) -> list[Example]:
+    """What was about the same matters; else what was about one of them, and of tags the first that goes with it."""
+    same = _alike(asked, examples, len(asked.matters))
+    if same:
+        return same[:1]
+    near = _alike(asked, examples, 1)
+    return near if asked.task == "rating" else [told for told in near if _goes_with(asked, told)][:1]
+
+
 def respond(asked: Read, examples: Sequence[Example], known: Mapping[str, Mapping[str, float]]) -> str:
-    """By what was about the same; else by how the person takes each matter; else by what was about one of them."""
-    alike = _alike(asked, examples, len(asked.matters))
-    if not alike and not known:
-        alike = _alike(asked, examples, 1)
+    """By the examples that decide, those about one of the matters only where nothing is known of how they are taken."""
+    found = _alike(asked, examples, len(asked.matters)) if known else deciding(asked, examples)
     match asked.task:
         case "title":
-            return _restyled(asked, alike[0]) if alike else asked.words.get("thing", "")
+            return _restyled(asked, found[0]) if found else asked.words.get("thing", "")
         case "rating":
-            return str(round(fmean(int(example.response) for example in alike))) if alike else _rating(asked, known)
+            return str(round(fmean(int(example.response) for example in found))) if found else _rating(asked, known)
         case _:
-            return multimode(example.response for example in alike)[0] if alike else _tag(asked.matters, known)
+            return found[0].response if found else _tag(asked.matters, known)
+
+
+def quoted(asked: Read, example: Example) -> str:
+    """What decides, in the words of the post: its title, or all from where it tells of it to its response."""
+    told = read(example.text)
+    if told is None or asked.task == "title":
+        return example.response
+    begins = min(example.text.index(told.words[matter.name]) for matter in _shared(asked, told))
+    return f"{example.text[begins:]} {_RESPONSES[asked.task].format(example.response)}"
 
 
 def _words(text: str, tables: TaskTables, matters: Iterable[Matter]) -> dict[str, str]:
@@ -75,7 +92,17 @@ def _words(text: str, tables: TaskTables, matters: Iterable[Matter]) -> dict[str
 def _alike(asked: Read, examples: Sequence[Example], matters: int) -> list[Example]:
     """The examples that share so many matters with what is asked."""
     read_before = [(example, read(example.text)) for example in examples]
-    return [told for told, past in read_before if past and len({*past.matters} & {*asked.matters}) >= matters]
+    return [told for told, past in read_before if past and len(_shared(asked, past)) >= matters]
+
+
+def _shared(asked: Read, past: Read) -> set[Matter]:
+    return {*past.matters} & {*asked.matters}
+
+
+def _goes_with(asked: Read, example: Example) -> bool:
+    """Whether it is about what is asked that this tag was given, and not about what else is told."""
+    past = read(example.text)
+    return past is not None and any(example.response in matter.likely for matter in _shared(asked, past))
 
 
 def _restyled(asked: Read, example: Example) -> str:

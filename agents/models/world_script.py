@@ -1,12 +1,12 @@
 """A model that follows rules about the world, and sees nothing but its prompt: for runs without a language model.
 
 It answers what RPM and PlanPers ask aside, keeps to R2P's template once that is begun, and plays the world's questions
-and LaMP's tasks in any agent's transcript.
+and LaMP's tasks in any agent's transcript: it quotes what decides, and says what follows.
 """
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 
 from ...envs.prompts import template
 from ...envs.question import Question
@@ -15,8 +15,9 @@ from ..levels import NAMES
 from ..prompts import FOLDER
 from ..writing import answer_with, search_for
 from .oracle import posts_shown
+from .sentences import in_steps
 from .world_questions import read_question, told_in
-from .world_reader import Example, Read, read, respond
+from .world_reader import Example, Read, deciding, quoted, read, respond
 
 _SLOT = re.compile(r"\\\{\\\{(\w+)\\\}\\\}")  # as re.escape leaves it
 _FACTOR = re.compile(r"^- (.+?) \(.*\): seen \d+ times: (.+)$", re.MULTILINE)
@@ -25,15 +26,19 @@ _EXAMPLE = re.compile(r"^Past text: (.+)\n(?:Features:\n(?:.+\n)+?Reasoning: .*\
 _TOLD = re.compile(r"^Past text: (.+)$", re.MULTILINE)
 _POST = re.compile(r"(?:\[[\d-]+\] )?(.*?)(?: Tag: (.+)| Rating: (.+) of 5)?")
 _SKIPPED = "I cannot tell."
+_IN_STEPS = template("tagpr", FOLDER).partition("{{tags}}")[0]
 
 
-def play(question: Question, said: Sequence[Segment]) -> str:
+def play(question: Question, said: Sequence[Segment], heeds: bool = True) -> str:
     """An answer to the prompt that it recognises, else the next turn of the transcript."""
     for name, reply in _REPLIES.items():
         found = _pattern(name).fullmatch(said[-1].text)
         if found:
             return reply(found.groupdict())
-    return _turn(said)
+    return _turn(said, heeds)
+
+
+play_carelessly = partial(play, heeds=False)  # says what anybody would, whatever the posts shown tell of the person
 
 
 @cache
@@ -96,33 +101,51 @@ def _plan(slots: Mapping[str, str]) -> str:
     return "\n".join(question.queries([])) if question else ""
 
 
-def _turn(said: Sequence[Segment]) -> str:
+def _turn(said: Sequence[Segment], heeds: bool) -> str:
     """The next turn, or the rest of one that was begun."""
     if said[-1].author != "policy":
-        return _whole_turn(said)
-    head, end, action = _whole_turn(said[:-1]).partition("</think>")
+        return _whole_turn(said, heeds)
+    head, end, action = _whole_turn(said[:-1], heeds).partition("</think>")
     thought = head.removeprefix("<think>")
     levels = [name for name in NAMES if any(f"{other}:" in said[-1].text for other in NAMES)]
     left = [name for name in levels if f"{name}:" not in said[-1].text]
     return "\n".join([thought, *(f"{name}: {thought}" for name in left)]) + end + action
 
 
-def _whole_turn(said: Sequence[Segment]) -> str:
+def _whole_turn(said: Sequence[Segment], heeds: bool) -> str:
     """The next search, if one is left to make and may be made; then what the posts shown allow to say."""
     text = said[0].text.partition("\n\n<information>\n")[0].rpartition("Question: ")[2]
     posts = posts_shown(said)
+    heeded = posts if heeds else []
     work, question = read(text), read_question(text)
+    sentences = ["So it is what the posts shown, and what everybody knows, tell."]
     if work is not None:
         queries = _queries(work)
-        answer = respond(work, [_post(post) for post in posts], {})
+        sentences, answer = _reasoned(work, [_post(post) for post in heeded])
     elif question is not None:
-        queries, answer = question.queries(posts), question.answer(posts)
+        queries, answer = question.queries(posts), question.answer(heeded)
     else:
         queries, answer = [], ""
     made = sum(segment.author == "policy" for segment in said) + ("<information>\n" in said[0].text)
     if made < len(queries) and "answer now." not in said[-1].text:
         return search_for(queries[made], "I should see what this person wrote before.")
-    return answer_with(answer or _SKIPPED, "This is what the posts shown, and what everybody knows, tell.")
+    if _IN_STEPS in said[0].text:
+        return f"<think>\n{in_steps(sentences)}\n</think>\n<answer>{answer or _SKIPPED}</answer>"
+    return answer_with(answer or _SKIPPED, " ".join(sentences))
+
+
+def _reasoned(work: Read, examples: Sequence[Example]) -> tuple[list[str], str]:
+    """What is asked about, the posts that decide, and the answer that follows."""
+    decide, answer = deciding(work, examples), respond(work, examples, {})
+    seen = [f"A post says: {quoted(work, example)}." for example in decide] or ["No post says anything of it."]
+    return [f"I am asked about: {_gist(work)}", *seen, f"So it is {answer}."], answer
+
+
+def _gist(work: Read) -> str:
+    """The sentences that matter, or the words that a title may need."""
+    if work.task == "title":
+        return f"{', '.join(words for _, words, factor in work.features if factor == 'wording')}."
+    return " ".join(words for _, words, _ in work.features)
 
 
 def _queries(work: Read) -> list[str]:
