@@ -28,6 +28,7 @@ FOLDERS = (
     "apps",
     "apps/play",
     "apps/view",
+    "apps/view/pages",
     "benchmarks",
 )
 COMMANDS = (

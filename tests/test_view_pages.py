@@ -19,7 +19,10 @@ from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 from profilegym import Trajectory, load_questions
 from profilegym.apps.view.figures import card_of
 from profilegym.apps.view.library import Library
+from profilegym.evaluation.evaluate import Speed
+from profilegym.evaluation.played import PlayedRun
 from profilegym.evaluation.rejudge import rejudge
+from profilegym.evaluation.rerun import Otherwise, rerun
 from profilegym.evaluation.run import RunDirectory
 
 
@@ -175,6 +178,20 @@ def test_the_baseline_stands_beside_prompt_by_prompt_and_answer_by_answer(viewer
     beside = re.findall(r'<section class="step beside (\w+)"', page)
     assert beside == ["environment", *["none"] * (steps - 2), "policy"]
     assert str((trajectory.baseline or {})["answer"]) in words(page)
+
+
+def test_a_run_that_was_played_again_with_other_posts_shows_those(runs: Path, tmp_path: Path) -> None:
+    _, trajectory = two_searches(runs)
+    parent = PlayedRun(RunDirectory(runs / "oracle"))
+    asyncio.run(rerun(parent, Otherwise(0, profile="random"), RunDirectory(tmp_path / "again"), Speed()))
+    again = next(r for r, line in enumerate(lines_of(tmp_path / "again"), 1) if line["id"] == trajectory.id)
+
+    with viewing(tmp_path) as viewer:
+        page = viewer.enter().get(f"/run/again/trajectories/{again}").text
+        profile = viewer.get(f"/run/again/trajectories/{again}/profile").text
+
+    assert "evidence for" not in page
+    assert f"Profile of {trajectory.user_id}" not in profile
 
 
 def test_the_whole_profile_is_one_click_away(viewer: Viewer, runs: Path) -> None:

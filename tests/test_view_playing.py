@@ -304,6 +304,39 @@ def test_a_branch_of_a_branch_goes_on(viewer: Viewer, runs: Path) -> None:
     assert second.segments[:5] == branches(runs)[0].segments[:5]
 
 
+def test_a_branch_of_a_branch_is_played_as_that_was(viewer: Viewer, runs: Path) -> None:
+    row, _ = two_searches(runs)
+    other = {"profile": "random", "top_k": "2", "retriever": "recency"}
+    first = branch(viewer, row, turn=0, how="me", text="<search>my dog</search>", **other)
+    viewer.post(first, {"do": "answer", "text": "Enough."})
+    (address,) = re.findall(r'href="(/run/oracle/branches/\d+)"', viewer.get(first).text)[:1]
+
+    form = viewer.get(f"{address}/branch?turn=1").text
+    viewer.post(f"{address}/branch", {"turn": 1, "how": "model", "text": "<answer>Done.</answer>"})
+
+    made = branches(runs)[-1]
+    assert '<option value="random" selected>' in form
+    assert 'name="retriever" value="recency"' in form
+    assert made.parent == {
+        "id": branches(runs)[0].id, "step": 1, "profile": "random", "retriever": "recency", "top_k": 2
+    }  # fmt: skip
+    assert "Other than in the run" in viewer.get(f"/run/oracle/branches/{len(branches(runs))}/diff").text
+
+
+def test_a_branch_of_a_live_game_names_what_it_came_from(viewer: Viewer, runs: Path) -> None:
+    row, recorded = two_searches(runs)
+    fresh, from_record = begin(viewer), branch(viewer, row, turn=1, how="me", text="<search>my dog</search>")
+    for seat in (fresh, from_record):
+        twin = viewer.post(seat, {"do": "apart"}).headers["location"]
+        for one in (seat, twin):
+            viewer.post(one, {"do": "answer", "text": "Enough."})
+            viewer.get(one)
+
+    first, second, third, fourth = branches(runs)
+    assert [first.parent, second.parent] == [None, {"id": first.id, "step": 0}]
+    assert third.parent == fourth.parent == {"id": recorded.id, "step": 1}
+
+
 @pytest.mark.parametrize(
     "form", [{}, {"turn": "9", "how": "ask"}, {"turn": "-1", "how": "ask"}, {"turn": "0", "how": "?"}]
 )

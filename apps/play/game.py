@@ -56,11 +56,20 @@ class Game:
     """Every turn can be taken back by `undo`, and tried otherwise in a `branch`. A turn that fails changes nothing."""
 
     def __init__(
-        self, episode: Episode, table: Table, baseline: Mapping[str, Any] | None = None, by: str = PERSON
+        self,
+        episode: Episode,
+        table: Table,
+        baseline: Mapping[str, Any] | None = None,
+        by: str = PERSON,
+        *,
+        question: Question | None = None,
+        parent: Mapping[str, Any] | None = None,
     ) -> None:
         """Goes on with an episode that needs text, `by` whoever played it so far.
 
-        `baseline` is the answer without the profile and its score, where a run has recorded them.
+        `baseline` is the answer without the profile and its score, where a run has recorded them. `question` is the
+        same one with the posts that are searched from here on, where they are others. `parent` is the
+        trajectory that is gone on with, as the record tells it, and what is done otherwise.
         """
         if episode.needs != "text":
             raise EpisodeError(f"episode {episode.id} needs {episode.needs or 'nothing'}; a game goes on with text")
@@ -68,19 +77,24 @@ class Game:
         self.table = table
         self.baseline = baseline
         self.opening = opening_of(episode)
-        self._standings: tuple[_Standing, ...] = (_Standing(episode.copy(), moves_of(episode, by)),)
+        first = _Standing(episode.copy(), moves_of(episode, by))
+        first.episode.question = question or episode.question
+        self._standings: tuple[_Standing, ...] = (first,)
         self._proposal: tuple[_Standing, Turn] | None = None
         self._branches = count(1)
-        self._parent: tuple[Game, tuple[_Standing, ...]] | None = None
+        self._parent = parent or {}
+        self._twin_of: tuple[Game, tuple[_Standing, ...]] | None = None
 
     @classmethod
-    async def begin(cls, question: Question, table: Table, **options: Any) -> "Game":
+    async def begin(
+        cls, question: Question, table: Table, *, parent: Mapping[str, Any] | None = None, **options: Any
+    ) -> "Game":
         """A new game, as the policy's agent would begin it; the options are those of `Episode`."""
         agent = table.policy.agent if table.policy else PR2()
         episode = agent.begin(question, **options)
         if episode.needs == "search":
             await _search(episode, table.retriever_of(table.policy))
-        return cls(episode, table)
+        return cls(episode, table, parent=parent)
 
     @property
     def episode(self) -> Episode:
@@ -162,7 +176,7 @@ class Game:
         twin = copy(self)
         twin.id = f"{self.id}.{next(self._branches)}"
         twin._branches = count(1)
-        twin._parent = self, self._standings
+        twin._twin_of = self, self._standings
         return twin
 
     async def play_baseline(self) -> Mapping[str, Any]:
@@ -212,12 +226,12 @@ class Game:
         return self.table.policy
 
     def _branched_off(self) -> Mapping[str, Any] | None:
-        """The game that this one is a branch of, and how many of its turns they share."""
-        if self._parent is None:
-            return None
-        parent, standings = self._parent
+        """The trajectory or the game that this one is a branch of, and how many of its turns they share."""
+        if self._twin_of is None or "id" in self._parent:
+            return self._parent or None
+        twin, standings = self._twin_of
         shared = sum(one is other for one, other in zip(self._standings, standings, strict=False))
-        return {"id": parent.id, "step": shared - 1}
+        return {"id": twin.id, "step": shared - 1, **self._parent}
 
     def _must_be_on(self) -> None:
         if self.over:

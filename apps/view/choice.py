@@ -14,6 +14,8 @@ from ...evaluation.evaluate import Settings
 from ...rewards.judges import JUDGES
 
 PROFILES = get_args(ProfileOf)
+_MOST = 1000  # posts that a search may show
+_NAMED: tuple[tuple[str, Registry], ...] = (("agent", AGENTS), ("model", MODELS), ("retriever", RETRIEVERS))
 _GENERATION = ("temperature", "top_p", "turn_tokens", "max_tokens")
 _EPISODE = ("top_k", "max_searches", "protocol")
 
@@ -25,8 +27,7 @@ def settings_of(recorded: Mapping[str, Any]) -> Settings:
         flat |= {name: recorded["generation"][name] for name in _GENERATION if name in recorded.get("generation", {})}
         recorded = flat | {name: recorded["episode"][name] for name in _EPISODE if name in recorded["episode"]}
     known = {field.name: recorded[field.name] for field in fields(Settings) if field.name in recorded}
-    names: tuple[tuple[str, Registry], ...] = (("agent", AGENTS), ("model", MODELS), ("retriever", RETRIEVERS))
-    for name, registry in (*names, ("judge", JUDGES)):
+    for name, registry in (*_NAMED, ("judge", JUDGES)):
         if known.get(name) and not _is_known(known[name], registry):
             del known[name]
     return Settings(**known)
@@ -56,19 +57,30 @@ class Choice:
         return cls(agent, settings.model, settings.retriever, settings.top_k)
 
     @classmethod
-    def of(cls, form: Mapping[str, str], settings: Settings) -> Self:
-        """As the run, but for what is filled in."""
+    def of_branch(cls, settings: Settings, told: Mapping[str, Any], profile: ProfileOf) -> Self:
+        """As the run, but for what the record tells of its parent. What would load a file is not taken."""
+        kept = {name: told[name] for name, registry in _NAMED if _is_known(told.get(name), registry)}
+        if isinstance(told.get("top_k"), int) and 1 <= told["top_k"] <= _MOST:
+            kept["top_k"] = told["top_k"]
+        return replace(cls.of_run(settings), **kept, profile=profile)
+
+    def filled_in(self, form: Mapping[str, str]) -> Self:
+        """As it is, but for what a form says otherwise."""
         filled: dict[str, Any] = {
             name: form[name].strip() for name in ("agent", "model", "retriever") if form.get(name)
         }
         if form.get("top_k"):
-            if not form["top_k"].isdecimal() or not 1 <= int(form["top_k"]) <= 1000:
-                raise OptionError(f"top_k={form['top_k']!r}: give a whole number from 1 to 1000")
+            if not form["top_k"].isdecimal() or not 1 <= int(form["top_k"]) <= _MOST:
+                raise OptionError(f"top_k={form['top_k']!r}: give a whole number from 1 to {_MOST}")
             filled["top_k"] = int(form["top_k"])
-        if form.get("profile", "own") not in PROFILES:
+        if form.get("profile", self.profile) not in PROFILES:
             raise OptionError(f"profile={form['profile']!r}: give one of {', '.join(PROFILES)}")
-        profile = cast(ProfileOf, form.get("profile", "own"))
-        return replace(cls.of_run(settings), **filled, profile=profile)
+        profile = cast(ProfileOf, form.get("profile", self.profile))
+        return replace(self, **filled, profile=profile)
+
+    def other_than(self, usual: Self) -> dict[str, Any]:
+        """What is not as usual."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(usual, name)}
 
     def settings(self, settings: Settings) -> Settings:
         """Those of the run with this choice."""

@@ -12,7 +12,7 @@ from ...envs.trajectory import Trajectory
 from ...evaluation.evaluate import Settings
 from ...evaluation.run import RunDirectory
 from ...evaluation.verdicts import FILE as VERDICTS
-from .choice import settings_of
+from .choice import PROFILES, settings_of
 from .entry import Entries
 from .files import OutsideError, inside, text_of
 from .index import Index
@@ -48,7 +48,8 @@ class Run:
 
     @cached_property
     def questions(self) -> Questions:
-        return Questions(self.played_with.data)
+        asked: Any = self.settings.get("profile")  # of a run that was played again with other posts
+        return Questions(self.played_with.data, asked if asked in PROFILES else None)
 
     @property
     def learns(self) -> bool:

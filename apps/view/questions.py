@@ -14,8 +14,10 @@ from ...envs.trajectory import Trajectory
 class Questions:
     """Of a run's data set, and any other. One that cannot be loaded is not tried again for every line that names it."""
 
-    def __init__(self, default: str) -> None:
+    def __init__(self, default: str, profile: ProfileOf | None = None) -> None:
+        """`profile` is whose posts were searched throughout, where the run names somebody's."""
         self._default = default
+        self._profile = profile
         self._sets: dict[str, QuestionSet | DataError] = {}
         self._lock = Lock()
 
@@ -25,7 +27,14 @@ class Questions:
 
     def searched(self, trajectory: Trajectory) -> Question:
         """With the profile that was searched: some agents, and some branches, are given another's as a control."""
-        return swapped(self.find(trajectory), _profile(trajectory), self.set_of(trajectory))
+        return swapped(self.find(trajectory), self.profile_of(trajectory), self.set_of(trajectory))
+
+    def profile_of(self, trajectory: Trajectory) -> ProfileOf:
+        """Whose posts were searched at its end: a branch, a run or an agent may ask for another's."""
+        changed: Any = (trajectory.parent or {}).get("profile")
+        if changed in get_args(ProfileOf):
+            return cast(ProfileOf, changed)
+        return self._profile or _profile_of(trajectory.agent or "pr2")
 
     def set_of(self, trajectory: Trajectory) -> QuestionSet:
         """Of the data that it names, else of the run's."""
@@ -41,11 +50,8 @@ class Questions:
         return found
 
 
-def _profile(trajectory: Trajectory) -> ProfileOf:
-    changed: Any = (trajectory.parent or {}).get("profile")
-    if changed in get_args(ProfileOf):
-        return cast(ProfileOf, changed)
-    agent = (trajectory.agent or "pr2").partition("+")[0]
+def _profile_of(agent: str) -> ProfileOf:
+    agent = agent.partition("+")[0]
     if agent.partition(":")[0] not in AGENTS.names():  # a name in a file never makes code run that it names
         return "own"
     return make_agent(agent).profile  # type: ignore[no-any-return]

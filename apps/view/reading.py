@@ -11,7 +11,7 @@ from ...evaluation.summary import place_of, score_of
 from ...evaluation.verdicts import FILE as VERDICTS
 from ...evaluation.verdicts import LateVerdict, key_of
 from .files import inside
-from .library import TRAJECTORIES, Run
+from .library import BRANCHES, TRAJECTORIES, Run
 from .redaction import WITHHELD, redacted
 from .steps import Pair, beside, cut, steps_of
 
@@ -158,6 +158,21 @@ def baseline_of(run: Run, trajectory: Trajectory) -> Trajectory | None:
     query = "SELECT row FROM lines WHERE question_id = ? AND kind = 'baseline' ORDER BY attempt <> ?, row LIMIT 1"
     found = index.ask(query, place_of(trajectory))
     return index.trajectory(found[0]["row"]) if found else None
+
+
+def parent_of(run: Run, trajectory: Trajectory) -> tuple[str, int] | None:
+    """In which file of the run, and on which line, the trajectory stands that this one branched off."""
+    wanted = (trajectory.parent or {}).get("id")
+    for name in (TRAJECTORIES, BRANCHES):
+        if wanted and run.has(name) and (row := run.index(name).row_of(str(wanted))):
+            return name, row
+    return None
+
+
+def chosen_for(trajectory: Trajectory) -> dict[str, str]:
+    """With what a branch was played, where that is other than in its run."""
+    named = ("agent", "model", "retriever", "top_k", "profile")
+    return {name: str(value) for name, value in (trajectory.parent or {}).items() if name in named}
 
 
 def later(run: Run, trajectory: Trajectory) -> Iterator[LateVerdict]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any
 
@@ -25,6 +25,7 @@ from .choice import Choice
 from .files import inside
 from .library import BRANCHES, Run
 from .reading import baseline_of
+from .show import place
 
 _SEATS = 64  # that are remembered; the one that was left longest ago is given up
 _MOST_TURNS = 64  # that a model plays by itself before a person is asked again
@@ -32,20 +33,14 @@ _MOST_TURNS = 64  # that a model plays by itself before a person is asked again
 
 @dataclass
 class Seat:
-    """A game that somebody plays: of which run, from which trajectory, with what; and what went wrong last."""
+    """A game that somebody plays: of which run, with what; and what went wrong last."""
 
     id: str
     game: Game
     run: Run
     choice: Choice
-    parent: Mapping[str, Any] | None = None
     trouble: str | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-    @property
-    def trajectory(self) -> Trajectory:
-        """The record so far."""
-        return _marked(self.game.trajectory(), self.parent)
 
 
 class Seats:
@@ -69,48 +64,57 @@ class Seats:
         question = swapped(questions.find(question_id), choice.profile, questions)
         agent = make_agent(choice.agent)
         seed = Job(question, agent, data=settings.data).seed(settings.first_seed)
-        parent = {"profile": choice.profile} if choice.profile != "own" else None
-        table = self._table(run, settings, parent)
         options = {**settings.options, "id": f"{question_id}:play:{token_hex(4)}", "data": settings.data, "seed": seed}
-        return self._seated(await Game.begin(question, table, **options), run, choice, parent)
+        other = {"profile": choice.profile} if choice.profile != "own" else None
+        return self._seated(
+            await Game.begin(question, self._table(run, settings), parent=other, **options), run, choice
+        )
 
     async def branch(self, run: Run, parent: Trajectory, turn: int, choice: Choice) -> Seat:
         """From before that turn of a recorded trajectory; all that was said until then is kept word for word."""
         asked = run.played_with
-        settings = choice.settings(asked)
-        told = {"id": parent.id, "step": turn, **_changed(choice, Choice.of_run(asked))}
-        before = run.questions.searched(parent)
-        episode = retold(parent, before, asked, turn)
+        episode = retold(parent, run.questions.searched(parent), asked, turn)
         base, _, attempt = parent.id.rpartition(":")
         episode.id = f"{base}~{token_hex(4)}:{attempt}"
         episode.top_k = choice.top_k
         episode.depth = choice.top_k * max(1, episode.max_searches)
-        game = Game(episode, self._table(run, settings, told), _recorded_baseline(run, parent), parent.agent or "pr2")
-        if choice.profile != "own":  # from here on, as nobody has played this game yet
-            game.episode.question = swapped(run.questions.find(parent), choice.profile, run.questions.set_of(parent))
-        return self._seated(game, run, choice, told)
+        game = Game(
+            episode,
+            self._table(run, choice.settings(asked)),
+            _recorded_baseline(run, parent),
+            parent.agent or "pr2",
+            question=swapped(run.questions.find(parent), choice.profile, run.questions.set_of(parent)),
+            parent={"id": parent.id, "step": turn, **choice.other_than(Choice.of_run(asked))},
+        )
+        return self._seated(game, run, choice)
 
     def apart(self, seat: Seat) -> Seat:
         """Another seat, from where the game stands now."""
-        return self._seated(seat.game.branch(), seat.run, seat.choice, seat.parent)
+        return self._seated(seat.game.branch(), seat.run, seat.choice)
 
-    def _seated(self, game: Game, run: Run, choice: Choice, parent: Mapping[str, Any] | None) -> Seat:
-        seat = Seat(token_hex(8), game, run, choice, parent)
+    def _seated(self, game: Game, run: Run, choice: Choice) -> Seat:
+        seat = Seat(token_hex(8), game, run, choice)
         self._seats[seat.id] = seat
         while len(self._seats) > _SEATS:
             del self._seats[next(iter(self._seats))]
         return seat
 
-    def _table(self, run: Run, settings: Settings, parent: Mapping[str, Any] | None) -> Table:
+    def _table(self, run: Run, settings: Settings) -> Table:
         model = self._models.setdefault(settings.model, LateModel(settings.model))
         sampling = Sampling(settings.temperature, settings.top_p, settings.turn_tokens)
         policy = Policy(make_agent(settings.agent), model, sampling)
 
         def keep(trajectory: Trajectory) -> None:
             with TrajectoryWriter(inside(run.path, f"{BRANCHES}.jsonl")) as writer:
-                writer.write(_marked(trajectory, parent))
+                writer.write(trajectory)
 
         return Table(make_retriever(settings.retriever), reward_for(settings), policy, keep)
+
+
+def saved(seat: Seat) -> str | None:
+    """Where a game that is over can be looked at again."""
+    row = seat.run.index(BRANCHES).row_of(seat.game.id) if seat.run.has(BRANCHES) else None
+    return place(seat.run, BRANCHES, row) if row else None
 
 
 def retold(trajectory: Trajectory, question: Question, settings: Settings, turns: int) -> Episode:
@@ -179,16 +183,6 @@ async def _finish(game: Game) -> None:
         if game.over:
             return
         await game.take()
-
-
-def _marked(trajectory: Trajectory, parent: Mapping[str, Any] | None) -> Trajectory:
-    trajectory.parent = parent
-    return trajectory
-
-
-def _changed(choice: Choice, usual: Choice) -> dict[str, Any]:
-    """What is other than in the run."""
-    return {name: value for name, value in asdict(choice).items() if value != getattr(usual, name)}
 
 
 def _recorded_baseline(run: Run, trajectory: Trajectory) -> Mapping[str, Any] | None:

@@ -13,11 +13,8 @@ from fastapi.responses import HTMLResponse
 from ...envs.errors import ProfileGymError
 from .guard import Guard
 from .library import Library
-from .pages import run_pages
-from .playing import playing
-from .show import Show
-from .stage import Stage
-from .trajectory_pages import trajectory_pages
+from .pages import branch, compare, live, run, runs, static, table, trajectory
+from .site import Site
 
 
 def view(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) -> None:
@@ -53,10 +50,12 @@ def guarded(library: Library, port: int, token: str, redact: bool = False) -> Gu
 
 
 def application(library: Library, redact: bool) -> FastAPI:
-    show, stage = Show(), Stage()
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lambda _: stage.open())
-    for router in (playing(library, show, stage), run_pages(library, show), trajectory_pages(library, show, redact)):
-        app.include_router(router)
+    site = Site(library, redact)
+    show = site.show
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lambda _: site.stage.open())
+    app.state.site = site
+    for page in (static, runs, compare, live, run, table, trajectory, branch):  # the first that fits answers
+        app.include_router(page.at)
 
     @app.exception_handler(ProfileGymError)
     def ours(request: Request, error: ProfileGymError) -> HTMLResponse:

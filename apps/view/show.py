@@ -38,6 +38,11 @@ def path(run: Run) -> str:
     return f"/run/{quote(run.key, safe='')}"
 
 
+def place(run: Run, file: str, row: int) -> str:
+    """The address of a trajectory."""
+    return f"{path(run)}/{file}/{row}"
+
+
 def reach(found: Interval | None) -> str:
     if found is None or found.low is None or found.high is None:
         return ""

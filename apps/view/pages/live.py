@@ -1,0 +1,80 @@
+"""A question from the policy's chair: picked, and played to its end."""
+
+from fastapi import APIRouter, Request
+from fastapi.responses import HTMLResponse, RedirectResponse
+
+from ....envs.data import QuestionSet
+from ....envs.question import Question
+from ...play.game import PERSON
+from ..choice import PROFILES, Choice
+from ..forms import lines_of, sent, to
+from ..reading import chosen_for, parent_of
+from ..seats import Seat, act, saved
+from ..site import Here
+from ..steps import beside, cut, parts_of, steps_of
+
+_LISTED = 40  # questions to pick from
+_LOOKED_AT = 2_000  # of a data set's questions, for words that they hold
+
+at = APIRouter()
+
+
+@at.get("/run/{key}/live")
+def start(site: Here, key: str, words: str = "") -> HTMLResponse:
+    run = site.library.find(key)
+    questions, choice = run.questions.load(run.played_with.data), Choice.of_run(run.played_with)
+    return site.show(
+        "start.html", f"Play a question of {key}", here="live", run=run, choice=choice, profiles=PROFILES,
+        found=_listed(questions, words), words=words, of=len(questions),
+    )  # fmt: skip
+
+
+@at.post("/run/{key}/live")
+async def begin(request: Request, site: Here, key: str) -> RedirectResponse:
+    run, form = site.library.find(key), await sent(request)
+    choice = Choice.of_run(run.played_with).filled_in(form)
+    seat = await site.stage.play(site.seats.begin(run, form.get("question", ""), choice))
+    return to(f"/live/{seat.id}")
+
+
+@at.get("/live/{seat}")
+def live(site: Here, seat: str) -> HTMLResponse:
+    return _page(site, site.seats.find(seat))
+
+
+@at.post("/live/{seat}")
+async def move(request: Request, site: Here, seat: str) -> RedirectResponse:
+    played, form = site.seats.find(seat), await sent(request)
+    if form.get("do") == "apart":
+        return to(f"/live/{site.seats.apart(played).id}")
+    await site.stage.play(act(played, form.get("do", ""), lines_of(form)))
+    return to(f"/live/{played.id}")
+
+
+def _page(site: Here, seat: Seat) -> HTMLResponse:
+    game, trajectory = seat.game, seat.game.trajectory()
+    resting = _resting(game.question) if game.over else {}
+    return site.show(
+        "live.html", game.question.text, here="live", run=seat.run, seat=seat, game=game,
+        pairs=beside(steps_of(trajectory, resting, None), []),
+        names=["you" if move.by == PERSON else move.by for move in game.moves], clues=game.clues() if game.over else (),
+        proposal=list(parts_of(cut(game.proposal.text).shown)) if game.proposal else None, reward=game.episode.reward,
+        saved=saved(seat) if game.over else None, has_parent=parent_of(seat.run, trajectory) is not None,
+        choice=seat.choice, chosen=chosen_for(trajectory),
+    )  # fmt: skip
+
+
+def _resting(question: Question) -> dict[str, list[str]]:
+    return {document: [aspect.title] for aspect in question.rubric.aspects for document in aspect.documents}
+
+
+def _listed(questions: QuestionSet, words: str) -> list[Question]:
+    wanted, found = words.casefold().split(), list[Question]()
+    for position in range(min(len(questions), _LOOKED_AT)):
+        question = questions[position]
+        text = f"{question.id} {question.user_id} {question.text}".casefold()
+        if all(word in text for word in wanted):
+            found.append(question)
+        if len(found) == _LISTED:
+            break
+    return found
