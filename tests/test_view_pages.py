@@ -3,6 +3,8 @@
 import asyncio
 import json
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -221,6 +223,28 @@ def test_tokens_are_shown_with_their_probability_and_the_advantage(tmp_path: Pat
     assert [f"probability {p}" in tokens for p in ("0.905", "0.368", "0.007")] == [True] * 3
     assert "carries the advantage +1.500" in words(tokens)
     assert none.status == 404
+
+
+def test_tokens_of_several_turns_that_are_opened_at_once_are_all_named(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    run = play(tmp_path / "runs" / "one")
+    last = lines_of(run)[-1]
+    segments = [{**segment, "tokens": [11, 22], "logprobs": [-0.1, -1.0]} for segment in last["segments"]]
+    add(run, {**last, "id": "x:pr2:0", "model": "pilot", "segments": segments})
+    script = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from viewing import viewing
+with viewing(Path({str(run)!r})) as viewer, ThreadPoolExecutor() as threads:
+    paths = [f"/run/one/trajectories/25/tokens?step={{step}}" for step in range({len(segments)})]
+    print(*("not at hand" in page.text for page in threads.map(viewer.enter().get, paths)))
+"""
+
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert told.split() == ["False"] * len(segments)
 
 
 def test_a_verdict_that_came_later_is_shown_as_the_runs_own(tmp_path: Path) -> None:

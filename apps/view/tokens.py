@@ -4,12 +4,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import exp
+from threading import Lock
 
 from ...agents.models.pilot import FOLDER as PILOT
 from ...envs.errors import DataError
 from ...envs.trajectory import Segment, Trajectory
 
 MOST = 4_000  # of a turn's tokens on a page
+_LOADING = Lock()  # the first import of transformers fails for a second thread that is at it too
 _BOUNDS = (0.05, 0.25, 0.5, 0.8)
 
 
@@ -42,17 +44,20 @@ def _tokens(segment: Segment, texts: Sequence[str] | None) -> list[Token]:
     return found
 
 
-@lru_cache(maxsize=4)
 def _names(model: str) -> Callable[[int], str] | None:
     """What a model's tokenizer calls a token, where it lies on this machine; nothing is fetched."""
     kind, _, spec = model.partition(":")
     folder = {"pilot": str(PILOT), "hf": spec.partition(",")[0]}.get(kind)
-    if not folder:
-        return None
+    with _LOADING:
+        return _decoder(folder) if folder else None
+
+
+@lru_cache(maxsize=4)
+def _decoder(folder: str) -> Callable[[int], str] | None:
     try:
         from transformers import AutoTokenizer
 
-        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
     except (ImportError, OSError, ValueError):
         return None
     return lambda token: str(tokenizer.decode([token]))
