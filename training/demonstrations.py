@@ -26,6 +26,7 @@ from .settings import Part, Share
 
 _WHO, _USE = "The name of ", "What people use to "  # how the world titles these aspects
 NO_HELP, NOTHING_YET = "That does not help.", "Let me think."
+_DATED = re.compile(r"(\d+\. )\[[\d-]+\] ")
 _SENTENCE = re.compile(r"(?<=[.\]]) ")
 _PLANNING = template("plan", FOLDER).partition("{{question}}")[0]
 
@@ -100,9 +101,9 @@ class _Found:
         self._quirk = _quirk(question, said) if tempted else None
         self._known = known_aspects(question, said)
         self._quotes = (
-            [self._quirk.text]
+            [_quote(said, self._quirk.text)]
             if self._quirk
-            else [_quote(question, aspect) for aspect in self._known if aspect.documents]
+            else [_told(question, aspect, said) for aspect in self._known if aspect.documents]
         )
 
     @property
@@ -150,11 +151,19 @@ def _longest(phrases: Sequence[str], text: str) -> str:
     return max((phrase for phrase in phrases if f" {phrase}" in text), key=len, default="")
 
 
-def _quote(question: Question, aspect: Aspect) -> str:
-    """The sentence that tells it, without what its post says before and after, and what to take from it."""
+def _told(question: Question, aspect: Aspect, said: Sequence[Segment]) -> str:
+    """The sentence that tells it, and what to take from it."""
     text, value = clean(question.profile.by_id[aspect.documents[0]].text), aspect.accepted[0]
     sentence = next(sentence for sentence in _SENTENCE.split(text) if value in sentence)
-    return f"{sentence.rstrip('.')}: {value}."
+    return f"{_quote(said, sentence)}: {value}."
+
+
+def _quote(said: Sequence[Segment], sentence: str) -> str:
+    """With the number of its post and all that the post says before: a reader has to find the post, and then copies."""
+    shown = [segment.text for segment in said if segment.author == "environment" and sentence in segment.text]
+    line = next(line for line in shown[-1].splitlines() if sentence in line and _DATED.match(line))
+    before, _, _ = line.partition(sentence)
+    return _DATED.sub(r"\1", before) + sentence.rstrip(".")
 
 
 def _queries(question: Question, flaw: str | None) -> Sequence[str]:

@@ -1,0 +1,73 @@
+"""Other words in the transcripts that the pilot learns from."""
+
+import re
+from random import Random
+
+import profilegym as pg
+from profilegym.envs.data.world import plan_of
+from profilegym.envs.trajectory import Segment
+from profilegym.training.demonstrations import Habits, demonstrate
+from profilegym.training.rewording import Rewording
+
+QUESTIONS = pg.load_questions("world:seed=3,users=40/train")
+PLAYED = demonstrate(QUESTIONS, Habits(copies=0.3), {"pr2": 0.8, "rag": 0.2}, seed=1)
+WORD = re.compile(r"[A-Za-z']+")
+
+
+def reworded(most: float) -> list[tuple[pg.Question, list[Segment], list[Segment]]]:
+    rewording, luck = Rewording([one.segments for one in PLAYED], most), Random(5)
+    asked = [QUESTIONS.find(one.question_id) for one in PLAYED]
+    return [
+        (question, list(one.segments), rewording.apply(one.segments, question, luck))
+        for question, one in zip(asked, PLAYED, strict=True)
+    ]
+
+
+def quotes(said: list[Segment]) -> list[str]:
+    """What the policy says to have read, by post."""
+    thoughts = "".join(segment.text for segment in said if segment.author == "policy")
+    return re.findall(r"\d\. (.+?)(?=: [^:]+\.(?:<| \d\.))", thoughts)
+
+
+def test_up_to_the_share_of_the_words_are_others() -> None:
+    shares = []
+    for _, before, after in reworded(0.8):
+        old, new = (WORD.findall("".join(segment.text for segment in said[1:-1])) for said in (before, after))
+        assert len(old) == len(new)
+        shares.append(sum(a != b for a, b in zip(old, new, strict=True)) / max(1, len(old)))
+
+    assert 0.05 < sum(shares) / len(shares) < 0.5
+    assert max(shares) < 0.8
+
+
+def test_what_is_quoted_stands_in_the_posts_still() -> None:
+    found = 0
+    for _, _, after in reworded(0.8):
+        read = "".join(segment.text for segment in after if segment.author == "environment")
+        for quote in quotes(after):
+            found += 1
+            assert quote in read
+
+    assert found > 100
+
+
+def test_the_answer_and_the_queries_of_the_plan_are_left_as_they_are() -> None:
+    for question, before, after in reworded(0.8):
+        assert before[-1].text.partition("<answer>")[2] == after[-1].text.partition("<answer>")[2]
+        words = {word for query in plan_of(question.id) for word in WORD.findall(query)}
+        for old, new in zip(before, after, strict=True):
+            assert all(
+                b == a for a, b in zip(WORD.findall(old.text), WORD.findall(new.text), strict=True) if a in words
+            )
+
+
+def test_the_tags_the_dates_and_the_authors_stay() -> None:
+    marks = re.compile(r"</?[a-z]+>|\n\d\. \[\d{4}-\d\d-\d\d\]|\d searches? (?:is|are) left")
+    for _, before, after in reworded(0.8):
+        assert [segment.author for segment in before] == [segment.author for segment in after]
+        for old, new in zip(before, after, strict=True):
+            assert marks.findall(old.text) == marks.findall(new.text)
+
+
+def test_with_a_share_of_nothing_nothing_changes() -> None:
+    assert all(before == after for _, before, after in reworded(0.0))
