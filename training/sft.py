@@ -3,11 +3,13 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 from typing import Any
 
 from ..envs.trajectory import Segment
 
 IGNORED = -100  # a label without a loss, in torch and in TRL
+_SORTED = 50  # batches that are sorted by length together
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,35 +31,55 @@ def example(segments: Sequence[Segment], tokenizer: Any, end: Sequence[int] = ()
     return Example([*tokens, *end], [*labels, *end])
 
 
-def fine_tune(model: Any, tokenizer: Any, examples: Sequence[Example], out: Path, **settings: Any) -> Any:
+def fine_tune(
+    model: Any, tokenizer: Any, examples: Sequence[Example], out: Path, callbacks: Sequence[Any] = (), **settings: Any
+) -> Any:
     """TRL's SFTTrainer over the examples; `settings` are those of its `SFTConfig`. Returns the trained model."""
     import torch
     from datasets import Dataset
+    from transformers import PrinterCallback
     from trl import SFTConfig
 
-    columns = {
-        "input_ids": [one.input_ids for one in examples],
-        "labels": [one.labels for one in examples],
-        "length": [len(one.input_ids) for one in examples],
-    }
+    batch = settings["per_device_train_batch_size"]
+    ordered = _alike_together(examples, batch, Random(settings["seed"]))
+    columns = {"input_ids": [one.input_ids for one in ordered], "labels": [one.labels for one in ordered]}
     config = SFTConfig(
         output_dir=str(out),
         dataset_kwargs={"skip_prepare_dataset": True},  # the labels are there already
-        train_sampling_strategy="group_by_length",
-        length_column_name="length",
+        train_sampling_strategy="sequential",
         activation_checkpointing=False,
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
         **settings,
     )
-    trainer = _trainer_class()
-    trainer(model, config, train_dataset=Dataset.from_dict(columns), processing_class=tokenizer).train()
+    labelled = sum(label != IGNORED for one in ordered for label in one.labels)
+    trainer = _trainer_class(labelled / len(ordered) * batch)
+    data = Dataset.from_dict(columns)
+    learning = trainer(model, config, train_dataset=data, processing_class=tokenizer, callbacks=list(callbacks))
+    if callbacks:
+        learning.remove_callback(PrinterCallback)
+    learning.train()
     return model
 
 
-def _trainer_class() -> Any:
-    """TRL's, but for its loss: off the GPU that scores every position, three times as many as have a label."""
+def _alike_together(examples: Sequence[Example], batch: int, luck: Random) -> list[Example]:
+    """Batches of about the same length, in any order."""
+    order = luck.sample(examples, len(examples))
+    batches = []
+    for start in range(0, len(order), _SORTED * batch):
+        some = sorted(order[start : start + _SORTED * batch], key=lambda one: len(one.input_ids))
+        batches += [some[first : first + batch] for first in range(0, len(some), batch)]
+    luck.shuffle(batches)
+    return [one for some in batches for one in some]
+
+
+def _trainer_class(usual: float) -> Any:
+    """TRL's, but for its loss: off the GPU that scores every position, three times as many as have a label.
+
+    It divides by the `usual` number of labels in a batch. By a batch's own, a token of a short transcript would count
+    for more than one of a long transcript, and short are those that search too little.
+    """
     from torch.nn.functional import cross_entropy
     from trl import SFTTrainer
 
@@ -68,6 +90,6 @@ def _trainer_class() -> Any:
             with self.accelerator.autocast():
                 read = model.base_model(inputs["input_ids"], use_cache=False)  # padded behind, where nobody looks
                 logits = model.get_output_embeddings()(read.last_hidden_state[:, :-1][labelled])
-            return cross_entropy(logits.float(), labels[labelled])
+            return cross_entropy(logits.float(), labels[labelled], reduction="sum") / usual
 
     return LabelledOnly
