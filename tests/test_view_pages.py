@@ -51,6 +51,11 @@ def rows(page: str) -> list[int]:
     return [int(row) for row in re.findall(r'href="/run/\w+/trajectories/(\d+)"', page)]
 
 
+def gain_of(record: Any) -> float:
+    baseline = (record["baseline"] or {}).get("score")
+    return float("nan") if baseline is None else record["verdict"]["score"] - baseline
+
+
 def two_searches(runs: Path) -> tuple[int, Trajectory]:
     """The line and the record of an episode that searched twice."""
     for row, record in enumerate(lines_of(runs / "oracle"), 1):
@@ -103,6 +108,10 @@ def test_figures_grow_while_a_run_is_still_being_indexed(tmp_path: Path, monkeyp
         ("ended=answered", lambda record: record["ended"] == "answered"),
         ("judged=unscored", lambda record: record["verdict"] is None),
         ("words=zzzz", lambda record: False),
+        ("score_from=0.4&score_to=0.9", lambda record: 0.4 <= record["verdict"]["score"] <= 0.9),
+        ("score_from=much&score_to=nan", lambda record: True),
+        ("gain_from=0.01", lambda record: gain_of(record) > 0),
+        ("gain_to=0&kind=personalised", lambda record: gain_of(record) <= 0),
     ],
 )
 def test_the_table_is_narrowed_in_the_server(viewer: Viewer, runs: Path, asked: str, holds: Any) -> None:
@@ -133,6 +142,19 @@ def test_the_table_is_sorted_either_way_and_what_is_unknown_stands_last(
         values = [value(row) for row in rows(viewer.get(f"/run/oracle/trajectories?sort={column}{down}").text)]
         known = [value for value in values if value is not None]
         assert values == [*sorted(known, reverse=bool(down)), *[None] * (24 - len(known))]
+
+
+@pytest.mark.parametrize("column", ["ended", "marks"])
+def test_the_table_is_sorted_by_how_episodes_ended_and_by_their_alarms(tmp_path: Path, column: str) -> None:
+    run = play(tmp_path / "runs" / "one")
+    last = lines_of(run)[-1]
+    add(run, {**last, "id": "x:pr2:0", "ended": "budget", "flags": ["odd", "odder"]})
+
+    with viewing(tmp_path / "runs") as viewer:
+        page = viewer.enter().get(f"/run/one/trajectories?sort={column}&down=1").text
+
+    assert rows(page)[0] == 25
+    assert "odd, odder" in page
 
 
 @pytest.mark.parametrize(
@@ -333,7 +355,8 @@ def test_curves_are_drawn_of_every_number_of_a_training_run(tmp_path: Path) -> N
     run.mkdir(parents=True)
     with (run / "metrics.jsonl").open("w") as file:
         for step in range(300):
-            file.write(json.dumps({"step": step, "score": step / 300, "loss": 1.0, "words": "x", "alarms": []}) + "\n")
+            values = {"oddity": 2.0, "score": step / 300, "loss": -1.0, "words": "x", "alarms": ["length"] * (step > 9)}
+            file.write(json.dumps({"step": step, **values}) + "\n")
         file.write('{"step": 300, "sco')
 
     (run / "recipe.yaml").write_text("settings: {episode: {top_k: 5}, data: {train: world}, optimiser: {steps: 300}}\n")
@@ -341,10 +364,41 @@ def test_curves_are_drawn_of_every_number_of_a_training_run(tmp_path: Path) -> N
     with viewing(tmp_path / "runs") as viewer:
         page = viewer.enter().get("/run/training").text
 
-    assert page.count("<figure>") == 2
+    drawn = re.findall(r"<figcaption>(\w+) <b>|(All other curves)", page)
+    assert [name or more for name, more in drawn] == ["score", "loss", "All other curves", "oddity"]
+    assert "loss: from −1 to −1" in page
+    assert "At step 299 the run showed: length" in words(page)
     assert "score: from 0 to 0.9967" in page
     assert "steps 0 to 299" in words(page)
     assert "optimiser.steps 300" in words(page)
+
+
+def test_a_training_run_without_tests_is_told_by_its_rollouts(tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "training")
+    (run / "recipe.yaml").write_text("settings: {episode: {top_k: 3}, data: {train: world}, optimiser: {steps: 2}}\n")
+    summary = json.loads((run / "summary.json").read_text())
+    with viewing(tmp_path / "runs") as viewer:
+        tested = words(viewer.enter().get("/run/training").text)
+        (run / "summary.json").write_text('{"tests": {}}')
+        alone = words(viewer.get("/run/training").text)
+
+    score = f"{summary['score']['mean']:.3f}"
+    assert f"score by rubric, on the test questions {score}" in tested
+    assert f"score by rubric, of its rollouts {score}" in alone
+
+
+def test_the_weights_that_a_run_keeps_can_be_chosen_by_name(tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "one")
+    kept = [run / "final", run / "checkpoints/checkpoint-9", run / "checkpoints/checkpoint-10"]
+    for folder in kept:
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+
+    with viewing(tmp_path / "runs") as viewer:
+        page = viewer.enter().get("/run/one/trajectories/20/branch?turn=0").text
+
+    assert re.findall(r'<option value="(hf:[^"]+)"', page) == [f"hf:{folder}" for folder in kept]
+    assert '<option value="recency">' in page
 
 
 def test_two_runs_are_compared_on_the_questions_of_both_the_greatest_difference_first(

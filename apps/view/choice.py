@@ -1,6 +1,6 @@
 """With what a question is played on: as its run did, or otherwise."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self, cast, get_args
 
@@ -39,6 +39,22 @@ def flat(recorded: Mapping[str, Any], group: str = "") -> dict[str, Any]:
     for name, value in recorded.items():
         found |= flat(value, f"{group}{name}.") if isinstance(value, Mapping) else {f"{group}{name}": value}
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Names to choose from; a person may write others."""
+
+    agents: Sequence[str]
+    models: Sequence[str]
+    retrievers: Sequence[str]
+    profiles: Sequence[str] = PROFILES
+
+    @classmethod
+    def here(cls, weights: Sequence[str]) -> Self:
+        """`weights` are the models that runs keep."""
+        agents = [name for name in AGENTS.names() if name not in ("none", "human")]
+        return cls(agents, [*weights, *MODELS.names()], RETRIEVERS.names())
 
 
 @dataclass(frozen=True, slots=True)

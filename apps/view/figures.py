@@ -1,6 +1,6 @@
 """What a run came to so far: from its summary where it is over, from its index while it is being written."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from time import time
@@ -16,6 +16,10 @@ from .library import TRAJECTORIES, Run
 from .look import moment
 
 _POINTS = 200  # to a curve
+_FIRST = (
+    *("score", "baseline", "gain", "validation_score", "validation_baseline", "validation_gain", "reward", "searches"),
+    *("structure", "malformed", "truncated", "unscored", "zero_variance", "policy_tokens", "entropy", "loss"),
+)
 _JUST_NOW = 15  # seconds since something was written
 WIDTH, HEIGHT = 320, 90
 
@@ -34,9 +38,9 @@ class Curve:
 
 
 def means(run: Run, index: Index) -> dict[str, Interval]:
-    """Score and gain of the personalised episodes, else of the baselines."""
-    summary = run.summary
-    if summary is not None:
+    """Score and gain of the personalised episodes, else of the baselines; of a run that learned, those of its tests."""
+    if run.is_summed_up:
+        summary = run.summary or {}
         return {name: Interval(**summary[name]) for name in ("score", "gain") if name in summary}
     return _means(index, f"{run.stamp} {index.progress.bytes}")
 
@@ -64,14 +68,36 @@ def interval(sums: Sequence[tuple[float, int]]) -> Interval:
     return bootstrap(rows, lambda total: total[:, 0] / total[:, 1], int(rows[:, 1].sum()))
 
 
-def curves(run: Run) -> list[Curve]:
-    """Every number of `metrics.jsonl` over its steps."""
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What `metrics.jsonl` tells: the curves that are looked at first, all others, and the signs of its last step."""
+
+    first: Sequence[Curve]
+    more: Sequence[Curve]
+    signs: Sequence[str]
+    step: Any
+
+
+def metrics_of(run: Run) -> Metrics:
+    records = read_metrics(inside(run.path, "metrics.jsonl"))
+    drawn = {name: _curve(name, points) for name, points in _series(records).items()}
+    first = [drawn.pop(name) for name in _FIRST if name in drawn]
+    last: Mapping[str, Any] = next(
+        (record for record in reversed(records) if "loss" in record), {}
+    )  # not an evaluation
+    signs = last.get("alarms")
+    named = [str(name) for name in signs] if isinstance(signs, list) else []
+    return Metrics(first or list(drawn.values()), list(drawn.values()) if first else [], named, last.get("step"))
+
+
+def _series(records: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
+    """Every number over the steps."""
     series: dict[str, list[tuple[float, float]]] = {}
-    for record in read_metrics(inside(run.path, "metrics.jsonl")):
+    for record in records:
         for name, value in record.items():
             if name != "step" and _is_number(value) and _is_number(record["step"]):
                 series.setdefault(name, []).append((float(record["step"]), float(value)))
-    return [_curve(name, points) for name, points in series.items()]
+    return series
 
 
 def _is_number(value: Any) -> bool:
@@ -100,6 +126,7 @@ class Card:
     judge: str
     score: Interval | None
     gain: Interval | None
+    scored: str  # what the score and the gain are of, where that isn't the episodes
     episodes: int
     note: str
     date: str
@@ -121,9 +148,11 @@ def card_of(run: Run, seconds: float = 0.1) -> Card:
     note = f"{counted['q']:,} questions" if progress is None or progress.share == 1 else f"{progress.share:.0%} indexed"
     growing = time() - run.changed < _JUST_NOW and run.summary is None
     judge = ", ".join(judges) or "no judge yet"
+    scored = "" if not run.learns else ", on the test questions" if run.is_summed_up else ", of its rollouts"
     return Card(
-        run, what(run), judge, found.get("score"), found.get("gain"), counted["n"], note, *moment(run.changed), growing
-    )
+        run, what(run), judge, found.get("score"), found.get("gain"), scored, counted["n"], note,
+        *moment(run.changed), growing,
+    )  # fmt: skip
 
 
 def what(run: Run) -> str:

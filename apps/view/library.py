@@ -104,6 +104,19 @@ class Run:
         return summary if isinstance(summary, dict) else None
 
     @property
+    def is_summed_up(self) -> bool:
+        """Whether its summary tells a score: that of a training run without tests does not."""
+        summary = self.summary
+        return summary is not None and ("score" in summary or not self.learns)
+
+    @property
+    def weights(self) -> list[str]:
+        """The models that it keeps, as they can be named."""
+        folders = [inside(self.path, name) for name in ("final", "best", "checkpoints")]
+        kept = (folder for found in folders for folder in (found, *sorted(found.glob("checkpoint-*"), key=_step)))
+        return [f"hf:{folder}" for folder in kept if (folder / "config.json").is_file()]
+
+    @property
     def changed(self) -> float:
         """When something was last written, in seconds since 1970."""
         return max(self.changed_at(name) for name in ("trajectories.jsonl", "metrics.jsonl", "recipe.yaml"))
@@ -159,6 +172,10 @@ class Library:
                     found[run.key] = run
         return dict(sorted(found.items(), key=lambda item: -item[1].changed))
 
+    def models(self) -> list[str]:
+        """The weights that the runs keep."""
+        return [spec for run in self.runs().values() for spec in run.weights]
+
     def refused(self) -> list[Refused]:
         return [path for root in self.roots for path in _directories(root) if isinstance(path, Refused)]
 
@@ -195,6 +212,10 @@ def _is_run(path: Path) -> bool:
 
 def _may_hold(path: Path) -> bool:
     return path.is_dir() and not path.name.startswith((".", "checkpoint"))
+
+
+def _step(checkpoint: Path) -> tuple[int, str]:
+    return len(checkpoint.name), checkpoint.name
 
 
 def _numbered(name: str) -> Iterator[str]:

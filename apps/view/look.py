@@ -35,6 +35,7 @@ def environment() -> Environment:
     )
     found.filters |= {
         "figure": figure,
+        "short": short,
         "signed": signed,
         "count": count,
         "size": size,
@@ -58,7 +59,12 @@ def icon() -> str:
 
 
 def figure(value: Any, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+    return "–" if value is None else _minus(f"{value:.{digits}f}")
+
+
+def short(value: float) -> str:
+    """As many digits as tell it from its like, whatever its size."""
+    return _minus(f"{value:.4g}")
 
 
 def signed(value: Any, digits: int = 3) -> str:
@@ -66,7 +72,11 @@ def signed(value: Any, digits: int = 3) -> str:
     if value is None:
         return "–"
     told = f"{value:+.{digits}f}"
-    return told[1:] if not float(told) else told.replace("-", "−")
+    return told[1:] if not float(told) else _minus(told)
+
+
+def _minus(number: str) -> str:
+    return number.replace("-", "−")
 
 
 def percent(value: Any) -> str:

@@ -5,6 +5,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
+from math import isfinite
 from typing import Any, Self
 
 from .index import Index
@@ -20,7 +21,10 @@ SORTS = {
     "hops": "hops",
     "searches": "searches",
     "malformed": "malformed",
+    "ended": "ended",
+    "marks": "(SELECT count(*) FROM marks WHERE marks.row = lines.row)",
 }
+_BOUNDS = {"score_from": "score >= ?", "score_to": "score <= ?", "gain_from": "gain >= ?", "gain_to": "gain <= ?"}
 _WORD = re.compile(r"\w+")
 
 
@@ -36,6 +40,10 @@ class View:
     hops: str = ""
     searches: str = ""
     judged: str = ""
+    score_from: str = ""
+    score_to: str = ""
+    gain_from: str = ""
+    gain_to: str = ""
     mark: str = ""
     question: str = ""
     words: str = ""
@@ -47,6 +55,9 @@ class View:
         down = known.pop("down", "") == "1"
         if known.get("sort") not in SORTS:
             known.pop("sort", None)
+        for name in _BOUNDS:
+            if not _is_number(known.get(name, "")):
+                known.pop(name, None)
         return cls(**known, down=down, page=max(1, int(page)) if page.isdecimal() and len(page) < 9 else 1)
 
     def address(self, **changes: Any) -> dict[str, str]:
@@ -101,14 +112,25 @@ def choices(index: Index) -> dict[str, list[tuple[str, int]]]:
     return chosen | {"mark": [(row["mark"], row["n"]) for row in marks]}
 
 
-def _where(view: View) -> tuple[str, list[str]]:
-    conditions, values = list[str](), list[str]()
+def _is_number(text: str) -> bool:
+    try:
+        return isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _where(view: View) -> tuple[str, list[str | float]]:
+    conditions, values = list[str](), list[str | float]()
     for name in ("kind", "ended", "hops", "searches"):
         if getattr(view, name):
             conditions.append(f"{name} = ?" if name in ("kind", "ended") else f"{name} = CAST(? AS INTEGER)")
             values.append(getattr(view, name))
     if view.judged in ("scored", "unscored"):
         conditions.append(f"score IS {'NOT ' if view.judged == 'scored' else ''}NULL")
+    for name, condition in _BOUNDS.items():
+        if getattr(view, name):
+            conditions.append(condition)
+            values.append(float(getattr(view, name)))
     if view.question:
         conditions.append("question_id = ?")
         values.append(view.question)

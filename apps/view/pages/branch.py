@@ -5,7 +5,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ....envs.errors import DataError, OptionError
 from ....envs.trajectory import Trajectory
-from ..choice import PROFILES, Choice
+from ..choice import Choice, Known
 from ..difference import beside_each_other
 from ..forms import lines_of, sent, to
 from ..library import BRANCHES, Run
@@ -29,7 +29,7 @@ def fork(site: Here, key: str, file: File, row: Row, turn: int) -> HTMLResponse:
         raise DataError(f"this trajectory has no turn {turn + 1}")
     return site.show(
         "branch.html", f"Branch from turn {turn + 1} of {trajectory.id}", here=file, run=run,
-        base=place(run, file, row), pairs=beside(steps[:begin], []), turn=turn, profiles=PROFILES,
+        base=place(run, file, row), pairs=beside(steps[:begin], []), turn=turn, known=Known.here(site.library.models()),
         written=trajectory.segments[begin].text[:LONGEST], choice=_usual(run, trajectory),
     )  # fmt: skip
 

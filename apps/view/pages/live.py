@@ -6,7 +6,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 from ....envs.data import QuestionSet
 from ....envs.question import Question
 from ...play.game import PERSON
-from ..choice import PROFILES, Choice
+from ..choice import Choice, Known
 from ..forms import lines_of, sent, to
 from ..reading import chosen_for, parent_of
 from ..seats import Seat, act, saved
@@ -22,10 +22,10 @@ at = APIRouter()
 @at.get("/run/{key}/live")
 def start(site: Here, key: str, words: str = "") -> HTMLResponse:
     run = site.library.find(key)
-    questions, choice = run.questions.load(run.played_with.data), Choice.of_run(run.played_with)
+    questions, known = run.questions.load(run.played_with.data), Known.here(site.library.models())
     return site.show(
-        "start.html", f"Play a question of {key}", here="live", run=run, choice=choice, profiles=PROFILES,
-        found=_listed(questions, words), words=words, of=len(questions),
+        "start.html", f"Play a question of {key}", here="live", run=run, known=known,
+        choice=Choice.of_run(run.played_with), found=_listed(questions, words), words=words, of=len(questions),
     )  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
 from ..choice import flat
-from ..figures import HEIGHT, WIDTH, card_of, curves
+from ..figures import HEIGHT, WIDTH, card_of, metrics_of
 from ..index import Progress
 from ..library import TRAJECTORIES
 from ..news import following
@@ -21,5 +21,5 @@ def run(site: Here, key: str) -> HTMLResponse:
     alarms = [alarm for alarm in (chosen.summary or {}).get("alarms", []) if alarm.get("raised")]
     return site.show(
         "run.html", chosen.key, here="run", run=chosen, card=card, progress=progress, alarms=alarms,
-        settings=flat(chosen.settings), curves=curves(chosen), width=WIDTH, height=HEIGHT, **news,
+        settings=flat(chosen.settings), metrics=metrics_of(chosen), width=WIDTH, height=HEIGHT, **news,
     )  # fmt: skip
