@@ -10,7 +10,6 @@ from ...envs.data.world.tables import load_tables
 
 TASKS = ("tag", "rating", "title")
 _KINDS = {"tag": "theme", "rating": "quality", "title": "subject"}
-_RESPONSES = {"tag": "Tag: {}", "rating": "Rating: {} of 5"}  # as they stand at the end of a post
 _WORDING = "wording"
 _MIDDLE = "3"
 
@@ -34,10 +33,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Something of the past as a prompt tells it."""
+    """Something of the past as a prompt tells it; `quote` leads a reader to it, where it is one of several posts."""
 
     text: str
     response: str
+    quote: str = ""
 
 
 def read(text: str) -> Read | None:
@@ -68,15 +68,6 @@ def respond(asked: Read, examples: Sequence[Example], known: Mapping[str, Mappin
             return str(round(fmean(int(example.response) for example in found))) if found else _rating(asked, known)
         case _:
             return found[0].response if found else _tag(asked.matters, known)
-
-
-def quoted(asked: Read, example: Example) -> str:
-    """What decides, in the words of the post: its title, or all from where it tells of it to its response."""
-    told = read(example.text)
-    if told is None or asked.task == "title":
-        return example.response
-    begins = min(example.text.index(told.words[matter.name]) for matter in _shared(asked, told))
-    return f"{example.text[begins:]} {_RESPONSES[asked.task].format(example.response)}"
 
 
 def _words(text: str, tables: TaskTables, matters: Iterable[Matter]) -> dict[str, str]:

@@ -17,14 +17,14 @@ from ..writing import answer_with, search_for
 from .oracle import posts_shown
 from .sentences import in_steps
 from .world_questions import read_question, told_in
-from .world_reader import Example, Read, deciding, quoted, read, respond
+from .world_reader import Example, Read, deciding, read, respond
 
 _SLOT = re.compile(r"\\\{\\\{(\w+)\\\}\\\}")  # as re.escape leaves it
 _FACTOR = re.compile(r"^- (.+?) \(.*\): seen \d+ times: (.+)$", re.MULTILINE)
 _SHARE = re.compile(r"([^,()]+) \((\d+)%\)")
 _EXAMPLE = re.compile(r"^Past text: (.+)\n(?:Features:\n(?:.+\n)+?Reasoning: .*\n)?Response: (.+)$", re.MULTILINE)
 _TOLD = re.compile(r"^Past text: (.+)$", re.MULTILINE)
-_POST = re.compile(r"(?:\[[\d-]+\] )?(.*?)(?: Tag: (.+)| Rating: (.+) of 5)?")
+_POST = re.compile(r"^(\d+\. )(?:\[[\d-]+\] )?((.*?)(?: Tag: (.+)| Rating: (.+) of 5)?)$", re.MULTILINE)
 _SKIPPED = "I cannot tell."
 _IN_STEPS = template("tagpr", FOLDER).partition("{{tags}}")[0]
 
@@ -116,14 +116,14 @@ def _whole_turn(said: Sequence[Segment], heeds: bool) -> str:
     """The next search, if one is left to make and may be made; then what the posts shown allow to say."""
     text = said[0].text.partition("\n\n<information>\n")[0].rpartition("Question: ")[2]
     posts = posts_shown(said)
-    heeded = posts if heeds else []
+    heeded = said if heeds else []
     work, question = read(text), read_question(text)
     sentences = ["So it is what the posts shown, and what everybody knows, tell."]
     if work is not None:
         queries = _queries(work)
-        sentences, answer = _reasoned(work, [_post(post) for post in heeded])
+        sentences, answer = _reasoned(work, _examples(heeded))
     elif question is not None:
-        queries, answer = question.queries(posts), question.answer(heeded)
+        queries, answer = question.queries(posts), question.answer(posts_shown(heeded))
     else:
         queries, answer = [], ""
     made = sum(segment.author == "policy" for segment in said) + ("<information>\n" in said[0].text)
@@ -137,7 +137,7 @@ def _whole_turn(said: Sequence[Segment], heeds: bool) -> str:
 def _reasoned(work: Read, examples: Sequence[Example]) -> tuple[list[str], str]:
     """What is asked about, the posts that decide, and the answer that follows."""
     decide, answer = deciding(work, examples), respond(work, examples, {})
-    seen = [f"A post says: {quoted(work, example)}." for example in decide] or ["No post says anything of it."]
+    seen = [f"A post says: {example.quote}." for example in decide] or ["No post says anything of it."]
     return [f"I am asked about: {_gist(work)}", *seen, f"So it is {answer}."], answer
 
 
@@ -153,11 +153,19 @@ def _queries(work: Read) -> list[str]:
     return ["; ".join(f"{name}: {context}" for name, context, _ in work.features)]
 
 
-def _post(post: str) -> Example:
-    """A post as a transcript shows it: a response stands at its end, or before its text as a title."""
-    text, tag, rating = _POST.fullmatch(post).groups()  # type: ignore[union-attr]
+def _examples(said: Sequence[Segment]) -> list[Example]:
+    """The posts shown, in their order."""
+    shown = (segment.text for segment in said if segment.author == "environment")
+    return [_example(found) for text in shown for found in _POST.finditer(text)]
+
+
+def _example(post: re.Match[str]) -> Example:
+    """A response stands at the end of a post, or before its text as a title, where the quote ends with it."""
+    number, told, text, tag, rating = post.groups()
+    if tag or rating:
+        return Example(text, tag or rating, number + told)
     title, _, rest = text.rpartition(": ")  # no abstract has a colon
-    return Example(text, tag or rating) if tag or rating else Example(rest, title)
+    return Example(rest, title, number + title)
 
 
 _REPLIES: dict[str, Callable[[Mapping[str, str]], str]] = {
