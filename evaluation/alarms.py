@@ -154,6 +154,11 @@ def alarms(
     return [alarm.as_dict() for alarm in counted.report()]
 
 
+def signs_of(trajectory: Trajectory, question: Question, max_searches: int) -> list[str]:
+    """What one trajectory shows."""
+    return [name for name, signs in _seen(trajectory, question, max_searches) if any(signs)]
+
+
 def _alarm(name: str, tally: Tally) -> Alarm:
     sign = SIGNS[name]
     return Alarm(name, tally.count, tally.n, sign.threshold, sign.of, sign.meaning, tuple(tally.examples))

@@ -7,7 +7,7 @@ from typing import Any
 from ...envs.errors import DataError, ProfileGymError
 from ...envs.question import Profile, Question, Rubric
 from ...envs.trajectory import Trajectory
-from ...evaluation.alarms import Alarms
+from ...evaluation.alarms import signs_of
 from ...evaluation.summary import place_of, score_of
 from ...evaluation.verdicts import key_of
 
@@ -52,7 +52,9 @@ class Entries:
         )
         queries = "\n".join(trajectory.sought[1::3])
         words = _storable(question.text), _storable(queries), _storable(trajectory.answer or "")
-        return Entry(tuple(map(_plain, values)), words, (*trajectory.flags, *self._signs(trajectory, question)))
+        return Entry(
+            tuple(map(_plain, values)), words, (*trajectory.flags, *signs_of(trajectory, question, self._max_searches))
+        )
 
     def _question(self, trajectory: Trajectory) -> Question:
         """Without the profile, so that many can be remembered: lines about one question stand together."""
@@ -62,11 +64,6 @@ class Entries:
                 self._asked.clear()
             self._asked[key] = _without_profile(self._find, trajectory)
         return self._asked[key]
-
-    def _signs(self, trajectory: Trajectory, question: Question) -> list[str]:
-        alarms = Alarms(self._max_searches)
-        alarms.add(trajectory, question)
-        return [alarm.name for alarm in alarms.report() if alarm.count]
 
 
 def _plain(value: Any) -> Any:
@@ -79,7 +76,7 @@ def _plain(value: Any) -> Any:
 
 def _storable(text: str) -> str:
     """Half characters cannot be stored."""
-    return text.encode("utf-8", "replace").decode()
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 
 def _without_profile(find: Callable[[Trajectory], Question], trajectory: Trajectory) -> Question:
