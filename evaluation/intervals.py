@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import isnan, sqrt
+from math import sqrt
+from statistics import stdev
 from typing import Any
 
 import numpy as np
@@ -44,19 +45,19 @@ def over_seeds(sums: Sums, statistic: Callable[[Sums], Sums], n: int) -> Interva
     if not sums.size:
         return Interval(None, None, None, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = statistic(sums.sum((0, 1))[None])[0]
-        spread = _moved(statistic(_resampled(sums.sum(0))), statistic(sums.sum(1)))
-    if isnan(value):
+        value, *by_seed = statistic(np.array([sums.sum((0, 1)), *sums.sum(1)]))
+        spread = statistic(_resampled(sums.sum(0)))
+    if not np.isfinite([value, *by_seed]).all():
         return Interval(None, None, None, n)
-    low, high = np.nanpercentile(spread, (2.5, 97.5))
+    low, high = np.percentile(_moved(spread[np.isfinite(spread)], by_seed), (2.5, 97.5))
     return Interval(float(value), float(low), float(high), n)
 
 
-def _moved(spread: Sums, by_seed: Sums) -> Sums:
+def _moved(spread: Sums, by_seed: Sequence[float]) -> Sums:
     """Seeds are too few to be drawn anew: their mean is as uncertain as Student's t has it; one alone tells nothing."""
     if len(by_seed) < 2:
         return spread
-    error = by_seed.std(ddof=1) / sqrt(len(by_seed))
+    error = stdev(by_seed) / sqrt(len(by_seed))
     moved: Sums = spread + error * np.random.default_rng(0).standard_t(len(by_seed) - 1, (_TAILS, len(spread)))
     return moved
 

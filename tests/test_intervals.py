@@ -43,4 +43,7 @@ def test_seeds_that_agree_leave_only_what_people_differ_by() -> None:
 
 
 def test_nothing_measured_is_no_figure() -> None:
-    assert over_seeds(np.zeros((0, 0, 2)), _mean, 0) == Interval(None, None, None, 0)
+    nothing, nothing_at_one_seed = np.zeros((0, 0, 2)), np.array([[[1.0, 2.0]], [[0.0, 0.0]]])
+
+    assert over_seeds(nothing, _mean, 0) == Interval(None, None, None, 0)
+    assert over_seeds(nothing_at_one_seed, _mean, 2) == Interval(None, None, None, 2)
