@@ -86,6 +86,8 @@ def _pages(count: int) -> dict[str, str]:
         "table by gain": f"{table}?sort=gain",
         "table by score, downwards": f"{table}?sort=score&down=1",
         "table by gain, last page": f"{table}?sort=gain&page={count // 50}",
+        "table by its alarms": f"{table}?sort=marks&down=1",
+        "table of a range of gain": f"{table}?gain_from=0.1&gain_to=0.4",
         "table of 2 hops with 2 searches": f"{table}?hops=2&searches=2&sort=gain",
         "table of a frequent word": f"{table}?words=enough",
         "table of two words": f"{table}?words=stew+feathers&sort=score",
