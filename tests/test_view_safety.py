@@ -3,6 +3,7 @@
 import re
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import pytest
 
 pytest.importorskip("jinja2")
 pytest.importorskip("fastapi")
-from viewing import Viewer, add, lines_of, play, viewing
+from viewing import ORACLE, Viewer, add, lines_of, play, viewing
+
+from profilegym import Profile, Question, load_questions
+from profilegym.envs.data.jsonl import write_jsonl
 
 HOSTILE = (
     '<script>alert(1)</script><img src=x onerror=alert(2)>" onmouseover="alert(3)\' {{1234*4321}} &lt;b&gt; '
@@ -281,6 +285,45 @@ def test_hostile_text_is_text(hostile: Viewer, path: str) -> None:
     assert "<b>bold" not in page
     assert "5332114" not in page
     assert not set(page) & set("\u202e\u200b")
+
+
+@pytest.fixture(scope="module")
+def hostile_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
+    """A run on questions, posts and rubrics that are attacks."""
+    folder = tmp_path_factory.mktemp("data")
+    asked = load_questions(ORACLE.data)
+    write_jsonl([poisoned(asked[number]) for number in range(4)], folder / "asked.jsonl")
+    play(folder / "runs" / "one", replace(ORACLE, data=f"jsonl:{folder / 'asked.jsonl'}", judge="rubric"))
+    with viewing(folder / "runs") as viewer:
+        yield viewer.enter()
+
+
+def poisoned(question: Question) -> Question:
+    documents = (replace(post, text=post.text + HOSTILE, title=HOSTILE) for post in question.profile.documents)
+    aspects = tuple(
+        replace(aspect, title=aspect.title + HOSTILE, reason=HOSTILE, evidence=HOSTILE)
+        for aspect in question.rubric.aspects
+    )
+    profile, rubric = Profile(question.user_id, tuple(documents)), replace(question.rubric, aspects=aspects)
+    return replace(question, text=question.text + HOSTILE, profile=profile, rubric=rubric)
+
+
+def test_hostile_posts_questions_and_rubrics_are_text_on_every_page(hostile_data: Viewer) -> None:
+    at = "/run/one/trajectories/5"
+    branched = hostile_data.post(f"{at}/branch", {"turn": 0, "how": "model", "text": f"<search>{HOSTILE}</search>"})
+    question = re.findall(r'name="question" value="([^"]+)"', hostile_data.get("/run/one/live").text)[0]
+    seat = hostile_data.post("/run/one/live", {"question": question}).headers["location"]
+    for form in ({"do": "search", "text": HOSTILE}, {"do": "ask"}, {"do": "answer", "text": HOSTILE}):
+        hostile_data.post(seat, form)
+    made = branched.headers["location"]
+    paths = (at, f"{at}/profile", f"{at}/export", f"{at}/branch?turn=0", "/run/one/live", seat, made, f"{made}/diff")
+
+    for path in (*paths, "/run/one/trajectories", "/run/one/branches", "/compare?a=one&b=one"):
+        page = hostile_data.get(path)
+        assert (page.status, "alert(1)" in page.text) == (200, True), path
+        assert not re.search(r"<script[^>]*>[^<]*alert\(\d\)|<img|<[^>]*\son\w+=", page.text), path
+        assert not set(page.text) & set("\u202e\u200b"), path
+        assert "5332114" not in page.text, path
 
 
 def test_what_nobody_would_see_is_written_out(hostile: Viewer) -> None:
