@@ -136,7 +136,8 @@ def retold(trajectory: Trajectory, question: Question, settings: Settings, turns
     said = trajectory.segments[: 2 * turns + 1]
     if [(s.author, s.text) for s in episode.segments] != [(s.author, s.text) for s in said]:
         raise DataError(
-            "what was said until then cannot be told again word for word: the run's recipe tells other options"
+            "what was said until then cannot be told again word for word: the run's recipe tells other options, "
+            "or this is a branch that went on with other posts; then branch off its parent"
         )
     return episode
 
