@@ -14,6 +14,7 @@ from profilegym.agents.models.pilot import FOLDER, load
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.envs.completion import Sampling
 from profilegym.envs.data.world.names import SYLLABLES
+from profilegym.envs.structure import structure
 from profilegym.training.demonstrations import Habits, demonstrate, lessons
 from profilegym.training.pilot import PilotRecipe, make_pilot
 from profilegym.training.settings import load_settings
@@ -112,6 +113,13 @@ def test_the_pilot_is_small() -> None:
     assert sum(file.stat().st_size for file in files) < 4_000_000
 
 
+def test_the_pilot_speaks_the_protocol_and_has_much_to_learn(pilot: object) -> None:
+    trajectories = play(pilot, "pr2", 90)
+
+    assert sum(structure(one.segments).ok for one in trajectories) / 90 >= 0.95
+    assert 0.4 < mean(trajectories) < 0.75  # of the oracle's 0.99
+
+
 def test_the_pilot_reads_what_one_search_found(pilot: object) -> None:
     personal = [question.id for question in pg.load_questions(TEST)[:150] if question.rubric.hops]
 
@@ -121,3 +129,10 @@ def test_the_pilot_reads_what_one_search_found(pilot: object) -> None:
     )
 
     assert mean(with_posts) > mean(without)
+
+
+def test_the_pilot_plans(pilot: object) -> None:
+    trajectories = play(pilot, "plan", 30)
+
+    assert sum(one.ended == "answered" for one in trajectories) >= 25
+    assert all("A good answer covers:" in one.segments[1].text for one in trajectories)
