@@ -417,8 +417,8 @@ def bench_train(as_json: AsJson = False) -> None:
 
 def main() -> None:
     """Errors that are ours end in one clear line; anything else is a bug and keeps its traceback."""
-    # Torch's threads sleep while they wait, instead of spinning: where something else runs, too, that is 2 to 5 times
-    # as fast (docs/experiments.md). Read when torch is first imported.
+    # Torch's threads spin for a short while where they wait, then sleep: where something else runs, too, that is 2 to 5
+    # times as fast as torch's own habit (docs/experiments.md). Read when torch is first imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         app(prog_name="profilegym")
