@@ -151,6 +151,24 @@ def test_a_line_that_is_written_is_on_the_screen_within_two_seconds(scene: Scene
     assert stroke != "none"
 
 
+def test_what_is_opened_stays_open_and_keeps_the_focus_when_there_is_something_new(scene: Scene, page: Page) -> None:
+    inner = scene.runs / "oracle" / "evaluations" / "step-1"
+    play(inner)
+    scene.go("/")
+    last = lines_of(inner)[-1]
+    try:
+        page.run("document.querySelector('details > summary').focus()")
+        page.press("Enter")
+        page.wait("document.querySelector('details[open] a')?.checkVisibility()")
+        add(inner, {**last, "id": "fresh:pr2:0"})
+        page.wait("document.querySelector('details td:last-child').innerText === '25'", 5)
+        opened = page.run("[document.querySelector('details').open, document.activeElement.tagName]")
+    finally:
+        shutil.rmtree(scene.runs / "oracle" / "evaluations")
+
+    assert opened == [True, "SUMMARY"]
+
+
 def test_a_game_is_played_by_keyboard_to_its_verdict(scene: Scene, page: Page) -> None:
     scene.go("/live")
     page.run("document.querySelector('input[name=text]').value = 'my music'")

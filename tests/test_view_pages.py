@@ -373,6 +373,21 @@ def test_curves_are_drawn_of_every_number_of_a_training_run(tmp_path: Path) -> N
     assert "optimiser.steps 300" in words(page)
 
 
+def test_runs_within_a_run_stand_with_it(tmp_path: Path) -> None:
+    for name in ("one", "one/evaluations/step-1", "one/evaluations/step-2", "two"):
+        play(tmp_path / "runs" / name)
+
+    with viewing(tmp_path / "runs") as viewer:
+        page = viewer.enter().get("/").text
+
+    assert re.findall(r"<h2><a[^>]*>([^<]*)</a>", page) == ["two", "one"]
+    assert re.findall(r'class="word"><a href="[^"]*">([^<]*)</a>', page) == [
+        "one~evaluations~step-2",
+        "one~evaluations~step-1",
+    ]
+    assert "2 runs within it" in words(page)
+
+
 def test_a_training_run_without_tests_is_told_by_its_rollouts(tmp_path: Path) -> None:
     run = play(tmp_path / "runs" / "training")
     (run / "recipe.yaml").write_text("settings: {episode: {top_k: 3}, data: {train: world}, optimiser: {steps: 2}}\n")

@@ -1,6 +1,7 @@
 """All runs, and whether there is something new in them."""
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter
@@ -21,7 +22,7 @@ def runs(site: Here) -> HTMLResponse:
     stamp, (cards, broken) = stamp_of(*found), _cards(found)
     following: dict[str, Any] = {"follow": "/state", "stamp": stamp, "roots": site.library.roots}
     refused = [*site.library.refused(), *broken]
-    return site.show("runs.html", "Runs", here="runs", cards=cards, refused=refused, **following)
+    return site.show("runs.html", "Runs", here="runs", families=_families(cards), refused=refused, **following)
 
 
 @at.get("/state")
@@ -29,6 +30,16 @@ def state(site: Here, run: str | None = None) -> dict[str, str]:
     """Whether there is something new; what is not indexed yet is taken in meanwhile."""
     found = [site.library.find(run)] if run is not None else list(site.library.runs().values())
     return {"stamp": stamp_of(*found, seconds=0.7 / max(1, len(found)))}
+
+
+def _families(cards: Iterable[Card]) -> list[tuple[Card, list[Card]]]:
+    """Each run with those that lie within it, such as the evaluations of a training run."""
+    by_path = {card.run.path: card for card in cards}
+    families: dict[Path, list[Card]] = {}
+    for path, card in by_path.items():
+        outermost = next((above for above in reversed(path.parents) if above in by_path), path)
+        families.setdefault(outermost, []).append(card)
+    return [(by_path[path], [card for card in family if card.run.path != path]) for path, family in families.items()]
 
 
 def _cards(runs: Iterable[Run]) -> tuple[list[Card], list[Refused]]:

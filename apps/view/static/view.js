@@ -12,12 +12,20 @@ async function follow() {
     const fresh = await parsed(location.href);
     for (const part of document.querySelectorAll("[data-live]")) {
       const newer = fresh.getElementById(part.id);
-      if (newer && !part.contains(document.activeElement)) part.replaceWith(newer);
+      if (newer) replace(part, newer);
     }
     page.dataset.stamp = fresh.getElementById("main").dataset.stamp;
   } catch {
     // The server was stopped, or is away: the page stays as it is and asks again.
   }
+}
+// Who reads on is not disturbed: what is opened stays open, and what has the focus keeps it or is left alone.
+function replace(part, newer) {
+  const held = part.contains(document.activeElement) ? document.activeElement : null;
+  if (held && !held.matches("details[id] > summary")) return;
+  for (const { id } of part.querySelectorAll("details[id][open]")) newer.querySelector(`#${CSS.escape(id)}`)?.setAttribute("open", "");
+  part.replaceWith(newer);
+  if (held) newer.querySelector(`#${CSS.escape(held.parentElement.id)} > summary`)?.focus();
 }
 if (page.dataset.follow) setInterval(() => document.hidden || follow(), 1000);
 
