@@ -1,5 +1,6 @@
 # make train | test | check | bench | docs: each sets up .venv by itself; all it needs is Python ≥ 3.11.
 # make pilot: the policy that comes with the package, from nothing.
+# make results: docs/results.md, every run behind it included, which takes hours; interrupted and run again, it goes on.
 # make axe | screenshots: what the tests of the viewer's pages look for with (npm); pictures of those pages (Chromium).
 # EXTRAS names the optional parts to install and test with: make test EXTRAS=dev,dense,pyserini
 
@@ -10,7 +11,7 @@ comma := ,
 AXE := .venv/axe/node_modules/axe-core/axe.min.js
 READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: train pilot test check bench docs axe screenshots clean
+.PHONY: train pilot results test check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -18,6 +19,9 @@ train: .venv/ready-train
 
 pilot: .venv/ready-train
 	$(BIN)/python -m profilegym.training.pilot
+
+results: .venv/ready-train-dense
+	$(BIN)/python -m profilegym.benchmarks.results
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -1,22 +1,26 @@
-"""Writes `docs/results.md` from runs that it plays where they are missing; killed and run again, it goes on.
+"""Writes `docs/results.md` from runs that it makes where they are missing; killed and run again, it goes on.
 
+python -m profilegym.benchmarks.results             # all of it: hours
 python -m profilegym.benchmarks.results agents      # every agent with the pilot, beside its controls
+python -m profilegym.benchmarks.results training --only pr2-world --seeds 1     # one run, beside those that there are
 """
 
-import asyncio
-import json
+import argparse
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.progress import Progress
-
-from ..evaluation.evaluate import Settings, Speed, evaluate
-from ..evaluation.run import RunDirectory
+from ..envs.errors import ProfileGymError
+from ..evaluation.evaluate import Settings
+from ..evaluation.intervals import Interval
+from .arms import ARMS, MAIN, Bench, play
+from .page import fill_in
+from .paper import Paper
+from .tables import UNKNOWN, figure, table
 
 PAGE, RUNS = Path("docs/results.md"), Path("runs/results")  # of the checkout that it is run in
 SEEDS = 3
@@ -25,23 +29,32 @@ AGENTS = ("none", "rag", "rag-random", "recency", "plan", "pr2")
 FIGURES = ("score", "score, 0 hops", "1 hop", "2 hops", "gain", "searches", "evidence", "structure")
 
 
-def agents() -> str:
+@dataclass(frozen=True)
+class Asked:
+    """Which training runs are to be made, and what is changed in their recipes."""
+
+    arms: Sequence[str] = tuple(ARMS)
+    seeds: int = SEEDS
+    changes: Sequence[str] = ()
+
+
+def agents(_: Asked) -> str:
     """A row an agent, and one of what can be had."""
     rows = [(agent, replace(START, agent=agent)) for agent in AGENTS]
     rows.append(("pr2 with scripted:oracle", replace(START, model="scripted:oracle", seeds=1)))
-    played = [(name, _summary(name.replace(" ", "-").replace(":", "-"), settings)) for name, settings in rows]
-    return _table(("agent", *FIGURES), [(name, *_cells(summary)) for name, summary in played])
+    played = [(name, play(name, settings, RUNS / re.sub("[ :]", "-", name))) for name, settings in rows]
+    return table(("agent", *FIGURES), [(name, *_cells(summary)) for name, summary in played])
 
 
-def _summary(name: str, settings: Settings) -> Mapping[str, Any]:
-    run = RunDirectory(RUNS / name)
-    with Progress(console=Console(stderr=True)) as progress:
-        task = progress.add_task(name)
-        asyncio.run(
-            evaluate(settings, run, Speed(), lambda done, count, _: progress.update(task, total=count, completed=done))
-        )
-    found: dict[str, Any] = json.loads((run.path / "summary.json").read_text())
-    return found
+def training(asked: Asked) -> str:
+    """Seed by seed, so that there is something of every recipe as soon as can be."""
+    bench = Bench(RUNS / "training", asked.changes)
+    for seed in range(asked.seeds):
+        for arm in asked.arms:
+            bench.make(arm, seed)
+            if arm == MAIN:
+                bench.play_elsewhere(seed)
+    return Paper(bench).write()
 
 
 def _cells(summary: Mapping[str, Any]) -> Iterator[str]:
@@ -51,31 +64,28 @@ def _cells(summary: Mapping[str, Any]) -> Iterator[str]:
     yield from (_figure(summary.get(name)) for name in ("gain", "searches", "evidence", "structure"))
 
 
-def _figure(figure: Mapping[str, float] | None) -> str:
-    if figure is None:
-        return "–"
-    return f"{figure['mean']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+def _figure(found: Mapping[str, Any] | None) -> str:
+    return UNKNOWN if found is None else figure(Interval(**found))
 
 
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [heads, ["---", *["--:"] * (len(heads) - 1)], *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+SECTIONS: dict[str, Callable[[Asked], str]] = {"agents": agents, "training": training}
 
 
-SECTIONS = {"agents": agents}
-
-
-def main(names: Sequence[str]) -> None:
-    text = PAGE.read_text("utf-8")
-    for name in names:
-        if name not in SECTIONS:
-            sys.exit(f"no section {name!r}; known: {', '.join(SECTIONS)}")
-        marks = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
-        if not marks.search(text):
-            sys.exit(f"{PAGE} has no place for {name!r}")
-        table = SECTIONS[name]()
-        text = marks.sub(lambda found, table=table: f"{found[1]}{table}\n{found[2]}", text)  # type: ignore[misc]
-        PAGE.write_text(text, "utf-8")
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m profilegym.benchmarks.results", description=__doc__)
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"{', '.join(SECTIONS)}; all, unless named")
+    parser.add_argument("--only", nargs="+", choices=ARMS, default=list(ARMS), help="train no other recipes")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="0, 1 … up to so many; 0 trains nothing")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changed in every recipe")
+    words = parser.parse_args(arguments)
+    if unknown := set(words.sections) - set(SECTIONS):
+        sys.exit(f"no section {unknown.pop()!r}; known: {', '.join(SECTIONS)}")
+    asked = Asked(words.only, words.seeds, words.set)
+    for name in words.sections or SECTIONS:
+        try:
+            fill_in(PAGE, name, partial(SECTIONS[name], asked))
+        except ProfileGymError as error:
+            sys.exit(f"results: {error}")
 
 
 if __name__ == "__main__":
