@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from rich.table import Table
 
 from ..envs.errors import OptionError
 from ..envs.visible import visible
-from ..training.metrics import read_metrics
+from ..evaluation.run import RunDirectory
+from ..training.contrast import RewardModelling, contrast
+from ..training.lessons import FineTuning, teach
+from ..training.metrics import METRICS, read_metrics
 from ..training.plan import Plan, Work, plan_of
-from ..training.recipe import Recipe, load_recipe
+from ..training.recipe import Recipe, Training
+from ..training.stages import Single, Stage, Staged, load_any, stages_of
 
 SHOWN = (  # in the bar: metric, how it is called, digits
     ("score", "score", 2),
@@ -23,48 +28,87 @@ SHOWN = (  # in the bar: metric, how it is called, digits
     ("structure", "structure", 2),
     ("zero_variance", "flat", 2),
     ("unscored", "unscored", 2),
+    ("lesson_loss", "loss", 3),
 )
 
 
 def run_train(path: str, changes: Sequence[str], out: Path | None, dry_run: bool) -> None:
-    recipe = load_recipe(path, changes)
+    recipe = load_any(path, changes)
     folder = out or Path("runs") / Path(path).name.removesuffix(".yaml")
     console = Console()
-    plan = plan_of(recipe)
+    stages = stages_of(recipe, folder) if isinstance(recipe, Staged) else [Stage("", recipe, folder)]
+    _check(stages, console, dry_run)
     if dry_run:
-        _tell_plan(console, recipe, plan)
-    problems = plan.wrong if dry_run else (*plan.wrong, *plan.missing)  # another machine may have what is missing
-    if problems:
-        raise OptionError("\n  ".join(["this run cannot work:", *problems]))
-    if not dry_run:
+        return
+    if isinstance(recipe, Staged):
+        _train_in_stages(recipe, stages, folder, console)
+    else:
         _train(recipe, folder, console)
 
 
-def _train(recipe: Recipe, folder: Path, console: Console) -> None:
+def _check(stages: Sequence[Stage], console: Console, dry_run: bool) -> None:
+    """Every stage before the first one begins."""
+    problems: list[str] = []
+    for place, stage in enumerate(stages):
+        plan = plan_of(stage.recipe, [str(other.folder) for other in stages[:place] if not other.done])
+        if dry_run:
+            _tell_plan(console, stage.recipe, plan)
+        problems += plan.wrong if dry_run else (*plan.wrong, *plan.missing)  # another machine may have what is missing
+    if problems:
+        raise OptionError("\n  ".join(["this run cannot work:", *dict.fromkeys(problems)]))
+
+
+def _train_in_stages(staged: Staged, stages: Sequence[Stage], folder: Path, console: Console) -> None:
+    from ..training.stage_report import write_stage_report
+
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise OptionError("a recipe of stages runs in one process; run its stages one by one to have several")
+    with RunDirectory(folder).writing(staged.model_dump()):
+        for stage in stages:
+            console.print(f"{stage.name}: {'done before' if stage.done else stage.folder}", markup=False)
+            if not stage.done:
+                _train(stage.recipe, stage.folder, console)
+        write_stage_report(staged, stages, folder)
+    console.print(f"{folder / 'report.html'} tells what came of each stage", markup=False, soft_wrap=True)
+
+
+def _train(recipe: Single, folder: Path, console: Console) -> None:
     """Of several processes the first one tells how it goes, and plays the test sets."""
     from ..training.conclude import conclude
     from ..training.train import train
 
+    if isinstance(recipe, RewardModelling):
+        _model_reward(recipe, folder, console)
+        return
+    learn = partial(train, recipe) if isinstance(recipe, Recipe) else partial(teach, recipe)
     if os.environ.get("RANK", "0") != "0":
-        train(recipe, folder, lambda step, metrics: None)
+        learn(folder, lambda step, metrics: None)
         return
     with _Bar(console, recipe, folder) as bar:
-        train(recipe, folder, bar.tell)
+        learn(folder, bar.tell)
     conclude(recipe, folder, console.print)
     ended = f"{folder / 'final'} is a plain transformers model; {folder / 'report.html'} tells what it learned"
     console.print(ended, markup=False, soft_wrap=True)
 
 
+def _model_reward(recipe: RewardModelling, folder: Path, console: Console) -> None:
+    report = contrast(recipe, folder)
+    right = report["accuracy"]["all"]
+    told = f"{right['mean']:.3f} ({right['low']:.3f} to {right['high']:.3f})"
+    console.print(f"of {report['held_out_pairs']} pairs of people held out it tells {told}", markup=False)
+
+
 class _Bar(Progress):
     """How far the run is, and the figures that matter of its newest step."""
 
-    def __init__(self, console: Console, recipe: Recipe, folder: Path) -> None:
+    def __init__(self, console: Console, recipe: Training, folder: Path) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
         super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console)
         self._known: set[str] = set()
-        steps = read_metrics(folder / "metrics.jsonl")
+        steps = read_metrics(folder / METRICS)
         done = steps[-1]["step"] if steps else 0
-        self.add_task(visible(recipe.advantage), total=recipe.optimiser.steps, completed=done, told="")
+        learning = recipe.advantage if isinstance(recipe, Recipe) else "lessons"
+        self.add_task(visible(learning), total=recipe.optimiser.steps, completed=done, told="")
 
     def tell(self, step: int, metrics: Mapping[str, Any]) -> None:
         if "validation_score" in metrics:
@@ -83,21 +127,32 @@ def _listed(metrics: Mapping[str, Any], prefix: str, where: str) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in found.items()) + where
 
 
-def _tell_plan(console: Console, recipe: Recipe, plan: Plan) -> None:
+def _tell_plan(console: Console, recipe: Single, plan: Plan) -> None:
     console.print(_table(recipe, plan))
-    for line in _settings(recipe, plan):
+    for line in (*_settings(recipe, plan), *_unchecked(plan)):
         console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
 
 
-def _table(recipe: Recipe, plan: Plan) -> Table:
+def _table(recipe: Single, plan: Plan) -> Table:
     found = Table(title=visible(recipe.about), title_justify="left", box=box.SIMPLE_HEAD)
-    columns = (plan.step, plan.training, plan.evaluations, plan.everything)
-    for heading in ("at most", "each step", f"{recipe.optimiser.steps:,} steps", "evaluations", "in all"):
+    columns = _columns(recipe, plan)
+    for heading in ("at most", *columns):
         found.add_column(heading, justify="left" if heading == "at most" else "right")
     judged, cost = plan.everything.judgements != 0, plan.everything.cost
     for name, of in (_ROWS | (_JUDGE_ROWS if judged else {}) | (_COST_ROW if cost else {})).items():
-        found.add_row(name, *(_number(of(work)) for work in columns))
+        found.add_row(name, *(_number(of(work)) for work in columns.values()))
     return found
+
+
+def _columns(recipe: Single, plan: Plan) -> dict[str, Work]:
+    match recipe:
+        case Recipe():
+            learning = {"each step": plan.step, f"{recipe.optimiser.steps:,} steps": plan.training}
+        case FineTuning():
+            learning = {"lessons": plan.training}
+        case _:
+            return {"to compare": plan.training}
+    return learning | {"evaluations": plan.evaluations, "in all": plan.everything}
 
 
 _ROWS: dict[str, Callable[[Work], float | None]] = {
@@ -113,16 +168,31 @@ _JUDGE_ROWS: dict[str, Callable[[Work], float | None]] = {
 _COST_ROW: dict[str, Callable[[Work], float | None]] = {"judge cost": lambda work: work.cost}
 
 
-def _settings(recipe: Recipe, plan: Plan) -> Iterator[str]:
+def _settings(recipe: Single, plan: Plan) -> Iterator[str]:
+    match recipe:
+        case Recipe():
+            yield from _groups(recipe, plan)
+            yield f"reward: {recipe.reward}"
+        case FineTuning(lessons=lessons, optimiser=fitting):
+            yield f"lessons: {lessons.run or f'{lessons.player} as {lessons.agent or recipe.agent}'}"
+            yield f"{fitting.steps:,} steps of {fitting.batch} lessons"
+        case RewardModelling():
+            yield f"{recipe.kind}: {', '.join(recipe.agents.values())}, and without the profile; {recipe.encoder}"
+    yield f"model: {recipe.model}, {recipe.generation.engine}"
+    yield f"data: {recipe.data.train}"
+    if plan.everything.judgements and plan.everything.cost is None:
+        yield "cost: not known; name price_in and price_out, of a million tokens, in reward and judge"
+
+
+def _groups(recipe: Recipe, plan: Plan) -> Iterator[str]:
     group, known = recipe.group, plan.questions
     of = f" of {known:,}, {recipe.optimiser.steps * recipe.optimiser.questions / known:.2g} epochs" if known else ""
     yield f"groups: {recipe.optimiser.questions} questions a step{of}"
     yield f"each: {group.personalised} with the profile, {group.baseline} without; advantage {recipe.advantage}"
-    yield f"model: {recipe.model}, {recipe.generation.engine}, {recipe.precision}{', LoRA' if recipe.lora else ''}"
-    yield f"data: {recipe.data.train}"
-    yield f"reward: {recipe.reward}"
-    if plan.everything.judgements and plan.everything.cost is None:
-        yield "cost: not known; name price_in and price_out, of a million tokens, in reward and judge"
+    yield f"weights: {recipe.precision}{', LoRA' if recipe.lora else ''}"
+
+
+def _unchecked(plan: Plan) -> Iterator[str]:
     untold = (*plan.missing, *plan.unknown)
     yield "not checked here:" if untold else "everything was checked"
     yield from (f"  - {told}" for told in untold)

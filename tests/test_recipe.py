@@ -11,8 +11,9 @@ import yaml
 from profilegym.envs.errors import OptionError
 from profilegym.evaluation.run import RunDirectory
 from profilegym.training.pilot import PilotRecipe
-from profilegym.training.recipe import Recipe, checked, load_recipe
+from profilegym.training.recipe import checked, load_recipe
 from profilegym.training.settings import load_settings, recipe_names
+from profilegym.training.stages import Staged, load_any, stages_of
 
 SMALLEST = {
     "about": "a test",
@@ -28,11 +29,19 @@ def problem_of(**changes: Any) -> str:
     return str(error.value)
 
 
+def loaded(name: str) -> Any:
+    """With all of its stages, where it has some."""
+    if name == "pilot":
+        return load_settings(PilotRecipe, name)
+    recipe = load_any(name)
+    if isinstance(recipe, Staged):
+        assert stages_of(recipe, Path("out"))
+    return recipe
+
+
 @pytest.mark.parametrize("name", recipe_names())
 def test_every_recipe_that_comes_with_the_package_loads_and_opens_with_what_it_is(name: str) -> None:
-    kind: Any = PilotRecipe if name == "pilot" else Recipe
-
-    recipe = load_settings(kind, name)
+    recipe = loaded(name)
 
     assert recipe.about
     assert (Path(__file__).parent.parent / "training" / "recipes" / f"{name}.yaml").read_text().startswith("# ")
@@ -40,11 +49,9 @@ def test_every_recipe_that_comes_with_the_package_loads_and_opens_with_what_it_i
 
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_documentation_lists_every_recipe_with_what_it_is(name: str) -> None:
-    kind: Any = PilotRecipe if name == "pilot" else Recipe
-
     listed = (Path(__file__).parent.parent / "docs" / "training.md").read_text("utf-8")
 
-    assert f"| `{name}` | {load_settings(kind, name).about}" in listed
+    assert f"| `{name}` | {loaded(name).about}" in listed
 
 
 def test_loading_a_recipe_loads_no_model_library() -> None:

@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,10 @@ from ..envs.errors import MissingExtra, ProfileGymError
 from ..envs.retrieval import make_retriever
 from ..envs.retrieval.retriever import RETRIEVERS
 from ..rewards import make_reward
+from .contrast import RewardModelling
+from .lessons import FineTuning
 from .policy import weights_of
-from .recipe import Recipe
+from .recipe import Player, Recipe, Training
 
 _ON_HUB = re.compile(
     rf"lamp-qa:({'|'.join(lamp_qa.CONFIGS)})/({'|'.join(lamp_qa.SPLITS)})|longlamp-\d:\w+_(user|temporal)/(train|val|test)"
@@ -26,18 +29,22 @@ _PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "matplotl
 _CACHE = re.compile(r",cache=[^,+]*")  # a check writes no file
 
 
-def wrong_with(recipe: Recipe) -> list[str]:
-    """Names that nobody knows, options that cannot work, and a step that the processes cannot share."""
-    found = [problem for make in _makers(recipe) if (problem := _failure(make)) is not None]
+def wrong_with(recipe: Player, to_come: Collection[str] = ()) -> list[str]:
+    """Names that nobody knows, options that cannot work, and a step that the processes cannot share.
+
+    What lies in folders that are to come, as stages before this one will make them, is believed to be right.
+    """
+    found = [problem for spec, make in _makers(recipe) if not _waits(spec, to_come) and (problem := _failure(make))]
     return list(dict.fromkeys([*found, *_shares(recipe)]))
 
 
-def unknown_of(recipe: Recipe) -> list[str]:
+def unknown_of(recipe: Player, to_come: Collection[str] = ()) -> list[str]:
     """What a machine with everything on it could tell, and this one cannot."""
-    return [*_not_downloaded(recipe), *_not_asked(recipe), *_no_gpu(recipe)]
+    waiting = [f"made by a stage before it: {spec}" for spec, _ in _makers(recipe) if _waits(spec, to_come)]
+    return [*waiting, *_not_downloaded(recipe), *_not_asked(recipe), *_no_gpu(recipe)]
 
 
-def missing_for(recipe: Recipe) -> list[str]:
+def missing_for(recipe: Player) -> list[str]:
     """Packages that the run needs and that are not installed here."""
     return list(_missing(recipe))
 
@@ -47,16 +54,40 @@ def is_on_hub(data: str) -> bool:
     return _ON_HUB.fullmatch(data) is not None
 
 
-def _makers(recipe: Recipe) -> Iterator[Callable[[], Any]]:
-    for agent in (recipe.agent, *recipe.conclusion.controls):
-        yield lambda agent=agent: make_agent(agent)  # type: ignore[misc]
-    yield lambda: (make_retriever if recipe.retriever in _QUICK else RETRIEVERS.find)(recipe.retriever)
-    yield lambda: _weights(recipe.model)
-    if recipe.conclusion.oracle is not None:
-        yield lambda: MODELS.find(str(recipe.conclusion.oracle))
+def _makers(recipe: Player) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Each spec, and what makes it or finds how."""
+    for agent in _agents(recipe):
+        yield agent, partial(make_agent, agent)
+    yield recipe.retriever, partial(make_retriever if recipe.retriever in _QUICK else RETRIEVERS.find, recipe.retriever)
+    yield recipe.model, partial(_weights, recipe.model)
+    for model in _models(recipe):
+        yield model, partial(MODELS.find, model)
     for reward in _rewards(recipe):
         if not _lacking(reward):
-            yield lambda reward=reward: make_reward(_CACHE.sub("", reward))  # type: ignore[misc]
+            yield reward, partial(make_reward, _CACHE.sub("", reward))
+
+
+def _agents(recipe: Player) -> list[str]:
+    found: list[str | None] = [recipe.agent]
+    if isinstance(recipe, Training):
+        found += recipe.conclusion.controls
+    if isinstance(recipe, FineTuning):
+        found.append(recipe.lessons.agent)
+    if isinstance(recipe, RewardModelling):
+        found.append(recipe.another)
+    return [agent for agent in found if agent is not None]
+
+
+def _models(recipe: Player) -> list[str]:
+    """Beside the one that learns."""
+    found = [recipe.conclusion.oracle] if isinstance(recipe, Training) else []
+    if isinstance(recipe, FineTuning):
+        found += [recipe.lessons.player, recipe.lessons.labeller]
+    return [model for model in found if model is not None]
+
+
+def _waits(spec: str, to_come: Collection[str]) -> bool:
+    return any(folder in spec for folder in to_come)
 
 
 def _failure(make: Callable[[], Any]) -> str | None:
@@ -69,8 +100,9 @@ def _failure(make: Callable[[], Any]) -> str | None:
     return None
 
 
-def _rewards(recipe: Recipe) -> list[str]:
-    return [recipe.reward, *([f"score:{recipe.judge}"] if recipe.judge is not None else [])]
+def _rewards(recipe: Player) -> list[str]:
+    judge = [f"score:{recipe.judge}"] if recipe.judge is not None else []
+    return [*([recipe.reward] if isinstance(recipe, Recipe) else []), *judge]
 
 
 def _weights(model: str) -> None:
@@ -79,7 +111,9 @@ def _weights(model: str) -> None:
         raise ProfileGymError(f"model={model!r}: there is no model in {path!r}, and it is no name on the hub")
 
 
-def _shares(recipe: Recipe) -> Iterator[str]:
+def _shares(recipe: Player) -> Iterator[str]:
+    if not isinstance(recipe, Recipe):
+        return
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     rows = recipe.optimiser.questions * recipe.group.size
     if rows % ((recipe.optimiser.rows or 1) * processes):
@@ -88,20 +122,24 @@ def _shares(recipe: Recipe) -> Iterator[str]:
         yield f"{shared}: change optimiser.questions"
 
 
-def _missing(recipe: Recipe) -> Iterator[str]:
-    missing = [package for package in (*_PACKAGES, *(["peft"] if recipe.lora else [])) if not find_spec(package)]
+def _missing(recipe: Player) -> Iterator[str]:
+    missing = [package for package in (*_PACKAGES, *_for_grpo(recipe)) if not find_spec(package)]
     if missing:
         yield f"{', '.join(missing)} not installed: pip install 'profilegym[train]'"
-    for package in recipe.watch.report_to:
+    for package in recipe.watch.report_to if isinstance(recipe, Recipe) else ():
         if not find_spec(package):
             yield f"{package} not installed: pip install {package}"
     if recipe.generation.engine == "vllm" and not find_spec("vllm"):
         yield "vLLM not installed: pip install 'trl[vllm]'"
 
 
-def _not_downloaded(recipe: Recipe) -> Iterator[str]:
-    for data in (recipe.data.train, recipe.data.validation, *recipe.data.test.values()):
-        if data is not None and is_on_hub(data):
+def _for_grpo(recipe: Player) -> list[str]:
+    return ["peft"] if isinstance(recipe, Recipe) and recipe.lora else []
+
+
+def _not_downloaded(recipe: Player) -> Iterator[str]:
+    for data in recipe.data.named:
+        if is_on_hub(data):
             yield f"not downloaded: the records of {data}"
     path = _place_of(recipe.model)
     if path is not None and not Path(path).exists() and _HUB_ID.fullmatch(path) and not _is_cached(path):
@@ -125,7 +163,7 @@ def _is_cached(name: str) -> bool:
     return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
-def _not_asked(recipe: Recipe) -> Iterator[str]:
+def _not_asked(recipe: Player) -> Iterator[str]:
     for reward in _rewards(recipe):
         judge = reward.partition(",")[0]
         if lacking := _lacking(reward):
@@ -140,8 +178,10 @@ def _lacking(reward: str) -> list[str]:
     return [name for option, name in needed.items() if f"{option}=" not in reward and not os.environ.get(name)]
 
 
-def _no_gpu(recipe: Recipe) -> Iterator[str]:
-    for_gpu = recipe.generation.engine != "transformers" or recipe.precision == "bfloat16"
+def _no_gpu(recipe: Player) -> Iterator[str]:
+    for_gpu = recipe.generation.engine != "transformers" or (
+        isinstance(recipe, Training) and recipe.precision == "bfloat16"
+    )
     if for_gpu and not _has_gpu():
         yield "there is no GPU here: whether model, gradients and generation fit into one"
 

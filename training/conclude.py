@@ -9,11 +9,11 @@ from ..evaluation.evaluate import Speed, evaluate
 from ..evaluation.run import RunDirectory
 from .contenders import TRAINED, contenders
 from .course import EVALUATIONS
-from .recipe import Recipe
+from .recipe import Training
 from .report import write_report
 
 
-def conclude(recipe: Recipe, out: Path, say: Callable[[str], Any]) -> None:
+def conclude(recipe: Training, out: Path, say: Callable[[str], Any]) -> None:
     """Plays what is not played yet, and writes the report."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for test, data in recipe.data.test.items():
@@ -28,7 +28,7 @@ def conclude(recipe: Recipe, out: Path, say: Callable[[str], Any]) -> None:
     write_report(recipe, out)
 
 
-def _summary(recipe: Recipe, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+def _summary(recipe: Training, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
     """The first test set's figures of the trained policy, and every table beside them."""
     first = next(iter(found.values()), {}).get(TRAINED, {})
     return {**first, "settings": {"recipe": recipe.about, "model": recipe.model}, "tests": found}

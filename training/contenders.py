@@ -5,9 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..evaluation.evaluate import Settings
-from .course import evaluation_settings
-from .recipe import Recipe
-from .train import FINAL
+from .policy import FINAL
+from .recipe import Training
 
 TRAINED, UNTRAINED, STARTING, ORACLE = "trained", "untrained", "none", "oracle"
 
@@ -20,9 +19,9 @@ class Contender:
     settings: Settings
 
 
-def contenders(recipe: Recipe, data: str, out: Path) -> Iterator[Contender]:
+def contenders(recipe: Training, data: str, out: Path) -> Iterator[Contender]:
     """The trained policy, the controls with the weights that it started from, and what could be had."""
-    start = evaluation_settings(recipe, data=data, limit=recipe.conclusion.questions, seeds=recipe.conclusion.seeds)
+    start = recipe.playing(data, recipe.conclusion.questions, seeds=recipe.conclusion.seeds)
     yield Contender(TRAINED, replace(start, model=f"hf:{out / FINAL}"))
     for agent in recipe.conclusion.controls:
         yield Contender(UNTRAINED if agent == recipe.agent else agent, replace(start, agent=agent))

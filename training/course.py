@@ -11,14 +11,14 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from ..envs.data import load_questions
-from ..evaluation.evaluate import Settings, Speed, evaluate
+from ..evaluation.evaluate import Speed, evaluate
 from ..evaluation.run import RunDirectory
-from .metrics import MetricsWriter
+from .metrics import METRICS, MetricsWriter
 from .recipe import Recipe
 from .watch import Watch
 
 Tell = Callable[[int, Mapping[str, Any]], None]  # a step's number and its metrics
-METRICS, EVALUATIONS, BEST = "metrics.jsonl", "evaluations", "best"
+EVALUATIONS, BEST = "evaluations", "best"
 _ENDS = ("train_runtime", "train_loss")  # what TRL logs of a whole run, after its last step
 
 
@@ -81,9 +81,8 @@ class Course(TrainerCallback):  # type: ignore[misc]
         recipe = self._recipe
         run = RunDirectory(self._out / EVALUATIONS / f"step-{step}")
         model = self._trainer.policy()
-        summary = asyncio.run(
-            evaluate(evaluation_settings(recipe), run, Speed(recipe.generation.in_flight), model=model)
-        )
+        settings = recipe.playing(str(recipe.data.validation), recipe.watch.questions)
+        summary = asyncio.run(evaluate(settings, run, Speed(recipe.generation.in_flight), model=model))
         values = {
             f"validation_{name}": summary[name]["mean"]
             for name in ("score", "baseline", "gain", "searches")
@@ -98,25 +97,3 @@ class Course(TrainerCallback):  # type: ignore[misc]
         if score is not None and (best is None or score > best):
             self._trainer.save_policy(self.best_folder)
             note.write_text(json.dumps({"step": step, "score": score}))
-
-
-def evaluation_settings(recipe: Recipe, **changes: Any) -> Settings:
-    """As the policy is trained, on the validation questions."""
-    drawn, episode = recipe.generation, recipe.episode
-    settings: dict[str, Any] = {
-        "agent": recipe.agent,
-        "model": recipe.model,
-        "data": recipe.data.validation,
-        "judge": recipe.judge,
-        "retriever": recipe.retriever,
-        "limit": recipe.watch.questions,
-        "first_seed": recipe.seed,
-        "temperature": drawn.temperature,
-        "top_p": drawn.top_p,
-        "turn_tokens": drawn.turn_tokens,
-        "max_tokens": drawn.max_tokens,
-        "top_k": episode.top_k,
-        "max_searches": episode.max_searches,
-        "protocol": episode.protocol,
-    }
-    return Settings(**(settings | changes))

@@ -36,6 +36,7 @@ def panels(steps: Sequence[Mapping[str, Any]]) -> Iterator[Panel]:
         (SCORE, "of the rollouts, with the profile and without", {"score": "with profile", "baseline": "without"}),
         (SEARCHES, "an episode, by the hops of the question", by_hops or {"searches": "searches"}),
         ("Gain", "score less that of the same question without the profile", {"gain": "gain"}),
+        ("Lessons", "loss on a token of those who gave the lessons, in nats", {"lesson_loss": "loss"}),
         (
             "Health",
             _HEALTH,

@@ -16,7 +16,7 @@ from ..evaluation.run import RunDirectory
 from ..evaluation.summary import Place, place_of, score_of
 from .contenders import ORACLE, TRAINED, UNTRAINED, contenders
 from .course import EVALUATIONS
-from .recipe import Recipe
+from .recipe import Training
 
 CHANGED, FELL = 10, 3  # episodes that are shown before and after; at most so many of them because they fell most
 
@@ -106,7 +106,7 @@ class Test:
         return {place_of(t): t for t in played if place_of(t) in places}
 
 
-def tests_of(recipe: Recipe, out: Path) -> list[Test]:
+def tests_of(recipe: Training, out: Path) -> list[Test]:
     return [
         Test(name, out / EVALUATIONS / name, [contender.name for contender in contenders(recipe, data, out)])
         for name, data in recipe.data.test.items()

@@ -8,6 +8,8 @@ from typing import Any
 
 from ..envs.lines import LineWriter
 
+METRICS = "metrics.jsonl"
+
 
 class MetricsWriter(LineWriter):
     """Appends what one step came to."""

@@ -1,7 +1,7 @@
 """What a recipe will ask for, before anything of it is loaded: the numbers behind `--dry-run`."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from math import ceil
 from statistics import fmean
@@ -13,7 +13,9 @@ from ..envs.question import Aspect, Profile, Question, Rubric
 from ..rewards.judge import SAMPLING
 from ..rewards.prompts import TOTAL, messages
 from .checks import is_on_hub, missing_for, unknown_of, wrong_with
-from .recipe import Recipe
+from .contrast import RewardModelling
+from .lessons import FineTuning
+from .recipe import Player, Recipe, Training
 
 _SAMPLE = 200  # questions that are looked at to count their aspects
 _LAMP_QA = {  # questions and aspects of each by split, from LaMP-QA's own table 1
@@ -75,21 +77,39 @@ class Plan:
         return self.training + self.evaluations
 
 
-def plan_of(recipe: Recipe) -> Plan:
-    named = (recipe.data.train, recipe.data.validation, *recipe.data.test.values())
-    sizes, wrong = _sizes([data for data in named if data is not None])
+def plan_of(recipe: Player, to_come: Collection[str] = ()) -> Plan:
+    """`to_come` are folders that are made before the run, and believed to hold what it needs."""
+    sizes, wrong = _sizes(recipe.data.named)
     train = sizes.get(recipe.data.train, Size())
-    own, beside = recipe.group.personalised, recipe.group.baseline
-    step = _work(recipe, recipe.reward, train, recipe.optimiser.questions * own, recipe.optimiser.questions * beside)
+    step, training = _learning(recipe, train)
     return Plan(
         train.questions,
         step,
-        step * recipe.optimiser.steps,
-        _meanwhile(recipe, sizes) + _conclusion(recipe, sizes),
-        (*wrong_with(recipe), *wrong),
+        training,
+        (_meanwhile(recipe, sizes) if isinstance(recipe, Recipe) else Work())
+        + (_conclusion(recipe, sizes) if isinstance(recipe, Training) else Work()),
+        (*wrong_with(recipe, to_come), *wrong),
         tuple(missing_for(recipe)),
-        tuple(unknown_of(recipe)),
+        tuple(unknown_of(recipe, to_come)),
     )
+
+
+def _learning(recipe: Player, train: Size) -> tuple[Work, Work]:
+    """What one step plays, and what is played to learn from in all."""
+    match recipe:
+        case Recipe():
+            own, beside = recipe.group.personalised, recipe.group.baseline
+            questions = recipe.optimiser.questions
+            step = _work(recipe, recipe.reward, train, questions * own, questions * beside)
+            return step, step * recipe.optimiser.steps
+        case FineTuning():
+            lessons = recipe.lessons
+            limit = lessons.limit or train.questions or 0
+            return Work(), _evaluation(recipe, train, limit) if lessons.player is not None else Work()
+        case RewardModelling():
+            once = _evaluation(recipe, train, recipe.limit or train.questions or 0)
+            return Work(), once * len(recipe.agents)
+    raise TypeError(f"no plan of {type(recipe).__name__}")
 
 
 def _meanwhile(recipe: Recipe, sizes: dict[str, Size]) -> Work:
@@ -102,7 +122,7 @@ def _meanwhile(recipe: Recipe, sizes: dict[str, Size]) -> Work:
     )
 
 
-def _conclusion(recipe: Recipe, sizes: dict[str, Size]) -> Work:
+def _conclusion(recipe: Training, sizes: dict[str, Size]) -> Work:
     ended = recipe.conclusion
     players = [recipe.agent, *ended.controls, *([recipe.agent] if ended.oracle is not None else [])]
     asked = [
@@ -113,13 +133,13 @@ def _conclusion(recipe: Recipe, sizes: dict[str, Size]) -> Work:
     return sum(asked, Work())
 
 
-def _evaluation(recipe: Recipe, size: Size, limit: int, agent: str | None = None) -> Work:
+def _evaluation(recipe: Player, size: Size, limit: int, agent: str | None = None) -> Work:
     """Each question with the profile and without."""
     count = min(limit, size.questions or limit)
     return _work(recipe, f"score:{recipe.judge}", size, 0 if agent == "none" else count, count)
 
 
-def _work(recipe: Recipe, reward: str, size: Size, personalised: int, baselines: int) -> Work:
+def _work(recipe: Player, reward: str, size: Size, personalised: int, baselines: int) -> Work:
     drawn, turns = recipe.generation, recipe.episode.max_searches + 1
     episodes = personalised + baselines
     calls, read, written = _judging(reward, episodes, size)

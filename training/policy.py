@@ -6,6 +6,8 @@ from typing import Any
 
 from ..envs.errors import MissingExtra, OptionError
 
+FINAL = "final"  # where a run keeps its policy
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:

@@ -7,17 +7,31 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from ..envs.errors import OptionError
-from ..evaluation.evaluate import default_reward
+from ..evaluation.evaluate import Settings, default_reward
 from .advantage import Mode
 from .settings import Count, NotNegative, Part, Positive, Whole, check_settings, load_settings
 
 
-class Data(Part):
-    """Specs: what is learned from, what is looked at meanwhile, and what the report ends with."""
+class LearnedFrom(Part):
+    """The spec of the data set that questions are drawn from."""
 
     train: str
+
+    @property
+    def named(self) -> list[str]:
+        """All data sets."""
+        return [self.train]
+
+
+class Data(LearnedFrom):
+    """Specs: what is learned from, what is looked at meanwhile, and what the report ends with."""
+
     validation: str | None = None
     test: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def named(self) -> list[str]:
+        return [self.train, *([self.validation] if self.validation else []), *self.test.values()]
 
 
 class EpisodeOptions(Part):
@@ -55,10 +69,15 @@ class Generation(Part):
     vllm_memory: Annotated[float, Field(gt=0, lt=1)] = 0.3  # share of the GPU
 
 
-class Optimiser(Part):
-    """One step learns from `questions` groups."""
+class Steps(Part):
+    """How long it learns."""
 
     steps: Count
+
+
+class Optimiser(Steps):
+    """One step learns from `questions` groups."""
+
     questions: Count = 8
     rows: int | None = None  # sequences in one forward and backward pass of a process; all of them where none is said
     learning_rate: Positive = 1e-6
@@ -102,29 +121,17 @@ class Conclusion(Part):
     seeds: Count = 1
 
 
-class Recipe(Part):
-    """Where `train_baseline` is `masked`, the baseline's tokens are left out of the loss."""
+class Player(Part):
+    """Who plays the episodes that something is learned from, and how."""
 
     about: str
-    method: Literal["grpo"] = "grpo"
     model: str = "pilot"
     agent: str = "pr2"
     retriever: str = "bm25"
-    reward: str
     judge: str | None = None  # whose scores evaluations report; else what the data is scored by
-    data: Data
+    data: LearnedFrom
     episode: EpisodeOptions = EpisodeOptions()
-    group: Group = Group()
-    advantage: Mode = "joint"
-    train_baseline: Literal["masked", "positive", "all"] = "masked"
-    resample_zero_variance: Whole = 0  # how often a group without variance is drawn anew
     generation: Generation = Generation()
-    optimiser: Optimiser
-    precision: Literal["float32", "bfloat16"] = "float32"
-    gradient_checkpointing: bool = False
-    lora: Lora | None = None
-    watch: Watch = Watch()
-    conclusion: Conclusion = Conclusion()
     seed: int = 0
 
     @model_validator(mode="after")
@@ -135,8 +142,82 @@ class Recipe(Part):
         return self
 
     def _problems(self) -> Iterator[tuple[bool, str]]:
+        drawn = self.generation
+        yield (
+            drawn.engine == "vllm-server" and not drawn.vllm_server,
+            "generation.engine=vllm-server needs generation.vllm_server, its address",
+        )
+        yield (
+            drawn.engine != "vllm-server" and drawn.vllm_server is not None,
+            f"generation.vllm_server={drawn.vllm_server} is asked by generation.engine=vllm-server alone, "
+            f"not by {drawn.engine}",
+        )
+        yield (
+            drawn.turn_tokens > drawn.max_tokens,
+            f"generation.turn_tokens={drawn.turn_tokens} is more than an episode's "
+            f"generation.max_tokens={drawn.max_tokens}",
+        )
+        for data in self._scored():
+            yield (
+                self.judge is None and not _has_score(data),
+                f"{data} has no score of its own: name an evaluator, judge: openai:MODEL",
+            )
+
+    def _scored(self) -> Iterator[str]:
+        """The data sets on which scores are reported."""
+        yield from ()
+
+    def playing(self, data: str, limit: int | None, **changes: Any) -> Settings:
+        """An evaluation that plays as the policy is trained."""
+        drawn = self.generation
+        settings: dict[str, Any] = {
+            "agent": self.agent,
+            "model": self.model,
+            "data": data,
+            "judge": self.judge,
+            "retriever": self.retriever,
+            "limit": limit,
+            "first_seed": self.seed,
+            "temperature": drawn.temperature,
+            "top_p": drawn.top_p,
+            "turn_tokens": drawn.turn_tokens,
+            "max_tokens": drawn.max_tokens,
+            "top_k": self.episode.top_k,
+            "max_searches": self.episode.max_searches,
+            "protocol": self.episode.protocol,
+        }
+        return Settings(**(settings | changes))
+
+
+class Training(Player):
+    """What ends with a policy, which is then set beside its controls."""
+
+    data: Data
+    optimiser: Steps
+    precision: Literal["float32", "bfloat16"] = "float32"
+    conclusion: Conclusion = Conclusion()
+
+    def _scored(self) -> Iterator[str]:
+        yield from self.data.test.values()
+
+
+class Recipe(Training):
+    """Where `train_baseline` is `masked`, the baseline's tokens are left out of the loss."""
+
+    method: Literal["grpo"] = "grpo"
+    reward: str
+    group: Group = Group()
+    advantage: Mode = "joint"
+    train_baseline: Literal["masked", "positive", "all"] = "masked"
+    resample_zero_variance: Whole = 0  # how often a group without variance is drawn anew
+    optimiser: Optimiser
+    gradient_checkpointing: bool = False
+    lora: Lora | None = None
+    watch: Watch = Watch()
+
+    def _problems(self) -> Iterator[tuple[bool, str]]:
         yield from self._problems_of_groups()
-        yield from self._problems_of_generation()
+        yield from super()._problems()
         yield (
             bool(self.watch.evaluate) and self.data.validation is None,
             "watch.evaluate needs data.validation; say watch.evaluate=0 to do without",
@@ -145,16 +226,11 @@ class Recipe(Part):
             self.watch.stop_on_collapse and not self.watch.evaluate,
             "watch.stop_on_collapse falls back to the best checkpoint, which only watch.evaluate finds",
         )
-        for data in self._evaluated_on():
-            yield (
-                self.judge is None and not _has_score(data),
-                f"{data} has no score of its own: name an evaluator, judge: openai:MODEL",
-            )
 
-    def _evaluated_on(self) -> Iterator[str]:
+    def _scored(self) -> Iterator[str]:
         if self.watch.evaluate and self.data.validation is not None:
             yield self.data.validation
-        yield from self.data.test.values()
+        yield from super()._scored()
 
     def _problems_of_groups(self) -> Iterator[tuple[bool, str]]:
         rows, here = self.optimiser.rows, self.optimiser.questions * self.group.size
@@ -174,23 +250,6 @@ class Recipe(Part):
             rows is not None and here % rows != 0,
             f"optimiser.rows={rows} does not divide a step's {here} sequences "
             f"({self.optimiser.questions} questions x {self.group.size})",
-        )
-
-    def _problems_of_generation(self) -> Iterator[tuple[bool, str]]:
-        drawn = self.generation
-        yield (
-            drawn.engine == "vllm-server" and not drawn.vllm_server,
-            "generation.engine=vllm-server needs generation.vllm_server, its address",
-        )
-        yield (
-            drawn.engine != "vllm-server" and drawn.vllm_server is not None,
-            f"generation.vllm_server={drawn.vllm_server} is asked by generation.engine=vllm-server alone, "
-            f"not by {drawn.engine}",
-        )
-        yield (
-            drawn.turn_tokens > drawn.max_tokens,
-            f"generation.turn_tokens={drawn.turn_tokens} is more than an episode's "
-            f"generation.max_tokens={drawn.max_tokens}",
         )
 
 

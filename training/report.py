@@ -13,13 +13,13 @@ from ..evaluation.run import RunDirectory
 from ..evaluation.svg import binned, histogram, points
 from ..evaluation.transcript import parts
 from .contenders import ORACLE, STARTING, TRAINED, UNTRAINED
-from .course import BEST, METRICS
+from .course import BEST
 from .curves import drawn
 from .dynamics import panels
 from .figure import write_figure
 from .learned import Changes, Pair, Test, differences, sentence, tests_of, trained_less
-from .metrics import read_metrics
-from .recipe import Recipe
+from .metrics import METRICS, read_metrics
+from .recipe import Training
 from .settings import flat
 
 Steps = Sequence[Mapping[str, Any]]
@@ -31,7 +31,7 @@ _OF_TRAINING = {
 _UNKNOWN = "–"
 
 
-def write_report(recipe: Recipe, out: Path) -> None:
+def write_report(recipe: Training, out: Path) -> None:
     """From what the directory holds."""
     steps, tests = read_metrics(out / METRICS), tests_of(recipe, out)
     run = RunDirectory(out)
@@ -39,7 +39,7 @@ def write_report(recipe: Recipe, out: Path) -> None:
     write_figure(list(panels(steps)), tests, out / "report.png")
 
 
-def _body(recipe: Recipe, run: RunDirectory, steps: Steps, tests: Sequence[Test]) -> Iterator[Child]:
+def _body(recipe: Training, run: RunDirectory, steps: Steps, tests: Sequence[Test]) -> Iterator[Child]:
     """First what came of it, then how, then by which episodes it shows."""
     yield tag("h1", recipe.about)
     yield tag("p", _lead(steps, tests), class_="lead")
@@ -66,11 +66,14 @@ def _lead(steps: Steps, tests: Sequence[Test]) -> str:
     if tests:
         return sentence(steps[-1]["step"] if steps else 0, tests[0])
     scores = [step["score"] for step in steps if "score" in step]
+    nothing = "Nothing is known of questions that it did not learn from, as data.test is empty"
+    if not scores:
+        return f"{nothing}."
     told = f"in its {len(scores):,} steps the score of its rollouts went from {scores[0]:.2f} to {scores[-1]:.2f}"
-    return f"Nothing is known of questions that it did not learn from, as data.test is empty; {told}."
+    return f"{nothing}; {told}."
 
 
-def _stopped(recipe: Recipe, run: RunDirectory, steps: Steps) -> Markup | None:
+def _stopped(recipe: Training, run: RunDirectory, steps: Steps) -> Markup | None:
     """A run that ended before its last step did so because its policy collapsed."""
     if not steps or steps[-1]["step"] >= recipe.optimiser.steps:
         return None

@@ -51,10 +51,10 @@ def read_settings(path: str | Path, changes: Sequence[str] = ()) -> tuple[dict[s
     """As they stand there, unchecked, and what to call them in an error."""
     source = _source(path, Path())
     content = _resolved(source, ())
-    for change in changes:
-        content = _merged(content, _as_settings(change))
     if isinstance(content.get("stages"), dict):
         content["stages"] = _stages(content["stages"], source)
+    for change in changes:
+        content = _merged(content, _as_settings(change))
     return content, source.name
 
 

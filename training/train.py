@@ -15,11 +15,11 @@ from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
 from .course import Course, Interruption, Tell
-from .policy import load_policy
+from .policy import FINAL, load_policy
 from .quiet import quieten
 from .recipe import Recipe
 
-CHECKPOINTS, FINAL = "checkpoints", "final"
+CHECKPOINTS = "checkpoints"
 
 
 class Stopped(ProfileGymError):

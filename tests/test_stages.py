@@ -1,0 +1,305 @@
+"""Training in stages: what each begins with, what it names of the others, and what is not done twice."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from profilegym.apps.train import run_train
+from profilegym.envs.errors import DataError, OptionError
+from profilegym.evaluation.evaluate import Settings
+from profilegym.evaluation.run import RunDirectory
+from profilegym.evaluation.summary import score_of
+from profilegym.training.contrast import RewardModelling
+from profilegym.training.lessons import FineTuning, lessons
+from profilegym.training.plan import plan_of
+from profilegym.training.recipe import Recipe
+from profilegym.training.settings import check_settings
+from profilegym.training.stages import Staged, load_any, stages_of
+
+DATA = "world:seed=1,users=40/train"
+SFT = {"method": "sft", "data": {"train": DATA}, "lessons": {"player": "scripted:oracle"}, "optimiser": {"steps": 2}}
+RM = {"method": "reward-model", "data": {"train": DATA}}
+GRPO = {
+    "method": "grpo",
+    "reward": "rubric",
+    "data": {"train": DATA},
+    "optimiser": {"steps": 1, "questions": 2},
+    "watch": {"evaluate": 0},
+}
+
+
+def staged(**stages: Any) -> Staged:
+    return check_settings(Staged, {"about": "a test", "method": "stages", "stages": stages}, "mine.yaml")
+
+
+def written(folder: Path, **stages: Any) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump({"about": "a test", "method": "stages", "stages": stages}, sort_keys=False))
+    return path
+
+
+def test_a_stage_begins_with_the_newest_policy_unless_it_names_another() -> None:
+    mine = staged(one=SFT, two=RM, three=GRPO, four=GRPO | {"model": "hf:{one}/final"}, five=SFT)
+
+    models = [stage.recipe.model for stage in stages_of(mine, Path("out"))]
+
+    assert models == ["pilot", "hf:out/one/final", "hf:out/one/final", "hf:out/one/final", "hf:out/four/final"]
+
+
+def test_a_stage_can_name_the_folder_of_one_before_it_wherever_a_word_stands() -> None:
+    mine = staged(rm=RM, learn=GRPO | {"reward": "prlm:hf:{rm}", "conclusion": {"controls": ["rag", "{rm}.py:make"]}})
+
+    _, stage = stages_of(mine, Path("out"))
+
+    assert isinstance(stage.recipe, Recipe)
+    assert stage.recipe.reward == "prlm:hf:out/rm"
+    assert stage.recipe.conclusion.controls == ["rag", "out/rm.py:make"]
+
+
+@pytest.mark.parametrize("name", ["later", "learn", "zebra", ""])
+def test_a_folder_that_no_stage_before_has_is_refused(name: str) -> None:
+    mine = staged(rm=RM, learn=GRPO | {"reward": f"prlm:hf:{{{name}}}"}, later=RM)
+
+    with pytest.raises(OptionError, match=re.escape(f"stage learn: {{{name}}} is no stage before it; there are: rm")):
+        stages_of(mine, Path("out"))
+
+
+def test_what_every_stage_shares_is_said_once() -> None:
+    mine = staged(one=SFT, two=GRPO | {"seed": 7, "about": "my own"}).model_copy(update={"seed": 3, "model": "hf:x"})
+
+    one, two = stages_of(mine, Path("out"))
+
+    assert (one.recipe.seed, one.recipe.about, one.recipe.model) == (3, "a test: one", "hf:x")
+    assert (two.recipe.seed, two.recipe.about) == (7, "my own")
+
+
+def test_a_stage_extends_one_before_it_or_any_recipe(tmp_path: Path) -> None:
+    second, third = {"extends": "one", "reward": "pr2:rubric"}, {"extends": "pr2-world", "model": None}
+    path = written(tmp_path, one=GRPO, two=second, three=third)
+
+    mine = load_any(path, ["stages.one.optimiser.questions=5", "stages.three.optimiser.steps=9"])
+
+    assert isinstance(mine, Staged)
+    one, two, three = (stage.recipe for stage in stages_of(mine, tmp_path))
+    assert isinstance(one, Recipe)
+    assert isinstance(two, Recipe)
+    assert isinstance(three, Recipe)
+    assert (one.reward, one.optimiser.questions) == ("rubric", 5)
+    assert (two.reward, two.optimiser.questions) == ("pr2:rubric", 2)
+    assert (three.optimiser.steps, three.optimiser.questions) == (9, 16)
+    assert three.model == f"hf:{tmp_path}/two/final"
+
+
+@pytest.mark.parametrize(
+    ("stage", "told"),
+    [
+        (GRPO | {"rewrad": "rubric"}, "stage it: no setting 'rewrad'; did you mean 'reward'?"),
+        (SFT | {"optimiser": {"steps": 2, "bach": 3}}, "stage it: no setting 'optimiser.bach'; did you mean 'batch'?"),
+        (SFT | {"lessons": {}}, "stage it: lessons={}: give run, a directory, or player, a model: one of the two"),
+        (SFT | {"lessons": {"run": "a", "player": "b"}}, "one of the two"),
+        (RM | {"kind": "prmu"}, "needs another: an agent with somebody else's posts"),
+        (RM | {"another": "rag-random"}, "needs another: an agent with somebody else's posts"),
+        (GRPO | {"method": "ppo"}, "stage it: method='ppo': give one of grpo, sft, reward-model"),
+        (GRPO | {"judge": "openai:m,api_key=sk-SECRET"}, "stages.it.judge holds a key"),
+    ],
+)
+def test_a_stage_that_cannot_work_is_refused_by_its_name(stage: Any, told: str) -> None:
+    with pytest.raises(OptionError) as error:
+        stages_of(staged(it=stage), Path("out"))
+
+    assert told in str(error.value)
+    assert "SECRET" not in str(error.value)
+
+
+@pytest.mark.parametrize(("name", "out"), [("../up", "out"), ("a b", "out"), ("fine", "one,two")])
+def test_names_that_would_not_do_as_folders_or_in_specs_are_refused(name: str, out: str) -> None:
+    with pytest.raises(OptionError, match=r"a name is letters|a comma would end"):
+        stages_of(staged(**{name: SFT}), Path(out))
+
+
+def test_loading_a_recipe_of_stages_loads_no_model_library() -> None:
+    script = (
+        "import sys; from pathlib import Path; from profilegym.training.stages import load_any, stages_of;"
+        "stages_of(load_any('prlm-world-lamp-5'), Path('out'));"
+        "sys.exit(' '.join({'torch', 'transformers', 'trl', 'openai'} & set(sys.modules)) or None)"
+    )
+    loaded = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+
+    assert loaded.returncode == 0, loaded.stderr
+
+
+def test_a_plan_counts_what_is_played_to_learn_from_and_says_what_is_still_to_be_made(tmp_path: Path) -> None:
+    mine = staged(
+        one=SFT | {"lessons": {"player": "scripted:oracle", "limit": 10}},
+        rm=RM | {"kind": "prmu", "another": "rag-random", "limit": 20},
+        learn=GRPO | {"reward": "prlm:hf:{rm}"},
+    )
+    one, rm, learn = stages_of(mine, tmp_path)
+
+    to_come = [str(one.folder), str(rm.folder)]
+    plans = [plan_of(one.recipe), plan_of(rm.recipe, to_come), plan_of(learn.recipe, to_come)]
+
+    assert [plan.wrong for plan in plans] == [(), (), ()]
+    assert [plan.everything.episodes for plan in plans[:2]] == [2 * 10, 2 * 2 * 20]
+    assert f"made by a stage before it: prlm:hf:{rm.folder}" in plans[2].unknown
+    assert any("no reward model in" in problem for problem in plan_of(learn.recipe).wrong)
+
+
+def fine_tuning(**asked: Any) -> FineTuning:
+    content = SFT | {"about": "a test", "agent": "rag", "lessons": {"player": "scripted:world", "limit": 12} | asked}
+    return check_settings(FineTuning, content, "test")
+
+
+def test_lessons_are_played_with_the_profile_and_without(tmp_path: Path) -> None:
+    found = lessons(fine_tuning(), tmp_path)
+
+    assert [lesson.kind for lesson in found].count("baseline") == 12
+    assert {lesson.agent for lesson in found} == {"rag", "none"}
+    assert Settings.of(RunDirectory(tmp_path / "played").settings).model == "scripted:world"
+
+
+def test_only_lessons_that_score_enough_are_learned_from(tmp_path: Path) -> None:
+    every, good = lessons(fine_tuning(), tmp_path / "a"), lessons(fine_tuning(least=0.9), tmp_path / "b")
+
+    assert 0 < len(good) < len(every)
+    assert all((score_of(lesson) or 0) >= 0.9 for lesson in good)
+
+
+def test_lessons_of_a_run_that_is_there_are_not_played_again(tmp_path: Path) -> None:
+    first = lessons(fine_tuning(), tmp_path / "a")
+
+    again = lessons(fine_tuning(player=None, run=str(tmp_path / "a" / "played")), tmp_path / "b")
+
+    assert [lesson.id for lesson in again] == [lesson.id for lesson in first]
+    assert not (tmp_path / "b").exists()
+
+
+def test_without_a_lesson_there_is_nothing_to_learn(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"holds no lesson: no episode was answered and scored at least lessons\.least=2"
+    ):
+        lessons(fine_tuning(least=2.0), tmp_path)
+
+
+def test_labelled_lessons_are_chains_of_tagged_steps(tmp_path: Path) -> None:
+    asked = {"player": "scripted:steps", "labeller": "scripted:steps", "limit": 20, "least": 1.0}
+
+    found = lessons(fine_tuning(**asked), tmp_path)
+
+    assert {lesson.agent for lesson in found} == {"tagpr"}
+    assert all("<understand_task>" in lesson.segments[-1].text for lesson in found)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The recipe and the folder of three stages by the pilot, small as they can be."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("trl")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    test, generation = {"people": "world:seed=5,users=10/test"}, {"turn_tokens": 48, "max_tokens": 48}
+    shared = {"agent": "rag", "generation": generation}
+    small = {"questions": 2, "controls": ["rag"]}
+    path = written(
+        tmp_path_factory.mktemp("recipe"),
+        base=SFT
+        | shared
+        | {
+            "data": {"train": DATA, "test": test},
+            "lessons": {"player": "scripted:oracle", "limit": 8},
+            "optimiser": {"steps": 2, "batch": 4, "learning_rate": 1e-6},
+            "conclusion": small,
+        },
+        rm=RM | shared | {"limit": 40, "held_out": 0.3, "epochs": 1},
+        learn=GRPO | shared | {"reward": "prlm:hf:{rm}", "data": {"train": DATA, "test": test}, "conclusion": small},
+    )
+    folder = tmp_path_factory.mktemp("run") / "out"
+    run_train(str(path), [], folder, dry_run=False)
+    torch.set_num_threads(threads)
+    return path, folder
+
+
+def test_every_stage_is_a_run_of_its_own(run: tuple[Path, Path]) -> None:
+    _, out = run
+
+    for stage, files in {
+        "base": {"recipe.yaml", "metrics.jsonl", "final", "report.html", "played"},
+        "rm": {"recipe.yaml", "report.json", "config.json", "played"},
+        "learn": {"recipe.yaml", "metrics.jsonl", "trajectories.jsonl", "final", "report.html"},
+    }.items():
+        assert files <= {path.name for path in (out / stage).iterdir()}
+    again = load_any(out / "learn" / "recipe.yaml")
+    assert isinstance(again, Recipe)
+    assert (again.model, again.reward) == (f"hf:{out}/base/final", f"prlm:hf:{out}/rm")
+
+
+def test_the_losses_of_the_lessons_are_in_the_metrics(run: tuple[Path, Path]) -> None:
+    lines = [json.loads(line) for line in (run[1] / "base" / "metrics.jsonl").read_text().splitlines()]
+
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(line["lesson_loss"] > 0 for line in lines)
+
+
+def test_the_report_tells_each_stage_and_the_first_policy_before_it(run: tuple[Path, Path]) -> None:
+    page = (run[1] / "report.html").read_text("utf-8")
+    summary = json.loads((run[1] / "summary.json").read_text("utf-8"))
+
+    policies = page.partition("Policies on people")[2].partition("Reward models")[0]
+    assert [name for name in ("nothing", "base", "learn", "rm") if f'row">{name}<' in policies] == [
+        "nothing",
+        "base",
+        "learn",
+    ]
+    assert summary["stages"]["rm"]["accuracy"]["all"]["n"] > 0
+    assert summary["stages"]["learn"]["tests"]["people"]["trained"]["score"]["n"] == 2
+
+
+def test_what_is_done_is_not_done_again_and_what_is_not_is(
+    run: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, out = run
+    before = {name: (out / name / "recipe.yaml").stat().st_mtime_ns for name in ("base", "rm", "learn")}
+    (out / "learn" / "report.html").unlink()
+
+    run_train(str(path), [], out, dry_run=False)
+
+    told = capsys.readouterr().out
+    assert "base: done before" in told
+    assert "rm: done before" in told
+    assert "learn: done before" not in told
+    assert (out / "learn" / "report.html").exists()
+    assert before == {name: (out / name / "recipe.yaml").stat().st_mtime_ns for name in before}
+
+
+def test_other_settings_in_the_same_folder_are_refused(run: tuple[Path, Path]) -> None:
+    path, out = run
+
+    with pytest.raises(OptionError, match="holds another run"):
+        run_train(str(path), ["stages.learn.seed=9"], out, dry_run=False)
+
+
+def test_a_run_of_stages_can_be_made_again_from_its_own_directory(run: tuple[Path, Path]) -> None:
+    path, out = run
+
+    assert load_any(out / "recipe.yaml") == load_any(path)
+
+
+def test_several_processes_are_refused(run: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+
+    with pytest.raises(OptionError, match="a recipe of stages runs in one process"):
+        run_train(str(run[0]), [], run[1], dry_run=False)
+
+
+def test_a_reward_model_of_prmu_hears_three_kinds_of_answers() -> None:
+    content = RM | {"about": "a test", "agent": "tagpr", "kind": "prmu", "another": "tagpr:profile=random"}
+
+    recipe = check_settings(RewardModelling, content, "test")
+
+    assert recipe.agents == {"own": "tagpr", "another": "tagpr:profile=random"}
