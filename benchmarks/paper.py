@@ -46,7 +46,12 @@ class Paper:
             "Posts a search": self._posts,
             "Other tools than it learned with": self._elsewhere,
         }
-        return "\n\n".join(part for heading, section in sections.items() for part in (f"### {heading}", *section()))
+        told = [part for heading, section in sections.items() for part in (f"### {heading}", *section())]
+        return "\n\n".join([self._asked(), *told])
+
+    def _asked(self) -> str:
+        count = self._recipe.conclusion.questions
+        return "\n".join(f"- {test}: {count:,} questions of `{data}`" for test, data in self._recipe.data.test.items())
 
     def _controls(self) -> Parts:
         whom = self._bench.contenders(MAIN)
