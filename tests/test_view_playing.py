@@ -323,6 +323,26 @@ def test_a_branch_of_a_branch_is_played_as_that_was(viewer: Viewer, runs: Path) 
     assert "Other than in the run" in viewer.get(f"/run/oracle/branches/{len(branches(runs))}/diff").text
 
 
+def test_evidence_is_what_was_found_among_the_own_posts_before_another_persons_were_searched(
+    viewer: Viewer, runs: Path
+) -> None:
+    row, parent = two_searches(runs)
+    question = QUESTIONS.find(parent.question_id)
+    (first, *_) = [aspect.documents[0] for aspect in question.rubric.aspects if aspect.documents]
+    everything = " ".join(document.text for document in QUESTIONS[0].profile.documents)
+
+    seat = branch(viewer, row, turn=1, how="me", text=f"<search>{everything}</search>", profile="random", top_k=100)
+    viewer.post(seat, {"do": "answer", "text": "Enough."})
+    over, page = words(viewer.get(seat).text), words(viewer.get("/run/oracle/branches/1").text)
+
+    (made,) = branches(runs)
+    assert first in [document for document, _ in made.searches[0].hits]
+    assert len(made.searches[1].hits) > 50
+    for told in (over, page):
+        assert told.count("evidence for:") == 1
+    assert page.count("found, d") == over.count("found The") + over.count("found My") == 1
+
+
 def test_a_branch_of_a_live_game_names_what_it_came_from(viewer: Viewer, runs: Path) -> None:
     row, recorded = two_searches(runs)
     fresh, from_record = begin(viewer), branch(viewer, row, turn=1, how="me", text="<search>my dog</search>")

@@ -15,7 +15,7 @@ from ...agents.rollout import Job, Rollout
 from ...agents.writing import answer_with, search_for
 from ...envs.episode import Episode
 from ...envs.errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
-from ...envs.question import Question
+from ...envs.question import Document, Question
 from ...envs.retrieval import Retriever
 from ...envs.reward import Reward
 from ...envs.stepping import RewardFunction
@@ -79,6 +79,7 @@ class Game:
         self.opening = opening_of(episode)
         first = _Standing(episode.copy(), moves_of(episode, by))
         first.episode.question = question or episode.question
+        self._asked = (first.episode.question, episode.question)
         self._standings: tuple[_Standing, ...] = (first,)
         self._proposal: tuple[_Standing, Turn] | None = None
         self._branches = count(1)
@@ -121,7 +122,7 @@ class Game:
     @property
     def unseen(self) -> int:
         """How many of the person's posts no search has shown."""
-        return len(self.question.profile.by_id.keys() - self._seen)
+        return sum(document not in self._seen for document in self.question.profile.documents)
 
     async def search(self, query: str) -> None:
         """A person's slip costs no turn, as a policy's mistake would."""
@@ -190,9 +191,9 @@ class Game:
         """What a good answer rests on, found and missed; hidden while the game is on."""
         if not self.over:
             raise EpisodeError("what the answer rests on stays hidden until the game is over")
-        own, seen = self.question.profile.by_id, self._seen
+        own = next((asked.profile.by_id for asked in self._asked if asked.profile.user_id == asked.user_id), {})
         return [
-            Clue(aspect.title, document, own.get(document), document in seen)
+            Clue(aspect.title, document, own.get(document), own.get(document) in self._seen)
             for aspect in self.question.rubric.aspects
             for document in aspect.documents
         ]
@@ -216,8 +217,10 @@ class Game:
         return self._standings[-1]
 
     @property
-    def _seen(self) -> set[str]:
-        return {document for search in self.episode.searches for document, _ in search.hits}
+    def _seen(self) -> set[Document | None]:
+        """What searches showed: the posts themselves, as two people's may have the same id."""
+        found = (self.opening, *(move.found for move in self.moves))
+        return {hit.document for one in found if one for hit in one.hits}
 
     @property
     def _policy(self) -> Policy:

@@ -30,7 +30,7 @@ class Questions:
         return swapped(self.find(trajectory), self.profile_of(trajectory), self.set_of(trajectory))
 
     def profile_of(self, trajectory: Trajectory) -> ProfileOf:
-        """Whose posts were searched at its end: a branch, a run or an agent may ask for another's."""
+        """Whose posts were searched last: a branch, a run or an agent may ask for another's."""
         changed: Any = (trajectory.parent or {}).get("profile")
         if changed in get_args(ProfileOf):
             return cast(ProfileOf, changed)

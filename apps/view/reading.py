@@ -1,8 +1,9 @@
 """All that is known of one trajectory, gathered for a page or an export."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from ...envs.data.swap import ProfileOf
 from ...envs.errors import DataError, ProfileGymError
 from ...envs.question import Aspect, Profile, Question
 from ...envs.reward import AspectMatch
@@ -14,6 +15,8 @@ from .files import inside
 from .library import BRANCHES, TRAJECTORIES, Run
 from .redaction import WITHHELD, redacted
 from .steps import Pair, beside, cut, steps_of
+
+_ANCESTORS = 64  # of a branch of a branch …
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,7 @@ class Reading:
     question: Question | None
     own: Profile
     problem: str | None
+    whose: Mapping[int, ProfileOf]  # posts a turn's search went through
     learns: bool
     train_baseline: bool
     later: Sequence[LateVerdict]
@@ -58,7 +62,8 @@ class Reading:
     @property
     def pairs(self) -> list[Pair]:
         """The steps, beside those of the baseline."""
-        steps = steps_of(self.trajectory, self.resting, self.trained)
+        resting = {turn: self.resting for turn, whose in self.whose.items() if whose == "own"}
+        steps = steps_of(self.trajectory, resting, self.trained)
         return beside(steps, steps_of(self.baseline, {}, self.train_baseline) if self.baseline else [])
 
     @property
@@ -92,18 +97,16 @@ class Reading:
             return None
         return self.score - self.baseline_score
 
-    @property
-    def shown(self) -> set[str]:
-        """The documents that some search showed."""
-        return {document for search in self.trajectory.searches for document, _ in search.hits}
+    def shown(self, whose: ProfileOf) -> set[str]:
+        """Which of somebody's documents some search showed."""
+        searches = (search for search in self.trajectory.searches if self.whose[search.turn] == whose)
+        return {document for search in searches for document, _ in search.hits}
 
     @property
     def resting(self) -> dict[str, list[str]]:
-        """Which aspects of a good answer rest on a document. Another's posts can't be evidence, whatever their ids."""
+        """Which aspects of a good answer rest on a document of the person who asked."""
         found: dict[str, list[str]] = {}
-        if self.question is None or self.question.profile.user_id != self.question.user_id:
-            return found
-        for aspect in self.question.rubric.aspects:
+        for aspect in self.question.rubric.aspects if self.question else ():
             for document in aspect.documents:
                 found.setdefault(document, []).append(WITHHELD if self.withheld else aspect.title)
         return found
@@ -116,13 +119,13 @@ class Reading:
         return self.question.profile
 
     def _judged(self, match: AspectMatch, aspect: Aspect) -> Judged:
-        evidence = self.resting
+        shown = self.shown("own")
         documents = [
             Rest(
                 name,
                 self.own.by_id[name].date,
                 self._post(self.own.by_id[name].text),
-                name in self.shown & set(evidence),
+                name in shown,
             )
             for name in aspect.documents
             if name in self.own.by_id
@@ -138,8 +141,9 @@ def read(run: Run, name: str, row: int) -> Reading:
     trajectory = run.trajectory(name, row)
     question, own, problem = _question(run, trajectory)
     late, marks = list(later(run, trajectory)), run.marks(name, row)
+    whose = {search.turn: whose_at(run, trajectory, search.turn) for search in trajectory.searches}
     learning = run.learns, run.train_baseline
-    return Reading(trajectory, baseline_of(run, trajectory), question, own, problem, *learning, late, marks)
+    return Reading(trajectory, baseline_of(run, trajectory), question, own, problem, whose, *learning, late, marks)
 
 
 def without_posts(reading: Reading) -> Reading:
@@ -167,6 +171,16 @@ def parent_of(run: Run, trajectory: Trajectory) -> tuple[str, int] | None:
         if wanted and run.has(name) and (row := run.index(name).row_of(str(wanted))):
             return name, row
     return None
+
+
+def whose_at(run: Run, trajectory: Trajectory, turn: int) -> ProfileOf:
+    """Whose posts the search of a turn went through: until it branched off, a branch is its parent."""
+    for _ in range(_ANCESTORS):
+        step = (trajectory.parent or {}).get("step", 0)
+        if not isinstance(step, int) or turn >= step or (found := parent_of(run, trajectory)) is None:
+            break
+        trajectory = run.trajectory(*found)
+    return run.questions.profile_of(trajectory)
 
 
 def chosen_for(trajectory: Trajectory) -> dict[str, str]:

@@ -77,8 +77,11 @@ class Pair:
     baseline: Step | None
 
 
-def steps_of(trajectory: Trajectory, resting: Mapping[str, Sequence[str]], trained: bool | None) -> list[Step]:
-    """`resting` tells which aspects of a good answer rest on a document."""
+Resting = Mapping[str, Sequence[str]]  # which aspects of a good answer rest on a document
+
+
+def steps_of(trajectory: Trajectory, resting: Mapping[int, Resting], trained: bool | None) -> list[Step]:
+    """`resting` holds for the search of a turn: what rests on a document does not rest on another's of the same id."""
     searches = {search.turn: search for search in trajectory.searches}
     steps, turn = [], -1
     for number, segment in enumerate(trajectory.segments):
@@ -86,7 +89,8 @@ def steps_of(trajectory: Trajectory, resting: Mapping[str, Sequence[str]], train
             turn += 1
             steps.append(_written(number, turn, segment, trained))
         else:
-            steps.append(_told(number, segment, searches.get(turn), resting, None if trained is None else False))
+            found = searches.get(turn), resting.get(turn, {})
+            steps.append(_told(number, segment, *found, None if trained is None else False))
     return steps
 
 
@@ -138,9 +142,7 @@ def _written(number: int, turn: int, segment: Segment, trained: bool | None) -> 
     return Step(number, "policy", turn, tuple(parts_of(text)), cut(segment.text), None, "", trained, sure)
 
 
-def _told(
-    number: int, segment: Segment, search: Search | None, resting: Mapping[str, Sequence[str]], trained: bool | None
-) -> Step:
+def _told(number: int, segment: Segment, search: Search | None, resting: Resting, trained: bool | None) -> Step:
     text = cut(segment.text)
     block = _BLOCK.search(segment.text) if search else None
     if search is None or block is None:

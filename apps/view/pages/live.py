@@ -5,13 +5,15 @@ from fastapi.responses import HTMLResponse, RedirectResponse
 
 from ....envs.data import QuestionSet
 from ....envs.question import Question
+from ....envs.trajectory import Trajectory
 from ...play.game import PERSON
 from ..choice import Choice, Known
 from ..forms import lines_of, sent, to
-from ..reading import chosen_for, parent_of
+from ..library import Run
+from ..reading import chosen_for, parent_of, whose_at
 from ..seats import Seat, act, saved
 from ..site import Here
-from ..steps import beside, cut, parts_of, steps_of
+from ..steps import Resting, beside, cut, parts_of, steps_of
 
 _LISTED = 40  # questions to pick from
 _LOOKED_AT = 2_000  # of a data set's questions, for words that they hold
@@ -53,7 +55,7 @@ async def move(request: Request, site: Here, seat: str) -> RedirectResponse:
 
 def _page(site: Here, seat: Seat) -> HTMLResponse:
     game, trajectory = seat.game, seat.game.trajectory()
-    resting = _resting(game.question) if game.over else {}
+    resting = _resting(seat.run, game.question, trajectory) if game.over else {}
     return site.show(
         "live.html", game.question.text, here="live", run=seat.run, seat=seat, game=game,
         pairs=beside(steps_of(trajectory, resting, None), []),
@@ -64,8 +66,10 @@ def _page(site: Here, seat: Seat) -> HTMLResponse:
     )  # fmt: skip
 
 
-def _resting(question: Question) -> dict[str, list[str]]:
-    return {document: [aspect.title] for aspect in question.rubric.aspects for document in aspect.documents}
+def _resting(run: Run, question: Question, trajectory: Trajectory) -> dict[int, Resting]:
+    found = {document: [aspect.title] for aspect in question.rubric.aspects for document in aspect.documents}
+    turns = (search.turn for search in trajectory.searches)
+    return {turn: found for turn in turns if whose_at(run, trajectory, turn) == "own"}
 
 
 def _listed(questions: QuestionSet, words: str) -> list[Question]:

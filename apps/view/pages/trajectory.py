@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
 from ..export import about, exported, file_name
-from ..reading import Reading, parent_of, read, without_posts
+from ..reading import Reading, chosen_for, parent_of, read, without_posts
 from ..show import File, Row, place
 from ..site import Here
 from ..tokens import MOST, tokens_of
@@ -18,6 +18,7 @@ def trajectory(site: Here, key: str, file: File, row: Row) -> HTMLResponse:
     reading = read(run, file, row)
     parent = parent_of(run, reading.trajectory)
     values = {"run": run, "base": place(run, file, row), "here": file, "parent": parent and place(run, *parent)}
+    values["chosen"] = chosen_for(reading.trajectory)
     return site.show("trajectory.html", _title(reading), **values, **about(reading))
 
 
@@ -30,7 +31,9 @@ def line(site: Here, key: str, file: File, row: Row) -> Response:
 def profile(site: Here, key: str, file: File, row: Row) -> HTMLResponse:
     run = site.library.find(key)
     reading = read(run, file, row)
-    values = {"profile": reading.profile, "shown": reading.shown, "resting": reading.resting}
+    whose = run.questions.profile_of(reading.trajectory)
+    resting = reading.resting if whose == "own" else {}
+    values = {"profile": reading.profile, "shown": reading.shown(whose), "resting": resting}
     return site.show("profile.html", "Profile", run=run, base=place(run, file, row), **values)
 
 
