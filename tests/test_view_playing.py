@@ -121,7 +121,10 @@ def test_a_turn_is_taken_back_and_a_branch_goes_on_alone(viewer: Viewer) -> None
 
     assert "my sister" in viewer.get(apart).text
     assert "my sister" not in viewer.get(seat).text
-    assert apart != seat
+    for one in (seat, apart):
+        links = re.findall(r'<a href="(/live/\w+)"( aria-current="page")?>(\d)</a>', viewer.get(one).text)
+        assert [(link, number) for link, _, number in links] == [(seat, "1"), (apart, "2")]
+        assert [link for link, here, _ in links if here] == [one]
 
 
 @pytest.mark.parametrize(

@@ -33,9 +33,10 @@ _MOST_TURNS = 64  # that a model plays by itself before a person is asked again
 
 @dataclass
 class Seat:
-    """A game that somebody plays: of which run, with what; and what went wrong last."""
+    """A game that somebody plays: of which run, with what; and what went wrong last. Its branches share its family."""
 
     id: str
+    family: str
     game: Game
     run: Run
     choice: Choice
@@ -90,10 +91,16 @@ class Seats:
 
     def apart(self, seat: Seat) -> Seat:
         """Another seat, from where the game stands now."""
-        return self._seated(seat.game.branch(), seat.run, seat.choice)
+        return self._seated(seat.game.branch(), seat.run, seat.choice, seat.family)
 
-    def _seated(self, game: Game, run: Run, choice: Choice) -> Seat:
-        seat = Seat(token_hex(8), game, run, choice)
+    def family(self, seat: Seat) -> list[str]:
+        """The game's own id and those of its branches at hand, each behind the one that it came from."""
+        family = (one for one in self._seats.values() if one.family == seat.family)
+        return [one.id for one in sorted(family, key=lambda one: (len(one.game.id), one.game.id))]
+
+    def _seated(self, game: Game, run: Run, choice: Choice, family: str | None = None) -> Seat:
+        name = token_hex(8)
+        seat = Seat(name, family or name, game, run, choice)
         self._seats[seat.id] = seat
         while len(self._seats) > _SEATS:
             del self._seats[next(iter(self._seats))]

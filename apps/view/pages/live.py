@@ -58,7 +58,7 @@ def _page(site: Here, seat: Seat) -> HTMLResponse:
     resting = _resting(seat.run, game.question, trajectory) if game.over else {}
     return site.show(
         "live.html", game.question.text, here="live", run=seat.run, seat=seat, game=game,
-        pairs=beside(steps_of(trajectory, resting, None), []),
+        family=site.seats.family(seat), pairs=beside(steps_of(trajectory, resting, None), []),
         names=["you" if move.by == PERSON else move.by for move in game.moves], clues=game.clues() if game.over else (),
         proposal=list(parts_of(cut(game.proposal.text).shown)) if game.proposal else None, reward=game.episode.reward,
         saved=saved(seat) if game.over else None, has_parent=parent_of(seat.run, trajectory) is not None,
