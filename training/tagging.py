@@ -140,7 +140,8 @@ def _played_again(run: PlayedRun, question: Question, played: Trajectory, though
         question, id=_id(played), data=played.data, seed=played.seed, **options
     )
     episode.inform([Hit(question.profile.by_id[name], score) for name, score in played.searches[0].hits])
-    episode.write(f"<think>\n{thought}\n</think>\n<answer>{clean(played.answer or '')}</answer>")
+    # To the pilot a word is one token where a space is before it.
+    episode.write(f"<think>\n{thought}\n</think>\n<answer> {clean(played.answer or '')}</answer>")
     problem = tagged(episode.segments).problem
     if problem:
         raise NoChain(problem)

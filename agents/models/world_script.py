@@ -13,7 +13,7 @@ from ...envs.question import Question
 from ...envs.trajectory import Segment
 from ..levels import NAMES
 from ..prompts import FOLDER
-from ..writing import answer_with, search_for
+from ..writing import search_for
 from .oracle import posts_shown
 from .sentences import in_steps
 from .world_questions import read_question, told_in
@@ -129,9 +129,9 @@ def _whole_turn(said: Sequence[Segment], heeds: bool) -> str:
     made = sum(segment.author == "policy" for segment in said) + ("<information>\n" in said[0].text)
     if made < len(queries) and "answer now." not in said[-1].text:
         return search_for(queries[made], "I should see what this person wrote before.")
-    if _IN_STEPS in said[0].text:
-        return f"<think>\n{in_steps(sentences)}\n</think>\n<answer>{answer or _SKIPPED}</answer>"
-    return answer_with(answer or _SKIPPED, " ".join(sentences))
+    thought = f"\n{in_steps(sentences)}\n" if _IN_STEPS in said[0].text else " ".join(sentences)
+    # To the pilot, who learns from this, a word is one token where a space is before it.
+    return f"<think>{thought}</think>\n<answer> {answer or _SKIPPED}</answer>"
 
 
 def _reasoned(work: Read, examples: Sequence[Example]) -> tuple[list[str], str]:
