@@ -34,10 +34,10 @@ def as_call(text: str) -> str:
 def _written(action: str, content: str, thought: str, protocol: Protocol) -> str:
     if protocol == "tools":
         name, argument = ("search_profile", "query") if action == "search" else ("answer", "text")
-        return with_call(_plain(thought), name, {argument: content})
-    return f"<think>{_plain(thought)}</think>\n<{action}>{_plain(content)}</{action}>"
+        return with_call(_plain(thought).strip(), name, {argument: content})
+    return f"<think>{_plain(thought).rstrip()}</think>\n<{action}>{_plain(content).strip()}</{action}>"
 
 
 def _plain(text: str) -> str:
     """No tag of the protocol can come from inside."""
-    return text.replace("<", "&lt;").strip()
+    return text.replace("<", "&lt;")

@@ -5,6 +5,7 @@ stood before. A small model with random weights finds this late: after 1,500 ste
 posts that it had learned by heart with names that it had not read. `docs/pilot.md` has the figures.
 """
 
+import re
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -14,6 +15,9 @@ from .sft import IGNORED, Example
 
 _ALIKE = 0.09  # about 1 / sqrt(width): a projection and its transpose keep a vector's length
 _SHARP = 1.6  # of attention, whose queries and keys are normalised
+_COMMON = 8.0  # of the marks' embeddings, whose length is 6 without it
+_SLOW = 0.05  # radians a token: the last line is found, not the one before
+_NUMBER = re.compile(r"\n\d+\. ")
 _FAST = 0.2  # radians a token: frequencies that tell neighbours apart
 
 
@@ -23,7 +27,7 @@ class Shape(Part):
     layers: Count
     width: Count
     heads: Count
-    neighbours: Count  # heads of the first layer that begin by looking one token back, two back …
+    neighbours: Count  # heads of the first layer that begin by looking one token back, two back …; one more finds lines
     feed_forward: Count
     rope_base: Positive
     positions: Count
@@ -55,7 +59,13 @@ def new_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
     model = Qwen3ForCausalLM(config)
     with torch.no_grad():
         _look_back(model, shape)
+        _look_at_the_line(model, shape, numbers(tokenizer))
     return model
+
+
+def numbers(tokenizer: Any) -> list[int]:
+    """The tokens that a line of a list begins with."""
+    return [token for word, token in tokenizer.get_vocab().items() if _NUMBER.fullmatch(tokenizer.decode([token]))]
 
 
 def _look_back(model: Any, shape: Shape) -> None:
@@ -87,6 +97,24 @@ def _look_at(attention: Any, shape: Shape, head: int, back: int) -> None:
     for projection, bias in ((attention.q_proj, query), (attention.k_proj, key)):
         projection.weight[rows] *= 0.1
         projection.bias[rows] = bias
+
+
+def _look_at_the_line(model: Any, shape: Shape, marks: list[int]) -> None:
+    """What the marks have in common is a key that every query of one head meets, and best where it is near."""
+    import torch
+
+    size, embeddings = shape.width // shape.heads, model.model.embed_tokens.weight
+    common = torch.nn.functional.normalize(torch.randn(shape.width), dim=0)
+    embeddings[marks] += _COMMON * common
+    model.lm_head.weight[marks] = 0.1 * embeddings[marks]
+    turn = shape.rope_base ** (-torch.arange(0, size, 2) / size)
+    near, far = (turn - _SLOW).abs().argmin(), size // 2 - 1  # a pair that turns slowly, and one that hardly turns
+    attention, first = model.model.layers[0].self_attn, shape.neighbours * size
+    attention.q_proj.weight[first : first + size] *= 0.1
+    attention.k_proj.weight[first : first + size] *= 0.1
+    attention.q_proj.bias[first + near] = 3.0
+    attention.k_proj.weight[first + near] += common
+    attention.k_proj.bias[first + far] = 4.0  # where the other keys point, whose share of the mark is chance
 
 
 def drill(tokens: int, rows: int, luck: Random) -> Iterator[Example]:

@@ -112,7 +112,7 @@ class _Found:
         before = " ".join(segment.text for segment in self._said if segment.author == "policy")
         new = [quote for quote in dict.fromkeys(self._quotes) if quote not in before]
         if new:
-            return " ".join(new)
+            return "".join(new)
         return NO_HELP if posts_shown(self._said[-1:]) else NOTHING_YET
 
     @property
@@ -163,7 +163,7 @@ def _quote(said: Sequence[Segment], sentence: str) -> str:
     shown = [segment.text for segment in said if segment.author == "environment" and sentence in segment.text]
     line = next(line for line in shown[-1].splitlines() if sentence in line and _DATED.match(line))
     before, _, _ = line.partition(sentence)
-    return _DATED.sub(r"\1", before) + sentence.rstrip(".")
+    return "\n" + _DATED.sub(r"\1", before) + sentence.rstrip(".")
 
 
 def _queries(question: Question, flaw: str | None) -> Sequence[str]:

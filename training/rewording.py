@@ -12,6 +12,7 @@ from ..envs.question import Question
 from ..envs.trajectory import Segment
 from .demonstrations import NO_HELP, NOTHING_YET
 
+_SENTENCE = re.compile(r"(?<=[.\]]) ")
 _WORD = re.compile(r"[A-Za-z']+")
 _READ = re.compile(r"(?m)^\d+\. \[[\d-]+\] .*|(?<=^Question: ).*")
 _SAID = re.compile(r"(?s)(?<=<think>).*?(?=</think>)|(?<=<search>).*?(?=</search>)")
@@ -48,7 +49,8 @@ class Rewording:
             for word in sorted(words)
             if luck.random() < likely
         }
-        return [_with(others, segment) for segment in transcript]
+        reworded = [_with(others, segment) for segment in transcript]
+        return _in_other_order(reworded, question, luck) if luck.random() < share else reworded
 
     def _other(self, fixed: Set[str], luck: Random) -> str:
         while (word := luck.choice(self._words)) in fixed:
@@ -63,9 +65,28 @@ def _decisive(question: Question) -> set[str]:
 
 
 def _with(others: Mapping[str, str], segment: Segment) -> Segment:
-    part = _SAID if segment.author == "policy" else _READ
-    text = part.sub(lambda found: _WORD.sub(partial(_other_of, others), found[0]), segment.text)
+    text = _places(segment).sub(lambda found: _WORD.sub(partial(_other_of, others), found[0]), segment.text)
     return Segment(segment.author, text)
+
+
+def _places(segment: Segment) -> re.Pattern[str]:
+    return _SAID if segment.author == "policy" else _READ
+
+
+def _in_other_order(transcript: Sequence[Segment], question: Question, luck: Random) -> list[Segment]:
+    """A sentence is a bag of words then, in which a value is known by what it is, not by where it stands."""
+    values = sorted((phrase for aspect in question.rubric.aspects for phrase in aspect.accepted), key=len, reverse=True)
+    part = re.compile("|".join([*map(re.escape, values), r"\S+"]))
+    sentences = {sentence.rstrip(".") for post in posts_shown(transcript) for sentence in _SENTENCE.split(post)}
+    orders = {}
+    for sentence in sorted(sentences, key=len, reverse=True):
+        words = part.findall(sentence)
+        orders[sentence] = " ".join(luck.sample(words, len(words)))
+    any_of_them = re.compile("|".join(map(re.escape, orders)) or r"(?!)")
+    return [
+        Segment(one.author, _places(one).sub(lambda said: any_of_them.sub(lambda s: orders[s[0]], said[0]), one.text))
+        for one in transcript
+    ]
 
 
 def _other_of(others: Mapping[str, str], found: re.Match[str]) -> str:
