@@ -36,6 +36,8 @@ def run_train(path: str, changes: Sequence[str], out: Path | None, dry_run: bool
     recipe = load_any(path, changes)
     folder = out or Path("runs") / Path(path).name.removesuffix(".yaml")
     console = Console()
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not isinstance(recipe, Recipe):
+        raise OptionError(f"method={recipe.method} runs in one process; only grpo can have several")
     stages = stages_of(recipe, folder) if isinstance(recipe, Staged) else [Stage("", recipe, folder)]
     _check(stages, console, dry_run)
     if dry_run:
@@ -61,8 +63,6 @@ def _check(stages: Sequence[Stage], console: Console, dry_run: bool) -> None:
 def _train_in_stages(staged: Staged, stages: Sequence[Stage], folder: Path, console: Console) -> None:
     from ..training.stage_report import write_stage_report
 
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        raise OptionError("a recipe of stages runs in one process; run its stages one by one to have several")
     with RunDirectory(folder).writing(staged.model_dump()):
         for stage in stages:
             console.print(f"{stage.name}: {'done before' if stage.done else stage.folder}", markup=False)

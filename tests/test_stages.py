@@ -293,7 +293,7 @@ def test_a_run_of_stages_can_be_made_again_from_its_own_directory(run: tuple[Pat
 def test_several_processes_are_refused(run: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
 
-    with pytest.raises(OptionError, match="a recipe of stages runs in one process"):
+    with pytest.raises(OptionError, match="method=stages runs in one process; only grpo can have several"):
         run_train(str(run[0]), [], run[1], dry_run=False)
 
 
