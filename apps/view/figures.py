@@ -11,7 +11,7 @@ import numpy as np
 from ...evaluation.intervals import Interval, bootstrap
 from ...training.metrics import read_metrics
 from .files import inside
-from .index import Index
+from .index import Index, Progress
 from .library import TRAJECTORIES, Run
 from .look import moment
 
@@ -137,7 +137,6 @@ class Card:
 def card_of(run: Run, seconds: float = 0.1) -> Card:
     """What is not indexed yet is taken in for about as long."""
     index = run.index(seconds=seconds) if run.has(TRAJECTORIES) else None
-    progress = index.progress if index else None
     found = means(run, index) if index else {}
     judges = (
         [row["judge"] for row in index.ask("SELECT DISTINCT judge FROM lines WHERE judge IS NOT NULL")] if index else []
@@ -145,7 +144,7 @@ def card_of(run: Run, seconds: float = 0.1) -> Card:
     counted = (
         index.ask("SELECT count(*) AS n, count(DISTINCT question_id) AS q FROM lines")[0] if index else {"n": 0, "q": 0}
     )
-    note = f"{counted['q']:,} questions" if progress is None or progress.share == 1 else f"{progress.share:.0%} indexed"
+    note = _note(index.progress if index else Progress(), counted["q"])
     growing = time() - run.changed < _JUST_NOW and run.summary is None
     judge = ", ".join(judges) or "no judge yet"
     scored = "" if not run.learns else ", on the test questions" if run.is_summed_up else ", of its rollouts"
@@ -153,6 +152,12 @@ def card_of(run: Run, seconds: float = 0.1) -> Card:
         run, what(run), judge, found.get("score"), found.get("gain"), scored, counted["n"], note,
         *moment(run.changed), growing,
     )  # fmt: skip
+
+
+def _note(progress: Progress, questions: int) -> str:
+    if progress.share < 1:
+        return f"{progress.share:.0%} indexed"
+    return "1 question" if questions == 1 else f"{questions:,} questions"
 
 
 def what(run: Run) -> str:
