@@ -105,6 +105,8 @@ def test_a_stage_extends_one_before_it_or_any_recipe(tmp_path: Path) -> None:
         (SFT | {"lessons": {"run": "a", "player": "b"}}, "one of the two"),
         (RM | {"kind": "prmu"}, "needs another: an agent with somebody else's posts"),
         (RM | {"another": "rag-random"}, "needs another: an agent with somebody else's posts"),
+        (RM | {"data": {"train": "jsonl:mine.jsonl"}}, "stage it: jsonl:mine.jsonl has no score of its own"),
+        (SFT | {"data": {"train": "jsonl:mine.jsonl"}}, "stage it: jsonl:mine.jsonl has no score of its own"),
         (GRPO | {"method": "ppo"}, "stage it: method='ppo': give one of grpo, sft, reward-model"),
         (GRPO | {"judge": "openai:m,api_key=sk-SECRET"}, "stages.it.judge holds a key"),
     ],

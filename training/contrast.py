@@ -37,6 +37,9 @@ class RewardModelling(Player):
             "kind=prmu, and no other, needs another: an agent with somebody else's posts, as tagpr:profile=random",
         )
 
+    def _scored(self) -> Iterator[str]:
+        yield self.data.train
+
     @property
     def agents(self) -> dict[str, str]:
         """Who plays, by whose posts are shown."""

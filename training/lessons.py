@@ -1,7 +1,7 @@
 """Fine-tunes a policy on lessons: episodes of a scripted player, of another model, or of a run that is there."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, Literal, Self
@@ -59,6 +59,11 @@ class FineTuning(Training):
     data: Data
     lessons: Lessons
     optimiser: Fitting
+
+    def _scored(self) -> Iterator[str]:
+        if self.lessons.player is not None:
+            yield self.data.train
+        yield from super()._scored()
 
 
 def teach(recipe: FineTuning, out: Path, tell: Tell) -> None:

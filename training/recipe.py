@@ -164,7 +164,7 @@ class Player(Part):
             )
 
     def _scored(self) -> Iterator[str]:
-        """The data sets on which scores are reported."""
+        """The data sets whose episodes are scored by the judge."""
         yield from ()
 
     def playing(self, data: str, limit: int | None, **changes: Any) -> Settings:
