@@ -114,9 +114,9 @@ def test_what_decides_is_quoted_from_a_post_and_the_answer_follows_from_it(data:
 
     for trajectory in RunDirectory(tmp_path).trajectories():
         shown, thought = (segment.text for segment in trajectory.segments)
-        undated = re.sub(r"\[[\d-]+\] ", "", shown)
-        for quote in re.findall(r"A post says: (.+?)\. (?=A post says|So it is)", thought):
-            assert f"\n{quote}" in undated
+        for number, quote in re.findall(r"A post says: (\d+\.) (.+?)\. (?=A post says|So it is)", thought):
+            (post,) = (line for line in shown.splitlines() if line.startswith(number))
+            assert all(part in post for part in re.split(r"(?<=\.) ", quote))
         assert f"So it is {trajectory.answer}." in thought
 
 

@@ -10,6 +10,7 @@ from ...envs.data.world.tables import load_tables
 
 TASKS = ("tag", "rating", "title")
 _KINDS = {"tag": "theme", "rating": "quality", "title": "subject"}
+_RESPONSES = {"tag": "Tag: {}", "rating": "Rating: {} of 5"}  # as they stand at the end of a post
 _WORDING = "wording"
 _MIDDLE = "3"
 
@@ -33,11 +34,11 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """Something of the past as a prompt tells it; `quote` leads a reader to it, where it is one of several posts."""
+    """Something of the past as a prompt tells it; `number` is its place among the posts shown."""
 
     text: str
     response: str
-    quote: str = ""
+    number: str = ""
 
 
 def read(text: str) -> Read | None:
@@ -50,17 +51,25 @@ def read(text: str) -> Read | None:
 
 
 def deciding(asked: Read, examples: Sequence[Example]) -> list[Example]:
-    """What was about the same matters; else what was about one of them, and of tags the first that goes with it."""
-    same = _alike(asked, examples, len(asked.matters))
-    if same:
-        return same[:1]
-    near = _alike(asked, examples, 1)
-    return near if asked.task == "rating" else [told for told in near if _goes_with(asked, told)][:1]
+    """What was about the same matters; else what was about one of them, all ratings or the first tag."""
+    near = [example for example in examples if _behind(asked, example)]
+    if asked.task == "rating":
+        return _same(asked, near)[:1] or near
+    return (_same(asked, near) or near)[:1]
+
+
+def quoted(asked: Read, example: Example) -> str:
+    """What of it leads to its response, and that; a title leads to itself."""
+    told = read(example.text)
+    if told is None or asked.task == "title":
+        return example.response
+    cues = " ".join(told.words[matter.name] for matter in _behind(asked, example))
+    return f"{cues} {_RESPONSES[asked.task].format(example.response)}"
 
 
 def respond(asked: Read, examples: Sequence[Example], known: Mapping[str, Mapping[str, float]]) -> str:
     """By the examples that decide, those about one of the matters only where nothing is known of how they are taken."""
-    found = _alike(asked, examples, len(asked.matters)) if known else deciding(asked, examples)
+    found = _same(asked, examples) if known else deciding(asked, examples)
     match asked.task:
         case "title":
             return _restyled(asked, found[0]) if found else asked.words.get("thing", "")
@@ -80,20 +89,20 @@ def _words(text: str, tables: TaskTables, matters: Iterable[Matter]) -> dict[str
     return words | {name: hit[1] for name, hit in found.items() if hit}
 
 
-def _alike(asked: Read, examples: Sequence[Example], matters: int) -> list[Example]:
-    """The examples that share so many matters with what is asked."""
-    read_before = [(example, read(example.text)) for example in examples]
-    return [told for told, past in read_before if past and len(_shared(asked, past)) >= matters]
+def _same(asked: Read, examples: Sequence[Example]) -> list[Example]:
+    """The examples that are about all that is asked about."""
+    return [example for example in examples if len(_shared(asked, example)) == len(asked.matters)]
 
 
-def _shared(asked: Read, past: Read) -> set[Matter]:
-    return {*past.matters} & {*asked.matters}
-
-
-def _goes_with(asked: Read, example: Example) -> bool:
-    """Whether it is about what is asked that this tag was given, and not about what else is told."""
+def _shared(asked: Read, example: Example) -> list[Matter]:
     past = read(example.text)
-    return past is not None and any(example.response in matter.likely for matter in _shared(asked, past))
+    return [matter for matter in past.matters if matter in asked.matters] if past else []
+
+
+def _behind(asked: Read, example: Example) -> list[Matter]:
+    """What is asked about, and may be what the response was given for: a tag goes with some matters only."""
+    shared = _shared(asked, example)
+    return [matter for matter in shared if example.response in matter.likely] if asked.task == "tag" else shared
 
 
 def _restyled(asked: Read, example: Example) -> str:

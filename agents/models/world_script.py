@@ -17,14 +17,14 @@ from ..writing import search_for
 from .oracle import posts_shown
 from .sentences import in_steps
 from .world_questions import read_question, told_in
-from .world_reader import Example, Read, deciding, read, respond
+from .world_reader import Example, Read, deciding, quoted, read, respond
 
 _SLOT = re.compile(r"\\\{\\\{(\w+)\\\}\\\}")  # as re.escape leaves it
 _FACTOR = re.compile(r"^- (.+?) \(.*\): seen \d+ times: (.+)$", re.MULTILINE)
 _SHARE = re.compile(r"([^,()]+) \((\d+)%\)")
 _EXAMPLE = re.compile(r"^Past text: (.+)\n(?:Features:\n(?:.+\n)+?Reasoning: .*\n)?Response: (.+)$", re.MULTILINE)
 _TOLD = re.compile(r"^Past text: (.+)$", re.MULTILINE)
-_POST = re.compile(r"^(\d+\. )(?:\[[\d-]+\] )?((.*?)(?: Tag: (.+)| Rating: (.+) of 5)?)$", re.MULTILINE)
+_POST = re.compile(r"^(\d+\.) (?:\[[\d-]+\] )?(.*?)(?: Tag: (.+)| Rating: (.+) of 5)?$", re.MULTILINE)
 _SKIPPED = "I cannot tell."
 _IN_STEPS = template("tagpr", FOLDER).partition("{{tags}}")[0]
 
@@ -137,7 +137,9 @@ def _whole_turn(said: Sequence[Segment], heeds: bool) -> str:
 def _reasoned(work: Read, examples: Sequence[Example]) -> tuple[list[str], str]:
     """What is asked about, the posts that decide, and the answer that follows."""
     decide, answer = deciding(work, examples), respond(work, examples, {})
-    seen = [f"A post says: {example.quote}." for example in decide] or ["No post says anything of it."]
+    seen = [f"A post says: {example.number} {quoted(work, example)}." for example in decide] or [
+        "No post says anything of it."
+    ]
     return [f"I am asked about: {_gist(work)}", *seen, f"So it is {answer}."], answer
 
 
@@ -160,12 +162,10 @@ def _examples(said: Sequence[Segment]) -> list[Example]:
 
 
 def _example(post: re.Match[str]) -> Example:
-    """A response stands at the end of a post, or before its text as a title, where the quote ends with it."""
-    number, told, text, tag, rating = post.groups()
-    if tag or rating:
-        return Example(text, tag or rating, number + told)
+    """A response stands at the end of a post, or before its text as a title."""
+    number, text, tag, rating = post.groups()
     title, _, rest = text.rpartition(": ")  # no abstract has a colon
-    return Example(rest, title, number + title)
+    return Example(text, tag or rating, number) if tag or rating else Example(rest, title, number)
 
 
 _REPLIES: dict[str, Callable[[Mapping[str, str]], str]] = {
