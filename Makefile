@@ -1,6 +1,7 @@
 # make train | test | check | bench | docs: each sets up .venv by itself; all it needs is Python ≥ 3.11.
 # make pilot: the policy that comes with the package, from nothing.
 # make results: docs/results.md, every run behind it included, which takes hours; interrupted and run again, it goes on.
+# make methods: the tables of docs/methods.md, what recipes train for them included; it goes on as well. MODELS names others to ask.
 # make axe | screenshots: what the tests of the viewer's pages look for with (npm); pictures of those pages (Chromium).
 # EXTRAS names the optional parts to install and test with: make test EXTRAS=dev,dense,pyserini
 
@@ -11,7 +12,7 @@ comma := ,
 AXE := .venv/axe/node_modules/axe-core/axe.min.js
 READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: train pilot results test check bench docs axe screenshots clean
+.PHONY: train pilot results methods test check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -22,6 +23,11 @@ pilot: .venv/ready-train
 
 results: .venv/ready-train-dense
 	$(BIN)/python -m profilegym.benchmarks.results
+
+methods: .venv/ready-train-dense-metrics
+	$(BIN)/profilegym train training/recipes/prlm-world-lamp-5.yaml
+	$(BIN)/profilegym train training/recipes/tagpr-world-lamp-2.yaml
+	$(BIN)/python -m profilegym.benchmarks.methods $(if $(MODELS),--models $(MODELS))
 
 test: $(READY)
 	$(BIN)/python -m pytest
