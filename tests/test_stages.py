@@ -194,7 +194,7 @@ def test_labelled_lessons_are_chains_of_tagged_steps(tmp_path: Path) -> None:
 
     found = lessons(fine_tuning(**asked), tmp_path)
 
-    assert {lesson.agent for lesson in found} == {"tagpr"}
+    assert {lesson.agent for lesson in found} == {"tagpr", "none"}
     assert all("<understand_task>" in lesson.segments[-1].text for lesson in found)
 
 

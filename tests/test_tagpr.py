@@ -54,15 +54,30 @@ def test_what_led_to_good_answers_is_tagged_and_the_rest_dropped(run: Path, tmp_
 
     chains = list(RunDirectory(tmp_path).trajectories())
     assert len(chains) == report["kept"] > 10
-    assert report["dropped"] == {"the answer scored less than 1": 60 - report["kept"]}
+    assert report["dropped"] == {"the answer scored less than 1": 60 + 60 - report["kept"]}
     assert report["failed"] == {}
-    assert all(score_of(chain) == 1 and chain.agent == "tagpr" and compliance(chain) for chain in chains)
+    assert all(score_of(chain) == 1 and chain.structure_ok for chain in chains)
+    assert all(compliance(chain) for chain in chains if chain.agent == "tagpr")
+
+
+def test_a_chain_without_the_profile_is_asked_for_the_same_steps(tmp_path: Path) -> None:
+    settings = Run("rag", "scripted:world", "world-lamp-2:seed=3,users=20/train", limit=40)
+    asyncio.run(evaluate(settings, RunDirectory(tmp_path / "run")))
+
+    tag(of(tmp_path / "run"), tmp_path / "chains")
+
+    chains = list(RunDirectory(tmp_path / "chains").trajectories())
+    without = [chain for chain in chains if chain.kind == "baseline"]
+    assert 0 < len(without) < len(chains)
+    assert {chain.prompt for chain in without} == {chain.prompt for chain in chains}
+    assert all(chain.agent == "none" and not chain.searches for chain in without)
+    assert all("<understand_task>" in chain.segments[-1].text for chain in without)
 
 
 def test_a_chain_is_the_episode_that_tagprs_agent_would_have_played(run: Path, tmp_path: Path) -> None:
     tag(of(run), tmp_path)
 
-    chain = next(RunDirectory(tmp_path).trajectories())
+    chain = next(one for one in RunDirectory(tmp_path).trajectories() if one.kind == "personalised")
     asked = PlayedRun(RunDirectory(run)).find(chain.question_id)
     episode = make_agent("tagpr").begin(asked)
     episode.inform(make_retriever("bm25").search(asked.profile, episode.query, episode.depth))

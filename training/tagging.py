@@ -18,6 +18,7 @@ from typing import Any
 
 from ..agents.agent import make_agent
 from ..agents.models.model import Model, make_model
+from ..agents.pr2 import Unpersonalised
 from ..agents.prompts import FOLDER
 from ..envs.completion import Sampling
 from ..envs.episode import Episode, clean
@@ -90,7 +91,7 @@ async def _tag(settings: Settings, chains: RunDirectory, labeller: Model) -> dic
     kept = {one.id for one in chains.trajectories()}
     dropped = {record["id"]: record["why"] for record in _lines(chains.path / _DROPPED)}
     failed = Counter[str]()
-    waiting = (t for t in run.trajectories() if t.kind == "personalised" and _id(t) not in kept | dropped.keys())
+    waiting = (t for t in run.trajectories() if _id(t) not in kept | dropped.keys())
     try:
         with chains.writer() as keep, LineWriter(chains.path / _DROPPED) as drop:
             async for name, found in as_they_end(partial(_chain, settings, run, labeller), waiting, AT_ONCE):
@@ -111,7 +112,10 @@ async def _tag(settings: Settings, chains: RunDirectory, labeller: Model) -> dic
 async def _chain(
     settings: Settings, run: PlayedRun, labeller: Model, played: Trajectory
 ) -> tuple[str, Trajectory | NoChain | ModelError]:
-    """The same episode as TagPR's agent would have played it, or why there is none; a failure may be tried again."""
+    """The same episode as TagPR's agent or its baseline would have played it, or why there is none.
+
+    A failure may be tried again.
+    """
     try:
         question, sentences = run.find(played.question_id), _sentences(played, settings.least)
         labels = await label(labeller, question, sentences)
@@ -127,19 +131,22 @@ def _sentences(played: Trajectory, least: float) -> list[str]:
     score, turns = score_of(played), [segment for segment in played.segments if segment.author == "policy"]
     if score is None or score < least:
         raise NoChain(f"the answer scored less than {least:g}")
-    found = _THOUGHT.match(turns[0].text) if len(turns) == 1 and len(played.searches) == 1 else None
+    plain = len(turns) == 1 and len(played.searches) == (played.kind == "personalised")
+    found = _THOUGHT.match(turns[0].text) if plain else None
     sentences = [text for text in _SENTENCE.split(found[1].strip()) if text.strip()] if found else []
     if not sentences:
-        raise NoChain("it is not one thought and an answer after one search")
+        raise NoChain("it is not one thought and an answer, after one search where there is a profile")
     return sentences
 
 
 def _played_again(run: PlayedRun, question: Question, played: Trajectory, thought: str) -> Trajectory:
     options = {name: run.settings[name] for name in ("top_k",) if name in run.settings}
-    episode: Episode = make_agent("tagpr").begin(
-        question, id=_id(played), data=played.data, seed=played.seed, **options
-    )
-    episode.inform([Hit(question.profile.by_id[name], score) for name, score in played.searches[0].hits])
+    agent = make_agent("tagpr")
+    if played.kind == "baseline":
+        agent = Unpersonalised(agent.guide)
+    episode: Episode = agent.begin(question, id=_id(played), data=played.data, seed=played.seed, **options)
+    for search in played.searches:
+        episode.inform([Hit(question.profile.by_id[name], score) for name, score in search.hits])
     # To the pilot a word is one token where a space is before it.
     episode.write(f"<think>\n{thought}\n</think>\n<answer> {clean(played.answer or '')}</answer>")
     problem = tagged(episode.segments).problem
@@ -147,12 +154,13 @@ def _played_again(run: PlayedRun, question: Question, played: Trajectory, though
         raise NoChain(problem)
     episode.score(played.reward or Reward(None, unscored="it was not scored"))
     trajectory = episode.trajectory()
-    trajectory.agent, trajectory.model = "tagpr", played.model
+    trajectory.agent, trajectory.model = agent.name, played.model
     return trajectory
 
 
 def _id(played: Trajectory) -> str:
-    return f"{played.question_id}:tagpr:{played.id.rpartition(':')[2]}"
+    agent = "tagpr" if played.kind == "personalised" else "none"
+    return f"{played.question_id}:{agent}:{played.id.rpartition(':')[2]}"
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
