@@ -33,7 +33,7 @@ from .tables import figure, table
 PAGE, RUNS = Path("docs/methods.md"), Path("runs")  # of the checkout that it is run in
 MODELS = ("pilot", "scripted:world")
 LIMIT, SEEDS = 120, 3
-AGENTS = ("none", "rag", "rag-random", "recency", "plan", "pr2", "prlm", "tagpr", "r2p")
+AGENTS = ("none", "rag", "rag-random", "recency", "plan", "pr2", "prlm", "tagpr")
 _UNFIT = re.compile(r"[^A-Za-z0-9.=]+")
 
 
@@ -161,9 +161,10 @@ class Bench:
 
 
 def _rows(model: str, people: Path) -> Iterator[Row]:
-    """RPM wants two replies to each post, in forms of its own that the pilot never saw."""
+    """R2P's template and RPM's questions are of forms that the pilot never saw."""
     yield from (Row(agent, agent) for agent in AGENTS)
     if model != "pilot":
+        yield Row("r2p", "r2p")
         for upto in get_args(Upto):
             yield Row("rpm" if upto == "paths" else f"rpm:upto={upto}", f"rpm:models={people},upto={upto}")
         for agent in ("rag", "pr2"):

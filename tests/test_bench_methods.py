@@ -77,7 +77,7 @@ def test_what_was_played_is_not_played_again(tmp_path: Path) -> None:
     again = write(tmp_path)
 
     assert [row[0].strip("`") for row in first] == [
-        *("none", "rag"),
+        *("none", "rag", "r2p"),
         *(f"rpm:upto={upto}" for upto in ("task", "factors", "examples", "thought")),
         *("rpm", "rag, features", "pr2, features"),
     ]
