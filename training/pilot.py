@@ -54,7 +54,7 @@ class PilotRecipe(Part):
     """All that decides what the pilot is."""
 
     about: str
-    method: Literal["sft"]
+    method: Literal["pilot"]
     seed: int
     data: str
     words: tuple[str, ...] = ()  # data sets whose words are tokens, too, for those who teach it their tasks
