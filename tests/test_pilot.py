@@ -14,6 +14,7 @@ from profilegym.agents.models.pilot import FOLDER, load
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.envs.completion import Sampling
 from profilegym.envs.data.world.names import SYLLABLES
+from profilegym.envs.errors import OptionError
 from profilegym.envs.structure import structure
 from profilegym.training.demonstrations import Habits, demonstrate, lessons
 from profilegym.training.pilot import PilotRecipe, make_pilot
@@ -95,7 +96,7 @@ def test_the_loss_is_on_what_the_policy_wrote_and_on_nothing_else() -> None:
 
 
 def test_two_steps_of_making_a_pilot(tmp_path: Path) -> None:
-    small = ["data=world:seed=3,users=20/train", "shape.width=32", "shape.heads=1", "shape.neighbours=1"]
+    small = ["data=world:seed=3,users=20/train", "shape.width=32", "shape.heads=2", "shape.neighbours=1"]
     short = ["optimiser.batch=4", "optimiser.drill=2", "optimiser.precision=float32"]
     recipe = load_settings(PilotRecipe, "pilot", [*small, *short])
 
@@ -104,6 +105,11 @@ def test_two_steps_of_making_a_pilot(tmp_path: Path) -> None:
     assert made.lessons >= 72
     assert made.model.num_parameters() < 200_000
     assert made.tokenizer.decode(made.tokenizer.encode("Nolita, then.")) == "Nolita, then."
+
+
+def test_a_shape_without_a_head_that_finds_lines_is_refused() -> None:
+    with pytest.raises(OptionError, match="heads=2: give more than neighbours=2"):
+        load_settings(PilotRecipe, "pilot", ["shape.heads=2"])
 
 
 def test_the_pilot_is_small() -> None:

@@ -125,7 +125,7 @@ def test_an_unknown_recipe_is_refused_with_the_nearest_one(asked: str, near: str
 
 
 def test_a_recipe_of_another_method_is_refused_for_that_alone() -> None:
-    with pytest.raises(OptionError, match=r"^pilot\.yaml: method='sft': Input should be 'grpo'$"):
+    with pytest.raises(OptionError, match=r"^pilot\.yaml: method='pilot': Input should be 'grpo'$"):
         load_recipe("pilot")
 
 

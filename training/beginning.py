@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from random import Random
 from typing import Any
 
+from pydantic import model_validator
+
 from .settings import Count, Part, Positive
 from .sft import IGNORED, Example
 
@@ -31,6 +33,12 @@ class Shape(Part):
     feed_forward: Count
     rope_base: Positive
     positions: Count
+
+    @model_validator(mode="after")
+    def _room(self) -> "Shape":
+        if self.neighbours >= self.heads:
+            raise ValueError(f"heads={self.heads}: give more than neighbours={self.neighbours}, as one finds lines")
+        return self
 
 
 def new_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
