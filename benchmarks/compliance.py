@@ -42,7 +42,12 @@ def taught(gaps: float) -> HFModel:
     played = demonstrate(questions, Habits(), {"rag": 1.0}, seed=1)
     lessons = [list(lesson(one, questions.find(one.question_id), luck, gaps)) for one in played]
     examples = [example(lesson, model.tokenizer, [model.tokenizer.eos_token_id]) for lesson in lessons]
-    settings: dict[str, Any] = {"num_train_epochs": 6, "per_device_train_batch_size": 16, "learning_rate": 1e-3, "seed": 1}
+    settings: dict[str, Any] = {
+        "num_train_epochs": 6,
+        "per_device_train_batch_size": 16,
+        "learning_rate": 1e-3,
+        "seed": 1,
+    }
     with TemporaryDirectory() as workplace:
         fine_tune(
             model.model,
