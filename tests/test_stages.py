@@ -137,6 +137,7 @@ def test_loading_a_recipe_of_stages_loads_no_model_library() -> None:
 
 
 def test_a_plan_counts_what_is_played_to_learn_from_and_says_what_is_still_to_be_made(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
     mine = staged(
         one=SFT | {"lessons": {"player": "scripted:oracle", "limit": 10}},
         rm=RM | {"kind": "prmu", "another": "rag-random", "limit": 20},
