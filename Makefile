@@ -53,7 +53,7 @@ axe: $(AXE)
 $(AXE): | $(READY)
 	npm install --silent --no-save --no-audit --no-fund --prefix .venv/axe axe-core@4.14.1
 
-screenshots: .venv/ready-view
+screenshots: .venv/ready-dev-view
 	$(BIN)/python docs/screenshots.py
 
 clean:
