@@ -20,10 +20,9 @@ from ..envs.data import load_questions
 from ..envs.question import Question
 from ..evaluation.evaluate import Settings, evaluate
 from ..evaluation.run import RunDirectory
-from .beginning import Shape, new_model
+from .beginning import Shape, drill, new_model
 from .card import card
 from .demonstrations import Habits, demonstrate, lessons
-from .reading import excerpts
 from .rewording import Rewording
 from .settings import Count, Part, Positive, Share, Whole, load_settings
 from .sft import example, fine_tune
@@ -35,7 +34,7 @@ AGENTS = ("pr2", "none", "rag", "plan")  # those that the card scores
 class Optimiser(Part):
     """Of TRL's SFTTrainer."""
 
-    reading: Count  # steps of reading what one search found, before the demonstrations
+    drill: Count  # steps of copying random tokens, before the demonstrations
     batch: Count
     learning_rate: Positive
     warmup: Whole
@@ -61,7 +60,6 @@ class PilotRecipe(Part):
     words: tuple[str, ...] = ()  # data sets whose words are tokens, too, for those who teach it their tasks
     agents: dict[str, Share] = Field(min_length=1)
     habits: Habits
-    shuffled: Share  # of the searches show their posts in another order
     reworded: Share  # of the words of a transcript's posts, at most
     shape: Shape
     optimiser: Optimiser
@@ -85,7 +83,7 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
 
     start = perf_counter()
     questions = load_questions(recipe.data)
-    played = demonstrate(questions, recipe.habits, recipe.agents, recipe.seed, recipe.shuffled)
+    played = demonstrate(questions, recipe.habits, recipe.agents, recipe.seed)
     lessons_of = {one.question_id: list(lessons(one, questions)) for one in played}
     transcripts = [transcript for found in lessons_of.values() for transcript in found]
     others = [load_questions(spec) for spec in recipe.words]
@@ -104,10 +102,10 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
     ]
     model = new_model(recipe.shape, tokenizer, recipe.seed)
     settings = _settings(recipe)
-    short = [excerpt for transcript in transcripts for excerpt in excerpts(transcript)]
-    short = luck.choices(short, k=recipe.optimiser.reading * recipe.optimiser.batch)
-    first = [example(excerpt, tokenizer) for excerpt in short]
-    fine_tune(model, tokenizer, first, workplace, **settings, max_steps=steps, lr_scheduler_type="constant_with_warmup")
+    drills = list(drill(len(tokenizer), recipe.optimiser.drill * recipe.optimiser.batch, Random(recipe.seed)))
+    fine_tune(
+        model, tokenizer, drills, workplace, **settings, max_steps=steps, lr_scheduler_type="constant_with_warmup"
+    )
     fine_tune(model, tokenizer, examples, workplace, **settings, max_steps=steps, lr_scheduler_type="cosine")
     with torch.no_grad():
         model.lm_head.weight *= recipe.optimiser.sharpness

@@ -10,9 +10,8 @@ from ..envs.data.world import plan_of
 from ..envs.data.world.names import NAME
 from ..envs.question import Question
 from ..envs.trajectory import Segment
-from .reading import NOTHING, NOTHING_YET
+from .demonstrations import NO_HELP, NOTHING_YET
 
-_MOST = 0.5  # of the words of a transcript's posts
 _SENTENCE = re.compile(r"(?<=[.\]]) ")
 _WORD = re.compile(r"[A-Za-z']+")
 _READ = re.compile(r"(?m)^\d+\. \[[\d-]+\] .*|(?<=^Question: ).*")
@@ -24,7 +23,7 @@ def _words_of(*texts: str) -> set[str]:
     return {word.lower() for text in texts for word in _WORD.findall(NAME.sub("", text))}
 
 
-_FIXED = {"i", "my", *_words_of(NOTHING_YET), *_words_of(NOTHING)}
+_FIXED = {"i", "my", *_words_of(NOTHING_YET), *_words_of(NO_HELP)}
 
 
 class Rewording:
@@ -34,15 +33,13 @@ class Rewording:
     that the question takes, and the values that could answer.
     """
 
-    def __init__(self, transcripts: Iterable[Sequence[Segment]], share: float) -> None:
+    def __init__(self, transcripts: Iterable[Sequence[Segment]], most: float) -> None:
         self._words = sorted({word for said in transcripts for word in _words_of(*posts_shown(said))})
-        self._share = share
+        self._most = most
 
     def apply(self, transcript: Sequence[Segment], question: Question, luck: Random) -> list[Segment]:
-        """Up to half of the posts' words, half as many of the question's; most transcripts are left as they are."""
-        if luck.random() >= self._share:
-            return list(transcript)
-        share = luck.random() * _MOST
+        """Up to a share of `most` of the posts' words, half as many of the question's; each transcript has its own."""
+        share = luck.random() * self._most
         fixed = _FIXED | _decisive(question)
         posts = _words_of(*posts_shown(transcript)) - fixed
         asked = _words_of(question.text) - posts - fixed
@@ -82,7 +79,7 @@ def _in_other_order(transcript: Sequence[Segment], question: Question, luck: Ran
     part = re.compile("|".join([*map(re.escape, values), r"\S+"]))
     sentences = {sentence.rstrip(".") for post in posts_shown(transcript) for sentence in _SENTENCE.split(post)}
     orders = {}
-    for sentence in sorted(sentences, key=lambda one: (-len(one), one)):
+    for sentence in sorted(sentences, key=lambda one: (-len(one), one)):  # the same in every run
         words = part.findall(sentence)
         orders[sentence] = " ".join(luck.sample(words, len(words)))
     any_of_them = re.compile("|".join(map(re.escape, orders)) or r"(?!)")
