@@ -1,6 +1,9 @@
 """Other words in the transcripts that the pilot learns from."""
 
+import os
 import re
+import subprocess
+import sys
 from collections import Counter
 from random import Random
 
@@ -74,3 +77,27 @@ def test_the_tags_the_dates_and_the_authors_stay() -> None:
 
 def test_with_a_share_of_nothing_nothing_changes() -> None:
     assert all(before == after for _, before, after in reworded(0.0))
+
+
+def test_every_process_draws_the_same_words_and_orders() -> None:
+    code = (
+        "import profilegym as pg; from random import Random;"
+        "from profilegym.training.demonstrations import Habits, demonstrate;"
+        "from profilegym.training.rewording import Rewording;"
+        "asked = pg.load_questions('world:seed=3,users=20/train');"
+        "played = demonstrate(asked, Habits(), {'pr2': 1.0}, seed=1);"
+        "other, luck = Rewording([one.segments for one in played], 0.8), Random(5);"
+        "print([other.apply(one.segments, asked.find(one.question_id), luck) for one in played])"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    }
+
+    assert len(said) == 1
