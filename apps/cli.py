@@ -394,14 +394,19 @@ def bench_judge(as_json: AsJson = False) -> None:
 
 
 @bench.command("rollout")
-def bench_rollout(as_json: AsJson = False) -> None:
+def bench_rollout(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="memory, peers, reading, alone, endpoint; all of them if none is named.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Rollouts of the pilot beside TRL's own loop, and of a model behind an endpoint beside bare clients.
 
     Example: profilegym bench rollout --json
     """
     from ..benchmarks.rollout import main
 
-    main(as_json)
+    main(as_json, parts or ())
 
 
 @bench.command("train")

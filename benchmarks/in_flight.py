@@ -1,19 +1,19 @@
 """Many episodes in flight against a model 50 ms away: the engine beside clients that only make the same calls.
 
-`python -m profilegym.benchmarks.in_flight`, and a part of `profilegym bench rollout`.
+A part of `profilegym bench rollout`.
 """
 
 import asyncio
 import gc
-import json
 import statistics
-import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import product
 from typing import Any, NamedTuple
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from ..agents.agent import make_agent
@@ -26,7 +26,7 @@ from ..envs.data import load_questions
 from ..envs.episode import Episode
 from ..envs.retrieval import make_retriever
 from ..envs.trajectory import Trajectory
-from .claims import Claim, at_least, at_most, show_claims
+from .claims import Claim, at_least, at_most
 from .policy_server import SEARCHES
 from .serving import Server, serving
 
@@ -135,9 +135,9 @@ class Round(NamedTuple):
 def interleaved() -> dict[str, list[Round]]:
     rounds: dict[str, list[Round]] = {}
     with serving("policy_server", LATENCY) as server:
-        for _ in range(ROUNDS):
-            for name, contender in CONTENDERS.items():
-                rounds.setdefault(name, []).append(asyncio.run(_round(contender, server.url)))
+        turns = list(product(range(ROUNDS), CONTENDERS.items()))
+        for _, (name, contender) in track(turns, "endpoint", console=Console(stderr=True)):
+            rounds.setdefault(name, []).append(asyncio.run(_round(contender, server.url)))
     return rounds
 
 
@@ -182,14 +182,13 @@ def _outage(server: Server) -> None:
 def measure() -> dict[str, Any]:
     rounds = interleaved()
     pairs = zip(rounds["profilegym"], rounds["openai on aiohttp, bare"], strict=True)
-    result = {
+    return {
         "episodes_a_second": {name: statistics.median(one.rate for one in its) for name, its in rounds.items()},
         "cpu_ms_a_call": {name: statistics.median(one.cpu for one in its) for name, its in rounds.items()},
         "over_bare": statistics.median(ours.rate / bare.rate for ours, bare in pairs),
         "if_only_latency_counted": IN_FLIGHT / (TURNS * LATENCY),
         "through_an_outage": through_an_outage(),
     }
-    return {**result, "claims": [claim.as_json() for claim in claims(result)]}
 
 
 def claims(result: dict[str, Any]) -> list[Claim]:
@@ -198,14 +197,6 @@ def claims(result: dict[str, Any]) -> list[Claim]:
         at_least("over openai on aiohttp, bare", result["over_bare"], 0.85),
         at_most("episodes lost by the outage", outage["lost"], 0),
     ]
-
-
-def main(as_json: bool) -> None:
-    result = measure()
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        report(result, Console())
 
 
 def report(result: dict[str, Any], console: Console) -> None:
@@ -223,8 +214,3 @@ def report(result: dict[str, Any], console: Console) -> None:
         f"an outage of {outage['outage']:g} s among {outage['episodes']:,} episodes: {outage['lost']} lost, "
         f"{outage['seconds']:.1f} s in all"
     )
-    show_claims(claims(result), console)
-
-
-if __name__ == "__main__":
-    main("--json" in sys.argv)

@@ -1,17 +1,22 @@
-"""Rollouts of the pilot beside TRL's own environment loop, and of a model behind an endpoint beside bare clients."""
+"""Rollouts of the pilot beside TRL's own environment loop, and of a model behind an endpoint beside bare clients.
+
+Each part can be measured by itself: `profilegym bench rollout peers memory`.
+"""
 
 import asyncio
 import gc
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from random import Random
 from statistics import fmean, median
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
+from rich.progress import track
 from rich.table import Table
 
 from ..agents.agent import make_agent
@@ -21,6 +26,7 @@ from ..agents.models.model import Model, make_model
 from ..agents.rollout import Job, Rollout
 from ..envs.completion import Sampling
 from ..envs.data import load_questions
+from ..envs.errors import OptionError
 from ..envs.question import Profile, Question
 from ..envs.retrieval import make_retriever
 from ..envs.stepping import RewardFunction
@@ -31,13 +37,27 @@ from .claims import Claim, at_least, at_most, show_claims
 from .trl_loop import Loop
 
 DATA, QUESTIONS, ATTEMPTS = "world:seed=7/test", 128, 2
-ROUNDS = 5
+ROUNDS = 3
 EARLY, LATE = 1_000, 10_000  # episodes after which memory is looked at
 ALONE = 64  # episodes that are played once more, each by itself
 OBSERVATIONS = (60, 600)  # tokens
 TALKS, TURN = 64, 24  # conversations with one observation, and tokens of each of their two turns
 
+Step = TypeVar("Step")
 Play = Callable[[], tuple[int, float]]  # all episodes: the policy's tokens and the mean score
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """More slow a model of a million weights down."""
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 class Ours:
@@ -70,7 +90,6 @@ def contenders(questions: Sequence[Question]) -> dict[str, Play]:
     loop = Loop(make_model("pilot"), questions, retriever, reward)
     return {
         "profilegym": Ours(make_model("pilot"), reward, questions).play,
-        "profilegym, 64 rows": Ours(make_model("pilot:rows=64"), reward, questions).play,
         "TRL": lambda: loop.play(ATTEMPTS, at_once=256),
         "TRL, 64 at once": lambda: loop.play(ATTEMPTS, at_once=64),
     }
@@ -80,61 +99,62 @@ def policy_tokens(trajectory: Trajectory) -> int:
     return sum(len(segment.tokens or ()) for segment in trajectory.segments if segment.author == "policy")
 
 
-def tokens_a_second(questions: Sequence[Question]) -> tuple[dict[str, list[float]], dict[str, float]]:
-    """By interleaved rounds, by the process's own clock, as other programs run beside it; and the mean scores."""
+@one_thread()
+def peers() -> dict[str, Any]:
+    """Tokens a second by interleaved rounds, by the process's own clock, as other programs run beside it."""
     rates: dict[str, list[float]] = {}
     scores: dict[str, list[float]] = {}
-    playing = contenders(questions)
-    for play in playing.values():
-        play()  # until memory is taken and profiles are indexed
-    for _ in range(ROUNDS):
-        for name, play in playing.items():
-            with undisturbed():
-                start = time.process_time()
-                tokens, score = play()
+    playing = contenders(_questions())
+    rounds = list(product(range(ROUNDS + 1), playing.items()))  # the first until memory is taken, profiles indexed
+    for number, (name, play) in _shown(rounds, "peers"):
+        with undisturbed():
+            start = time.process_time()
+            tokens, score = play()
+            if number:
                 rates.setdefault(name, []).append(tokens / (time.process_time() - start))
-            scores.setdefault(name, []).append(score)
-    return rates, {name: fmean(its) for name, its in scores.items()}
+                scores.setdefault(name, []).append(score)
+    return {"rates": rates, "scores": {name: fmean(its) for name, its in scores.items()}}
 
 
-def memory(questions: Sequence[Question]) -> dict[str, float]:
+@one_thread()
+def memory() -> dict[str, float]:
     """Megabytes of this process after some episodes, and after many."""
-    ours = Ours(make_model("pilot"), make_reward("rubric"), questions)
+    ours = Ours(make_model("pilot"), make_reward("rubric"), _questions())
     sizes = {}
-    played = 0
-    for until in (EARLY, LATE):
-        while played < until:
-            played += len(ours.trajectories(min(EARLY, until - played)))
-        sizes[str(until)] = _resident() / 1e6
+    for played in _shown(range(EARLY, LATE + 1, EARLY), "memory"):
+        ours.trajectories(EARLY)
+        if played in (EARLY, LATE):
+            sizes[str(played)] = _resident() / 1e6
     return sizes
 
 
-def alone(questions: Sequence[Question]) -> int:
+@one_thread()
+def alone() -> dict[str, int]:
     """Of episodes that were played among others, those with the same tokens when played alone."""
-    ours = Ours(make_model("pilot"), make_reward("rubric"), questions[:ALONE])
-    among = {trajectory.id: _tokens(trajectory) for trajectory in ours.trajectories(ALONE)}
-    by_itself = ours.trajectories(ALONE, in_flight=1)
-    return sum(_tokens(trajectory) == among[trajectory.id] for trajectory in by_itself)
+    ours = Ours(make_model("pilot"), make_reward("rubric"), _questions()[:ALONE])
+    among, by_itself = (
+        {one.id: _tokens(one) for one in ours.trajectories(ALONE, in_flight)}
+        for in_flight in _shown((ALONE, 1), "alone")
+    )
+    return {"episodes": len(among), "same": sum(among[name] == tokens for name, tokens in by_itself.items())}
 
 
-def reading() -> dict[int, dict[str, float]]:
+@one_thread()
+def reading() -> dict[str, dict[str, float]]:
     """The policy's tokens a second where observations are so long: read in one go, or token by token."""
     pilot = make_model("pilot")
     ways = {
         name: HFModel(pilot.model, pilot.tokenizer, rows=TALKS, read=read)
         for name, read in (("in one go", READ), ("token by token", 0))
     }
-    rates: dict[int, dict[str, float]] = {}
-    for length in OBSERVATIONS:
-        rounds: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(ROUNDS):
-            for name, model in ways.items():
-                with undisturbed():
-                    start = time.process_time()
-                    tokens = asyncio.run(_talks(model, length))
-                    rounds[name].append(tokens / (time.process_time() - start))
-        rates[length] = {name: median(its) for name, its in rounds.items()}
-    return rates
+    rates: dict[tuple[int, str], list[float]] = {}
+    rounds = list(product(OBSERVATIONS, range(ROUNDS), ways.items()))
+    for length, _, (name, model) in _shown(rounds, "reading"):
+        with undisturbed():
+            start = time.process_time()
+            tokens = asyncio.run(_talks(model, length))
+            rates.setdefault((length, name), []).append(tokens / (time.process_time() - start))
+    return {str(length): {name: median(rates[length, name]) for name in ways} for length in OBSERVATIONS}
 
 
 async def _talks(model: HFModel, length: int) -> int:
@@ -165,71 +185,94 @@ def undisturbed() -> Iterator[None]:
         gc.unfreeze()
 
 
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """More slow a model of a million weights down."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
+PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "memory": memory,  # first, as TRL takes much of it
+    "peers": peers,
+    "reading": reading,
+    "alone": alone,
+    "endpoint": lambda: in_flight.measure(),
+}
 
 
-def claims(rates: dict[str, list[float]], sizes: dict[str, float]) -> list[Claim]:
-    """What must hold; the ratio is the median of the rounds' own."""
-    theirs = max((name for name in rates if name.startswith("TRL")), key=lambda name: median(rates[name]))
-    ratio = median(a / b for a, b in zip(rates["profilegym"], rates[theirs], strict=True))
-    early, late = sizes.values()
-    return [
-        at_least(f"over {theirs}", ratio, 2),
-        at_most(f"memory after {LATE:,} over after {EARLY:,}", late / early, 1.05),
-    ]
+def claims(found: Mapping[str, Any]) -> list[Claim]:
+    """What must hold of the parts that were measured; the ratio is the median of the rounds' own."""
+    kept = []
+    if "memory" in found:
+        early, late = found["memory"].values()
+        kept.append(at_most(f"memory after {LATE:,} episodes over after {EARLY:,}", late / early, 1.05))
+    if "peers" in found:
+        rates = found["peers"]["rates"]
+        theirs = max((name for name in rates if name.startswith("TRL")), key=lambda name: median(rates[name]))
+        ratio = median(a / b for a, b in zip(rates["profilegym"], rates[theirs], strict=True))
+        kept.append(at_least(f"over {theirs}", ratio, 2))
+    if "alone" in found:
+        kept.append(at_least("episodes that are the same when played alone", found["alone"]["same"], ALONE))
+    return kept + in_flight.claims(found["endpoint"]) if "endpoint" in found else kept
 
 
-def measure() -> tuple[dict[str, Any], list[Claim]]:
-    questions = list(load_questions(DATA))[:QUESTIONS]
-    with one_thread():
-        sizes = memory(questions)  # first, as TRL takes much of it
-        rates, scores = tokens_a_second(questions)
-        result = {
-            "tokens_a_second": {name: median(its) for name, its in rates.items()},
-            "scores": scores,
-            "reading": reading(),
-            "same_alone": alone(questions),
-            "megabytes": sizes,
-        }
-    return result, claims(rates, sizes)
+def measure(parts: Sequence[str]) -> dict[str, Any]:
+    """All of them if none is named."""
+    for name in parts:
+        if name not in PARTS:
+            raise OptionError(f"bench rollout has no part {name!r}: there are {', '.join(PARTS)}")
+    found = {}
+    for name, part in PARTS.items():
+        if name in parts or not parts:
+            found[name] = part()
+    return found
 
 
-def main(as_json: bool) -> None:
-    result, claimed = measure()
-    endpoint = in_flight.measure()
+def main(as_json: bool, parts: Sequence[str] = ()) -> None:
+    found = measure(parts)
     if as_json:
-        local = {**result, "claims": [claim.as_json() for claim in claimed]}
-        print(json.dumps({"local": local, "endpoint": endpoint}, indent=2))
-    else:
-        console = Console()
-        report(result, console)
-        show_claims(claimed, console)
-        in_flight.report(endpoint, console)
+        print(json.dumps({**found, "claims": [claim.as_json() for claim in claims(found)]}, indent=2))
+        return
+    console = Console()
+    for name, result in found.items():
+        REPORTS[name](result, console)
+    show_claims(claims(found), console)
 
 
-def report(result: dict[str, Any], console: Console) -> None:
+def _show_peers(result: dict[str, Any], console: Console) -> None:
     table = Table(title=f"The pilot, {QUESTIONS * ATTEMPTS} episodes of {DATA}, one thread")
     for title in ("", "policy's tokens/s", "mean score"):
         table.add_column(title, justify="right" if title else "left")
-    for name, rate in result["tokens_a_second"].items():
-        table.add_row(name, f"{rate:,.0f}", f"{result['scores'][name]:.3f}")
+    for name, rates in result["rates"].items():
+        table.add_row(name, f"{median(rates):,.0f}", f"{result['scores'][name]:.3f}")
     console.print(table)
-    for length, rates in result["reading"].items():
+
+
+def _show_reading(result: dict[str, Any], console: Console) -> None:
+    for length, rates in result.items():
         ways = ", ".join(f"{rate:,.0f} {name}" for name, rate in rates.items())
-        console.print(f"observations of {length} tokens read: {ways}")
-    console.print(f"{result['same_alone']} of {ALONE} episodes are the same when played alone")
-    sizes = ", ".join(f"{size:,.0f} MB after {int(count):,}" for count, size in result["megabytes"].items())
+        console.print(f"observations of {length} tokens read, policy's tokens/s: {ways}")
+
+
+def _show_memory(result: dict[str, float], console: Console) -> None:
+    sizes = ", ".join(f"{size:,.0f} MB after {int(count):,}" for count, size in result.items())
     console.print(f"memory: {sizes} episodes")
+
+
+def _show_alone(result: dict[str, int], console: Console) -> None:
+    console.print(f"{result['same']} of {result['episodes']} episodes are the same when played alone")
+
+
+REPORTS: Mapping[str, Callable[[dict[str, Any], Console], None]] = {
+    "memory": _show_memory,
+    "peers": _show_peers,
+    "reading": _show_reading,
+    "alone": _show_alone,
+    "endpoint": lambda result, console: in_flight.report(result, console),
+}
+
+
+def _questions() -> list[Question]:
+    return list(load_questions(DATA))[:QUESTIONS]
+
+
+def _shown(steps: Sequence[Step], part: str) -> Iterator[Step]:
+    """With a bar that says how far this part is."""
+    return iter(track(steps, part, console=Console(stderr=True)))
 
 
 def _tokens(trajectory: Trajectory) -> list[Sequence[int] | None]:

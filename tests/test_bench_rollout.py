@@ -14,9 +14,10 @@ from profilegym.agents.models.model import make_model
 from profilegym.benchmarks import in_flight, rollout
 from profilegym.benchmarks.rollout import claims
 from profilegym.benchmarks.trl_loop import Loop
+from profilegym.envs.errors import OptionError
 
 torch.set_num_threads(1)
-NAMES = ["profilegym", "profilegym, 64 rows", "TRL", "TRL, 64 at once"]
+NAMES = ["profilegym", "TRL", "TRL, 64 at once"]
 
 
 def test_in_trls_loop_a_question_is_asked_searched_and_answered_as_in_ours() -> None:
@@ -41,13 +42,15 @@ def test_in_trls_loop_a_question_is_asked_searched_and_answered_as_in_ours() -> 
 
 
 def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
-    def broken(ours: float, early: float, late: float) -> list[str]:
+    def broken(ours: float, early: float, late: float, same: int = 64) -> list[str]:
         rates = {"profilegym": [ours] * 3, "TRL": [900.0] * 3, "TRL, 64 at once": [1000.0] * 3}
-        return [claim.name for claim in claims(rates, {"1000": early, "10000": late}) if not claim.holds]
+        found = {"peers": {"rates": rates}, "memory": {"1000": early, "10000": late}, "alone": {"same": same}}
+        return [claim.name for claim in claims(found) if not claim.holds]
 
     assert broken(2000.0, 100.0, 105.0) == []
     assert broken(1999.0, 100.0, 100.0) == ["over TRL, 64 at once"]
-    assert broken(2000.0, 100.0, 106.0) == ["memory after 10,000 over after 1,000"]
+    assert broken(2000.0, 100.0, 106.0) == ["memory after 10,000 episodes over after 1,000"]
+    assert broken(2000.0, 100.0, 100.0, 63) == ["episodes that are the same when played alone"]
 
 
 @pytest.fixture
@@ -56,29 +59,41 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: dict[str, Any] = {"QUESTIONS": 4, "ROUNDS": 1, "EARLY": 8, "LATE": 16, "ALONE": 4, "TALKS": 2, "TURN": 6}
     for name, value in {**sizes, "OBSERVATIONS": (5,)}.items():
         monkeypatch.setattr(rollout, name, value)
-    monkeypatch.setattr(in_flight, "measure", lambda: {"claims": []})
+    monkeypatch.setattr(in_flight, "measure", lambda: {"over_bare": 0.9, "through_an_outage": {"lost": 0}})
     monkeypatch.setattr(in_flight, "report", lambda result, console: console.print("the endpoint's part"))
 
 
-def test_the_report_is_one_json_object(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_is_one_json_object_with_all_parts(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
     rollout.main(as_json=True)
 
     report = json.loads(capsys.readouterr().out)
-    local = report["local"]
-    assert list(local["tokens_a_second"]) == list(local["scores"]) == NAMES
-    assert min(local["tokens_a_second"].values()) > 0
-    assert set(local["reading"]["5"]) == {"in one go", "token by token"}
-    assert local["same_alone"] == 4
-    assert list(local["megabytes"]) == ["8", "16"]
-    assert all(claim["name"] and "holds" in claim for claim in local["claims"])
+    assert list(report) == [*rollout.PARTS, "claims"]
+    assert list(report["peers"]["rates"]) == list(report["peers"]["scores"]) == NAMES
+    assert all(len(rates) == 1 and rates[0] > 0 for rates in report["peers"]["rates"].values())
+    assert set(report["reading"]["5"]) == {"in one go", "token by token"}
+    assert report["alone"] == {"episodes": 4, "same": 4}
+    assert list(report["memory"]) == ["8", "16"]
+    assert len(report["claims"]) == 5
+    assert all(claim["name"] and "holds" in claim for claim in report["claims"])
+
+
+def test_a_part_is_measured_by_itself(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
+    rollout.main(as_json=True, parts=["memory"])
+
+    report = json.loads(capsys.readouterr().out)
+    assert list(report) == ["memory", "claims"]
+    assert [claim["name"] for claim in report["claims"]] == ["memory after 16 episodes over after 8"]
+
+
+def test_a_part_that_is_not_there_is_refused_before_anything_is_measured() -> None:
+    with pytest.raises(OptionError, match="no part 'peer': there are memory, peers, reading"):
+        rollout.main(as_json=True, parts=["memory", "peer"])
 
 
 def test_the_report_shows_each_figure_and_claim(
     monkeypatch: pytest.MonkeyPatch, quick: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(
-        rollout, "measure", lambda: (RESULT, claims({"profilegym": [2.0], "TRL": [1.0]}, {"a": 1, "b": 1}))
-    )
+    monkeypatch.setattr(rollout, "measure", lambda parts: RESULT)
 
     rollout.main(as_json=False)
 
@@ -88,9 +103,9 @@ def test_the_report_shows_each_figure_and_claim(
 
 
 RESULT = {
-    "tokens_a_second": {"profilegym": 4000.0},
-    "scores": {"profilegym": 0.512},
-    "reading": {60: {"in one go": 4000.0, "token by token": 2000.0}},
-    "same_alone": 3,
-    "megabytes": {"1000": 700.0, "10000": 701.0},
+    "memory": {"1000": 700.0, "10000": 701.0},
+    "peers": {"rates": {"profilegym": [4000.0], "TRL": [2000.0]}, "scores": {"profilegym": 0.512, "TRL": 0.511}},
+    "reading": {"60": {"in one go": 4000.0, "token by token": 2000.0}},
+    "alone": {"episodes": 4, "same": 3},
+    "endpoint": {"over_bare": 0.9, "through_an_outage": {"lost": 0}},
 }

@@ -1,10 +1,11 @@
 """Many episodes in flight: what the benchmark measures, and what an outage costs."""
 
 import asyncio
-import json
 import time
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from profilegym import Trajectory, load_questions, make_retriever
 from profilegym.agents.agent import make_agent
@@ -78,17 +79,21 @@ def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
     assert broken(0.99, lost=1) == ["episodes lost by the outage"]
 
 
-def test_the_report_is_one_json_object(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_contender_is_measured_and_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     small = {"LATENCY": 0.001, "IN_FLIGHT": 8, "EPISODES": 24, "ROUNDS": 1, "OUTAGE": 0.05}
     for name, value in small.items():
         monkeypatch.setattr(in_flight, name, value)
+    console = Console(file=StringIO(), width=120)
 
-    in_flight.main(as_json=True)
+    result = in_flight.measure()
+    in_flight.report(result, console)
 
-    report = json.loads(capsys.readouterr().out)
-    assert set(report) == {
-        "episodes_a_second", "cpu_ms_a_call", "over_bare", "if_only_latency_counted", "through_an_outage", "claims",
+    assert set(result) == {
+        "episodes_a_second", "cpu_ms_a_call", "over_bare", "if_only_latency_counted", "through_an_outage",
     }  # fmt: skip
-    assert set(report["episodes_a_second"]) == set(CONTENDERS)
-    assert report["if_only_latency_counted"] == pytest.approx(8 / 0.003)
-    assert report["through_an_outage"]["lost"] == 0
+    assert set(result["episodes_a_second"]) == set(CONTENDERS)
+    assert result["if_only_latency_counted"] == pytest.approx(8 / 0.003)
+    assert result["through_an_outage"]["lost"] == 0
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert all(name in shown for name in CONTENDERS)
+    assert "0 lost" in shown
