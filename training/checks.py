@@ -129,7 +129,7 @@ def _missing(recipe: Player) -> Iterator[str]:
     for package in recipe.watch.report_to if isinstance(recipe, Recipe) else ():
         if not find_spec(package):
             yield f"{package} not installed: pip install {package}"
-    if recipe.generation.engine == "vllm" and not find_spec("vllm"):
+    if recipe.generation.engine != "transformers" and not find_spec("vllm"):
         yield "vLLM not installed: pip install 'trl[vllm]'"
 
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,6 +15,8 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback
 
 from ..agents.models.hf import HFModel
+from ..agents.models.model import STOPS
+from ..agents.models.stopping import Stops
 from ..envs.data import QuestionSet
 from ..envs.errors import RewardError
 from ..envs.stepping import RewardFunction
@@ -25,6 +28,7 @@ from .recipe import Recipe
 from .rollouts import Place, Rollouts, reward_total
 from .sequence import TokenSequence, sequence_of
 from .teaching import by_length, only_what_teaches
+from .vllm import VLLMModel
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is pinned with TRL's version
 from trl import GRPOConfig, GRPOTrainer
@@ -58,7 +62,8 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
             peft_config=_lora(recipe),
         )
         self.remove_callback(PrinterCallback)  # metrics have a file of their own
-        self.rollouts = Rollouts(recipe, questions, self.policy(), reward)
+        self._vllm = self._writer() if self.use_vllm else None
+        self.rollouts = Rollouts(recipe, questions, self._vllm or self.policy(), reward)
         self.played: list[Trajectory] = []  # this process's share of the newest step
 
     def play(self, question_ids: Sequence[str]) -> dict[str, Any]:
@@ -68,12 +73,14 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         places = [Place(name, self.state.global_step, first + row) for row, name in enumerate(question_ids)]
         with _asked_only(self.accelerator.unwrap_model(self.model)):
             self.played = self._drawn(places)
+            if self._vllm:
+                self._vllm.wait_for_others()
         self._note("rollout_seconds", perf_counter() - start)
         rows = [self._row(trajectory) for trajectory in self.played]
         return {
             "prompt_ids": [row.prompt for row in rows],
             "completion_ids": [row.completion for row in rows],
-            "logprobs": None,  # TRL asks for them where vLLM samples; our engine and the loss share their weights
+            "logprobs": [row.logprobs for row in rows] if self._vllm else None,  # our engine has the loss's own weights
             "env_mask": [row.mask for row in rows],
             "total": [reward_total(trajectory) for trajectory in self.played],
         }
@@ -83,6 +90,13 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         return HFModel(
             self.accelerator.unwrap_model(self.model), self.processing_class, rows=self.recipe.generation.rows
         )
+
+    def _writer(self) -> VLLMModel:
+        """TRL's vLLM, to which it hands the weights before each step."""
+        protocol = self.recipe.episode.protocol
+        together = self.vllm_mode == "server" and self.accelerator.num_processes > 1
+        stops = Stops.of(self.accelerator.unwrap_model(self.model), self._tokenizer)
+        return VLLMModel(self.vllm_generation, self._tokenizer, stops, STOPS[protocol], together)
 
     def save_policy(self, folder: Path) -> None:
         """As a plain transformers model."""
@@ -117,10 +131,10 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
     def _row(self, trajectory: Trajectory) -> TokenSequence:
         end = self._tokenizer.eos_token_id
         if trajectory.ended == "error":
-            return TokenSequence([end], [end], [0])
+            return TokenSequence([end], [end], [0], [None])
         row = sequence_of(trajectory, lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"])
         if trajectory.kind == "baseline" and self.recipe.train_baseline == "masked":
-            return TokenSequence(row.prompt, row.completion, [0] * len(row.mask))
+            return replace(row, mask=[0] * len(row.mask))
         return row
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -248,6 +262,8 @@ def _vllm(recipe: Recipe) -> dict[str, Any]:
         "vllm_mode": "server" if server else "colocate",
         "vllm_server_base_url": generation.vllm_server if server else None,
         "vllm_gpu_memory_utilization": generation.vllm_memory,
+        "max_completion_length": generation.turn_tokens,
+        "generation_kwargs": {"stop": list(STOPS[recipe.episode.protocol]), "include_stop_str_in_output": True},
     }
 
 

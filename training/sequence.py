@@ -11,11 +11,15 @@ Encode = Callable[[str], Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class TokenSequence:
-    """`mask` is 1 for the tokens of the completion that the policy sampled, 0 for the environment's."""
+    """`mask` is 1 for the tokens of the completion that the policy sampled, 0 for the environment's.
+
+    `logprobs` are those with which the completion's tokens were sampled, None where that is not known or none was.
+    """
 
     prompt: list[int]
     completion: list[int]
     mask: list[int]
+    logprobs: list[float | None]
 
 
 def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
@@ -26,6 +30,7 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
     prompt: list[int] = []
     completion: list[int] = []
     mask: list[int] = []
+    logprobs: list[float | None] = []
     for segment in trajectory.segments:
         tokens = list(segment.tokens if segment.tokens is not None else encode(segment.text))
         if segment.author == "environment" and not completion:
@@ -34,6 +39,7 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
         sampled = segment.author == "policy" and segment.tokens is not None
         completion += tokens
         mask += [int(sampled)] * len(tokens)
+        logprobs += segment.logprobs if sampled and segment.logprobs is not None else [None] * len(tokens)
     if not completion:
         raise EpisodeError(f"episode {trajectory.id} has nothing that a policy wrote")
-    return TokenSequence(prompt, completion, mask)
+    return TokenSequence(prompt, completion, mask, logprobs)

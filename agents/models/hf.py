@@ -12,6 +12,7 @@ from ...envs.trajectory import Segment
 from . import sampling as samplings
 from .decoding import READ, Decoder, Stream, Writing
 from .model import Turn
+from .spelling import tokens_of
 from .stopping import Stops
 
 ROWS = 64
@@ -22,9 +23,8 @@ class HFModel:
     """A causal language model and its tokenizer, loaded by a spec or owned by a trainer.
 
     At most `rows` conversations go on in one step; any number can be open. The weights may change while none is open:
-    nothing that was read outlives its conversation. The memory for it does, until `close`. A chat template renders the
-    first thing the environment says as the user's message; all that follows stands inside the assistant's, as the
-    transcript has it. `read` is how many tokens are read in a step beside the one that each row goes on with.
+    nothing that was read outlives its conversation. The memory for it does, until `close`. `read` is how many tokens
+    are read in a step beside the one that each row goes on with.
     """
 
     def __init__(self, model: Any, tokenizer: Any, *, rows: int = ROWS, read: int = READ, name: str = "hf") -> None:
@@ -34,7 +34,7 @@ class HFModel:
         self.model, self.tokenizer = model, tokenizer
         config = model.config.get_text_config()
         limits = [limit for limit in (getattr(config, name, None) for name in LIMITS) if limit]
-        self.stops = Stops(tokenizer, _ends(model, tokenizer))
+        self.stops = Stops.of(model, tokenizer)
         self.decoder = Decoder(model, self.stops, rows, min(limits, default=None), read)
 
     @classmethod
@@ -63,22 +63,6 @@ class HFModel:
         """Gives back the memory of its rows; it can still be used."""
         self.decoder.clear()
 
-    def read(self, said: Sequence[Segment]) -> list[list[int]]:
-        """The tokens of each segment: exactly those that it carries, else its text's."""
-        return [
-            list(segment.tokens) if segment.tokens is not None else self._tokens(segment, first=number == 0)
-            for number, segment in enumerate(said)
-        ]
-
-    def _tokens(self, segment: Segment, first: bool) -> list[int]:
-        text = segment.text
-        if first and self.tokenizer.chat_template is not None:
-            message = [{"role": "user", "content": text}]
-            text = self.tokenizer.apply_chat_template(message, add_generation_prompt=True, tokenize=False)
-            first = False  # the template has written what else a text begins with
-        tokens: list[int] = self.tokenizer.encode(text, add_special_tokens=first)
-        return tokens
-
 
 load = HFModel.load
 
@@ -93,7 +77,7 @@ class HFSession:
     async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         """Draws depend on the seed and the place in the transcript, so an episode can be taken up anywhere."""
         samplings.check(sampling)
-        read = self._model.read(said)
+        read = tokens_of(said, self._model.tokenizer)
         tokens = [token for part in read for token in part]
         if not tokens:
             raise ModelError("there is nothing that the model could go on from: the transcript has no tokens")
@@ -128,10 +112,3 @@ def _without_bars() -> Iterator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
-
-
-def _ends(model: Any, tokenizer: Any) -> set[int]:
-    """The tokens that end a text, as the model's generation settings and the tokenizer name them."""
-    named = getattr(model.generation_config, "eos_token_id", None)
-    ends = set(named if isinstance(named, list) else [named])
-    return {end for end in (*ends, tokenizer.eos_token_id) if end is not None}

@@ -12,6 +12,13 @@ class Stops:
         self._ends = frozenset(ends)
         self._closing: dict[tuple[str, ...], frozenset[int] | None] = {}
 
+    @classmethod
+    def of(cls, model: Any, tokenizer: Any) -> "Stops":
+        """The tokens that end a text are those that the model's generation settings and the tokenizer name."""
+        named = getattr(model.generation_config, "eos_token_id", None)
+        ends = named if isinstance(named, list) else [named]
+        return cls(tokenizer, [end for end in (*ends, tokenizer.eos_token_id) if end is not None])
+
     def reached(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
         """Whether the last token ends the turn; the text is looked at only where that token can complete a string."""
         if tokens[-1] in self._ends:
