@@ -11,7 +11,7 @@ from .prompts import FOLDER
 from .writing import search_for
 
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
-_COVER = "A good answer covers:"
+COVER = "A good answer covers:"
 
 
 class Plan(PR2):
@@ -23,7 +23,7 @@ class Plan(PR2):
         made = sum(segment.author == "policy" for segment in episode.segments)
         aspects = _read(episode) if made else await self._plan(episode, speaker)
         if made < min(len(aspects), episode.max_searches):
-            thought = "\n".join([_COVER, *aspects]) if not made else f"Next: {aspects[made]}"
+            thought = "\n".join([COVER, *aspects]) if not made else f"Next: {aspects[made]}"
             return Turn(search_for(aspects[made], thought, episode.protocol))
         return await speaker.turn()
 
@@ -38,5 +38,5 @@ class Plan(PR2):
 def _read(episode: Episode) -> list[str]:
     """The plan as the first turn wrote it down."""
     first = next(segment.text for segment in episode.segments if segment.author == "policy")
-    _, _, after = first.partition(_COVER)
+    _, _, after = first.partition(COVER)
     return [line for line in after.partition("</think>")[0].splitlines() if line.strip()]

@@ -18,8 +18,8 @@ PLAYED = demonstrate(QUESTIONS, Habits(copies=0.3), {"pr2": 0.8, "rag": 0.2}, se
 WORD = re.compile(r"[A-Za-z']+")
 
 
-def reworded(most: float) -> list[tuple[pg.Question, list[Segment], list[Segment]]]:
-    rewording, luck = Rewording([one.segments for one in PLAYED], most), Random(5)
+def reworded() -> list[tuple[pg.Question, list[Segment], list[Segment]]]:
+    rewording, luck = Rewording([one.segments for one in PLAYED], 0.25), Random(5)
     asked = [QUESTIONS.find(one.question_id) for one in PLAYED]
     return [
         (question, list(one.segments), rewording.apply(one.segments, question, luck))
@@ -37,20 +37,29 @@ def quotes(said: list[Segment]) -> list[str]:
     return re.findall(r"\n\d\. (.+): [^:]+\.", thoughts)
 
 
-def test_up_to_the_share_of_the_words_are_others() -> None:
+def test_from_none_to_most_of_the_words_are_others() -> None:
     shares = []
-    for _, before, after in reworded(0.8):
+    for _, before, after in reworded():
         old, new = (WORD.findall("".join(segment.text for segment in said[1:-1])) for said in (before, after))
         assert len(old) == len(new)
         shares.append((Counter(old) - Counter(new)).total() / max(1, len(old)))
 
     assert 0.05 < sum(shares) / len(shares) < 0.5
-    assert max(shares) < 0.8
+    assert min(shares) < 0.02
+    assert max(shares) > 0.3
+
+
+def test_the_marks_of_what_is_told_anew_stay() -> None:
+    def marks(said: list[Segment]) -> list[str]:
+        return re.findall(r", (?:now|once)\.", "".join(one.text for one in said if one.author == "policy"))
+
+    assert any(marks(before) for _, before, _ in reworded())
+    assert all(marks(before) == marks(after) for _, before, after in reworded())
 
 
 def test_what_is_quoted_stands_in_the_posts_still() -> None:
     found = 0
-    for _, _, after in reworded(0.8):
+    for _, _, after in reworded():
         read = "".join(segment.text for segment in after if segment.author == "environment")
         for quote in quotes(after):
             found += 1
@@ -60,7 +69,7 @@ def test_what_is_quoted_stands_in_the_posts_still() -> None:
 
 
 def test_the_answer_and_the_queries_of_the_plan_are_left_as_they_are() -> None:
-    for question, before, after in reworded(0.8):
+    for question, before, after in reworded():
         assert before[-1].text.partition("<answer>")[2] == after[-1].text.partition("<answer>")[2]
         words = {word for query in plan_of(question.id) for word in WORD.findall(query)}
         for old, new in zip(before, after, strict=True):
@@ -69,14 +78,10 @@ def test_the_answer_and_the_queries_of_the_plan_are_left_as_they_are() -> None:
 
 def test_the_tags_the_dates_and_the_authors_stay() -> None:
     marks = re.compile(r"</?[a-z]+>|\n\d\. \[\d{4}-\d\d-\d\d\]|\d searches? (?:is|are) left")
-    for _, before, after in reworded(0.8):
+    for _, before, after in reworded():
         assert [segment.author for segment in before] == [segment.author for segment in after]
         for old, new in zip(before, after, strict=True):
             assert marks.findall(old.text) == marks.findall(new.text)
-
-
-def test_with_a_share_of_nothing_nothing_changes() -> None:
-    assert all(before == after for _, before, after in reworded(0.0))
 
 
 def test_every_process_draws_the_same_words_and_orders() -> None:
@@ -86,7 +91,7 @@ def test_every_process_draws_the_same_words_and_orders() -> None:
         "from profilegym.training.rewording import Rewording;"
         "asked = pg.load_questions('world:seed=3,users=20/train');"
         "played = demonstrate(asked, Habits(), {'pr2': 1.0}, seed=1);"
-        "other, luck = Rewording([one.segments for one in played], 0.8), Random(5);"
+        "other, luck = Rewording([one.segments for one in played], 0.25), Random(5);"
         "print([other.apply(one.segments, asked.find(one.question_id), luck) for one in played])"
     )
     said = {

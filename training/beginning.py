@@ -1,4 +1,4 @@
-"""A small model that has learned nothing, but looks back from the start; and the drill that teaches it to copy.
+"""A small model that has learned nothing, but looks back from the start.
 
 To copy, one layer has to tell each token which came before it, and the next has to look for where the present token
 stood before. A small model with random weights finds this late: after 1,500 steps on demonstrations it still filled
@@ -6,14 +6,11 @@ posts that it had learned by heart with names that it had not read. `docs/pilot.
 """
 
 import re
-from collections.abc import Iterator
-from random import Random
 from typing import Any
 
 from pydantic import model_validator
 
 from .settings import Count, Part, Positive
-from .sft import IGNORED, Example
 
 _ALIKE = 0.09  # about 1 / sqrt(width): a projection and its transpose keep a vector's length
 _SHARP = 1.6  # of attention, whose queries and keys are normalised
@@ -123,11 +120,3 @@ def _look_at_the_line(model: Any, shape: Shape, marks: list[int]) -> None:
     attention.q_proj.bias[first + near] = 3.0
     attention.k_proj.weight[first + near] += common
     attention.k_proj.bias[first + far] = 4.0  # where the other keys point, whose share of the mark is chance
-
-
-def drill(tokens: int, rows: int, luck: Random) -> Iterator[Example]:
-    """Random tokens, and then the same again: they can only be copied, never guessed or learned by heart."""
-    for _ in range(rows):
-        heard = [luck.randrange(tokens) for _ in range(luck.randint(16, 48))]
-        said = heard[luck.randint(0, 8) :]
-        yield Example([*heard, *said], [*[IGNORED] * (len(heard) + 1), *said[1:]])

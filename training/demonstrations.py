@@ -1,7 +1,6 @@
 """Episodes of a scripted player who searches clumsily and reads well: what a model learns its first habits from."""
 
 import asyncio
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -10,7 +9,7 @@ from pydantic import model_validator
 
 from ..agents.agent import make_agent
 from ..agents.models.model import Turn
-from ..agents.models.oracle import known_aspects, posts_shown
+from ..agents.plan import COVER
 from ..agents.prompts import FOLDER
 from ..agents.rollout import Job, Rollout
 from ..agents.writing import answer_with, search_for
@@ -19,15 +18,14 @@ from ..envs.data import QuestionSet
 from ..envs.data.world import plan_of
 from ..envs.episode import clean
 from ..envs.prompts import fill, template
-from ..envs.question import Aspect, Question
-from ..envs.retrieval import make_retriever
+from ..envs.question import Profile, Question
+from ..envs.retrieval import Hit, Retriever, make_retriever
 from ..envs.trajectory import Segment, Trajectory
+from .reading import NOTHING_YET, Reading
 from .settings import Part, Share
 
-_WHO, _USE = "The name of ", "What people use to "  # how the world titles these aspects
-NO_HELP, NOTHING_YET = "That does not help.", "Let me think."
-_DATED = re.compile(r"(\d+\. )\[[\d-]+\] ")
-_SENTENCE = re.compile(r"(?<=[.\]]) ")
+_WHO = "The name of "  # how the world titles this aspect
+_SHOWN = 3  # posts that a search shows
 _PLANNING = template("plan", FOLDER).partition("{{question}}")[0]
 
 
@@ -83,87 +81,21 @@ class _Session:
     async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         if said[-1].text.startswith(_PLANNING):
             return Turn("\n".join(_titles(self.question)))
-        found = _Found(self.question, said, self.tempted)
+        reading = Reading(self.question, said, self.tempted)
         made = sum(segment.author == "policy" for segment in said)
+        thought = _thought(reading, planned=made > 0 and COVER in said[1].text)
         if made < len(self.queries) and "answer now." not in said[-1].text:
-            return Turn(search_for(self.queries[made], found.thought))
-        return Turn(answer_with(found.answer, found.thought))
+            return Turn(search_for(self.queries[made], thought))
+        return Turn(answer_with(reading.answer, thought))
 
     def close(self) -> None:
         """There is nothing to give back."""
 
 
-class _Found:
-    """What a reader makes of a transcript."""
-
-    def __init__(self, question: Question, said: Sequence[Segment], tempted: bool) -> None:
-        self._said = said
-        self._quirk = _quirk(question, said) if tempted else None
-        self._known = known_aspects(question, said)
-        self._quotes = (
-            [_quote(said, self._quirk.text)]
-            if self._quirk
-            else [_told(question, aspect, said) for aspect in self._known if aspect.documents]
-        )
-
-    @property
-    def thought(self) -> str:
-        """What the posts say that was not said yet, in their own words."""
-        before = " ".join(segment.text for segment in self._said if segment.author == "policy")
-        new = [quote for quote in dict.fromkeys(self._quotes) if quote not in before]
-        if new:
-            return "".join(new)
-        return NO_HELP if posts_shown(self._said[-1:]) else NOTHING_YET
-
-    @property
-    def answer(self) -> str:
-        if self._quirk:
-            return f"Remember: {', '.join(self._quirk.phrases)}."
-        values = [aspect.accepted[0] for aspect in self._known]
-        if self._known and self._known[0].title.startswith(_WHO):
-            name, *values = values
-            return f"For {name}: {', '.join(values)}." if values else f"It is for {name}."
-        return f"Remember: {', '.join(values)}." if values else "I do not know."
-
-
-@dataclass(frozen=True, slots=True)
-class _Quirk:
-    """What a person does in a way that is nobody else's."""
-
-    text: str
-    phrases: Sequence[str]
-
-
-def _quirk(question: Question, said: Sequence[Segment]) -> _Quirk | None:
-    """That about the very thing that a question without hops is about, if a post shown tells it."""
-    aspects = question.rubric.aspects
-    if not aspects[0].title.startswith(_USE):
-        return None
-    do = aspects[0].title.removeprefix(_USE)
-    for sentence in (sentence for post in posts_shown(said) for sentence in _SENTENCE.split(post)):
-        phrases = [_longest(aspect.rejected, sentence) for aspect in aspects]
-        if do in sentence and all(phrases):
-            return _Quirk(sentence, phrases)
-    return None
-
-
-def _longest(phrases: Sequence[str], text: str) -> str:
-    return max((phrase for phrase in phrases if f" {phrase}" in text), key=len, default="")
-
-
-def _told(question: Question, aspect: Aspect, said: Sequence[Segment]) -> str:
-    """The sentence that tells it, and what to take from it."""
-    text, value = clean(question.profile.by_id[aspect.documents[0]].text), aspect.accepted[0]
-    sentence = next(sentence for sentence in _SENTENCE.split(text) if value in sentence)
-    return f"{_quote(said, sentence)}: {value}."
-
-
-def _quote(said: Sequence[Segment], sentence: str) -> str:
-    """With the number of its post and all that the post says before: a reader has to find the post, and then copies."""
-    shown = [segment.text for segment in said if segment.author == "environment" and sentence in segment.text]
-    line = next(line for line in shown[-1].splitlines() if sentence in line and _DATED.match(line))
-    before, _, _ = line.partition(sentence)
-    return "\n" + _DATED.sub(r"\1", before) + sentence.rstrip(".")
+def _thought(reading: Reading, planned: bool) -> str:
+    """One search is gone through line by line; the several of a plan would take too long."""
+    read = reading.quotes() if planned else reading.gone_through()
+    return read or NOTHING_YET
 
 
 def _queries(question: Question, flaw: str | None) -> Sequence[str]:
@@ -192,12 +124,37 @@ def _titles(question: Question) -> list[str]:
     return [aspect.title.replace(who.accepted[0], role) for aspect in question.rubric.aspects]
 
 
-def demonstrate(questions: QuestionSet, habits: Habits, agents: Mapping[str, float], seed: int) -> list[Trajectory]:
-    """One episode a question, played by an agent that is drawn by its share."""
+def demonstrate(
+    questions: QuestionSet, habits: Habits, agents: Mapping[str, float], seed: int, shuffled: float = 0.0
+) -> list[Trajectory]:
+    """One episode a question, played by an agent that is drawn by its share; a share of the searches is shuffled."""
     luck, players = Random(seed), {name: make_agent(name) for name in agents}
     names, shares = list(agents), list(agents.values())
     jobs = [Job(question, players[luck.choices(names, shares)[0]]) for question in questions]
-    return asyncio.run(_played(Rollout(Demonstrator(habits), make_retriever("bm25"), seed=seed), jobs))
+    retriever = _Shuffled(make_retriever("bm25"), shuffled, seed)
+    return asyncio.run(_played(Rollout(Demonstrator(habits), retriever, seed=seed), jobs))
+
+
+class _Shuffled:
+    """The same posts in another order, so that what a post says has to be read, and not only which comes first."""
+
+    instant = True
+
+    def __init__(self, retriever: Retriever, share: float, seed: int) -> None:
+        self._retriever, self._share, self._seed = retriever, share, seed
+
+    def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
+        return self.search_many([(profile, query)], k)[0]
+
+    def search_many(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[list[Hit]]:
+        found = self._retriever.search_many(requests, k)
+        return [self._in_some_order(hits, query) for hits, (_, query) in zip(found, requests, strict=True)]
+
+    def _in_some_order(self, hits: list[Hit], query: str) -> list[Hit]:
+        luck = Random(f"{self._seed} {query} {[hit.document.text for hit in hits[:_SHOWN]]}")
+        if luck.random() >= self._share:
+            return hits
+        return [*luck.sample(hits[:_SHOWN], len(hits[:_SHOWN])), *hits[_SHOWN:]]
 
 
 async def _played(rollout: Rollout, jobs: Sequence[Job]) -> list[Trajectory]:

@@ -18,14 +18,16 @@ from ..agents.models.hf import HFModel
 from ..agents.models.pilot import FOLDER
 from ..envs.data import load_questions
 from ..envs.question import Question
+from ..envs.trajectory import Segment
 from ..evaluation.evaluate import Settings, evaluate
 from ..evaluation.run import RunDirectory
-from .beginning import Shape, drill, new_model
+from .beginning import Shape, new_model
 from .card import card
 from .demonstrations import Habits, demonstrate, lessons
 from .rewording import Rewording
 from .settings import Count, Part, Positive, Share, Whole, load_settings
-from .sft import example, fine_tune
+from .sft import Example, example, fine_tune
+from .short_lessons import Short, ShortLessons
 from .tokenizer import make_tokenizer
 
 AGENTS = ("pr2", "none", "rag", "plan")  # those that the card scores
@@ -34,7 +36,6 @@ AGENTS = ("pr2", "none", "rag", "plan")  # those that the card scores
 class Optimiser(Part):
     """Of TRL's SFTTrainer."""
 
-    drill: Count  # steps of copying random tokens, before the demonstrations
     batch: Count
     learning_rate: Positive
     warmup: Whole
@@ -60,8 +61,11 @@ class PilotRecipe(Part):
     words: tuple[str, ...] = ()  # data sets whose words are tokens, too, for those who teach it their tasks
     agents: dict[str, Share] = Field(min_length=1)
     habits: Habits
-    reworded: Share  # of the words of a transcript's posts, at most
+    shuffled: Share  # of the searches show their posts in another order
+    reworded: Share  # of the lessons have other words than the world's
+    asked: Share  # of a question's own words are others there, at most
     shape: Shape
+    short: Short
     optimiser: Optimiser
     score: Scoring
 
@@ -81,35 +85,46 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
     """Everything but the scores. `steps` ends it early."""
     import torch
 
-    start = perf_counter()
+    start, luck, short = perf_counter(), Random(recipe.seed), recipe.short
     questions = load_questions(recipe.data)
-    played = demonstrate(questions, recipe.habits, recipe.agents, recipe.seed)
-    lessons_of = {one.question_id: list(lessons(one, questions)) for one in played}
-    transcripts = [transcript for found in lessons_of.values() for transcript in found]
-    others = [load_questions(spec) for spec in recipe.words]
-    tokenizer = make_tokenizer(
+    played = demonstrate(questions, recipe.habits, recipe.agents, recipe.seed, recipe.shuffled)
+    right = demonstrate(
+        questions, Habits(tempted=recipe.habits.tempted), {"pr2": 1.0}, recipe.seed + 1, recipe.shuffled
+    )
+    taught = [(said, questions.find(one.question_id)) for one in played for said in lessons(one, questions)]
+    tokenizer = _tokenizer([said for said, _ in taught], recipe.words)
+    rewording = Rewording((said for said, _ in taught), recipe.asked)
+    first = ShortLessons(right, questions, rewording, short, luck)
+    whole = [rewording.apply(*one, luck) if luck.random() < recipe.reworded else one[0] for one in taught]
+    examples = [example(said, tokenizer, [tokenizer.eos_token_id]) for said in whole]
+
+    def drawn(count: int, reworded: float) -> list[Example]:
+        return [example(said, tokenizer) for said in first.drawn(count, reworded)]
+
+    batch = recipe.optimiser.batch
+    courses = (
+        (drawn(short.copying * batch, 1.0), "constant_with_warmup"),
+        (drawn(short.steps * batch, recipe.reworded), "cosine"),
+        ([*examples, *drawn(round(short.kept * len(examples)), recipe.reworded)], "cosine"),
+    )
+    model = new_model(recipe.shape, tokenizer, recipe.seed)
+    for course, schedule in courses:
+        fine_tune(model, tokenizer, course, workplace, **_settings(recipe), max_steps=steps, lr_scheduler_type=schedule)
+    with torch.no_grad():
+        model.lm_head.weight *= recipe.optimiser.sharpness
+    return Made(model, tokenizer, len(examples), sum(len(one.input_ids) for one in examples), perf_counter() - start)
+
+
+def _tokenizer(transcripts: Sequence[Sequence[Segment]], words: Sequence[str]) -> Any:
+    """For the transcripts, and for those who teach it the tasks of other data sets."""
+    others = [load_questions(spec) for spec in words]
+    return make_tokenizer(
         chain(
             ("".join(segment.text for segment in transcript) for transcript in transcripts),
             (text for there in others for question in there for text in _texts(question)),
         ),
         [commonprefix([question.text for question in there]).rstrip() for there in others],  # noqa: RUF071 (texts, not paths)
     )
-    rewording, luck = Rewording(transcripts, recipe.reworded), Random(recipe.seed)
-    examples = [
-        example(rewording.apply(transcript, questions.find(name), luck), tokenizer, [tokenizer.eos_token_id])
-        for name, found in lessons_of.items()
-        for transcript in found
-    ]
-    model = new_model(recipe.shape, tokenizer, recipe.seed)
-    settings = _settings(recipe)
-    drills = list(drill(len(tokenizer), recipe.optimiser.drill * recipe.optimiser.batch, Random(recipe.seed)))
-    fine_tune(
-        model, tokenizer, drills, workplace, **settings, max_steps=steps, lr_scheduler_type="constant_with_warmup"
-    )
-    fine_tune(model, tokenizer, examples, workplace, **settings, max_steps=steps, lr_scheduler_type="cosine")
-    with torch.no_grad():
-        model.lm_head.weight *= recipe.optimiser.sharpness
-    return Made(model, tokenizer, len(examples), sum(len(one.input_ids) for one in examples), perf_counter() - start)
 
 
 def _texts(question: Question) -> list[str]:

@@ -10,7 +10,7 @@ from ..envs.data.world import plan_of
 from ..envs.data.world.names import NAME
 from ..envs.question import Question
 from ..envs.trajectory import Segment
-from .demonstrations import NO_HELP, NOTHING_YET
+from .reading import NEWER, NOTHING, NOTHING_YET, OLDER
 
 _SENTENCE = re.compile(r"(?<=[.\]]) ")
 _WORD = re.compile(r"[A-Za-z']+")
@@ -23,7 +23,7 @@ def _words_of(*texts: str) -> set[str]:
     return {word.lower() for text in texts for word in _WORD.findall(NAME.sub("", text))}
 
 
-_FIXED = {"i", "my", *_words_of(NOTHING_YET), *_words_of(NO_HELP)}
+_FIXED = {"i", "my", *_words_of(NOTHING, NOTHING_YET, NEWER, OLDER)}
 
 
 class Rewording:
@@ -33,19 +33,19 @@ class Rewording:
     that the question takes, and the values that could answer.
     """
 
-    def __init__(self, transcripts: Iterable[Sequence[Segment]], most: float) -> None:
+    def __init__(self, transcripts: Iterable[Sequence[Segment]], asked: float) -> None:
+        self._asked = asked  # share of a question's own words, at most
         self._words = sorted({word for said in transcripts for word in _words_of(*posts_shown(said))})
-        self._most = most
 
     def apply(self, transcript: Sequence[Segment], question: Question, luck: Random) -> list[Segment]:
-        """Up to a share of `most` of the posts' words, half as many of the question's; each transcript has its own."""
-        share = luck.random() * self._most
+        """Any share of the posts' words, and a fraction of that of the question's own; each transcript has its own."""
+        share = luck.random()
         fixed = _FIXED | _decisive(question)
         posts = _words_of(*posts_shown(transcript)) - fixed
         asked = _words_of(question.text) - posts - fixed
         others = {
             word: self._other(fixed, luck)
-            for words, likely in ((posts, share), (asked, share / 2))
+            for words, likely in ((posts, share), (asked, share * self._asked))
             for word in sorted(words)
             if luck.random() < likely
         }
@@ -76,7 +76,7 @@ def _places(segment: Segment) -> re.Pattern[str]:
 def _in_other_order(transcript: Sequence[Segment], question: Question, luck: Random) -> list[Segment]:
     """A sentence is a bag of words then, in which a value is known by what it is, not by where it stands."""
     values = sorted((phrase for aspect in question.rubric.aspects for phrase in aspect.accepted), key=len, reverse=True)
-    part = re.compile("|".join([*map(re.escape, values), r"\S+"]))
+    part = re.compile("|".join([*(rf"{re.escape(value)}\b" for value in values), r"\S+"]))
     sentences = {sentence.rstrip(".") for post in posts_shown(transcript) for sentence in _SENTENCE.split(post)}
     orders = {}
     for sentence in sorted(sentences, key=lambda one: (-len(one), one)):  # the same in every run

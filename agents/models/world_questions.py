@@ -25,19 +25,25 @@ class Asked:
         """What to look for, one search each: the name first, as what holds for somebody is told by name."""
         if self.role is None:
             return [topic.query for topic in self.topics]
-        name = self._name(posts)
+        name = self.name(posts)
         first = self.role.kind.query.format(role=self.role.word)
         return [first, *(f"{name or self.role.word} {topic.query}" for topic in self.topics)]
 
     def answer(self, posts: Sequence[str]) -> str:
         """Everything that is known by now; the latest post decides."""
-        name = self._name(posts) if self.role else ""
-        values = [_value(topic, name or "", posts) for topic in self.topics] if name is not None else []
-        return ", ".join([*([name] if name else []), *filter(None, values), *self.common])
+        name = self.name(posts) if self.role else ""
+        values = self.values(posts, name).values() if name is not None else []
+        return ", ".join([*([name] if name else []), *values, *self.common])
 
-    def _name(self, posts: Sequence[str]) -> str | None:
+    def values(self, posts: Sequence[str], name: str = "") -> dict[str, str]:
+        """By what it is about; nothing for what these posts do not tell of the one who is named."""
+        found = {topic.about: _value(topic, name, posts) for topic in self.topics}
+        return {about: value for about, value in found.items() if value is not None}
+
+    def name(self, posts: Sequence[str]) -> str | None:
+        """Of the one in the role that the question names."""
         assert self.role is not None
-        says = [text.format(role=self.role.word, n=_ANYONE) for text in _wordings(_kind_says, self.role.word)]
+        says = tuple(text.format(role=self.role.word, n=_ANYONE) for text in _wordings(_kind_says, self.role.word))
         return _latest(says, {"n": _A_NAME}, posts, "n")
 
 
@@ -73,21 +79,25 @@ def _asked(text: str, topics: Sequence[Topic]) -> tuple[Topic, ...]:
 
 def _value(topic: Topic, name: str, posts: Sequence[str]) -> str | None:
     values = "|".join(re.escape(form) for value in topic.values for form in value)
-    says = [text.replace("{n}", name) for text in _wordings(_says, topic.about)]
-    return _latest(says, {"v": values, "old": values, "n": _A_NAME}, posts, "v")
+    slots = {"v": values, "old": values, "n": _A_NAME}
+    return _latest(_wordings(_says, topic.about), slots, posts, "v", name)
 
 
-def _latest(says: Sequence[str], slots: dict[str, str], posts: Sequence[str], wanted: str) -> str | None:
-    """What stands in the wanted slot of the last post that says one of these."""
-    patterns = [_pattern(text, tuple(slots.items())) for text in says]
+def _latest(says: Texts, slots: dict[str, str], posts: Sequence[str], wanted: str, name: str = _ANYONE) -> str | None:
+    """What stands in the wanted slot of the last post that says one of these, of the one who is named."""
+    patterns = _patterns(says, tuple(slots.items()))
     for post in sorted(posts, key=_dated, reverse=True):
         for pattern in patterns:
-            if found := pattern.search(post):
+            if (found := pattern.search(post)) and (name == _ANYONE or found.groupdict().get("n", name) == name):
                 return found[wanted]
     return None
 
 
 @cache
+def _patterns(says: Texts, slots: tuple[tuple[str, str], ...]) -> list[re.Pattern[str]]:
+    return [_pattern(text, slots) for text in says]
+
+
 def _pattern(text: str, slots: tuple[tuple[str, str], ...]) -> re.Pattern[str]:
     pattern = re.escape(text)
     for name, values in slots:
