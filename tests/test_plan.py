@@ -23,7 +23,9 @@ def small(*changes: str) -> Recipe:
 
 
 def test_a_step_is_its_groups_and_all_steps_are_so_many_times_that() -> None:
-    plan = plan_of(small("optimiser.questions=3", "optimiser.steps=10", "generation.turn_tokens=64", "generation.max_tokens=100"))
+    plan = plan_of(
+        small("optimiser.questions=3", "optimiser.steps=10", "generation.turn_tokens=64", "generation.max_tokens=100")
+    )
 
     assert plan.step.episodes == 3 * (4 + 1)
     assert plan.step.turns == 3 * (4 * 5 + 1)
