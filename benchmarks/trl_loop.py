@@ -15,6 +15,7 @@ from ..envs.retrieval import Retriever
 from ..envs.stepping import RewardFunction
 
 MOST = 512  # tokens of an episode, searches included
+PER_QUESTION = 2  # the fewest that GRPO can compare
 TEMPLATE = (  # the transcript as it stands; calls are only written where TRL tries whether tools can be called
     "{%- for message in messages -%}{{ message.content }}"
     "{%- for call in message.tool_calls or [] -%}{{ call | tojson }}{%- endfor -%}{%- endfor -%}"
@@ -97,7 +98,7 @@ class Loop:
                 output_dir=tempfile.gettempdir(),
                 use_cpu=True,
                 bf16=False,
-                num_generations=2,
+                num_generations=PER_QUESTION,
                 max_completion_length=MOST,
                 max_tool_calling_iterations=Episode(questions[0]).max_searches,
                 temperature=1.0,
@@ -113,12 +114,11 @@ class Loop:
                 reward_funcs=score,
             )
 
-    def play(self, attempts: int, at_once: int) -> tuple[int, float]:
-        """The policy's tokens and the mean score."""
-        rows = [row for row in self.rows for _ in range(attempts)]
+    def play(self, count: int) -> tuple[int, float]:
+        """So many at once, two of a question; gives the policy's tokens and the mean score."""
         self.scores.clear()
-        batches = [self.batch(rows[start : start + at_once]) for start in range(0, len(rows), at_once)]
-        return sum(int((batch["tool_mask"] * batch["completion_mask"]).sum()) for batch in batches), fmean(self.scores)
+        batch = self.batch([row for row in self.rows for _ in range(PER_QUESTION)][:count])
+        return int((batch["tool_mask"] * batch["completion_mask"]).sum()), fmean(self.scores)
 
     def batch(self, rows: Sequence[Any]) -> Any:
         """Generated and scored together, as TRL hands it to a training step."""
