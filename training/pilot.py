@@ -1,10 +1,14 @@
 """Makes the pilot: demonstrations, a tokenizer, a small model from nothing, and the card that tells what it can do."""
 
 import asyncio
+import os
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
+from multiprocessing import get_context
 from os.path import commonprefix
 from pathlib import Path
 from random import Random
@@ -161,14 +165,18 @@ def save(made: Made, folder: Path) -> None:
 
 
 def scores(folder: Path, scoring: Scoring) -> dict[str, Any]:
-    """The summary of each agent's run with the saved model."""
-    model = HFModel.load(str(folder))
-    found = {}
-    for agent in AGENTS:
-        settings = Settings(agent, "pilot", scoring.data, limit=scoring.limit, seeds=scoring.seeds)
-        with TemporaryDirectory() as run:
-            found[agent] = asyncio.run(evaluate(settings, RunDirectory(run), model=model))
-    return found
+    """The summary of each agent's run with the saved model, each in a process, as a small model fills one core."""
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes:
+        return dict(zip(AGENTS, processes.map(partial(_score, folder, scoring), AGENTS), strict=True))
+
+
+def _score(folder: Path, scoring: Scoring, agent: str) -> dict[str, Any]:
+    import torch
+
+    torch.set_num_threads(1)
+    settings = Settings(agent, "pilot", scoring.data, limit=scoring.limit, seeds=scoring.seeds)
+    with TemporaryDirectory() as run:
+        return asyncio.run(evaluate(settings, RunDirectory(run), model=HFModel.load(str(folder))))
 
 
 def _about(recipe: PilotRecipe, made: Made) -> dict[str, Any]:

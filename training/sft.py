@@ -7,6 +7,7 @@ from random import Random
 from typing import Any
 
 from ..envs.trajectory import Segment
+from .memory import keep_memory
 
 IGNORED = -100  # a label without a loss, in torch and in TRL
 _SORTED = 50  # batches that are sorted by length together
@@ -40,6 +41,7 @@ def fine_tune(
     from transformers import PrinterCallback
     from trl import SFTConfig
 
+    keep_memory()
     batch = settings["per_device_train_batch_size"]
     ordered = _alike_together(examples, batch, Random(settings["seed"]))
     columns = {"input_ids": [one.input_ids for one in ordered], "labels": [one.labels for one in ordered]}
