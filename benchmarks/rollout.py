@@ -34,15 +34,15 @@ from ..envs.trajectory import Segment, Trajectory
 from ..rewards import make_reward
 from . import in_flight
 from .claims import Claim, at_least, at_most, show_claims
-from .trl_loop import Loop
+from .trl_loop import TURN, Loop
 
 DATA, QUESTIONS, EPISODES = "world:seed=7/test", 128, 256
-ROUNDS = 3
+ROUNDS = 2
 WARM = 32  # episodes before the rounds
 EARLY, LATE = 1_000, 10_000  # episodes after which memory is looked at
 ALONE = 64  # episodes that are played once more, each by itself
 OBSERVATIONS = (60, 600)  # tokens
-TALKS, TURN = 64, 24  # conversations with one observation, and tokens of each of their two turns
+TALKS, SAID = 64, 24  # conversations with one observation, and tokens of each of their two turns
 
 Step = TypeVar("Step")
 Play = Callable[[int], tuple[int, float]]  # so many episodes: the policy's tokens and the mean score
@@ -75,7 +75,8 @@ class Ours:
 
     def trajectories(self, count: int, in_flight: int = 256) -> list[Trajectory]:
         """Round and round the questions, an attempt each time."""
-        rollout = Rollout(self._model, self._retriever, self._reward, in_flight=in_flight)
+        sampling = Sampling(1.0, max_tokens=TURN)
+        rollout = Rollout(self._model, self._retriever, self._reward, sampling, in_flight=in_flight)
         each = len(self._questions)
         jobs = (Job(self._questions[i % each], self._agent, i // each) for i in range(count))
 
@@ -164,11 +165,11 @@ async def _talks(model: HFModel, length: int) -> int:
         said = [Segment("environment", "", prompt)]
         turn = await session.speak(said, Sampling(1.0, max_tokens=most), ())
         said += [Segment("policy", turn.text, turn.tokens), Segment("environment", "", observation)]
-        last = await session.speak(said, Sampling(1.0, max_tokens=TURN), ())
+        last = await session.speak(said, Sampling(1.0, max_tokens=SAID), ())
         session.close()
         return len(turn.tokens or ()) + len(last.tokens or ())
 
-    return sum(await asyncio.gather(*(talk(i, luck.randint(TURN // 2, 2 * TURN)) for i in range(2 * TALKS))))
+    return sum(await asyncio.gather(*(talk(i, luck.randint(SAID // 2, 2 * SAID)) for i in range(2 * TALKS))))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ..envs.question import Question
 from ..envs.retrieval import Retriever
 from ..envs.stepping import RewardFunction
 
-MOST = 512  # tokens of an episode, searches included
+MOST, TURN = 512, 112  # tokens of an episode, searches included, and of a turn, as in the recipe pr2-world
 PER_QUESTION = 2  # the fewest that GRPO can compare
 TEMPLATE = (  # the transcript as it stands; calls are only written where TRL tries whether tools can be called
     "{%- for message in messages -%}{{ message.content }}"
@@ -100,6 +100,7 @@ class Loop:
                 bf16=False,
                 num_generations=PER_QUESTION,
                 max_completion_length=MOST,
+                generation_kwargs={"max_new_tokens": TURN},
                 max_tool_calling_iterations=Episode(questions[0]).max_searches,
                 temperature=1.0,
                 report_to=[],
