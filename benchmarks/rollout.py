@@ -37,8 +37,7 @@ from .claims import Claim, at_least, at_most, show_claims
 from .trl_loop import TURN, Loop
 
 DATA, QUESTIONS, EPISODES = "world:seed=7/test", 128, 256
-ROUNDS = 2
-WARM = 32  # episodes before the rounds
+ROUNDS = 3
 EARLY, LATE = 1_000, 10_000  # episodes after which memory is looked at
 ALONE = 64  # episodes that are played once more, each by itself
 OBSERVATIONS = (60, 600)  # tokens
@@ -103,11 +102,11 @@ def peers() -> dict[str, Any]:
     rates: dict[str, list[float]] = {}
     scores: dict[str, list[float]] = {}
     playing = contenders(_questions())
-    rounds = list(product(range(ROUNDS + 1), playing.items()))  # the first is short: nobody's first steps are timed
+    rounds = list(product(range(ROUNDS + 1), playing.items()))  # the first until memory is taken, profiles indexed
     for number, (name, play) in _shown(rounds, "peers"):
         with undisturbed():
             start = time.process_time()
-            tokens, score = play(EPISODES if number else WARM)
+            tokens, score = play(EPISODES)
             if number:
                 rates.setdefault(name, []).append(tokens / (time.process_time() - start))
                 scores.setdefault(name, []).append(score)

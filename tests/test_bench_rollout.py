@@ -56,7 +56,7 @@ def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each figure from a moment, and those of the endpoint from a script."""
-    sizes: dict[str, Any] = {"QUESTIONS": 4, "EPISODES": 8, "WARM": 2, "ROUNDS": 1, "EARLY": 8, "LATE": 16}
+    sizes: dict[str, Any] = {"QUESTIONS": 4, "EPISODES": 8, "ROUNDS": 1, "EARLY": 8, "LATE": 16}
     sizes |= {"ALONE": 4, "TALKS": 2, "SAID": 6}
     for name, value in {**sizes, "OBSERVATIONS": (5,)}.items():
         monkeypatch.setattr(rollout, name, value)

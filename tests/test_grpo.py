@@ -232,6 +232,8 @@ def test_the_final_policy_loads_with_plain_transformers(policy: Path, tmp_path: 
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "final")
     tokenizer = AutoTokenizer.from_pretrained(tmp_path / "final")
     assert model.generate(**tokenizer("A question", return_tensors="pt"), max_new_tokens=2).shape[0] == 1
+    assert model.config.use_cache
+    assert model.generation_config.use_cache
 
 
 def test_a_finished_run_is_left_alone(policy: Path, tmp_path: Path) -> None:

@@ -142,3 +142,10 @@ def test_the_pilot_plans(pilot: object) -> None:
 
     assert sum(one.ended == "answered" for one in trajectories) >= 25
     assert all("A good answer covers:" in one.segments[1].text for one in trajectories)
+
+
+def test_plain_transformers_generates_with_the_pilots_cache() -> None:
+    model = transformers.AutoModelForCausalLM.from_pretrained(FOLDER)
+
+    assert model.config.use_cache
+    assert model.generation_config.use_cache

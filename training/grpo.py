@@ -23,7 +23,7 @@ from ..envs.stepping import RewardFunction
 from ..envs.trajectory import Trajectory
 from .advantage import advantages
 from .group import Member, as_baseline, group_metrics
-from .policy import Policy
+from .policy import Policy, save_policy
 from .recipe import Recipe
 from .rollouts import Place, Rollouts, reward_total
 from .sequence import TokenSequence, sequence_of
@@ -103,8 +103,7 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         model = self.accelerator.unwrap_model(self.model)
         if self.recipe.lora is not None:
             model = deepcopy(model).merge_and_unload()
-        model.save_pretrained(folder)
-        self.processing_class.save_pretrained(folder)
+        save_policy(model, self.processing_class, folder)
 
     def save_now(self) -> None:
         """A checkpoint of the last whole step."""

@@ -14,7 +14,7 @@ from ..evaluation.evaluate import Speed, evaluate
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
 from .metrics import METRICS, MetricsWriter
-from .policy import FINAL, Policy, load_policy
+from .policy import FINAL, Policy, load_policy, save_policy
 from .quiet import quieten
 from .recipe import Data, Steps, Training
 from .settings import Count, Part, Positive, Whole
@@ -141,6 +141,5 @@ def _save(policy: Policy, out: Path) -> None:
     """In one move, so that a policy that is there is whole."""
     unfinished = out / f".{FINAL}"
     rmtree(unfinished, ignore_errors=True)
-    policy.model.save_pretrained(unfinished)
-    policy.tokenizer.save_pretrained(unfinished)
+    save_policy(policy.model, policy.tokenizer, unfinished)
     unfinished.replace(out / FINAL)

@@ -28,6 +28,7 @@ from ..evaluation.run import RunDirectory
 from .beginning import Shape, new_model
 from .card import card
 from .demonstrations import Habits, demonstrate, lessons
+from .policy import save_policy
 from .rewording import Rewording
 from .settings import Count, Part, Positive, Share, Whole, load_settings
 from .sft import Example, example, fine_tune
@@ -159,8 +160,7 @@ def save(made: Made, folder: Path) -> None:
 
     model = made.model.to(torch.bfloat16)
     model.config._attn_implementation = None
-    model.save_pretrained(folder)
-    made.tokenizer.save_pretrained(folder)
+    save_policy(model, made.tokenizer, folder)
     (folder / "generation_config.json").unlink(missing_ok=True)
 
 

@@ -29,6 +29,20 @@ def load_policy(spec: str, precision: str = "float32") -> Policy:
     return Policy(model, AutoTokenizer.from_pretrained(path))
 
 
+def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
+    """As a plain transformers model that generates with its cache, which trainers switch off in its settings."""
+    settings = (model.config, model.generation_config)
+    before = [one.use_cache for one in settings]
+    try:
+        for one in settings:
+            one.use_cache = True
+        model.save_pretrained(folder)
+    finally:
+        for one, used in zip(settings, before, strict=True):
+            one.use_cache = used
+    tokenizer.save_pretrained(folder)
+
+
 def weights_of(spec: str) -> str:
     """The folder, or the name on the hub, that a model spec means."""
     name, _, rest = spec.partition(":")
