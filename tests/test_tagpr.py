@@ -1,6 +1,7 @@
 """TagPR's agent asks for tagged steps, and what comes of them can be told from the record."""
 
 import asyncio
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -72,6 +73,17 @@ def test_a_chain_without_the_profile_is_asked_for_the_same_steps(tmp_path: Path)
     assert {chain.prompt for chain in without} == {chain.prompt for chain in chains}
     assert all(chain.agent == "none" and not chain.searches for chain in without)
     assert all("<understand_task>" in chain.segments[-1].text for chain in without)
+
+
+def test_a_step_has_the_lines_that_the_chain_had(tmp_path: Path) -> None:
+    settings = Run("rag", "scripted:world", "world-lamp-2:seed=3,users=20/train", limit=4)
+    asyncio.run(evaluate(settings, RunDirectory(tmp_path / "run")))
+
+    tag(of(tmp_path / "run", least=0), tmp_path / "chains")
+
+    listed = [chain.segments[-1].text for chain in RunDirectory(tmp_path / "chains").trajectories() if chain.searches]
+    assert len(listed) == 4
+    assert all(re.search(r"<examine_examples>A post says:(\n\d\. .+: .+\.)+</examine_examples>", one) for one in listed)
 
 
 def test_a_chain_is_the_episode_that_tagprs_agent_would_have_played(run: Path, tmp_path: Path) -> None:

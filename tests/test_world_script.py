@@ -110,7 +110,7 @@ def test_the_history_is_worth_something_on_lamps_tasks(data: str, tmp_path: Path
     assert summary["gain"]["low"] > 0
 
 
-@pytest.mark.parametrize("data", LAMP)
+@pytest.mark.parametrize("data", LAMP[1:])
 def test_what_decides_is_quoted_from_a_post_and_the_answer_follows_from_it(data: str, tmp_path: Path) -> None:
     played("prlm", data, tmp_path, limit=12)
 
@@ -120,6 +120,20 @@ def test_what_decides_is_quoted_from_a_post_and_the_answer_follows_from_it(data:
             (post,) = (line for line in shown.splitlines() if line.startswith(number))
             assert all(part in post for part in re.split(r"(?<=\.) ", quote))
         assert f"So it is {trajectory.answer}." in thought
+
+
+def test_of_every_post_it_is_said_what_its_tag_is_for_and_the_answer_is_for_what_is_asked(tmp_path: Path) -> None:
+    played("prlm", LAMP[0], tmp_path, limit=12)
+
+    for trajectory in RunDirectory(tmp_path).trajectories():
+        shown, thought = (segment.text for segment in trajectory.segments)
+        posts = [line for line in shown.splitlines() if re.match(r"\d+\. \[", line)]
+        told = re.findall(r"\n(\d+\.) ([a-z ]+): (.+?)\.", thought)
+        assert [number for number, _, _ in told] == [post.partition(" ")[0] for post in posts]
+        assert all(post.endswith(f"Tag: {label}") for post, (_, _, label) in zip(posts, told, strict=True))
+        asked, _, rest = thought.partition("I am asked about: ")[2].partition(". ")
+        (concluded,) = re.findall(rf"So it is ([a-z ]+): {trajectory.answer}\.", rest)
+        assert all(f": {matter}" in asked for matter in concluded.split(" and "))
 
 
 @pytest.mark.parametrize("data", LAMP)

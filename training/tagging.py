@@ -37,7 +37,7 @@ from ..evaluation.summary import score_of
 
 AT_ONCE = 64
 _DROPPED = "dropped.jsonl"
-_SENTENCE = re.compile(r"(?<=[.!?])\s+|\n+")
+_SENTENCE = re.compile(r"\S.*?(?:(?<=[.!?])(?=\s)|$)\s*", re.MULTILINE)  # with the space after it
 _THOUGHT = re.compile(r"\A\s*<think>(.*?)</think>\s*<answer>.*</answer>\s*\Z", re.DOTALL | re.IGNORECASE)
 _LABEL = re.compile(r"^\W*(\d+)\W+([a-z_]+)\W*$", re.MULTILINE | re.IGNORECASE)
 
@@ -81,9 +81,14 @@ async def label(model: Model, question: Question, sentences: Sequence[str]) -> l
 
 
 def steps(sentences: Sequence[str], labels: Sequence[str]) -> str:
-    """Sentences in a row that do the same are one step."""
-    rows = groupby(zip(labels, sentences, strict=True), key=lambda pair: pair[0])
-    return "\n".join(f"<{label}>{' '.join(clean(text) for _, text in row)}</{label}>" for label, row in rows)
+    """Sentences in a row that do the same are one step, on as many lines as they were."""
+    rows = groupby(zip(labels, map(_kept, sentences), strict=True), key=lambda pair: pair[0])
+    return "\n".join(f"<{label}>{''.join(text for _, text in row).rstrip()}</{label}>" for label, row in rows)
+
+
+def _kept(sentence: str) -> str:
+    space = sentence[len(sentence.rstrip()) :]
+    return clean(sentence) + ("\n" if "\n" in space else " ")
 
 
 async def _tag(settings: Settings, chains: RunDirectory, labeller: Model) -> dict[str, Any]:
@@ -133,7 +138,7 @@ def _sentences(played: Trajectory, least: float) -> list[str]:
         raise NoChain(f"the answer scored less than {least:g}")
     plain = len(turns) == 1 and len(played.searches) == (played.kind == "personalised")
     found = _THOUGHT.match(turns[0].text) if plain else None
-    sentences = [text for text in _SENTENCE.split(found[1].strip()) if text.strip()] if found else []
+    sentences = _SENTENCE.findall(found[1]) if found else []
     if not sentences:
         raise NoChain("it is not one thought and an answer, after one search where there is a profile")
     return sentences

@@ -58,8 +58,24 @@ def deciding(asked: Read, examples: Sequence[Example]) -> list[Example]:
     return (_same(asked, near) or near)[:1]
 
 
+def listed(example: Example) -> str:
+    """The matters of its own that its tag may have been given for, and that."""
+    told = read(example.text)
+    return _given_for(told.matters if told else (), example.response)
+
+
+def concluded(asked: Read, answer: str) -> str:
+    """What is answered; a tag with the matters asked about that it is for."""
+    return _given_for(asked.matters, answer) if asked.task == "tag" else answer
+
+
+def _given_for(matters: Iterable[Matter], tag: str) -> str:
+    names = " and ".join(matter.name for matter in matters if tag in matter.likely)
+    return f"{names}: {tag}" if names else tag
+
+
 def quoted(asked: Read, example: Example) -> str:
-    """What of it leads to its response, and that; a title leads to itself."""
+    """What of it leads to its rating, and that; a title leads to itself."""
     told = read(example.text)
     if told is None or asked.task == "title":
         return example.response

@@ -17,7 +17,7 @@ from ..writing import search_for
 from .oracle import posts_shown
 from .sentences import in_steps
 from .world_questions import read_question, told_in
-from .world_reader import Example, Read, deciding, quoted, read, respond
+from .world_reader import Example, Read, concluded, deciding, listed, quoted, read, respond
 
 _SLOT = re.compile(r"\\\{\\\{(\w+)\\\}\\\}")  # as re.escape leaves it
 _FACTOR = re.compile(r"^- (.+?) \(.*\): seen \d+ times: (.+)$", re.MULTILINE)
@@ -135,19 +135,25 @@ def _whole_turn(said: Sequence[Segment], heeds: bool) -> str:
 
 
 def _reasoned(work: Read, examples: Sequence[Example]) -> tuple[list[str], str]:
-    """What is asked about, the posts that decide, and the answer that follows."""
-    decide, answer = deciding(work, examples), respond(work, examples, {})
-    seen = [f"A post says: {example.number} {quoted(work, example)}." for example in decide] or [
-        "No post says anything of it."
-    ]
-    return [f"I am asked about: {_gist(work)}", *seen, f"So it is {answer}."], answer
+    """What is asked about, the posts that decide, or all of them where that is to be seen, and what follows."""
+    answer = respond(work, examples, {})
+    if work.task == "tag":
+        seen = ["".join(["A post says:", *(f"\n{one.number} {listed(one)}." for one in examples)])] if examples else []
+    else:
+        seen = [f"A post says: {one.number} {quoted(work, one)}." for one in deciding(work, examples)]
+    told = seen or ["No post says anything of it."]
+    return [f"I am asked about: {_gist(work)}", *told, f"So it is {concluded(work, answer)}."], answer
 
 
 def _gist(work: Read) -> str:
-    """The sentences that matter, or the words that a title may need."""
-    if work.task == "title":
-        return f"{', '.join(words for _, words, factor in work.features if factor == 'wording')}."
-    return " ".join(words for _, words, _ in work.features)
+    """The sentences that matter, with what a tag may be for; or the words that a title may need."""
+    match work.task:
+        case "title":
+            return f"{', '.join(words for _, words, factor in work.features if factor == 'wording')}."
+        case "tag":
+            return f"{'; '.join(f'{words.rstrip(chr(46))}: {name}' for name, words, _ in work.features)}."
+        case _:
+            return " ".join(words for _, words, _ in work.features)
 
 
 def _queries(work: Read) -> list[str]:
