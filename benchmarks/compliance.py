@@ -44,7 +44,7 @@ def taught(gaps: float) -> HFModel:
     examples = [example(lesson, model.tokenizer, [model.tokenizer.eos_token_id]) for lesson in lessons]
     settings: dict[str, Any] = {
         "num_train_epochs": 6,
-        "batch": 16,
+        "per_device_train_batch_size": 16,
         "learning_rate": 1e-3,
         "seed": 1,
     }

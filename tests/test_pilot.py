@@ -112,11 +112,6 @@ def test_a_shape_without_a_head_that_finds_lines_is_refused() -> None:
         load_settings(PilotRecipe, "pilot", ["shape.heads=2"])
 
 
-def test_a_batch_that_cannot_be_halved_is_refused() -> None:
-    with pytest.raises(OptionError, match=r"optimiser\.batch=5: Input should be a multiple of 2"):
-        load_settings(PilotRecipe, "pilot", ["optimiser.batch=5"])
-
-
 def test_the_pilot_is_small() -> None:
     files = list(FOLDER.iterdir())
 

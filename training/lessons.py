@@ -76,9 +76,7 @@ def teach(recipe: FineTuning, out: Path, tell: Tell) -> None:
         end = [policy.tokenizer.eos_token_id]
         examples = [example(lesson.segments, policy.tokenizer, end) for lesson in lessons(recipe, out)]
         teller = _teller(metrics, tell)
-        fine_tune(
-            policy.model, policy.tokenizer, examples, out / "checkpoints", callbacks=[teller], **_settings(recipe)
-        )
+        fine_tune(policy.model, policy.tokenizer, examples, out / "checkpoints", [teller], **_settings(recipe))
         _save(policy, out)
 
 
@@ -115,7 +113,7 @@ def _settings(recipe: FineTuning) -> dict[str, Any]:
     return {
         "seed": recipe.seed,
         "max_steps": fitting.steps,
-        "batch": fitting.batch,
+        "per_device_train_batch_size": fitting.batch,
         "learning_rate": fitting.learning_rate,
         "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(fitting.schedule, fitting.schedule),
         "warmup_steps": fitting.warmup,

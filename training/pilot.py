@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -29,22 +29,19 @@ from .beginning import Shape, new_model
 from .card import card
 from .demonstrations import Habits, demonstrate, lessons
 from .policy import save_policy
-from .quiet import quieten
 from .rewording import Rewording
 from .settings import Count, Part, Positive, Share, Whole, load_settings
 from .sft import Example, example, fine_tune
 from .short_lessons import Short, ShortLessons
-from .together import Member, learn_together
 from .tokenizer import make_tokenizer
 
-_PROCESSES = 2  # that teach it, each with half of every batch
 AGENTS = ("pr2", "none", "rag", "plan")  # those that the card scores
 
 
 class Optimiser(Part):
     """Of TRL's SFTTrainer."""
 
-    batch: Annotated[Count, Field(multiple_of=_PROCESSES)]
+    batch: Count
     learning_rate: Positive
     warmup: Whole
     precision: Literal["float32", "bfloat16"]
@@ -116,29 +113,11 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
         ([*examples, *drawn(round(short.kept * len(examples)), recipe.reworded)], "cosine"),
     )
     model = new_model(recipe.shape, tokenizer, recipe.seed)
-    learn = partial(_learn, model, tokenizer, courses, workplace, {**_settings(recipe), "max_steps": steps})
-    model.load_state_dict(learn_together(_PROCESSES, workplace, learn))
+    for course, schedule in courses:
+        fine_tune(model, tokenizer, course, workplace, **_settings(recipe), max_steps=steps, lr_scheduler_type=schedule)
     with torch.no_grad():
         model.lm_head.weight *= recipe.optimiser.sharpness
     return Made(model, tokenizer, len(examples), sum(len(one.input_ids) for one in examples), perf_counter() - start)
-
-
-def _learn(
-    model: Any,
-    tokenizer: Any,
-    courses: Sequence[tuple[Sequence[Example], str]],
-    workplace: Path,
-    settings: Mapping[str, Any],
-    member: Member,
-) -> Any:
-    """One course after another, each with its schedule; only the first process tells of it, and gives the weights."""
-    quieten()
-    quiet = {"disable_tqdm": True, "logging_strategy": "no"} if member.place else {}
-    for course, schedule in courses:
-        fine_tune(
-            model, tokenizer, course, workplace, member=member, lr_scheduler_type=schedule, **{**settings, **quiet}
-        )
-    return None if member.place else model.state_dict()
 
 
 def _tokenizer(transcripts: Sequence[Sequence[Segment]], words: Sequence[str]) -> Any:
@@ -165,7 +144,7 @@ def _settings(recipe: PilotRecipe) -> dict[str, Any]:
     return {
         "seed": recipe.seed,
         "num_train_epochs": 1,
-        "batch": optimiser.batch,
+        "per_device_train_batch_size": optimiser.batch,
         "learning_rate": optimiser.learning_rate,
         "warmup_steps": optimiser.warmup,
         "adam_beta2": 0.98,

@@ -8,11 +8,9 @@ from typing import Any
 
 from ..envs.trajectory import Segment
 from .memory import keep_memory
-from .together import Member
 
 IGNORED = -100  # a label without a loss, in torch and in TRL
 _SORTED = 50  # batches that are sorted by length together
-_ALONE = Member()
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,31 +33,20 @@ def example(segments: Sequence[Segment], tokenizer: Any, end: Sequence[int] = ()
 
 
 def fine_tune(
-    model: Any,
-    tokenizer: Any,
-    examples: Sequence[Example],
-    out: Path,
-    batch: int,
-    callbacks: Sequence[Any] = (),
-    member: Member = _ALONE,
-    **settings: Any,
+    model: Any, tokenizer: Any, examples: Sequence[Example], out: Path, callbacks: Sequence[Any] = (), **settings: Any
 ) -> Any:
-    """TRL's SFTTrainer over the examples; `settings` are those of its `SFTConfig`. Returns the trained model.
-
-    A process that does not learn alone says which it is.
-    """
+    """TRL's SFTTrainer over the examples; `settings` are those of its `SFTConfig`. Returns the trained model."""
     import torch
     from datasets import Dataset
     from transformers import PrinterCallback
     from trl import SFTConfig
 
     keep_memory()
+    batch = settings["per_device_train_batch_size"]
     ordered = _alike_together(examples, batch, Random(settings["seed"]))
-    own = member.own(ordered)
-    columns = {"input_ids": [one.input_ids for one in own], "labels": [one.labels for one in own]}
+    columns = {"input_ids": [one.input_ids for one in ordered], "labels": [one.labels for one in ordered]}
     config = SFTConfig(
         output_dir=str(out),
-        per_device_train_batch_size=batch // member.count,
         dataset_kwargs={"skip_prepare_dataset": True},  # the labels are there already
         train_sampling_strategy="sequential",
         activation_checkpointing=False,
@@ -69,10 +56,10 @@ def fine_tune(
         **settings,
     )
     labelled = sum(label != IGNORED for one in ordered for label in one.labels)
-    trainer = _trainer_class(labelled / len(ordered) * (batch // member.count), member)
+    trainer = _trainer_class(labelled / len(ordered) * batch)
     data = Dataset.from_dict(columns)
     learning = trainer(model, config, train_dataset=data, processing_class=tokenizer, callbacks=list(callbacks))
-    if callbacks or member.place:
+    if callbacks:
         learning.remove_callback(PrinterCallback)
     learning.train()
     return model
@@ -89,7 +76,7 @@ def _alike_together(examples: Sequence[Example], batch: int, luck: Random) -> li
     return [one for some in batches for one in some]
 
 
-def _trainer_class(usual: float, member: Member) -> Any:
+def _trainer_class(usual: float) -> Any:
     """TRL's, but for its loss: off the GPU that scores every position, three times as many as have a label.
 
     It divides by the `usual` number of labels in a batch. By a batch's own, a token of a short transcript would count
@@ -106,10 +93,5 @@ def _trainer_class(usual: float, member: Member) -> Any:
                 read = model.base_model(inputs["input_ids"], use_cache=False)  # padded behind, where nobody looks
                 logits = model.get_output_embeddings()(read.last_hidden_state[:, :-1][labelled])
             return cross_entropy(logits.float(), labels[labelled], reduction="sum") / usual
-
-        def training_step(self, model: Any, *arguments: Any, **named: Any) -> Any:
-            loss = super().training_step(model, *arguments, **named)
-            member.average(model)
-            return loss
 
     return LabelledOnly
