@@ -10,7 +10,7 @@ from ...envs.data.world.tables import load_tables
 
 TASKS = ("tag", "rating", "title")
 _KINDS = {"tag": "theme", "rating": "quality", "title": "subject"}
-_RESPONSES = {"tag": "Tag: {}", "rating": "Rating: {} of 5"}  # as they stand at the end of a post
+_RATED = "Rating: {} of 5"  # as it stands at the end of a post
 _WORDING = "wording"
 _MIDDLE = "3"
 
@@ -80,7 +80,7 @@ def quoted(asked: Read, example: Example) -> str:
     if told is None or asked.task == "title":
         return example.response
     cues = " ".join(told.words[matter.name] for matter in _behind(asked, example))
-    return f"{cues} {_RESPONSES[asked.task].format(example.response)}"
+    return f"{cues} {_RATED.format(example.response)}"
 
 
 def respond(asked: Read, examples: Sequence[Example], known: Mapping[str, Mapping[str, float]]) -> str:

@@ -151,7 +151,7 @@ def _gist(work: Read) -> str:
         case "title":
             return f"{', '.join(words for _, words, factor in work.features if factor == 'wording')}."
         case "tag":
-            return f"{'; '.join(f'{words.rstrip(chr(46))}: {name}' for name, words, _ in work.features)}."
+            return "; ".join(f"{words.rstrip('.')}: {name}" for name, words, _ in work.features) + "."
         case _:
             return " ".join(words for _, words, _ in work.features)
 
