@@ -1,6 +1,6 @@
 """How well the pilot reads, decision by decision: with perfect demonstrations as the transcript so far.
 
-python -m profilegym.benchmarks.reading [--model FOLDER]
+python -m profilegym.benchmarks.reading [--model FOLDER] [--data DATA]
 """
 
 import argparse
@@ -40,13 +40,13 @@ def decisions(said: Sequence[str]) -> Iterator[tuple[int, str]]:
             yield place, "something is told for the first time"
 
 
-def right(model: HFModel) -> dict[str, tuple[int, int]]:
+def right(model: HFModel, data: str) -> dict[str, tuple[int, int]]:
     """How many decisions of each kind there were, and in how many the likeliest token was the right one."""
     import torch
 
     made: Counter[str] = Counter()
     hit: Counter[str] = Counter()
-    for trajectory in demonstrate(load_questions(READ), Habits(), {"pr2": 1.0}, seed=3):
+    for trajectory in demonstrate(load_questions(data), Habits(), {"pr2": 1.0}, seed=3):
         for said, likeliest in _turns(model, trajectory.segments, torch):
             texts = [model.tokenizer.decode([token]) for token in said]
             for place, kind in decisions(texts):
@@ -72,9 +72,10 @@ def _turns(model: HFModel, segments: Sequence[Segment], torch: Any) -> Iterator[
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", default=str(FOLDER), help="a folder with a model and its tokenizer")
+    parser.add_argument("--data", default=READ, help="of the world, as world:seed=31,users=300/test_unseen")
     words = parser.parse_args()
     quieten()
-    found = right(HFModel.load(words.model))
+    found = right(HFModel.load(words.model), words.data)
     print("| decision | times | right |\n|---|--:|--:|")
     for kind, (made, hit) in found.items():
         print(f"| {kind} | {made} | {hit / made:.2f} |")
