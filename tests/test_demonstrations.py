@@ -41,7 +41,7 @@ def test_without_flaws_a_demonstration_is_nearly_perfect() -> None:
 
 
 def test_with_the_flaws_of_the_recipe_much_is_left_to_learn() -> None:
-    assert 0.5 < mean_score(played(RECIPE.habits)) < 0.75
+    assert 0.5 < mean_score(played(RECIPE.last.habits)) < 0.75
 
 
 def test_the_share_of_each_flaw_is_the_recipes() -> None:
@@ -86,13 +86,12 @@ def test_the_same_seed_plays_the_same_episodes() -> None:
     assert first == second
 
 
-def test_the_recipe_learns_from_train_users_only() -> None:
-    users = [int(question_id.split("-")[2]) for question_id in pg.load_questions(RECIPE.data).ids]
+@pytest.mark.parametrize("data", [RECIPE.data, RECIPE.last.data])
+def test_the_recipe_learns_from_train_users_only(data: str) -> None:
+    users = [int(question_id.split("-")[2]) for question_id in pg.load_questions(data).ids]
 
     assert {user % 10 for user in users} == {0, 1, 2, 3, 4, 5}
-    assert not RECIPE.data.startswith(
-        "world:seed=7"
-    )  # whose train users are for reinforcement, and test users for scores
+    assert not data.startswith("world:seed=7")  # whose train users are for reinforcement, and test users for scores
 
 
 def test_what_the_agent_wrote_itself_is_not_learned() -> None:

@@ -96,13 +96,14 @@ def test_the_loss_is_on_what_the_policy_wrote_and_on_nothing_else() -> None:
 
 
 def test_two_steps_of_making_a_pilot(tmp_path: Path) -> None:
-    small = ["data=world:seed=3,users=20/train", "shape.width=32", "shape.heads=2", "shape.neighbours=1"]
+    data = ["data=world:seed=3,users=20/train", "last.data=world:seed=3,users=5/train"]
+    small = ["shape.width=32", "shape.heads=2", "shape.neighbours=1"]
     short = ["optimiser.batch=4", "short.copying=1", "short.steps=1", "optimiser.precision=float32"]
-    recipe = load_settings(PilotRecipe, "pilot", [*small, *short])
+    recipe = load_settings(PilotRecipe, "pilot", [*data, *small, *short])
 
     made = make_pilot(recipe, tmp_path, steps=2)
 
-    assert made.lessons >= 72
+    assert made.lessons >= 90
     assert made.model.num_parameters() < 200_000
     assert made.tokenizer.decode(made.tokenizer.encode("Nolita, then.")) == "Nolita, then."
 

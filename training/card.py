@@ -6,9 +6,14 @@ from typing import Any
 _COLUMNS = ("0", "1", "2")
 
 
-def card(about: Mapping[str, Any], habits: Mapping[str, float], summaries: Mapping[str, Mapping[str, Any]]) -> str:
-    """`about` are facts by name; the summaries are those of the agents' runs, as `summary.json` holds them."""
-    flaws = "\n".join(f"| {name} | {share:.0%} |" for name, share in habits.items())
+def card(
+    about: Mapping[str, Any],
+    first: Mapping[str, float],
+    last: Mapping[str, float],
+    summaries: Mapping[str, Mapping[str, Any]],
+) -> str:
+    """Facts by name, flaws of the first lessons and the last, and what `summary.json` holds of each agent's run."""
+    flaws = "\n".join(f"| {name} | {share:.0%} | {last[name]:.0%} |" for name, share in first.items())
     rows = "\n".join(_row(agent, summary) for agent, summary in summaries.items())
     facts = "\n".join(f"| {name} | {value} |" for name, value in about.items())
     return _CARD.format(facts=facts, flaws=flaws, rows=rows)
@@ -49,8 +54,8 @@ knows the made-up people of the data set `world` and nothing else. `make pilot` 
 It learned from a scripted player's episodes on train users, by TRL's SFTTrainer, with a loss on the policy's own tokens
 alone. The player reads well; its flaws are these (`training/demonstrations.py` says what they mean):
 
-| flaw | share of episodes |
-|---|--:|
+| flaw | share of episodes | in the last lessons |
+|---|--:|--:|
 {flaws}
 
 Scores by the world's own checker at temperature 1: the mean with its 95 % interval over people, then the means by the

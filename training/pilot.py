@@ -20,7 +20,7 @@ from pydantic import Field
 
 from ..agents.models.hf import HFModel
 from ..agents.models.pilot import FOLDER
-from ..envs.data import load_questions
+from ..envs.data import QuestionSet, load_questions
 from ..envs.question import Question
 from ..envs.trajectory import Segment
 from ..evaluation.evaluate import Settings, evaluate
@@ -43,9 +43,18 @@ class Optimiser(Part):
 
     batch: Count
     learning_rate: Positive
+    weight_decay: float = Field(ge=0)
     warmup: Whole
     precision: Literal["float32", "bfloat16"]
     sharpness: Positive  # of the finished model's distribution: a small one's long tail derails long transcripts
+
+
+class Last(Part):
+    """Demonstrations with many flaws. Had they come before, it would not have learned to read."""
+
+    data: str
+    habits: Habits
+    learning_rate: Positive
 
 
 class Scoring(Part):
@@ -71,8 +80,12 @@ class PilotRecipe(Part):
     asked: Share  # of a question's own words are others there, at most
     shape: Shape
     short: Short
+    last: Last
     optimiser: Optimiser
     score: Scoring
+
+
+Taught = tuple[list[Segment], Question]  # a transcript to learn from
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,34 +103,45 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
     """Everything but the scores. `steps` ends it early."""
     import torch
 
-    start, luck, short = perf_counter(), Random(recipe.seed), recipe.short
+    start, luck, short, last = perf_counter(), Random(recipe.seed), recipe.short, recipe.last
     questions = load_questions(recipe.data)
-    played = demonstrate(questions, recipe.habits, recipe.agents, recipe.seed, recipe.shuffled)
+    taught = _lessons(recipe, questions, recipe.habits, recipe.seed)
+    clumsy = _lessons(recipe, load_questions(last.data), last.habits, recipe.seed + 2)
     right = demonstrate(
         questions, Habits(tempted=recipe.habits.tempted), {"pr2": 1.0}, recipe.seed + 1, recipe.shuffled
     )
-    taught = [(said, questions.find(one.question_id)) for one in played for said in lessons(one, questions)]
     tokenizer = _tokenizer([said for said, _ in taught], recipe.words)
     rewording = Rewording((said for said, _ in taught), recipe.asked)
     first = ShortLessons(right, questions, rewording, short, luck)
-    whole = [rewording.apply(*one, luck) if luck.random() < recipe.reworded else one[0] for one in taught]
-    examples = [example(said, tokenizer, [tokenizer.eos_token_id]) for said in whole]
+
+    def whole(transcripts: Sequence[Taught]) -> list[Example]:
+        said = [rewording.apply(*one, luck) if luck.random() < recipe.reworded else one[0] for one in transcripts]
+        return [example(one, tokenizer, [tokenizer.eos_token_id]) for one in said]
 
     def drawn(count: int, reworded: float) -> list[Example]:
         return [example(said, tokenizer) for said in first.drawn(count, reworded)]
 
-    batch = recipe.optimiser.batch
+    examples, batch, rate = whole(taught), recipe.optimiser.batch, recipe.optimiser.learning_rate
     courses = (
-        (drawn(short.copying * batch, 1.0), "constant_with_warmup"),
-        (drawn(short.steps * batch, recipe.reworded), "cosine"),
-        ([*examples, *drawn(round(short.kept * len(examples)), recipe.reworded)], "cosine"),
+        (drawn(short.copying * batch, 1.0), "constant_with_warmup", rate),
+        (drawn(short.steps * batch, recipe.reworded), "cosine", rate),
+        ([*examples, *drawn(round(short.kept * len(examples)), recipe.reworded)], "cosine", rate),
     )
+    flawed = (whole(clumsy), "cosine", last.learning_rate)
     model = new_model(recipe.shape, tokenizer, recipe.seed)
-    for course, schedule in courses:
-        fine_tune(model, tokenizer, course, workplace, **_settings(recipe), max_steps=steps, lr_scheduler_type=schedule)
+    for course, schedule, at_rate in (*courses, flawed):
+        settings = {**_settings(recipe), "max_steps": steps, "lr_scheduler_type": schedule, "learning_rate": at_rate}
+        fine_tune(model, tokenizer, course, workplace, **settings)
     with torch.no_grad():
         model.lm_head.weight *= recipe.optimiser.sharpness
+    examples += flawed[0]
     return Made(model, tokenizer, len(examples), sum(len(one.input_ids) for one in examples), perf_counter() - start)
+
+
+def _lessons(recipe: PilotRecipe, questions: QuestionSet, habits: Habits, seed: int) -> list[Taught]:
+    """What is learned from an episode for each question."""
+    played = demonstrate(questions, habits, recipe.agents, seed, recipe.shuffled)
+    return [(said, questions.find(one.question_id)) for one in played for said in lessons(one, questions)]
 
 
 def _tokenizer(transcripts: Sequence[Sequence[Segment]], words: Sequence[str]) -> Any:
@@ -145,7 +169,7 @@ def _settings(recipe: PilotRecipe) -> dict[str, Any]:
         "seed": recipe.seed,
         "num_train_epochs": 1,
         "per_device_train_batch_size": optimiser.batch,
-        "learning_rate": optimiser.learning_rate,
+        "weight_decay": optimiser.weight_decay,
         "warmup_steps": optimiser.warmup,
         "adam_beta2": 0.98,
         "optim": "adamw_torch_fused",
@@ -188,7 +212,7 @@ def _about(recipe: PilotRecipe, made: Made) -> dict[str, Any]:
         "positions": f"{shape.positions}, RoPE base {shape.rope_base:g}",
         "weights": f"{made.model.num_parameters():,}, {size / 1e6:.1f} MB in bfloat16",
         "tokens": f"{len(made.tokenizer):,}: words, the syllables of names, bytes for all else",
-        "data": f"`{recipe.data}`: {made.lessons:,} transcripts, {made.tokens:,} tokens",
+        "data": f"`{recipe.data}`, then `{recipe.last.data}`: {made.lessons:,} transcripts, {made.tokens:,} tokens",
         "seed": recipe.seed,
         "scored on": f"`{recipe.score.data}`, {recipe.score.limit} questions, {recipe.score.seeds} sampling seeds",
         "licence": "Apache-2.0",
@@ -202,7 +226,8 @@ def main(changes: Sequence[str]) -> None:
     with TemporaryDirectory() as workplace:
         made = make_pilot(recipe, Path(workplace))
     save(made, FOLDER)
-    told = card(_about(recipe, made), recipe.habits.model_dump(), scores(FOLDER, recipe.score))
+    flaws = (recipe.habits.model_dump(), recipe.last.habits.model_dump())
+    told = card(_about(recipe, made), *flaws, scores(FOLDER, recipe.score))
     (FOLDER / "README.md").write_text(told, "utf-8")
     print(told)  # noqa: T201 (what was asked for)
 
