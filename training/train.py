@@ -15,6 +15,7 @@ from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
 from .course import Course, Interruption, Tell
+from .memory import keep_memory
 from .policy import FINAL, load_policy
 from .quiet import quieten
 from .recipe import Recipe
@@ -31,6 +32,7 @@ def train(recipe: Recipe, out: Path, tell: Tell) -> None:
     if (out / FINAL / "config.json").exists():
         return
     quieten()
+    keep_memory()
     with _directory(recipe, out), TrajectoryWriter(out / "trajectories.jsonl") as trajectories:
         trainer, interruption = _trainer(recipe, out, trajectories), Interruption()
         course = Course(recipe, out, trainer, interruption, tell)
