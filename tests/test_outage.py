@@ -82,7 +82,7 @@ def test_an_endpoint_killed_and_restarted_among_2000_judgements_leaves_none_unsc
 
 def test_what_an_outage_left_unscored_says_why_and_is_healed_by_asking_again(tmp_path: Path) -> None:
     with JudgeServer(by_cups, latency=0.01) as server:
-        first = judged(server, tmp_path / "judge.sqlite", an_outage(server, seconds=2.0), deadline=0.9)
+        first = judged(server, tmp_path / "judge.sqlite", an_outage(server, seconds=4.0), deadline=2.0)
         second = judged(server, tmp_path / "judge.sqlite", lambda: None)
 
     unscored = [found for found in first if isinstance(found, JudgeError)]
