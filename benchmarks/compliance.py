@@ -23,7 +23,7 @@ from ..evaluation.evaluate import Settings, evaluate
 from ..evaluation.run import RunDirectory
 from ..training.demonstrations import Habits, demonstrate
 from ..training.quiet import quieten
-from ..training.sft import example, fine_tune
+from ..training.sft import examples_of, fine_tune
 
 TAUGHT, ASKED, LIMIT = "world:seed=0,users=200/train", "world:seed=7/test", 100
 AGENTS = {
@@ -41,7 +41,7 @@ def taught(gaps: float) -> HFModel:
     questions, luck = load_questions(TAUGHT), Random(1)
     played = demonstrate(questions, Habits(), {"rag": 1.0}, seed=1)
     lessons = [list(lesson(one, questions.find(one.question_id), luck, gaps)) for one in played]
-    examples = [example(lesson, model.tokenizer, [model.tokenizer.eos_token_id]) for lesson in lessons]
+    examples = examples_of(lessons, model.tokenizer, [model.tokenizer.eos_token_id])
     settings: dict[str, Any] = {
         "num_train_epochs": 6,
         "per_device_train_batch_size": 16,

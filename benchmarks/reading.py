@@ -16,7 +16,7 @@ from ..envs.trajectory import Segment
 from ..training.demonstrations import Habits, demonstrate
 from ..training.quiet import quieten
 from ..training.reading import NEWER, NOTHING, OLDER
-from ..training.sft import IGNORED, example
+from ..training.sft import IGNORED, examples_of
 
 READ = "world:seed=11,users=130/train"  # people whom no pilot learned from
 _MARKS = {NEWER.removeprefix(","): "newer", OLDER.removeprefix(","): "older"}
@@ -57,7 +57,7 @@ def right(model: HFModel, data: str) -> dict[str, tuple[int, int]]:
 
 def _turns(model: HFModel, segments: Sequence[Segment], torch: Any) -> Iterator[tuple[list[int], list[int]]]:
     """Each turn of the policy in tokens, and what the model would have said at each of their places."""
-    one = example(segments, model.tokenizer)
+    (one,) = examples_of([segments], model.tokenizer)
     with torch.no_grad():
         scores = model.model(torch.tensor([one.input_ids], device=model.model.device)).logits[0, :-1]
     likeliest = [IGNORED, *scores.argmax(-1).tolist()]

@@ -19,7 +19,7 @@ from profilegym.envs.structure import structure
 from profilegym.training.demonstrations import Habits, demonstrate, lessons
 from profilegym.training.pilot import PilotRecipe, make_pilot
 from profilegym.training.settings import load_settings
-from profilegym.training.sft import example
+from profilegym.training.sft import examples_of
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("trl")
@@ -82,17 +82,19 @@ def test_the_policy_spells_a_name_as_the_posts_do() -> None:
 
 def test_the_loss_is_on_what_the_policy_wrote_and_on_nothing_else() -> None:
     questions = pg.load_questions("world:seed=3,users=20/train")
-    for trajectory in demonstrate(questions, Habits(copies=0.3), {"pr2": 0.8, "plan": 0.2}, seed=1):
-        for transcript in lessons(trajectory, questions):
-            one = example(transcript, TOKENIZER, [TOKENIZER.eos_token_id])
+    played = demonstrate(questions, Habits(copies=0.3), {"pr2": 0.8, "plan": 0.2}, seed=1)
+    transcripts = [transcript for trajectory in played for transcript in lessons(trajectory, questions)]
 
-            learned = [token for token in one.labels if token >= 0]
-            said = "".join(segment.text for segment in transcript)
-            written = "".join(segment.text for segment in transcript if segment.author == "policy")
+    examples = examples_of(transcripts, TOKENIZER, [TOKENIZER.eos_token_id])
 
-            assert TOKENIZER.decode(one.input_ids) == said + TOKENIZER.eos_token
-            assert TOKENIZER.decode(learned) == written + TOKENIZER.eos_token
-            assert all(label in (-100, token) for token, label in zip(one.input_ids, one.labels, strict=True))
+    for transcript, one in zip(transcripts, examples, strict=True):
+        learned = [token for token in one.labels if token >= 0]
+        said = "".join(segment.text for segment in transcript)
+        written = "".join(segment.text for segment in transcript if segment.author == "policy")
+
+        assert TOKENIZER.decode(one.input_ids) == said + TOKENIZER.eos_token
+        assert TOKENIZER.decode(learned) == written + TOKENIZER.eos_token
+        assert all(label in (-100, token) for token, label in zip(one.input_ids, one.labels, strict=True))
 
 
 def test_two_steps_of_making_a_pilot(tmp_path: Path) -> None:

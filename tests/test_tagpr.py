@@ -160,12 +160,12 @@ def test_a_model_learns_the_tags_and_not_the_prompt(run: Path, tmp_path: Path) -
     from transformers import AutoTokenizer
 
     from profilegym.agents.models.pilot import FOLDER
-    from profilegym.training.sft import example
+    from profilegym.training.sft import examples_of
 
     main([str(run), "--labeller", "scripted:steps", "--out", str(tmp_path)])
     tokenizer = AutoTokenizer.from_pretrained(FOLDER)
     chain = next(RunDirectory(tmp_path).trajectories())
-    one = example(chain.segments, tokenizer)
+    (one,) = examples_of([chain.segments], tokenizer)
 
     learned = tokenizer.decode([token for token in one.labels if token >= 0])
     assert learned == chain.segments[1].text

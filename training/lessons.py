@@ -18,7 +18,7 @@ from .policy import FINAL, Policy, load_policy, save_policy
 from .quiet import quieten
 from .recipe import Data, Steps, Training
 from .settings import Count, Part, Positive, Whole
-from .sft import example, fine_tune
+from .sft import examples_of, fine_tune
 from .tagging import Settings as Tagging
 from .tagging import tag
 
@@ -74,7 +74,7 @@ def teach(recipe: FineTuning, out: Path, tell: Tell) -> None:
     with RunDirectory(out).writing(recipe.model_dump()), MetricsWriter(out / METRICS) as metrics:
         policy = load_policy(recipe.model, recipe.precision)
         end = [policy.tokenizer.eos_token_id]
-        examples = [example(lesson.segments, policy.tokenizer, end) for lesson in lessons(recipe, out)]
+        examples = examples_of((lesson.segments for lesson in lessons(recipe, out)), policy.tokenizer, end)
         teller = _teller(metrics, tell)
         fine_tune(policy.model, policy.tokenizer, examples, out / "checkpoints", [teller], **_settings(recipe))
         _save(policy, out)

@@ -1,8 +1,9 @@
-"""Keeps the memory that a step gave back for the next one."""
+"""Keeps the memory that a step gave back for the next one, and has it fit."""
 
 import ctypes
 import sys
 
+PADDED = 16  # a length is a multiple of it: each other one costs memory that splinters, and a program that oneDNN keeps
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 _MOST, _AT_ONCE = 2**31 - 1, 256 * 2**20
 

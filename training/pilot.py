@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -22,7 +22,7 @@ from ..agents.models.hf import HFModel
 from ..agents.models.pilot import FOLDER
 from ..envs.data import QuestionSet, load_questions
 from ..envs.question import Question
-from ..envs.trajectory import Segment
+from ..envs.trajectory import Segment, Trajectory
 from ..evaluation.evaluate import Settings, evaluate
 from ..evaluation.run import RunDirectory
 from .beginning import Shape, new_model
@@ -31,7 +31,7 @@ from .demonstrations import Habits, demonstrate, lessons
 from .policy import save_policy
 from .rewording import Rewording
 from .settings import Count, Part, Positive, Share, Whole, load_settings
-from .sft import Example, example, fine_tune
+from .sft import Example, examples_of, fine_tune
 from .short_lessons import Short, ShortLessons
 from .tokenizer import make_tokenizer
 
@@ -104,22 +104,26 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
     import torch
 
     start, luck, short, last = perf_counter(), Random(recipe.seed), recipe.short, recipe.last
+    faultless = Habits(tempted=recipe.habits.tempted)
+    with _processes() as processes:
+        plays = [
+            processes.submit(_played, recipe.data, recipe.habits, recipe.agents, recipe.seed, recipe.shuffled),
+            processes.submit(_played, recipe.data, faultless, {"pr2": 1.0}, recipe.seed + 1, recipe.shuffled),
+            processes.submit(_played, last.data, last.habits, recipe.agents, recipe.seed + 2, recipe.shuffled),
+        ]
+        played, right, played_last = (play.result() for play in plays)
     questions = load_questions(recipe.data)
-    taught = _lessons(recipe, questions, recipe.habits, recipe.seed)
-    clumsy = _lessons(recipe, load_questions(last.data), last.habits, recipe.seed + 2)
-    right = demonstrate(
-        questions, Habits(tempted=recipe.habits.tempted), {"pr2": 1.0}, recipe.seed + 1, recipe.shuffled
-    )
+    taught, clumsy = _lessons(played, questions), _lessons(played_last, load_questions(last.data))
     tokenizer = _tokenizer([said for said, _ in taught], recipe.words)
     rewording = Rewording((said for said, _ in taught), recipe.asked)
     first = ShortLessons(right, questions, rewording, short, luck)
 
     def whole(transcripts: Sequence[Taught]) -> list[Example]:
         said = [rewording.apply(*one, luck) if luck.random() < recipe.reworded else one[0] for one in transcripts]
-        return [example(one, tokenizer, [tokenizer.eos_token_id]) for one in said]
+        return examples_of(said, tokenizer, [tokenizer.eos_token_id])
 
     def drawn(count: int, reworded: float) -> list[Example]:
-        return [example(said, tokenizer) for said in first.drawn(count, reworded)]
+        return examples_of(first.drawn(count, reworded), tokenizer)
 
     examples, batch, rate = whole(taught), recipe.optimiser.batch, recipe.optimiser.learning_rate
     courses = (
@@ -138,9 +142,17 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
     return Made(model, tokenizer, len(examples), sum(len(one.input_ids) for one in examples), perf_counter() - start)
 
 
-def _lessons(recipe: PilotRecipe, questions: QuestionSet, habits: Habits, seed: int) -> list[Taught]:
-    """What is learned from an episode for each question."""
-    played = demonstrate(questions, habits, recipe.agents, seed, recipe.shuffled)
+def _processes() -> ProcessPoolExecutor:
+    """One for each core, as neither a player nor a small model fills more."""
+    return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"))
+
+
+def _played(data: str, habits: Habits, agents: Mapping[str, float], seed: int, shuffled: float) -> list[Trajectory]:
+    return demonstrate(load_questions(data), habits, agents, seed, shuffled)
+
+
+def _lessons(played: Sequence[Trajectory], questions: QuestionSet) -> list[Taught]:
+    """What is learned from the episodes."""
     return [(said, questions.find(one.question_id)) for one in played for said in lessons(one, questions)]
 
 
@@ -189,8 +201,8 @@ def save(made: Made, folder: Path) -> None:
 
 
 def scores(folder: Path, scoring: Scoring) -> dict[str, Any]:
-    """The summary of each agent's run with the saved model, each in a process, as a small model fills one core."""
-    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as processes:
+    """The summary of each agent's run with the saved model."""
+    with _processes() as processes:
         return dict(zip(AGENTS, processes.map(partial(_score, folder, scoring), AGENTS), strict=True))
 
 

@@ -1,15 +1,18 @@
 """Fine-tuning on transcripts: the loss is on what the policy wrote, never on what the environment said."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from ..envs.trajectory import Segment
-from .memory import keep_memory
+from .memory import PADDED, keep_memory
 
 IGNORED = -100  # a label without a loss, in torch and in TRL
+_LABELS = 256  # scored at once are a multiple of it, for the same reason that lengths are one of PADDED
+_AT_ONCE = 1000  # transcripts that are tokenised together
 _SORTED = 50  # batches that are sorted by length together
 
 
@@ -21,15 +24,24 @@ class Example:
     labels: list[int]
 
 
-def example(segments: Sequence[Segment], tokenizer: Any, end: Sequence[int] = ()) -> Example:
+def examples_of(transcripts: Iterable[Sequence[Segment]], tokenizer: Any, end: Sequence[int] = ()) -> list[Example]:
     """Each segment is tokenised on its own, as it is in a rollout; `end` is what the policy says last."""
-    tokens: list[int] = []
+    found: list[Example] = []
+    left = iter(transcripts)
+    while some := list(islice(left, _AT_ONCE)):
+        texts = [segment.text for said in some for segment in said]
+        tokens = iter(tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"])
+        found += [_example([(segment, next(tokens)) for segment in said], end) for said in some]
+    return found
+
+
+def _example(said: Iterable[tuple[Segment, list[int]]], end: Sequence[int]) -> Example:
+    input_ids: list[int] = []
     labels: list[int] = []
-    texts = tokenizer([segment.text for segment in segments], add_special_tokens=False)["input_ids"]
-    for segment, said in zip(segments, texts, strict=True):
-        tokens += said
-        labels += said if segment.author == "policy" else [IGNORED] * len(said)
-    return Example([*tokens, *end], [*labels, *end])
+    for segment, tokens in said:
+        input_ids += tokens
+        labels += tokens if segment.author == "policy" else [IGNORED] * len(tokens)
+    return Example([*input_ids, *end], [*labels, *end])
 
 
 def fine_tune(
@@ -50,6 +62,7 @@ def fine_tune(
         dataset_kwargs={"skip_prepare_dataset": True},  # the labels are there already
         train_sampling_strategy="sequential",
         activation_checkpointing=False,
+        pad_to_multiple_of=PADDED,
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
@@ -82,16 +95,19 @@ def _trainer_class(usual: float) -> Any:
     It divides by the `usual` number of labels in a batch. By a batch's own, a token of a short transcript would count
     for more than one of a long transcript, and short are those that search too little.
     """
-    from torch.nn.functional import cross_entropy
+    from torch.nn.functional import cross_entropy, pad
     from trl import SFTTrainer
 
     class LabelledOnly(SFTTrainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
             labels = inputs["labels"][:, 1:]
             labelled = labels != IGNORED
+            places = labelled.flatten().nonzero().squeeze(1)
+            targets = pad(labels.flatten()[places], (0, -len(places) % _LABELS), value=IGNORED)
+            places = pad(places, (0, -len(places) % _LABELS))
             with self.accelerator.autocast():
                 read = model.base_model(inputs["input_ids"], use_cache=False)  # padded behind, where nobody looks
-                logits = model.get_output_embeddings()(read.last_hidden_state[:, :-1][labelled])
-            return cross_entropy(logits.float(), labels[labelled], reduction="sum") / usual
+                logits = model.get_output_embeddings()(read.last_hidden_state[:, :-1].flatten(0, 1)[places])
+            return cross_entropy(logits.float(), targets, reduction="sum") / usual
 
     return LabelledOnly

@@ -1,6 +1,5 @@
 """A tokenizer for a small world: a word is one token, a name is its syllables, anything else is its bytes."""
 
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ PAD = "<|pad|>"
 TAGS = tuple(f"<{slash}{name}>" for name in ("think", "search", "information", "answer", *STEPS) for slash in ("", "/"))
 _WORDS = r"\n\d+\. |\[\d{4}|-\d\d| ?[\p{L}']+|\d| ?[^\s\p{L}\d]+|\s+"
 _ANSWER_NOW = ("There is nothing to search this time: answer now.", "No searches are left: answer now.\n\n")
+_MOST = 1_000_000  # words, more than there are
 _LEAST = 3  # times that a word must occur to be a token of its own
 
 
@@ -25,7 +25,7 @@ def make_tokenizer(texts: Iterable[str], phrases: Sequence[str] = ()) -> Any:
     A phrase is one token wherever it stands.
     """
     phrases = [*_phrases(), *phrases]
-    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
+    from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     split = pre_tokenizers.Split(Regex(_WORDS), "isolated")
@@ -34,15 +34,14 @@ def make_tokenizer(texts: Iterable[str], phrases: Sequence[str] = ()) -> Any:
     whole = [AddedToken(text, normalized=False) for text in (*TAGS, *phrases)]
     added.add_tokens(whole)
     added.pre_tokenizer = cut
-    words: Counter[str] = Counter()
-    tokenizer = Tokenizer(models.Unigram([("a", 0.0)], 0, False))
-    for text in texts:
-        for phrase in phrases:
-            text = text.replace(phrase, "\n")
-        words.update(word for word, _ in cut.pre_tokenize_str(text))
+    counted = Tokenizer(models.WordLevel())
+    counted.pre_tokenizer = cut
+    trainer = trainers.WordLevelTrainer(vocab_size=_MOST, min_frequency=_LEAST, show_progress=False)
+    counted.train_from_iterator((_without(phrases, text) for text in texts), trainer)
+    words = counted.get_vocab()
     named = {_bytes_of(cut, text) for text in _syllables()}
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    often = [w for w, n in sorted(words.items(), key=lambda i: (-i[1], i[0])) if n >= _LEAST and not _is_name(w)]
+    often = [word for word in sorted(words, key=words.__getitem__) if not _is_name(word)]
     pieces = dict.fromkeys([*sorted(named), *often, *alphabet])
     scores = [(piece, -10.0 - (len(piece) == 1)) for piece in pieces]
     tokenizer = Tokenizer(models.Unigram(scores, len(scores) - 1, False))
@@ -65,6 +64,12 @@ def _phrases() -> list[str]:
         *_ANSWER_NOW,
         *(agent.guide for agent in (prlm(), tagpr())),
     ]
+
+
+def _without(phrases: Iterable[str], text: str) -> str:
+    for phrase in phrases:
+        text = text.replace(phrase, "\n")
+    return text
 
 
 def _syllables() -> list[str]:
