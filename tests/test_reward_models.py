@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from profilegym.evaluation.evaluate import Settings as Run
 from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.played import PlayedRun
 from profilegym.evaluation.run import RunDirectory
+from profilegym.evaluation.summary import score_of
 from profilegym.rewards.prmu import PRMU
 from profilegym.rewards.reward_model import RewardModel
 from profilegym.testing import RewardContract
@@ -27,8 +28,9 @@ pytest.importorskip("transformers")
 DATA = "world:seed=2,users=60/train"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
+    """For all that is trained here: another number of threads adds up in another order."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -62,6 +64,21 @@ def test_pairs_are_answers_with_the_profile_over_answers_without(run: Path) -> N
     assert all(pair.better.strip() and pair.worse.strip() and pair.better != pair.worse for pair in pairs)
     said = {one.question_id: one.answer for one in RunDirectory(run).trajectories() if one.kind == "baseline"}
     assert all(said[pair.question.id] == pair.worse for pair in pairs)
+
+
+def test_a_confirmed_pair_is_one_whose_better_answer_also_scored_more(tmp_path: Path) -> None:
+    asyncio.run(evaluate(Run("rag-random", "scripted:world", DATA, limit=150), RunDirectory(tmp_path)))
+    played = PlayedRun(RunDirectory(tmp_path))
+    scores: dict[str, dict[str, float | None]] = {}
+    for one in played.trajectories():
+        scores.setdefault(one.question_id, {})[one.kind] = score_of(one)
+
+    order: Sequence[Any] = ("another", "none")
+    confirmed = {pair.question.id for pair in pairs_of([played], order, confirmed=True)}
+
+    every = {pair.question.id for pair in pairs_of([played], order)}
+    assert confirmed == {id for id in every if scores[id]["personalised"] > scores[id]["baseline"]}  # type: ignore[operator]
+    assert 0 < len(confirmed) < len(every)
 
 
 def test_nobody_is_learned_from_and_examined(run: Path) -> None:

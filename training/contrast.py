@@ -29,6 +29,7 @@ class RewardModelling(Player):
     batch: Count = 64
     learning_rate: Positive | None = None
     held_out: Share = 0.1
+    confirmed: bool = False  # only pairs whose better answer also scored more
 
     def _problems(self) -> Iterator[tuple[bool, str]]:
         yield from super()._problems()
@@ -73,4 +74,5 @@ def _settings(recipe: RewardModelling, out: Path) -> Settings:
         recipe.learning_rate,
         recipe.held_out,
         recipe.seed,
+        recipe.confirmed,
     )

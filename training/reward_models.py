@@ -20,7 +20,7 @@ from ..envs.trajectory import Trajectory
 from ..evaluation.intervals import mean
 from ..evaluation.played import PlayedRun
 from ..evaluation.run import RunDirectory
-from ..evaluation.summary import Place, place_of
+from ..evaluation.summary import Place, place_of, score_of
 from ..rewards.prmu import PRMU
 from ..rewards.reward_model import LENGTH, RewardModel, Scorer
 from .quiet import quieten
@@ -54,6 +54,7 @@ class Settings:
     learning_rate: float | None = None  # PrLM's 5e-5, or 1e-3 for an encoder from nothing
     held_out: float = 0.1  # share of the people
     seed: int = 42
+    confirmed: bool = False  # only pairs whose better answer also scored more
 
     @property
     def rate(self) -> float:
@@ -74,7 +75,8 @@ def train(settings: Settings, out: Path) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((out / _REPORT).read_text("utf-8"))
         _same(report["settings"], asked, out)
         return report
-    pairs = pairs_of([PlayedRun(RunDirectory(run)) for run in settings.runs], ORDERS[settings.kind])
+    runs = [PlayedRun(RunDirectory(run)) for run in settings.runs]
+    pairs = pairs_of(runs, ORDERS[settings.kind], settings.confirmed)
     learned, held_out = by_person(pairs, settings.held_out)
     model = new_model(settings, sorted({pair.question.user_id for pair in learned}))
     fit(model, learned, settings, out)
@@ -85,21 +87,38 @@ def train(settings: Settings, out: Path) -> dict[str, Any]:
     return report
 
 
-def pairs_of(runs: Sequence[PlayedRun], order: Sequence[Profile]) -> list[Pair]:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """An answer, and what it was worth."""
+
+    text: str
+    score: float | None
+
+
+def pairs_of(runs: Sequence[PlayedRun], order: Sequence[Profile], confirmed: bool = False) -> list[Pair]:
     """All that two answers to one question, in the same attempt, say; where one is empty, or both are one, nothing."""
-    answers: dict[Place, dict[Profile, str]] = {}
+    answers: dict[Place, dict[Profile, Given]] = {}
     questions: dict[str, Question] = {}
     for run in runs:
         for trajectory in run.trajectories():
             place = place_of(trajectory)
-            answers.setdefault(place, {})[_profile(trajectory, run)] = (trajectory.answer or "").strip()
+            given = Given((trajectory.answer or "").strip(), score_of(trajectory))
+            answers.setdefault(place, {})[_profile(trajectory, run)] = given
             questions[place[0]] = run.questions.find(place[0])
     return [
-        Pair(questions[question], found[better], found[worse], f"{better} > {worse}")
-        for (question, _), found in sorted(answers.items())
+        Pair(questions[question], found[better].text, found[worse].text, f"{better} > {worse}")
+        for (question, _), found in sorted(answers.items(), key=lambda one: one[0])
         for better, worse in _ordered(order)
-        if found.get(better) and found.get(worse) and found[better] != found[worse]
+        if better in found and worse in found and _tells(found[better], found[worse], confirmed)
     ]
+
+
+def _tells(better: Given, worse: Given, confirmed: bool) -> bool:
+    if not better.text or not worse.text or better.text == worse.text:
+        return False
+    if not confirmed:
+        return True
+    return better.score is not None and worse.score is not None and better.score > worse.score
 
 
 def by_person(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
@@ -278,6 +297,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--encoder", default="tiny", help="a name or a folder of transformers, as bert-base-uncased")
     for name, kind in (("epochs", int), ("batch", int), ("learning-rate", float), ("held-out", float), ("seed", int)):
         parser.add_argument(f"--{name}", type=kind, default=getattr(Settings, name.replace("-", "_")))
+    parser.add_argument("--confirmed", action="store_true", help="only pairs whose better answer also scored more")
     asked = vars(parser.parse_args(arguments))
     quieten()
     out: Path = asked.pop("out")
