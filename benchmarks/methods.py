@@ -33,6 +33,7 @@ from .tables import figure, table
 PAGE, RUNS = Path("docs/methods.md"), Path("runs")  # of the checkout that it is run in
 MODELS = ("pilot", "scripted:world")
 LIMIT, SEEDS = 120, 3
+TOOLS: dict[str, dict[str, Any]] = {"": {}, "k = 1": {"top_k": 1}, "k = 3": {"top_k": 3}} | OTHER_TOOLS
 AGENTS = ("none", "rag", "rag-random", "recency", "plan", "pr2", "prlm", "tagpr")
 _UNFIT = re.compile(r"[^A-Za-z0-9.=]+")
 
@@ -144,18 +145,18 @@ class Bench:
             yield _cells(row.name, model, task, settings, folder / name / _named(row.name))
 
     def _trained(self, name: str) -> Iterator[list[str]]:
-        """Each stage that ends with a policy, and the last one with other tools than it learned with.
+        """Each stage that ends with a policy, with the tools that it learned with and with others.
 
         They are played in the stage's own folder, which goes when it is trained anew.
         """
         task = TASKS[name]
-        stages = list(_policies(task.recipe, self._runs / task.recipe)) if task.recipe else []
-        for stage in stages:
-            tools: dict[str, dict[str, Any]] = {"": {}} | (OTHER_TOOLS if stage is stages[-1] else {})
-            for tool, changes in tools.items():
+        for stage in _policies(task.recipe, self._runs / task.recipe) if task.recipe else ():
+            start = stage.recipe.playing(task.data, self._limit, seeds=SEEDS, model=f"hf:{stage.folder / FINAL}")
+            for tool, changes in TOOLS.items():
+                settings = replace(start, **changes)
+                if tool and settings == start:
+                    continue
                 method = f"{stage.recipe.agent}, {tool}" if tool else stage.recipe.agent
-                start = stage.recipe.playing(task.data, self._limit, seeds=SEEDS)
-                settings = replace(start, model=f"hf:{stage.folder / FINAL}", **changes)
                 told = f"{task.recipe}, {stage.name}"
                 yield _cells(method, told, task, settings, stage.folder / "methods" / _named(method))
 
