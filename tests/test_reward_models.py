@@ -77,7 +77,7 @@ def test_a_confirmed_pair_is_one_whose_better_answer_also_scored_more(tmp_path: 
     confirmed = {pair.question.id for pair in pairs_of([played], order, confirmed=True)}
 
     every = {pair.question.id for pair in pairs_of([played], order)}
-    assert confirmed == {id for id in every if scores[id]["personalised"] > scores[id]["baseline"]}  # type: ignore[operator]
+    assert confirmed == {one for one in every if scores[one]["personalised"] > scores[one]["baseline"]}  # type: ignore[operator]
     assert 0 < len(confirmed) < len(every)
 
 
