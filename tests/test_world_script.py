@@ -10,6 +10,7 @@ import pytest
 from profilegym import load_questions
 from profilegym.agents.models.scripted import make
 from profilegym.agents.models.world_questions import read_question
+from profilegym.envs.data.world.lamp_tables import task_tables
 from profilegym.envs.errors import OptionError, UnknownName
 from profilegym.envs.trajectory import Segment
 from profilegym.evaluation.evaluate import Settings, evaluate
@@ -122,7 +123,9 @@ def test_what_decides_is_quoted_from_a_post_and_the_answer_follows_from_it(data:
         assert f"So it is {trajectory.answer}." in thought
 
 
-def test_of_every_post_it_is_said_what_its_tag_is_for_and_the_answer_is_for_what_is_asked(tmp_path: Path) -> None:
+def test_of_every_post_it_is_said_what_its_tag_is_for_and_the_answer_is_for_what_is_asked(
+    tmp_path: Path,
+) -> None:
     played("prlm", LAMP[0], tmp_path, limit=12)
 
     for trajectory in RunDirectory(tmp_path).trajectories():
@@ -131,6 +134,11 @@ def test_of_every_post_it_is_said_what_its_tag_is_for_and_the_answer_is_for_what
         told = re.findall(r"\n(\d+\.) ([a-z ]+): (.+?)\.", thought)
         assert [number for number, _, _ in told] == [post.partition(" ")[0] for post in posts]
         assert all(post.endswith(f"Tag: {label}") for post, (_, _, label) in zip(posts, told, strict=True))
+        for post, (_, names, label) in zip(posts, told, strict=True):
+            found = {matter.name: label in matter.likely for matter in task_tables("tag").found_in(post)}
+            behind, _, over = names.partition(" over ")
+            assert behind.split(" and ") == [name for name, likely in found.items() if likely]
+            assert over == " and ".join(name for name, likely in found.items() if not likely)
         asked, _, rest = thought.partition("I am asked about: ")[2].partition(". ")
         (concluded,) = re.findall(rf"So it is ([a-z ]+): {trajectory.answer}\.", rest)
         assert all(f": {matter}" in asked for matter in concluded.split(" and "))

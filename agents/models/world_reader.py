@@ -59,9 +59,10 @@ def deciding(asked: Read, examples: Sequence[Example]) -> list[Example]:
 
 
 def listed(example: Example) -> str:
-    """The matters of its own that its tag may have been given for, and that."""
+    """The matters of its own that its tag may have been given for, over those that it cannot be for, and that."""
     told = read(example.text)
-    return _given_for(told.matters if told else (), example.response)
+    matters = told.matters if told else ()
+    return _given_for(matters, example.response, [one for one in matters if example.response not in one.likely])
 
 
 def concluded(asked: Read, answer: str) -> str:
@@ -69,9 +70,15 @@ def concluded(asked: Read, answer: str) -> str:
     return _given_for(asked.matters, answer) if asked.task == "tag" else answer
 
 
-def _given_for(matters: Iterable[Matter], tag: str) -> str:
-    names = " and ".join(matter.name for matter in matters if tag in matter.likely)
-    return f"{names}: {tag}" if names else tag
+def _given_for(matters: Iterable[Matter], tag: str, over: Sequence[Matter] = ()) -> str:
+    names = _names(matter for matter in matters if tag in matter.likely)
+    if not names:
+        return tag
+    return f"{names} over {_names(over)}: {tag}" if over else f"{names}: {tag}"
+
+
+def _names(matters: Iterable[Matter]) -> str:
+    return " and ".join(matter.name for matter in matters)
 
 
 def quoted(asked: Read, example: Example) -> str:
