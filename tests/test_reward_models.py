@@ -21,7 +21,8 @@ from profilegym.rewards.prmu import PRMU
 from profilegym.rewards.reward_model import RewardModel
 from profilegym.testing import RewardContract
 from profilegym.training import reward_models
-from profilegym.training.reward_models import ORDERS, Pair, Settings, by_person, main, pairs_of, train
+from profilegym.training.pairs import Pair, by_person, pairs_of
+from profilegym.training.reward_models import ORDERS, Settings, main, train
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")

@@ -6,40 +6,26 @@ python -m profilegym.training.reward_models RUN_DIR [RUN_DIR …] --out DIR
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from hashlib import blake2b
 from pathlib import Path
 from random import Random
 from typing import Any, Literal, Protocol, get_args
 
 from ..agents.models.pilot import FOLDER as PILOT
-from ..envs.errors import DataError, MissingExtra, OptionError
-from ..envs.question import Question
-from ..envs.trajectory import Trajectory
+from ..envs.errors import MissingExtra, OptionError
 from ..evaluation.intervals import mean
 from ..evaluation.played import PlayedRun
 from ..evaluation.run import RunDirectory
-from ..evaluation.summary import Place, place_of, score_of
 from ..rewards.prmu import PRMU
 from ..rewards.reward_model import LENGTH, RewardModel, Scorer
+from .pairs import Pair, Profile, by_person, pairs_of
 from .quiet import quieten
 
-Profile = Literal["own", "none", "another"]  # whose history an answer was made with
 Kind = Literal["prlm", "prmu"]
 ORDERS: Mapping[Kind, Sequence[Profile]] = {"prlm": ("own", "none"), "prmu": ("own", "none", "another")}  # best first
 _CHECKPOINT, _REPORT = "checkpoint.pt", "report.json"
 _SAVE = 50  # steps between checkpoints
-
-
-@dataclass(frozen=True)
-class Pair:
-    """Two answers to a question, the better one first."""
-
-    question: Question
-    better: str
-    worse: str
-    contrast: str = "own > none"
 
 
 @dataclass(frozen=True)
@@ -85,52 +71,6 @@ def train(settings: Settings, out: Path) -> dict[str, Any]:
     _write(out / _REPORT, json.dumps(report, indent=2).encode())
     (out / _CHECKPOINT).unlink(missing_ok=True)
     return report
-
-
-@dataclass(frozen=True, slots=True)
-class Given:
-    """An answer, and what it was worth."""
-
-    text: str
-    score: float | None
-
-
-def pairs_of(runs: Sequence[PlayedRun], order: Sequence[Profile], confirmed: bool = False) -> list[Pair]:
-    """All that two answers to one question, in the same attempt, say; where one is empty, or both are one, nothing."""
-    answers: dict[Place, dict[Profile, Given]] = {}
-    questions: dict[str, Question] = {}
-    for run in runs:
-        for trajectory in run.trajectories():
-            place = place_of(trajectory)
-            given = Given((trajectory.answer or "").strip(), score_of(trajectory))
-            answers.setdefault(place, {})[_profile(trajectory, run)] = given
-            questions[place[0]] = run.questions.find(place[0])
-    return [
-        Pair(questions[question], found[better].text, found[worse].text, f"{better} > {worse}")
-        for (question, _), found in sorted(answers.items(), key=lambda one: one[0])
-        for better, worse in _ordered(order)
-        if better in found and worse in found and _tells(found[better], found[worse], confirmed)
-    ]
-
-
-def _tells(better: Given, worse: Given, confirmed: bool) -> bool:
-    if not better.text or not worse.text or better.text == worse.text:
-        return False
-    if not confirmed:
-        return True
-    return better.score is not None and worse.score is not None and better.score > worse.score
-
-
-def by_person(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
-    """To learn from, and to be examined with: nobody is in both, and who is where hangs on the person alone."""
-    learned = [pair for pair in pairs if _lot(pair.question.user_id) >= share]
-    held_out = [pair for pair in pairs if _lot(pair.question.user_id) < share]
-    if not learned or not held_out:
-        raise DataError(
-            f"{len(learned)} pairs to learn from and {len(held_out)} of people held out: both are needed; "
-            "play more questions, or hold out another share of the people"
-        )
-    return learned, held_out
 
 
 def new_model(settings: Settings, people: Sequence[str]) -> Learner:
@@ -220,22 +160,6 @@ def _tiny(tokenizer: Any) -> Any:
         vocab_size=len(tokenizer), hidden_size=128, num_hidden_layers=2, num_attention_heads=4, intermediate_size=256,
         max_position_embeddings=LENGTH, num_labels=1, pad_token_id=tokenizer.pad_token_id,
     )  # fmt: skip
-
-
-def _profile(trajectory: Trajectory, run: PlayedRun) -> Profile:
-    if trajectory.kind == "baseline" or run.profile == "empty":
-        return "none"
-    return "own" if run.profile == "own" else "another"
-
-
-def _ordered(order: Sequence[Profile]) -> Iterator[tuple[Profile, Profile]]:
-    for place, better in enumerate(order):
-        for worse in order[place + 1 :]:
-            yield better, worse
-
-
-def _lot(user: str) -> float:
-    return int.from_bytes(blake2b(user.encode(), digest_size=4).digest()) / 2**32
 
 
 def _batch(pairs: Sequence[Pair], settings: Settings, epoch: int, number: int) -> list[Pair]:
