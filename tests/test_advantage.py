@@ -1,10 +1,14 @@
 """How the rollout without the profile enters a group's advantages."""
 
+from typing import get_args
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from profilegym.envs.errors import OptionError
 from profilegym.training import advantages
-from profilegym.training.advantage import is_skipped
+from profilegym.training.advantage import Mode, is_flat, is_skipped
 
 SCORES, BASELINE = (1.0, 1.5, 0.5, 1.0), (0.5,)
 
@@ -45,9 +49,39 @@ def test_a_baseline_without_a_score_leaves_a_joint_group_of_the_others() -> None
     assert advantages("delta", SCORES, (None,)) == [0.0] * 5
 
 
-@pytest.mark.parametrize("mode", ["joint", "none"])
-def test_equal_scores_give_no_signal(mode: str) -> None:
-    assert advantages(mode, (0.5, 0.5), (0.5,)) == [0.0, 0.0, 0.0]  # type: ignore[arg-type]
+MODES = st.sampled_from(get_args(Mode))
+SCORE = st.floats(-1e15, 1e15)
+
+
+@given(mode=MODES, score=SCORE, own=st.integers(2, 12), beside=st.integers(0, 4))
+def test_equal_scores_teach_nothing(mode: Mode, score: float, own: int, beside: int) -> None:
+    assert is_flat([score] * (own + beside))
+    assert advantages(mode, [score] * own, [score] * beside) == [0.0] * (own + beside)
+
+
+@given(mode=MODES, score=st.floats(0.01, 1.0), parts=st.integers(2, 9), own=st.integers(2, 12))
+def test_scores_that_differ_by_rounding_alone_teach_nothing(mode: Mode, score: float, parts: int, own: int) -> None:
+    added = sum([score / parts] * parts)
+
+    assert advantages(mode, [score, *[added] * (own - 1)], [score]) == [0.0] * (own + 1)
+
+
+@given(mode=MODES, scores=st.lists(st.floats(-1e3, 1e3), min_size=2, max_size=12), baseline=st.floats(-1e3, 1e3))
+def test_no_advantage_is_larger_than_the_formulas_allow(mode: Mode, scores: list[float], baseline: float) -> None:
+    found = advantages(mode, scores, [baseline])
+
+    if mode in ("joint", "none"):  # of n standardised numbers none is farther from 0 than this
+        assert max(map(abs, found)) <= len(scores) ** 0.5 + 1e-9
+    if mode == "none" or (mode == "joint" and not is_flat([*scores, baseline])):
+        assert sum(found) == pytest.approx(0, abs=1e-6 * len(found))
+
+
+def test_a_spread_below_the_least_deviation_is_nearly_no_signal() -> None:
+    assert max(map(abs, advantages("joint", [0.5, 0.5 + 1e-8], [0.5]))) < 0.01
+
+
+def test_the_released_codes_formula_on_equal_scores_beside_another_baseline() -> None:
+    assert advantages("code", (0.7, 0.7), (0.1,))[:2] == pytest.approx([0.088675, 0.088675], abs=1e-6)
 
 
 def test_equal_scores_still_tell_better_from_not_personalising() -> None:

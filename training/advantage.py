@@ -12,6 +12,8 @@ from ..envs.errors import OptionError
 Mode = Literal["joint", "delta", "code", "none"]
 Score = float | None
 _SHIFT = 2.0  # `k-shift` of PR2's released code
+_EPSILON = 1e-6  # the least deviation: scores that differ by less are nearly no signal
+_ROUNDING = 1e-9  # of the largest score: what scores that should be equal may differ by
 _Values = NDArray[np.float64]
 
 
@@ -19,7 +21,8 @@ def advantages(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Sc
     """Those of the K personalised members, then those of the M baseline members.
 
     A member without a score (None or NaN) leaves the statistics and gets 0. So does a whole group with fewer than two
-    scored personalised members, and, in the modes that set it beside a baseline, one whose baseline has no score.
+    scored personalised members, one whose scores are all equal, and, in the modes that set it beside a baseline, one
+    whose baseline has no score.
 
     - `joint`: every member less the mean of all K + M, over their deviation
     - `delta`: a personalised score less the mean baseline, over the deviation of the personalised ones; not re-centred
@@ -29,7 +32,7 @@ def advantages(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Sc
     if mode not in _MODES:
         raise OptionError(f"advantage={mode!r}: give one of {', '.join(get_args(Mode))}")
     known, beside = _known(scores), _known(baseline_scores)
-    if is_skipped(mode, scores, baseline_scores):
+    if is_skipped(mode, scores, baseline_scores) or is_flat([*scores, *baseline_scores]):
         return [0.0] * (len(scores) + len(baseline_scores))
     found, found_beside = (iter(values.tolist()) for values in _MODES[mode](known, beside))
     return [
@@ -43,9 +46,14 @@ def is_skipped(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Sc
     return len(_known(scores)) < 2 or (mode in ("delta", "code") and not len(_known(baseline_scores)))
 
 
+def is_flat(scores: Sequence[Score]) -> bool:
+    """Whether all known scores are equal, but for the rounding of the arithmetic that they come from."""
+    known = _known(scores)
+    return bool(len(known)) and _are_equal(known)
+
+
 def _joint(scores: _Values, baselines: _Values) -> tuple[_Values, _Values]:
-    group = np.concatenate([scores, baselines])
-    found = (group - group.mean()) / _deviation(group)
+    found = _standardised(np.concatenate([scores, baselines]))
     return found[: len(scores)], found[len(scores) :]
 
 
@@ -61,7 +69,7 @@ def _code(scores: _Values, baselines: _Values) -> tuple[_Values, _Values]:
 
 
 def _none(scores: _Values, baselines: _Values) -> tuple[_Values, _Values]:
-    return (scores - scores.mean()) / _deviation(scores), np.zeros(len(baselines))
+    return _standardised(scores), np.zeros(len(baselines))
 
 
 _MODES: dict[str, Callable[[_Values, _Values], tuple[_Values, _Values]]] = {
@@ -72,10 +80,19 @@ _MODES: dict[str, Callable[[_Values, _Values], tuple[_Values, _Values]]] = {
 }
 
 
+def _standardised(values: _Values) -> _Values:
+    if _are_equal(values):
+        return np.zeros(len(values))
+    return (values - values.mean()) / _deviation(values)
+
+
 def _deviation(values: _Values) -> float:
     """Of the sample; 1 where all are equal."""
-    found = float(values.std(ddof=1)) if len(values) > 1 else 0.0
-    return found if found > 0 else 1.0
+    return 1.0 if _are_equal(values) else max(_EPSILON, float(values.std(ddof=1)))
+
+
+def _are_equal(values: _Values) -> bool:
+    return bool(np.ptp(values) <= _ROUNDING * np.abs(values).max())
 
 
 def _known(scores: Sequence[Score]) -> _Values:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, Self
 
 from ..envs.trajectory import Kind, Trajectory
-from .advantage import is_skipped
+from .advantage import is_flat, is_skipped
 from .recipe import Recipe
 
 
@@ -71,7 +71,7 @@ def group_metrics(members: Sequence[Member], used: Sequence[float], recipe: Reci
         "truncated": _mean([member.truncated for member in own]),
         "policy_tokens": _mean([member.tokens for member in own]),
         "unscored": _mean([member.total is None for member in members]),
-        "zero_variance": _mean([_is_flat(group) for group in groups]),
+        "zero_variance": _mean([is_flat([member.total for member in group]) for group in groups]),
         "skipped": _mean([_is_left_out(group, cut, recipe) for group in groups]),
         "advantage_size": _mean([abs(advantage) for advantage in used]),
     }
@@ -81,10 +81,6 @@ def group_metrics(members: Sequence[Member], used: Sequence[float], recipe: Reci
 def _gain(own: Sequence[Member], baselines: Sequence[Member]) -> float | None:
     mine, beside = (_mean([member.score for member in members]) for members in (own, baselines))
     return None if mine is None or beside is None else mine - beside
-
-
-def _is_flat(group: Sequence[Member]) -> bool:
-    return len({member.total for member in group} - {None}) == 1
 
 
 def _is_left_out(group: Sequence[Member], cut: int, recipe: Recipe) -> bool:

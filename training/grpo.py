@@ -21,7 +21,7 @@ from ..envs.data import QuestionSet
 from ..envs.errors import RewardError
 from ..envs.stepping import RewardFunction
 from ..envs.trajectory import Trajectory
-from .advantage import advantages
+from .advantage import advantages, is_flat
 from .group import Member, as_baseline, group_metrics
 from .policy import Policy, save_policy
 from .recipe import Recipe
@@ -117,7 +117,7 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
             flat = [
                 start
                 for start in range(-places[0].row % size, len(places) - size + 1, size)
-                if _is_flat(played[start : start + size])
+                if is_flat([reward_total(trajectory) for trajectory in played[start : start + size]])
             ]
             if not flat:
                 break
@@ -288,8 +288,3 @@ def _rollout(prompts: Sequence[str], trainer: PR2Trainer) -> Mapping[str, Any]:
 def _the_total(prompts: Sequence[str], completions: Sequence[str], total: Sequence[float | None], **_: Any) -> Any:
     """Scored while others were still being played; TRL only passes it on."""
     return list(total)
-
-
-def _is_flat(group: Sequence[Trajectory]) -> bool:
-    totals = {reward_total(trajectory) for trajectory in group}
-    return len(totals - {None}) == 1
