@@ -1,6 +1,5 @@
 """An agent that first says what was recorded, and then lets another go on."""
 
-from itertools import pairwise
 from typing import Any
 
 from ..envs.data.swap import ProfileOf
@@ -41,11 +40,12 @@ class Replayed:
         made = sum(segment.author == "policy" for segment in said)
         if made >= len(self._turns):
             return await self._agent.act(episode, speaker)
-        told, turn = self._turns[made]
-        heard = told.tokens if told.text == said[-1].text else None  # what is told now may read otherwise
+        turn = self._turns[made]
+        recorded = zip(self.trajectory.segments, said, strict=False)
+        heard = [then.tokens if then.text == now.text else None for then, now in recorded]  # it may read otherwise now
         return Turn(turn.text, turn.tokens, turn.logprobs, heard)
 
 
-def recorded_turns(trajectory: Trajectory) -> list[tuple[Segment, Segment]]:
-    """Each turn of the policy, after what the environment had said before it."""
-    return [(before, turn) for before, turn in pairwise(trajectory.segments) if turn.author == "policy"]
+def recorded_turns(trajectory: Trajectory) -> list[Segment]:
+    """What the policy wrote, turn by turn."""
+    return [segment for segment in trajectory.segments if segment.author == "policy"]

@@ -88,7 +88,7 @@ class Episode:
         self.turn = 0
         self.malformed = 0
         self.needs: Need | None = "search" if opening else "text"
-        self.query = question.text if opening else ""
+        self.query = question.search_text if opening else ""
         self.answer: str | None = None
         self.ended: Ended | None = None
         self.error: str | None = None
@@ -128,17 +128,17 @@ class Episode:
         text: str,
         tokens: Sequence[int] | None = None,
         logprobs: Sequence[float] | None = None,
-        heard: Sequence[int] | None = None,
+        heard: Sequence[Sequence[int] | None] | None = None,
     ) -> Action:
         """Take the policy's turn. What it wrote after its action is dropped from the text, not from the tokens.
 
-        `heard` are the tokens in which the policy read what the environment said before this turn.
+        `heard` are the tokens in which the policy read each segment so far; the environment's segments keep them.
         """
         if self.needs != "text":
             raise self._unexpected("text")
         action, end = read_action(text, self.protocol)
         if heard is not None:
-            self.said[-2] = heard
+            self._keep(heard)
         self.said += "policy", text[:end], tokens, logprobs
         if isinstance(action, Answer):
             self.answer = action.text
@@ -233,6 +233,12 @@ class Episode:
             search_ms=self.search_ms,
             error=self.error,
         )
+
+    def _keep(self, heard: Sequence[Sequence[int] | None]) -> None:
+        said = self.said
+        for start, tokens in zip(range(0, len(said), 4), heard, strict=False):
+            if said[start] == "environment" and said[start + 2] is None:
+                said[start + 2] = tokens
 
     def _open(self, *parts: str) -> None:
         self.needs = "text"

@@ -71,7 +71,7 @@ def _again(
         for trajectory in chunk:
             question = swapped(run.questions.find(trajectory.question_id), profile, run.questions)
             episodes.append(agent.begin(question, **options))
-        told = [iter([turn.text for _, turn in recorded_turns(trajectory)]) for trajectory in chunk]
+        told = [iter([turn.text for turn in recorded_turns(trajectory)]) for trajectory in chunk]
         while asking := [e for e, turns in zip(episodes, told, strict=True) if _asks(e, turns)]:
             found = searcher.search_many([(e.question.profile, e.query) for e in asking], asking[0].depth)
             for episode, hits in zip(asking, found, strict=True):

@@ -260,6 +260,8 @@ def test_an_opening_search_is_made_for_the_question_and_stands_in_the_prompt(ask
 def test_what_the_policy_read_keeps_the_tokens_in_which_it_read_it(ask: Ask) -> None:
     episode = Episode(ask())
 
-    episode.write("<search>tea</search>", [5, 6], heard=[1, 2, 3])
+    episode.write("<search>milk</search>")  # an agent's own
+    episode.inform([])
+    episode.write("<search>tea</search>", [5, 6], heard=[[1, 2, 3], [7], [4]])
 
-    assert [segment.tokens for segment in episode.segments] == [[1, 2, 3], [5, 6]]
+    assert [segment.tokens for segment in episode.segments] == [[1, 2, 3], None, [4], [5, 6]]

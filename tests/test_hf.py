@@ -74,7 +74,8 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 async def go_on(session: HFSession, said: list[Segment], sampling: Sampling, stop: Sequence[str] = STOP) -> Turn:
     """A turn, entered into the transcript as an episode does it."""
     turn = await session.speak(said, sampling, stop)
-    said[-1] = said[-1]._replace(tokens=turn.heard)
+    assert turn.heard is not None
+    said[-1] = said[-1]._replace(tokens=turn.heard[-1])
     said.append(Segment("policy", turn.text, turn.tokens, turn.logprobs))
     return turn
 
@@ -174,7 +175,7 @@ def test_an_episode_taken_up_from_its_record_goes_on_as_it_would_have() -> None:
     (whole,) = talks(make_hf(), [3])
     turn = run(taken_up())
 
-    assert (turn.text, turn.tokens, turn.heard) == (whole[5].text, whole[5].tokens, whole[4].tokens)
+    assert (turn.text, turn.tokens, turn.heard) == (whole[5].text, whole[5].tokens, [each.tokens for each in whole[:5]])
 
 
 def test_what_was_heard_and_sampled_is_all_that_the_model_read() -> None:
@@ -190,7 +191,7 @@ def test_what_was_heard_and_sampled_is_all_that_the_model_read() -> None:
 
     assert tokens_of(said) == read
     assert all(TOKENIZER.decode(s.tokens) == s.text for s in said if s.tokens and s.tokens[-1] != 0)
-    assert sum(turn.prompt_tokens or 0 for turn in turns) == sum(len(turn.heard or ()) for turn in turns)
+    assert sum(turn.prompt_tokens or 0 for turn in turns) == sum(len((turn.heard or [()])[-1] or ()) for turn in turns)
     assert [turn.completion_tokens for turn in turns] == [len(turn.tokens or ()) for turn in turns]
 
 
@@ -369,7 +370,7 @@ def test_text_that_was_put_into_the_policys_mouth_is_gone_on_with() -> None:
 
     turn, read = run(speak())
 
-    assert turn.heard is None
+    assert turn.heard == [TOKENIZER.encode("Well?"), TOKENIZER.encode("<think>The dog")]
     assert read == TOKENIZER.encode("Well?") + TOKENIZER.encode("<think>The dog") + list(turn.tokens or ())
 
 

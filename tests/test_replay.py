@@ -168,7 +168,7 @@ def test_recorded_tokens_are_said_again_exactly(oracle: PlayedRun) -> None:
     first, second = asyncio.run(two_turns(agent, question))
 
     assert first.tokens == trajectory.segments[1].tokens
-    assert first.heard == trajectory.segments[0].tokens
+    assert first.heard == [trajectory.segments[0].tokens]
     assert second.text == "<answer>mine</answer>"
 
 
@@ -192,7 +192,7 @@ def test_the_tokens_of_what_reads_otherwise_now_are_not_those_recorded(oracle: P
 
     turn = asyncio.run(agent.act(episode, Speaker(Replies([]), episode, Sampling())))
 
-    assert turn.heard is None
+    assert turn.heard == [None]
 
 
 def test_turns_are_the_policys(oracle: PlayedRun) -> None:
@@ -201,8 +201,8 @@ def test_turns_are_the_policys(oracle: PlayedRun) -> None:
     turns = recorded_turns(trajectory)
 
     assert len(turns) == len(trajectory.searches) + 1
-    assert all(before.author == "environment" and turn.author == "policy" for before, turn in turns)
-    assert turns[0][1].text == play(oracle.find(trajectory.question_id), trajectory.segments[:1])
+    assert all(turn.author == "policy" for turn in turns)
+    assert turns[0].text == play(oracle.find(trajectory.question_id), trajectory.segments[:1])
 
 
 def test_a_step_before_the_first_is_refused() -> None:

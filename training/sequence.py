@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..envs.errors import EpisodeError
-from ..envs.trajectory import Trajectory
+from ..envs.trajectory import Segment, Trajectory
 
 Encode = Callable[[str], Sequence[int]]
 
@@ -26,20 +26,40 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
     """The prompt is what was said before the policy's first turn.
 
     What a script or an agent wrote in the policy's name has no sampled tokens: it is read, and never learned from.
+    Raises `EpisodeError` where a turn was sampled after a text of the environment whose tokens are not known: it would
+    be trained in another context than it was sampled in.
     """
     prompt: list[int] = []
     completion: list[int] = []
     mask: list[int] = []
     logprobs: list[float | None] = []
+    context_known = True
     for segment in trajectory.segments:
         tokens = list(segment.tokens if segment.tokens is not None else encode(segment.text))
-        if segment.author == "environment" and not completion:
-            prompt += tokens
-            continue
+        if segment.author == "environment":
+            context_known &= segment.tokens is not None
+            if not completion:
+                prompt += tokens
+                continue
         sampled = segment.author == "policy" and segment.tokens is not None
+        if sampled:
+            _check(segment, context_known, trajectory.id)
         completion += tokens
         mask += [int(sampled)] * len(tokens)
         logprobs += segment.logprobs if sampled and segment.logprobs is not None else [None] * len(tokens)
     if not completion:
         raise EpisodeError(f"episode {trajectory.id} has nothing that a policy wrote")
     return TokenSequence(prompt, completion, mask, logprobs)
+
+
+def _check(sampled: Segment, context_known: bool, episode: str) -> None:
+    if not context_known:
+        raise EpisodeError(
+            f"episode {episode}: {sampled.text[:60]!r} was sampled after a text of the environment whose tokens are "
+            "not known; the model's turns must give `heard`, the tokens in which it read each segment"
+        )
+    tokens, logprobs = sampled.tokens or (), sampled.logprobs
+    if logprobs is not None and len(logprobs) != len(tokens):
+        raise EpisodeError(
+            f"episode {episode}: {sampled.text[:60]!r} has {len(tokens)} tokens and {len(logprobs)} log-probabilities"
+        )

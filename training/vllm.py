@@ -63,7 +63,7 @@ class VLLMModel:
             self._stops.text(tokens),
             tokens,
             None if None in logprobs else logprobs,  # type: ignore[arg-type]
-            heard=read[-1] if said[-1].author == "environment" else None,
+            heard=read,
             finish=self._finish(tokens, most),
             prompt_tokens=len(asked.tokens),
             completion_tokens=len(tokens),

@@ -90,7 +90,7 @@ class HFSession:
             self._model.stops.text(writing.tokens),
             writing.tokens,
             writing.logprobs,
-            heard=read[-1] if said[-1].author == "environment" else None,
+            heard=read,
             finish=writing.finish,
             prompt_tokens=max(0, place - known),
             completion_tokens=len(writing.tokens),

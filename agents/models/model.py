@@ -18,14 +18,14 @@ class Turn:
     """What a model wrote, and what it took. Unknown is None.
 
     `tokens` are exactly those sampled, with their log-probabilities; `heard` are the tokens in which the model read
-    what the environment said just before. `finish` is `length` where `max_tokens` cut it off, and `context` where the
+    each segment of the transcript so far. `finish` is `length` where `max_tokens` cut it off, and `context` where the
     model can read no more.
     """
 
     text: str
     tokens: Sequence[int] | None = None
     logprobs: Sequence[float] | None = None
-    heard: Sequence[int] | None = None
+    heard: Sequence[Sequence[int] | None] | None = None
     finish: Finish = "stop"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None

@@ -129,11 +129,11 @@ def retold(trajectory: Trajectory, question: Question, settings: Settings, turns
     told, searches = recorded_turns(trajectory), {search.turn: search for search in trajectory.searches}
     if not 0 <= turns < len(told):
         raise OptionError(f"turn {turns + 1}: this trajectory has {len(told)}; branch from one of them")
-    episode = _begun(trajectory, question, settings)
+    episode, heard = _begun(trajectory, question, settings), [segment.tokens for segment in trajectory.segments]
     for turn in range(BEFORE, turns):
         if turn != BEFORE:
-            before, written = told[turn]
-            episode.write(written.text, written.tokens, written.logprobs, before.tokens)
+            written = told[turn]
+            episode.write(written.text, written.tokens, written.logprobs, heard)
         if episode.needs == "search":
             posts, found = question.profile.by_id, searches[turn]
             missing = [document for document, _ in found.hits if document not in posts]
