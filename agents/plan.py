@@ -29,14 +29,15 @@ class Plan(PR2):
 
     async def _plan(self, episode: Episode, speaker: Speaker) -> list[str]:
         """The question itself where the model names nothing."""
-        question = clean(episode.question.text)
-        turn = await speaker.aside(fill("plan", FOLDER, question=question))
+        question = episode.question
+        turn = await speaker.aside(fill("plan", FOLDER, question=clean(question.text)))
         lines = [clean(_BULLET.sub("", line)) for line in turn.text.splitlines()]
-        return [line for line in lines if line][: episode.max_searches] or [question]
+        return [line for line in lines if line][: episode.max_searches] or [clean(question.search_text)]
 
 
 def _read(episode: Episode) -> list[str]:
     """The plan as the first turn wrote it down."""
     first = next(segment.text for segment in episode.segments if segment.author == "policy")
     _, _, after = first.partition(COVER)
-    return [line for line in after.partition("</think>")[0].splitlines() if line.strip()]
+    thought = after.partition("</think>" if episode.protocol == "tags" else "<tool_call>")[0]
+    return [line for line in thought.splitlines() if line.strip()]

@@ -79,3 +79,9 @@ class Question:
     rubric: Rubric = field(default=Rubric(), repr=False)
     category: str | None = None
     date: str | None = None
+    query: str = field(default="", repr=False)  # what to search for, where the text also holds instructions
+
+    @property
+    def search_text(self) -> str:
+        """What a search for the question as a whole looks for."""
+        return self.query or self.text

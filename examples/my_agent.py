@@ -17,5 +17,5 @@ class LooksFirst(PR2):
 
     async def act(self, episode: Episode, speaker: Speaker) -> Turn:
         if episode.turn == 0 and episode.searches_left:
-            return Turn(search_for(episode.question.text, "I look first.", episode.protocol))
+            return Turn(search_for(episode.question.search_text, "I look first.", episode.protocol))
         return await speaker.turn()

@@ -27,8 +27,19 @@ def check_action(words: str) -> None:
 
 def check_episode(documents: Sequence[str], title: str, question: str, turns: Sequence[str]) -> None:
     """Only the environment writes `<information>`, one block at a time; the record survives a round trip."""
+    for opening in (False, True):
+        for protocol in get_args(Protocol):
+            _check_episode(documents, title, question, turns, opening, protocol)
+
+
+def _check_episode(
+    documents: Sequence[str], title: str, question: str, turns: Sequence[str], opening: bool, protocol: Protocol
+) -> None:
     profile = Profile("u", tuple(Document(f"d{i}", text, date=title, title=title) for i, text in enumerate(documents)))
-    episode = Episode(Question("q", "u", question, profile), top_k=2, max_searches=3)
+    asked = Question("q", "u", question, profile)
+    episode = Episode(asked, top_k=2, max_searches=3, opening=opening, protocol=protocol)
+    if opening:
+        episode.inform([Hit(document, 1.0) for document in profile.documents])
     for turn in turns:
         if episode.needs == "text":
             episode.write(turn)
@@ -38,7 +49,10 @@ def check_episode(documents: Sequence[str], title: str, question: str, turns: Se
         episode.score(Reward(0.0))
 
     first, *replies = [segment.text for segment in episode.segments if segment.author == "environment"]
-    assert TAG.findall(first) == TAG.findall(Episode(Question("q", "u", "", profile)).observation)
+    prompt, mark, found = first.rpartition("<information>") if opening else (first, "", "")
+    assert TAG.findall(prompt) == TAG.findall(Episode(Question("q", "u", "", profile), protocol=protocol).observation)
+    if opening:
+        _check_reply(mark + found)
     for reply in replies:
         _check_reply(reply)
     _check_record(episode)

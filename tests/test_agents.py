@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,27 @@ def test_a_plan_is_searched_aspect_by_aspect(ask: Callable[..., Question]) -> No
     assert [search.query for search in trajectory.searches] == ["Here it is:", "their &lt;dog>", "rooibos"]
     assert trajectory.usage is not None
     assert trajectory.usage["turns"] == 2
+
+
+def test_a_plan_with_tools_searches_for_its_aspects_and_not_for_its_calls(ask: Callable[..., Question]) -> None:
+    model = Replies(["their dog\nrooibos", answer_with("Rooibos.", "I see.", "tools")])
+
+    trajectory = play("plan", ask(), model, max_searches=3, protocol="tools")
+
+    assert [search.query for search in trajectory.searches] == ["their dog", "rooibos"]
+
+
+@pytest.mark.parametrize("agent", ["rag", "plan", "r2p:candidates=1", EXAMPLE])
+def test_what_is_searched_for_a_question_as_a_whole_is_not_its_instruction(
+    agent: str, ask: Callable[..., Question]
+) -> None:
+    question = replace(
+        ask(), text="What is the score on a scale of 1 to 5? review: The kettle drips.", query="The kettle"
+    )
+
+    trajectory = play(agent, question, Replies(["\n"] * (agent == "plan") + [ANSWER] * 9))
+
+    assert trajectory.searches[0].query == "The kettle"
 
 
 def test_a_plan_of_nothing_is_the_question_itself(ask: Callable[..., Question]) -> None:

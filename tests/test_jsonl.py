@@ -30,6 +30,7 @@ ROUND_TRIP = [
         ),
         category="food",
         date="2024-02",
+        query="tea that my sister likes",
     ),
 ]
 

@@ -63,6 +63,7 @@ def test_every_tasks_items_become_documents(write: Callable[..., str], task: int
     (question,) = load_questions(write(task, [record(task)], {"1": "an output"}))
 
     assert question.text == INPUTS[task].format("Something new")
+    assert question.query == "Something new"
     assert question.profile.documents == (DOCUMENTS[task],)
     assert question.rubric.reference == "an output"
     assert question.rubric.aspects == ()
@@ -81,6 +82,12 @@ def test_an_item_that_the_input_is_made_of_is_left_out(write: Callable[..., str]
 
     assert question.profile.documents == (DOCUMENTS[task],)
     assert sum(question.profile.left_out.values()) == 1
+
+
+def test_an_input_of_another_form_is_searched_for_as_it_is(write: Callable[..., str]) -> None:
+    (question,) = load_questions(write(3, [record(3, input="How many stars?")], {"1": "4"}))
+
+    assert (question.query, question.search_text) == ("", "How many stars?")
 
 
 def test_the_time_split_has_users_and_dates(write: Callable[..., str]) -> None:

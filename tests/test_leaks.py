@@ -15,12 +15,12 @@ def left_out(
     asked: str = ASKED,
     rubric: Rubric = RUBRIC,
     title: str | None = None,
-    essence: str | None = None,
+    query: str = "",
     **document: str,
 ) -> dict[str, int]:
     item = Document(document.get("id", "d"), text, document.get("date"), title)
-    question = Question("q", "u", asked, Profile("u", (item,)), rubric, date="2024-05-10")
-    clean = without_leaks(question, essence)
+    question = Question("q", "u", asked, Profile("u", (item,)), rubric, date="2024-05-10", query=query)
+    clean = without_leaks(question)
     assert len(clean.profile) + sum(clean.profile.left_out.values()) == 1
     return dict(clean.profile.left_out)
 
@@ -124,8 +124,8 @@ def test_instructions_around_a_text_do_not_hide_its_copy() -> None:
     review = "The kettle leaks at the handle"
     asked = f"What is the score of the following review on a scale of 1 to 5? review: {review}"
 
-    assert left_out(f"{review}\nRating: 2 of 5", asked, essence=review) == {"near duplicate": 1}
-    assert left_out("The kettle pours well at last", asked, essence=review) == {}
+    assert left_out(f"{review}\nRating: 2 of 5", asked, query=review) == {"near duplicate": 1}
+    assert left_out("The kettle pours well at last", asked, query=review) == {}
 
 
 def test_aspects_are_too_short_to_be_looked_for() -> None:

@@ -63,7 +63,7 @@ class RPM:
         user = await self.user(episode, speaker)
         features = _written(episode) or await self._read(episode, speaker, user)
         if episode.searches_left and user.memories:
-            query = as_key(features) or clean(episode.question.text)
+            query = as_key(features) or clean(episode.question.search_text)
             return Turn(search_for(query, f"{_FEATURES}\n{as_lines(features)}", episode.protocol))
         return await self._respond(episode, speaker, self._context(episode, user, features))
 

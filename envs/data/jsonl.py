@@ -10,7 +10,7 @@ from .fields import Fields
 from .record_set import RecordSet, profile_of
 from .records import JsonFile
 
-_QUESTION = ("id", "user_id", "text", "profile", "rubric", "category", "date")
+_QUESTION = ("id", "user_id", "text", "profile", "rubric", "category", "date", "query")
 _DOCUMENT = ("id", "text", "date", "title")
 _RUBRIC = ("narrative", "aspects", "reference", "hops")
 _ASPECT = ("title", "reason", "evidence", "accepted", "rejected", "documents")
@@ -41,6 +41,7 @@ def _question(record: Fields, number: int) -> Question:
         rubric=_rubric(record.object("rubric")) if record.has("rubric") else Rubric(),
         category=record.optional("category"),
         date=record.date(),
+        query=record.optional("query") or "",
     )
 
 
@@ -77,12 +78,12 @@ def _aspect(fields: Fields) -> Aspect:
 
 
 def _line(question: Question) -> dict[str, object]:
-    fields = {name: getattr(question, name) for name in ("id", "user_id", "text", "category", "date")}
+    fields = {name: getattr(question, name) for name in ("id", "user_id", "text", "category", "date", "query")}
     fields["profile"] = [_known(document, _DOCUMENT) for document in question.profile.documents]
     aspects = [_known(aspect, _ASPECT) for aspect in question.rubric.aspects]
     rubric = _known(question.rubric, ("narrative", "reference", "hops"))
     fields["rubric"] = rubric | {"aspects": aspects} if aspects else rubric
-    return {name: fields[name] for name in _QUESTION if fields[name] not in (None, {})}
+    return {name: fields[name] for name in _QUESTION if fields[name] not in (None, "", {})}
 
 
 def _known(thing: Document | Rubric | Aspect, names: Iterable[str]) -> dict[str, object]:

@@ -25,7 +25,7 @@ class Task:
     """How a task's profile items read, and what of its input is not instruction: a pattern with one group."""
 
     layout: Layout
-    essence: str
+    query: str
 
 
 _TASKS = {
@@ -43,26 +43,24 @@ def load(name: str, rest: str) -> RecordSet:
     """Read `DIR/SPLIT`, or a merged `FILE.json`."""
     spec = f"{name}:{rest}"
     if rest.endswith((".json", ".jsonl")):
-        return RecordSet(spec, JsonFile(rest), *reading(name))
+        return RecordSet(spec, JsonFile(rest), reading(name))
     split = rest.rpartition("/")[2]
     if split not in SPLITS:
         raise DataError(f"{spec} names no split; write {name}:DIR/train, DIR/dev, DIR/test, or {name}:FILE.json")
     records = JsonFile(f"{rest}_questions.json")
     golds = _golds(name, f"{rest}_outputs.json", hidden=split == "test")
-    questions = RecordSet(spec, records, *reading(name, golds))
+    questions = RecordSet(spec, records, reading(name, golds))
     if golds and (strangers := golds.keys() - set(questions.ids)):
         raise DataError(f"{rest}_outputs.json: id {min(strangers)!r} is no question of {records.label}")
     return questions
 
 
-def reading(
-    name: str, golds: dict[str, str] | None = None
-) -> tuple[Callable[[Fields, int], Question], Callable[[str], str]]:
-    """How a record of a task becomes a question, and how what is not instruction is cut from its text.
+def reading(name: str, golds: dict[str, str] | None = None) -> Callable[[Fields, int], Question]:
+    """How a record of a task becomes a question.
 
     Without `golds` the merged form is expected, in which the output stands in the record.
     """
-    return partial(_question, _TASKS[name], golds), partial(_essence, _TASKS[name])
+    return partial(_question, _TASKS[name], golds)
 
 
 def _golds(name: str, path: str, hidden: bool) -> dict[str, str] | None:
@@ -88,16 +86,19 @@ def _question(task: Task, golds: dict[str, str] | None, record: Fields, number: 
         reference = golds[question_id]
     else:
         raise record.wrong("id", "an id that the outputs have too")
+    text = record.filled("input")
     return Question(
         id=question_id,
         user_id=user_id,
-        text=record.filled("input"),
+        text=text,
         profile=profile_of(user_id, task.layout.documents(record)),
         rubric=Rubric(reference=reference),
         date=record.date(),
+        query=_query(task, text),
     )
 
 
-def _essence(task: Task, text: str) -> str:
-    found = re.search(task.essence, text, re.DOTALL)
-    return found[1] if found else text
+def _query(task: Task, text: str) -> str:
+    """LaMP's own baselines search with the input less its instruction, too."""
+    found = re.search(task.query, text, re.DOTALL)
+    return found[1].strip() if found else ""

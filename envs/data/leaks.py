@@ -23,10 +23,10 @@ _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # written without
 _WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
 
 
-def without_leaks(question: Question, essence: str | None = None) -> Question:
-    """The question with a clean profile; `essence` is what to look for where the text also holds instructions."""
+def without_leaks(question: Question) -> Question:
+    """The question with a clean profile."""
     hidden = [_Sought(text) for text in (question.rubric.narrative, question.rubric.reference or "")]
-    sought = [_Sought(essence or question.text), *(each for each in hidden if each.long)]  # "[1]" is no giveaway
+    sought = [_Sought(question.search_text), *(each for each in hidden if each.long)]  # "[1]" is no giveaway
     why = [_leak(document, question, sought) for document in question.profile.documents]
     if not any(why):
         return question

@@ -15,20 +15,11 @@ _KEPT = 128  # questions most recently used
 
 
 class RecordSet(QuestionSet):
-    """One question a record; `parse` makes it from the record and its number.
+    """One question a record; `parse` makes it from the record and its number."""
 
-    `essence` cuts from a question's text what a leaked document would repeat, where it also holds instructions.
-    """
-
-    def __init__(
-        self,
-        spec: str,
-        records: Records,
-        parse: Callable[[Fields, int], Question],
-        essence: Callable[[str], str] | None = None,
-    ) -> None:
+    def __init__(self, spec: str, records: Records, parse: Callable[[Fields, int], Question]) -> None:
         super().__init__(spec)
-        self._records, self._parse, self._essence = records, parse, essence
+        self._records, self._parse = records, parse
         self._recent: dict[int, Question] = {}
         self._ids = self._validated()
 
@@ -59,7 +50,7 @@ class RecordSet(QuestionSet):
         question = self._question(position, self._records.read(position))
         if question.id != self._ids[position]:
             raise DataError(f"{self._records.label} changed after it was loaded; load it again")
-        return without_leaks(question, self._essence(question.text) if self._essence else None)
+        return without_leaks(question)
 
     def _question(self, position: int, record: Json) -> Question:
         return self._parse(Fields(record, self._place(position, record)), position + 1)

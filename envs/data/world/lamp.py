@@ -62,7 +62,7 @@ class WorldLamp(RecordSet):
     def __init__(self, name: str, options: Options, split: str, spec: str) -> None:
         self.name, self.options, self.split = name, options, split
         self.records = WorldRecords(name, options, split)
-        super().__init__(spec, self.records, *reading(name.removeprefix("world-")))
+        super().__init__(spec, self.records, reading(name.removeprefix("world-")))
 
     def __reduce__(self) -> tuple[object, ...]:
         return WorldLamp, (self.name, self.options, self.split, self.spec)
