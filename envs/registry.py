@@ -45,27 +45,38 @@ class Registry:
     def find(self, spec: str) -> tuple[Factory, str]:
         """The factory and what follows its name."""
         name, _, rest = spec.partition(":")
+        factory = self.known(name)
+        if factory is not None:
+            return factory, rest
+        _search_working_directory()
+        if rest and _is_code(name):
+            attribute, _, rest = rest.partition(",")
+            return self._import(spec, name, attribute), rest
+        raise UnknownName(f"no {self._kind} {spec!r}; {self._known()}")
+
+    def known(self, name: str) -> Factory | None:
+        """The factory that is registered, built in or installed under a name."""
         if name in self._registered:
-            return self._registered[name], rest
+            return self._registered[name]
         if name in self._builtin:
-            return _load(self._builtin[name]), rest
+            return _load(self._builtin[name])
         for point in self._points():
             if point.name == name:
                 factory: Factory = point.load()
-                return factory, rest
-        if rest and (name.endswith(".py") or "." in name or name in sys.modules):
-            attribute, _, rest = rest.partition(",")
-            return self._import(spec, name, attribute), rest
-        raise UnknownName(
-            f"no {self._kind} {spec!r}; known: {', '.join(self.names())}, or one of your own as "
-            "package.module:factory or path/to/file.py:factory"
-        )
+                return factory
+        return None
 
     def _import(self, spec: str, module: str, attribute: str) -> Factory:
         try:
             return _load(f"{module}:{attribute}")
         except (ImportError, AttributeError, OSError) as error:
-            raise UnknownName(f"no {self._kind} {spec!r}: {error}") from error
+            hint = f"; {self._known()}" if module.isidentifier() else ""  # it may be a name that was misspelt
+            raise UnknownName(f"no {self._kind} {spec!r}: {error}{hint}") from error
+
+    def _known(self) -> str:
+        return (
+            f"known: {', '.join(self.names())}, or one of your own as package.module:factory or path/to/file.py:factory"
+        )
 
     def _points(self) -> Any:
         from importlib.metadata import entry_points  # 18 ms that a built-in name need not wait for
@@ -95,6 +106,19 @@ def _scalar(text: str) -> Scalar:
         except ValueError:
             continue
     return text
+
+
+def _search_working_directory() -> None:
+    """As `python -m` does; last, so that nothing there hides an installed module."""
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.append(here)
+
+
+def _is_code(name: str) -> bool:
+    """Whether a name that nobody registered is that of a file or of a module."""
+    if name.endswith(".py") or "." in name or name in sys.modules:
+        return True
+    return name.isidentifier() and importlib.util.find_spec(name) is not None
 
 
 def _load(target: str) -> Factory:

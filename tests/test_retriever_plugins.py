@@ -1,5 +1,6 @@
 """A retriever of one's own, found by each of the ways in."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,27 @@ def test_by_module_path(plugin: Path) -> None:
     assert retriever.search(PROFILE, "tea", 1)[0].document.id == "1"
 
 
+def test_by_a_module_without_a_dot(plugin: Path) -> None:
+    (plugin.parent.parent / "undotted_finder.py").write_text(SOURCE)
+
+    assert make_retriever("undotted_finder:First,score=0.5").score == 0.5
+
+
+def test_by_a_module_in_the_working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "finder_beside_me.py").write_text(SOURCE)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+
+    assert make_retriever("finder_beside_me:First,here").label == "here"
+
+
+def test_a_name_that_is_built_in_hides_a_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "recency.py").write_text("raise RuntimeError")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert type(make_retriever("recency")).__module__ == "profilegym.envs.retrieval.recency"
+
+
 def test_by_file_path_with_an_argument_and_options(plugin: Path) -> None:
     retriever = make_retriever(f"{plugin}:First,mine,score=0.25")
 
@@ -85,6 +107,8 @@ def test_an_object_is_its_own_retriever() -> None:
         ("no/such/file.py:make", "no retriever 'no/such/file.py:make': there is no file 'no/such/file.py'"),
         ("no.such.module:make", "no retriever 'no.such.module:make': No module named 'no'"),
         ("firstfinder.search:Second", "no retriever 'firstfinder.search:Second': .*no attribute 'Second'"),
+        ("bm52:k1=1", "no retriever 'bm52:k1=1'; known: bm25, dense"),
+        ("firstfinder:k1=1", "no retriever 'firstfinder:k1=1': .*no attribute 'k1=1'; known: bm25, dense"),
     ],
 )
 def test_a_plugin_that_is_not_there_is_named(plugin: Path, spec: str, message: str) -> None:
