@@ -5,6 +5,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import accumulate
 
+from ..envs.data.leaks import EVIDENCE, evidence_of
 from ..envs.question import Profile, Question
 
 _BARS = " ▁▂▃▄▅▆▇█"
@@ -104,10 +105,24 @@ class Summary:
         self._doubt(not rubric.aspects and rubric.reference is None, "questions with nothing to score with", question)
         self._doubt(asked in self._asked, "questions that their user asked before, word by word", question)
         self._asked.add(asked)
+        self._doubt_evidence(question)
+
+    def _doubt_evidence(self, question: Question) -> None:
+        """Documents that aspects name: those left out as leaks, and those that there never were."""
+        lacking = sorted(evidence_of(question) - question.profile.by_id.keys())
+        leaks = {why: count for why, count in question.profile.left_out.items() if why.endswith(EVIDENCE)}
+        named = f"{question.id}: {', '.join(lacking)}"
+        for why in leaks:
+            self._note(f"questions with evidence left out as a leak ({why.removesuffix(EVIDENCE)})", named)
+        if len(lacking) > sum(leaks.values()):
+            self._note("questions with an aspect that names a document which the profile never had", named)
 
     def _doubt(self, holds: bool, what: str, question: Question) -> None:
         if holds:
-            self._doubts.setdefault(what, []).append(question.id)
+            self._note(what, question.id)
+
+    def _note(self, what: str, example: str) -> None:
+        self._doubts.setdefault(what, []).append(example)
 
     def _spread(self, name: str, value: int) -> None:
         self.spreads.setdefault(name, Spread()).add(value)

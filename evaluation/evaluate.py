@@ -12,6 +12,7 @@ from ..agents.pr2 import Unpersonalised
 from ..agents.rollout import Job, Rollout
 from ..envs.completion import Sampling
 from ..envs.data import QuestionSet, load_questions
+from ..envs.data.leaks import split_leaks
 from ..envs.data.swap import swapped
 from ..envs.errors import OptionError
 from ..envs.retrieval import make_retriever
@@ -134,7 +135,7 @@ def reward_for(settings: Settings) -> Any:
 
 
 def default_reward(data: str) -> str:
-    name = data.partition(":")[0].partition("/")[0]
+    name = split_leaks(data)[0].partition(":")[0].partition("/")[0]
     found = _DEFAULTS.get(name.removeprefix("world-"))  # the world's tasks are scored as LaMP's own
     if found is None:
         raise OptionError(f"{data!r} has no score of its own: name an evaluator, --judge openai:MODEL")

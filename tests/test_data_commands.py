@@ -100,6 +100,24 @@ def test_doubts_are_warnings_with_examples(write: Callable[..., str], capsys: py
     }
 
 
+def test_evidence_that_is_left_out_or_was_never_there_is_a_warning_that_names_it(
+    write: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    aspects = (Aspect("Names rooibos", documents=("d0", "d1")), Aspect("Is brief", documents=("d1", "d9")))
+    answer = "It was the red tea from the shop by the sea."
+    named = question(1, f"I know! {answer}", "Tea.", rubric=Rubric(aspects=aspects, reference=answer))
+    usual = write(named, question(2, "Tea."))
+
+    def warned(spec: str) -> list[tuple[str, list[str]]]:
+        assert validate(spec, as_json=True) == 0
+        return [(problem["what"], problem["examples"]) for problem in json.loads(capsys.readouterr().out)["problems"]]
+
+    left_out = "questions with evidence left out as a leak (near duplicate)"
+    never = "questions with an aspect that names a document which the profile never had"
+    assert warned(usual) == [(never, ["q1: d9"])]
+    assert warned(f"{usual},leaks=strict") == [(left_out, ["q1: d0, d9"]), (never, ["q1: d0, d9"])]
+
+
 def test_a_broken_file_is_an_error_with_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "mine.jsonl").write_text('{"id": 1}\n', "utf-8")
 

@@ -116,6 +116,7 @@ def test_another_users_profile_is_always_the_same_one() -> None:
 
 def test_data_without_a_score_of_its_own_asks_for_an_evaluator() -> None:
     assert default_reward("world:seed=7/test") == "score:rubric"
+    assert default_reward("world,leaks=none") == "score:rubric"
     with pytest.raises(OptionError, match="--judge openai:MODEL"):
         default_reward("lamp-qa:Art_and_Entertainment/test")
 

@@ -1,5 +1,14 @@
-from profilegym import Aspect, Document, Profile, Question, Rubric
-from profilegym.envs.data.leaks import is_later, without_leaks
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from profilegym import Aspect, Document, Profile, Question, Rubric, load_questions
+from profilegym.envs.data.jsonl import write_jsonl
+from profilegym.envs.data.leaks import Leaks, is_later, split_leaks, without_leaks
+from profilegym.envs.errors import OptionError
 
 ASKED = "How do I keep my tomato plants alive on a windy balcony in winter?"
 NARRATIVE = (
@@ -16,11 +25,12 @@ def left_out(
     rubric: Rubric = RUBRIC,
     title: str | None = None,
     query: str = "",
+    leaks: Leaks = "strict",
     **document: str,
 ) -> dict[str, int]:
     item = Document(document.get("id", "d"), text, document.get("date"), title)
     question = Question("q", "u", asked, Profile("u", (item,)), rubric, date="2024-05-10", query=query)
-    clean = without_leaks(question)
+    clean = without_leaks(question, leaks)
     assert len(clean.profile) + sum(clean.profile.left_out.values()) == 1
     return dict(clean.profile.left_out)
 
@@ -145,3 +155,125 @@ def test_counts_add_up_over_a_profile() -> None:
 
     assert [document.text for document in profile.documents] == ["Tea.", "Coffee."]
     assert profile.left_out == {"same question": 1, "near duplicate": 1, "later than the question": 1}
+
+
+# An answer that is taken from the history: what holds it is evidence, and so may be what was asked before.
+REFERENCE = "A fleece over the clay pots behind the railing"
+EXTRACTED = Question(
+    "q",
+    "u",
+    ASKED,
+    Profile(
+        "u",
+        (
+            Document("told", f"I did it: {REFERENCE}, and it worked.", "2024-01-01"),
+            Document("before", f"Back then I asked: {ASKED}", "2024-02-01"),
+            Document("again", ASKED, "2024-03-01"),
+            Document("copied", f"Somebody said: {NARRATIVE}", "2024-04-01"),
+            Document("else", f"To whom it may concern: {ASKED}", "2024-04-02"),
+            Document("after", "They froze.", "2024-12-01"),
+        ),
+    ),
+    Rubric(NARRATIVE, (Aspect("fleece", documents=("told", "before", "again", "after")),), REFERENCE),
+    date="2024-05-10",
+)
+LATER_OR_SAME = {"same question (evidence)": 1, "later than the question (evidence)": 1}
+LEFT_OUT: dict[Leaks, tuple[list[str], dict[str, int]]] = {
+    "question": (["told", "before", "copied"], LATER_OR_SAME | {"near duplicate": 1}),
+    "strict": ([], LATER_OR_SAME | {"near duplicate (evidence)": 2, "near duplicate": 2}),
+    "none": (["told", "before", "again", "copied", "else", "after"], {}),
+}
+
+
+@pytest.mark.parametrize("leaks", LEFT_OUT)
+def test_what_counts_as_a_leak_can_be_chosen(leaks: Leaks) -> None:
+    profile = without_leaks(EXTRACTED, leaks=leaks).profile
+
+    assert ([document.id for document in profile.documents], profile.left_out) == LEFT_OUT[leaks]
+
+
+@given(
+    texts=st.lists(st.sampled_from([ASKED, NARRATIVE, REFERENCE, f"So: {ASKED}", f"So: {REFERENCE}", "Tea.", ""])),
+    named=st.sets(st.integers(0, 9)),
+    leaks=st.sampled_from(["question", "strict", "none"]),
+)
+def test_no_evidence_is_left_out_without_being_counted_as_such(texts: list[str], named: set[int], leaks: Leaks) -> None:
+    documents = tuple(Document(f"d{place}", text) for place, text in enumerate(texts))
+    aspects = (Aspect("a", documents=tuple(f"d{place}" for place in sorted(named))),)
+    question = Question("q", "u", ASKED, Profile("u", documents), Rubric(NARRATIVE, aspects, REFERENCE))
+
+    profile = without_leaks(question, leaks=leaks).profile
+
+    lost = [place for place in named if place < len(texts) and f"d{place}" not in profile.by_id]
+    assert sum(count for why, count in profile.left_out.items() if why.endswith("(evidence)")) == len(lost)
+    assert len(profile) + sum(profile.left_out.values()) == len(texts)
+    if leaks == "question":
+        assert all(texts[place] == ASKED for place in lost)
+
+
+@pytest.mark.parametrize(
+    ("spec", "plain", "leaks"),
+    [
+        ("lamp-3:a,b=c/dev,leaks=none", "lamp-3:a,b=c/dev", "none"),
+        ("jsonl:a,leaks=none.jsonl", "jsonl:a,leaks=none.jsonl", None),
+        ("jsonl:a,leaks=none/b", "jsonl:a,leaks=none/b", None),
+        ("world,leaks=question", "world", "question"),
+        ("my.py:make,leaks=none,leaks=strict", "my.py:make,leaks=none", "strict"),
+    ],
+)
+def test_the_choice_stands_at_the_very_end_of_a_spec(spec: str, plain: str, leaks: str | None) -> None:
+    assert split_leaks(spec) == (plain, leaks)
+
+
+@given(spec=st.text(), leaks=st.sampled_from(["question", "strict", "none"]))
+def test_any_spec_can_be_followed_by_the_choice(spec: str, leaks: str) -> None:
+    assert split_leaks(f"{spec},leaks={leaks}") == (spec, leaks)
+
+
+def test_own_lines_keep_the_evidence_unless_the_spec_is_strict(tmp_path: Path) -> None:
+    spec = f"jsonl:{tmp_path}/mine,leaks=all,x=1.jsonl"
+    write_jsonl([EXTRACTED], spec.removeprefix("jsonl:"))
+
+    usual, strict, none = (load_questions(spec + leaks) for leaks in ("", ",leaks=strict", ",leaks=none"))
+
+    assert usual[0].profile.left_out == LEFT_OUT["question"][1]
+    assert strict[0].profile.left_out == LEFT_OUT["strict"][1]
+    assert none[0] == EXTRACTED
+    assert none.spec == f"{spec},leaks=none"
+    assert load_questions(none.spec).find("q") == EXTRACTED
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("lamp-5", {"input": "Generate a title for the paper: Tea", "output": REFERENCE}),
+        ("longlamp-2", {"input": "Generate an abstract for the title: Tea", "output": REFERENCE}),
+        ("lamp-qa", {"question": "Which one?", "narrative": NARRATIVE, "rubric_aspects": []}),
+    ],
+)
+def test_published_data_is_strict(tmp_path: Path, name: str, record: dict[str, object]) -> None:
+    text = f"{NARRATIVE} {REFERENCE}"
+    item = {"id": "1", "text": text, "abstract": text, "title": "T"}
+    (tmp_path / "one.json").write_text(json.dumps([{"id": "q7", "profile": [item], **record}]), "utf-8")
+    spec = f"{name}:{tmp_path}/one.json"
+
+    assert load_questions(spec)[0].profile.left_out == {"near duplicate": 1}
+    assert load_questions(f"{spec},leaks=question")[0].profile.left_out == {}
+
+
+@pytest.mark.parametrize("name", ["world", "world-lamp-3"])
+def test_made_up_data_takes_the_choice_and_has_nothing_to_leave_out(name: str) -> None:
+    plain = load_questions(f"{name}:seed=7,users=10/test")
+
+    for spec in (f"{name}:seed=7,users=10,leaks=none/test", f"{name}:seed=7,users=10/test,leaks=strict"):
+        questions = load_questions(spec)
+        assert type(questions) is type(plain)
+        assert questions.spec == spec
+        assert list(questions) == list(plain)
+        assert all(question.profile.left_out == {} for question in questions)
+
+
+@pytest.mark.parametrize("spec", ["world,leaks=nothing", "world:leaks=1/test", "jsonl:mine.jsonl,leaks="])
+def test_a_word_that_names_no_choice_is_refused(spec: str) -> None:
+    with pytest.raises(OptionError, match="give one of question, strict, none"):
+        load_questions(spec)

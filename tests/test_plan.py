@@ -77,6 +77,14 @@ def test_data_on_the_hub_is_counted_by_what_was_published_of_it() -> None:
     assert plan.wrong == ()
 
 
+def test_what_counts_as_a_leak_does_not_change_what_was_published() -> None:
+    train = "data.train=lamp-qa:Art_and_Entertainment/train"
+    usual, strict = (plan_of(load_recipe(LARGE, [train + leaks])) for leaks in ("", ",leaks=strict"))
+
+    assert strict.questions == usual.questions == 9349
+    assert strict.wrong == ()
+
+
 def test_what_cannot_be_told_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(package: str) -> Any:
         return None if package in ("vllm", "peft", "wandb") else True

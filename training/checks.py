@@ -11,6 +11,7 @@ from typing import Any
 from ..agents.agent import make_agent
 from ..agents.models.model import MODELS
 from ..envs.data import lamp_qa
+from ..envs.data.leaks import split_leaks
 from ..envs.errors import MissingExtra, ProfileGymError
 from ..envs.retrieval import make_retriever
 from ..envs.retrieval.retriever import RETRIEVERS
@@ -51,7 +52,7 @@ def missing_for(recipe: Player) -> list[str]:
 
 def is_on_hub(data: str) -> bool:
     """Whether a data set, rightly spelt, would have to be downloaded."""
-    return _ON_HUB.fullmatch(data) is not None
+    return _ON_HUB.fullmatch(split_leaks(data)[0]) is not None
 
 
 def _makers(recipe: Player) -> Iterator[tuple[str, Callable[[], Any]]]:

@@ -8,6 +8,7 @@ from statistics import fmean
 
 from ..agents.models.accounting import MILLION, Estimate
 from ..envs.data import QuestionSet, load_questions
+from ..envs.data.leaks import split_leaks
 from ..envs.errors import ProfileGymError
 from ..envs.question import Aspect, Profile, Question, Rubric
 from ..rewards.judge import SAMPLING
@@ -197,7 +198,7 @@ def _counted(questions: QuestionSet) -> Size:
 
 
 def _published(data: str) -> Size:
-    config, _, split = data.partition(":")[2].partition("/")
+    config, _, split = split_leaks(data)[0].partition(":")[2].partition("/")
     return Size(*_LAMP_QA[config][split]) if config in _LAMP_QA else Size()
 
 

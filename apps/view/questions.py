@@ -5,6 +5,7 @@ from typing import Any, cast, get_args
 
 from ...agents.agent import AGENTS, make_agent
 from ...envs.data import QuestionSet, load_questions
+from ...envs.data.loading import is_known
 from ...envs.data.swap import ProfileOf, swapped
 from ...envs.errors import DataError, ProfileGymError
 from ...envs.question import Question
@@ -52,12 +53,14 @@ class Questions:
 
 def _profile_of(agent: str) -> ProfileOf:
     agent = agent.partition("+")[0]
-    if agent.partition(":")[0] not in AGENTS.names():  # a name in a file never makes code run that it names
+    if agent.partition(":")[0] not in AGENTS.names():  # nor does an agent's
         return "own"
     return make_agent(agent).profile  # type: ignore[no-any-return]
 
 
 def _loaded(spec: str) -> QuestionSet | DataError:
+    if not is_known(spec):  # a name in a file never makes code run that it names
+        return DataError(f"no data set {spec!r} is registered, and what a run's files name as code is not run here")
     try:
         return load_questions(spec)
     except (ProfileGymError, OSError, ValueError) as error:

@@ -17,10 +17,10 @@ _ASPECT = ("title", "reason", "evidence", "accepted", "rejected", "documents")
 
 
 def load(name: str, rest: str) -> RecordSet:
-    """Read the questions of `PATH`."""
+    """Read the questions of `PATH`. What their answers rest on may hold them: only the question itself is a leak."""
     if not rest:
         raise DataError(f"{name} names no file; write {name}:PATH")
-    return RecordSet(f"{name}:{rest}", JsonFile(rest, lines=True), _question)
+    return RecordSet(f"{name}:{rest}", JsonFile(rest, lines=True), _question, leaks="question")
 
 
 def write_jsonl(questions: Iterable[Question], path: str | Path) -> None:

@@ -1,4 +1,8 @@
-"""Leaves out of a profile what gives its question away: the question itself, its near-duplicates, the future.
+"""Leaves out of a profile what gives its question away, by what the data set counts as a leak.
+
+`question`: the question itself, its near-duplicates, and what is later than the question; a document that an aspect
+names is evidence, and no near-duplicate. `strict`: also what holds the hidden narrative or the reference, evidence or
+not. `none`: nothing.
 
 A near-duplicate holds, within a stretch of twice the text's length, 80 % of the text's three-word runs. The text is
 the question, the hidden narrative or the reference; one of fewer than five words is only compared as a whole.
@@ -7,13 +11,18 @@ the question, the hidden narrative or the reference; one of fewer than five word
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import ceil
+from typing import Literal, cast, get_args
 
+from ..errors import OptionError
 from ..question import Document, Profile, Question
 
+Leaks = Literal["question", "strict", "none"]
 SAME, NEAR, LATER = "same question", "near duplicate", "later than the question"
+EVIDENCE = " (evidence)"  # after the reason, where an aspect names the document
 
 _SHARE = 0.8  # of a text's runs that make a near-duplicate
 _FEWEST_WORDS = 5
@@ -21,18 +30,50 @@ _RUN = 3
 _STRETCH = 2  # times the text's own length
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # written without spaces: each sign counts as a word
 _WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
+_OPTION = re.compile(r"(.*),leaks=([^,=/.:]*)", re.DOTALL)
 
 
-def without_leaks(question: Question) -> Question:
+def split_leaks(spec: str) -> tuple[str, Leaks | None]:
+    """A spec without a `,leaks=WORD` at its very end, and the word; a path may hold commas and equals signs."""
+    found = _OPTION.fullmatch(spec)
+    return (found[1], read_leaks(found[2])) if found else (spec, None)
+
+
+def read_leaks(word: object) -> Leaks:
+    if word not in get_args(Leaks):
+        raise OptionError(f"leaks={word}: give one of {', '.join(get_args(Leaks))}")
+    return cast(Leaks, word)
+
+
+def without_leaks(question: Question, leaks: Leaks = "strict") -> Question:
     """The question with a clean profile."""
-    hidden = [_Sought(text) for text in (question.rubric.narrative, question.rubric.reference or "")]
-    sought = [_Sought(question.search_text), *(each for each in hidden if each.long)]  # "[1]" is no giveaway
-    why = [_leak(document, question, sought) for document in question.profile.documents]
+    if leaks == "none":
+        return question
+    evidence = evidence_of(question)
+    sought = list(_sought(question, leaks))
+    why = []
+    for document in question.profile.documents:
+        leak = _leak(document, question, sought)
+        if leak and document.id in evidence:
+            leak = None if leaks == "question" and leak == NEAR else leak + EVIDENCE
+        why.append(leak)
     if not any(why):
         return question
     kept = tuple(document for document, leak in zip(question.profile.documents, why, strict=True) if not leak)
     left_out = Counter(leak for leak in why if leak)
     return replace(question, profile=Profile(question.profile.user_id, kept, left_out))
+
+
+def evidence_of(question: Question) -> set[str]:
+    """The ids of the documents that an aspect names."""
+    return {document for aspect in question.rubric.aspects for document in aspect.documents}
+
+
+def _sought(question: Question, leaks: Leaks) -> "Iterator[_Sought]":
+    yield from map(_Sought, dict.fromkeys((question.search_text, question.text)))
+    if leaks == "strict":
+        hidden = map(_Sought, (question.rubric.narrative, question.rubric.reference or ""))
+        yield from (each for each in hidden if each.long)  # "[1]" is no giveaway
 
 
 def _leak(document: Document, question: Question, sought: "list[_Sought]") -> str | None:

@@ -1,11 +1,15 @@
 """From a data spec to questions."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from copy import copy
+from typing import Any
 
-from ..errors import UnknownName
+from ..errors import DataError
+from ..question import Question
 from ..registry import Registry
-from .question_set import QuestionSet
+from .leaks import split_leaks
+from .question_set import QuestionList, QuestionSet
 
 _HERE = __name__.rpartition(".")[0]
 DATA_SETS = Registry(
@@ -22,18 +26,41 @@ DATA_SETS = Registry(
 
 
 def load_questions(spec: str) -> QuestionSet:
-    """The questions that a spec names: `world:seed=7,users=50/test`, `lamp-qa:PATH.json`, `lamp-3:DIR/SPLIT` …
+    """The questions that a spec names: `world:seed=7,users=50/test`, `lamp-qa:PATH.json`, `file.py:factory` …
 
-    A loader is called with the name and with what follows it: `load("world", "seed=7,users=50/test")`.
+    A loader is called with the name and with what follows it: `load("world", "seed=7,users=50/test")`; a factory as
+    other plug-ins are, with an argument and options. `,leaks=question`, `strict` or `none` at the end of any spec
+    changes what counts as a leak.
     """
-    name, rest = re.fullmatch(r"([^:/]*):?(.*)", spec, re.DOTALL).groups()  # type: ignore[union-attr]
-    if name not in DATA_SETS.names():
-        raise UnknownName(f"no data set {spec!r}; known: {', '.join(DATA_SETS.names())}")
-    loader, _ = DATA_SETS.find(name)
-    questions: QuestionSet = loader(name, rest)
-    return questions
+    plain, leaks = split_leaks(spec)
+    name, rest = _split(plain)
+    loader = DATA_SETS.known(name)
+    found = loader(name, rest) if loader else DATA_SETS.make(plain)
+    questions = found if isinstance(found, QuestionSet) else _listed(found, plain)
+    if loader is None and questions.spec != plain:  # what made it can make it again; what it calls itself cannot
+        questions = copy(questions)
+        questions.spec = plain
+    return questions.screened(leaks) if leaks else questions
 
 
-def register_data(name: str, loader: Callable[[str, str], QuestionSet]) -> None:
+def is_known(spec: str) -> bool:
+    """Whether a spec names a data set, and no code to be run."""
+    return _split(split_leaks(spec)[0])[0] in DATA_SETS.names()
+
+
+def register_data(name: str, loader: Callable[[str, str], QuestionSet | Iterable[Question]]) -> None:
     """Make `loader(name, rest_of_spec)` available as `--data name:…`."""
     DATA_SETS.register(name, loader)
+
+
+def _split(spec: str) -> tuple[str, str]:
+    """The name, and what follows it after a colon or from a slash on: `world/test`."""
+    name = re.split("[:/]", spec, maxsplit=1)[0]
+    return name, spec[len(name) :].removeprefix(":")
+
+
+def _listed(found: Any, spec: str) -> QuestionList:
+    questions = list(found) if isinstance(found, Iterable) else [found]
+    if all(isinstance(question, Question) for question in questions):
+        return QuestionList(questions, spec)
+    raise DataError(f"{spec} gave {str(found)[:80]!r}; expected a QuestionSet or a sequence of Question")

@@ -7,6 +7,7 @@ from typing import overload
 
 from ..errors import DataError
 from ..question import Question
+from .leaks import Leaks, without_leaks
 
 
 class QuestionSet(Sequence[Question]):
@@ -29,6 +30,10 @@ class QuestionSet(Sequence[Question]):
         except KeyError:
             some = ", ".join(self.ids[:3])
             raise DataError(f"no question {question_id!r} in {self.spec}; its ids look like: {some}") from None
+
+    def screened(self, leaks: Leaks) -> "QuestionSet":
+        """The same questions, each without what counts as a leak."""
+        return _Screened(self, leaks)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -69,3 +74,22 @@ class QuestionList(QuestionSet):
 
     def load(self, position: int) -> Question:
         return self._questions[position]
+
+
+class _Screened(QuestionSet):
+    """Questions of a set that does not look for leaks itself."""
+
+    def __init__(self, questions: QuestionSet, leaks: Leaks) -> None:
+        super().__init__(f"{questions.spec},leaks={leaks}")
+        self._questions = questions
+        self._leaks: Leaks = leaks
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self._questions.ids
+
+    def load(self, position: int) -> Question:
+        return without_leaks(self._questions.load(position), self._leaks)
+
+    def find(self, question_id: str) -> Question:
+        return without_leaks(self._questions.find(question_id), self._leaks)

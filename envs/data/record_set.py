@@ -1,13 +1,15 @@
 """Questions read from numbered records: all are validated at the start, and none is kept."""
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from itertools import chain, count
+from typing import Self
 
 from ..errors import DataError
 from ..question import Document, Profile, Question
 from .fields import Fields
-from .leaks import without_leaks
+from .leaks import Leaks, without_leaks
 from .question_set import QuestionSet
 from .records import Json, Records
 
@@ -15,11 +17,16 @@ _KEPT = 128  # questions most recently used
 
 
 class RecordSet(QuestionSet):
-    """One question a record; `parse` makes it from the record and its number."""
+    """One question a record; `parse` makes it from the record and its number.
 
-    def __init__(self, spec: str, records: Records, parse: Callable[[Fields, int], Question]) -> None:
+    `leaks` is what the data set counts as a leak where its spec does not say.
+    """
+
+    def __init__(
+        self, spec: str, records: Records, parse: Callable[[Fields, int], Question], leaks: Leaks = "strict"
+    ) -> None:
         super().__init__(spec)
-        self._records, self._parse = records, parse
+        self._records, self._parse, self._leaks = records, parse, leaks
         self._recent: dict[int, Question] = {}
         self._ids = self._validated()
 
@@ -33,6 +40,12 @@ class RecordSet(QuestionSet):
         for stale in list(self._recent)[:-_KEPT]:
             self._recent.pop(stale, None)
         return question
+
+    def screened(self, leaks: Leaks) -> Self:
+        """The same records with another choice of what is a leak, not validated anew."""
+        twin = copy(self)
+        twin.spec, twin._leaks, twin._recent = f"{self.spec},leaks={leaks}", leaks, {}
+        return twin
 
     def _validated(self) -> list[str]:
         numbers: dict[str, int] = {}
@@ -50,7 +63,7 @@ class RecordSet(QuestionSet):
         question = self._question(position, self._records.read(position))
         if question.id != self._ids[position]:
             raise DataError(f"{self._records.label} changed after it was loaded; load it again")
-        return without_leaks(question)
+        return without_leaks(question, self._leaks)
 
     def _question(self, position: int, record: Json) -> Question:
         return self._parse(Fields(record, self._place(position, record)), position + 1)

@@ -15,6 +15,7 @@ from typing import Any
 from ...errors import DataError, OptionError
 from ...retrieval.lru import Lru
 from ..lamp import reading
+from ..leaks import Leaks
 from ..record_set import RecordSet
 from ..records import Json
 from .dice import Dice
@@ -66,6 +67,10 @@ class WorldLamp(RecordSet):
 
     def __reduce__(self) -> tuple[object, ...]:
         return WorldLamp, (self.name, self.options, self.split, self.spec)
+
+    def screened(self, leaks: Leaks) -> "WorldLamp":
+        """Made without leaks: there is nothing to leave out."""
+        return WorldLamp(self.name, self.options, self.split, f"{self.spec},leaks={leaks}")
 
     def worker(self, position: int) -> tuple[Worker, Work]:
         """Who asks the question at a position, with the habit that no policy is told, and what it is about."""

@@ -9,6 +9,7 @@ from itertools import permutations
 from ...errors import DataError, OptionError
 from ...question import Profile, Question
 from ...retrieval.lru import Lru
+from ..leaks import Leaks
 from ..question_set import QuestionSet
 from .asking import Asker
 from .dice import Dice, person_seed
@@ -84,6 +85,10 @@ class World(QuestionSet):
     def find(self, question_id: str) -> Question:
         user, number = self._place(question_id)
         return self._person(user).questions[number]
+
+    def screened(self, leaks: Leaks) -> "World":
+        """Made without leaks: there is nothing to leave out."""
+        return World(self.options, self._split, f"{self.spec},leaks={leaks}")
 
     def plan(self, question_id: str) -> tuple[str, ...]:
         """The queries of a perfect searcher: none, one a fact, or the role first and then what bears its name."""

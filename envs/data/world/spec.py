@@ -6,10 +6,14 @@ from difflib import get_close_matches
 
 from ...errors import DataError, OptionError
 from ...registry import split_options
+from ..leaks import read_leaks
 
 
 def read_spec(name: str, rest: str, options: type, splits: Collection[str]) -> tuple[dict[str, int], str]:
-    """`seed=7,users=50/test` as what was given for the fields of `options`, and the split."""
+    """`seed=7,users=50/test` as what was given for the fields of `options`, and the split.
+
+    `leaks=` is checked, and changes nothing: what is made up holds no leaks.
+    """
     settings, _, split = rest.partition("/")
     if split not in splits:
         known = ", ".join(filter(None, splits))
@@ -27,9 +31,13 @@ def _given(name: str, settings: str, known: Sequence[str]) -> dict[str, int]:
     if arguments:
         raise OptionError(f"{name}: {arguments!r} is not an option; write {', '.join(f'{key}=…' for key in known)}")
     whole: dict[str, int] = {}
+    if "leaks" in given:
+        read_leaks(given.pop("leaks"))
     for key, value in given.items():
         if key not in known:
-            raise OptionError(f"{name} has no option {key!r}{_meant(key, known)}; its options: {', '.join(known)}")
+            raise OptionError(
+                f"{name} has no option {key!r}{_meant(key, known)}; its options: {', '.join(known)}, leaks"
+            )
         if type(value) is not int:
             raise OptionError(f"{name}: {key}={value} cannot be; it must be a whole number")
         whole[key] = value
