@@ -16,7 +16,7 @@ class Trigrams(OneByOne):
         wanted = pieces(query)
         scored = [Hit(document, overlap(wanted, document)) for document in profile.documents]
         found = [hit for hit in scored if hit.score > 0]
-        return sorted(found, key=lambda hit: -hit.score)[:k]  # stable: ties keep the profile's order
+        return sorted(found, key=lambda hit: (-hit.score, hit.document.id))[:k]
 
 
 def pieces(text: str) -> Counter[str]:

@@ -34,7 +34,7 @@ class Words(OneByOne):
         return [Hit(document, float(score)) for document, score in scores if score]
 
     def order(self, hits: list[Hit]) -> list[Hit]:
-        return sorted(hits, key=lambda hit: -hit.score)
+        return sorted(hits, key=lambda hit: (-hit.score, hit.document.id))
 
 
 class CachesByIds(Words):
@@ -79,19 +79,34 @@ class Unseeded(Words):
 
 class WorstFirst(Words):
     def order(self, hits: list[Hit]) -> list[Hit]:
-        return sorted(hits, key=lambda hit: hit.score)
+        return sorted(hits, key=lambda hit: (hit.score, hit.document.id))
 
 
-class LatestOfTiesFirst(Words):
+class EarliestOfTiesFirst(Words):
+    def order(self, hits: list[Hit]) -> list[Hit]:
+        return sorted(hits, key=lambda hit: -hit.score)
+
+
+class LatestOfTiesFirst(EarliestOfTiesFirst):
     def order(self, hits: list[Hit]) -> list[Hit]:
         return super().order(hits[::-1])
+
+
+class SortsIdsAsNumbers(Words):
+    def order(self, hits: list[Hit]) -> list[Hit]:
+        return sorted(hits, key=lambda hit: (-hit.score, int(hit.document.id.rpartition("-")[2])))
+
+
+class SortsAfterTheCut(EarliestOfTiesFirst):
+    def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
+        return Words.order(self, super().search(profile, query, k))
 
 
 class Infinite(Words):
     score: float = math.inf
 
     def order(self, hits: list[Hit]) -> list[Hit]:
-        return [Hit(hit.document, self.score) for hit in hits]
+        return super().order([Hit(hit.document, self.score) for hit in hits])
 
 
 class NotANumber(Infinite):
@@ -195,7 +210,10 @@ FAULTS = [
     (FindsNothing, "finds something", "found nothing"),
     (Unseeded, "deterministic", "first .*; then "),
     (WorstFirst, "best first", r"\(4.0\) before .*\(5.0\)"),
-    (LatestOfTiesFirst, "ties", "which the user wrote first"),
+    (EarliestOfTiesFirst, "ties", "which has the lesser id"),
+    (LatestOfTiesFirst, "ties", "which has the lesser id"),
+    (SortsIdsAsNumbers, "ties", "which has the lesser id"),
+    (SortsAfterTheCut, "ties", "which has the lesser id"),
     (Infinite, "finite scores", r"with inf \(float\)"),
     (NotANumber, "finite scores", r"with nan \(float\)"),
     (NumpyScores, "finite scores", r"\(float32\)"),

@@ -79,12 +79,13 @@ def test_it_asks_in_search_r1s_form_and_names_the_profiles(server: Server) -> No
     ]
 
 
-def test_hits_are_the_profiles_own_documents_best_first_ties_in_document_order(server: Server) -> None:
+def test_hits_are_the_profiles_own_documents_best_first_ties_in_the_order_of_ids(server: Server) -> None:
     server.finds(hit(0.5, id="3"), hit(0.9, id="2", contents="as the server has it"), hit(0.5, id="1"))
 
     hits = Http(server.url).search(ANN, "tea", 3)
 
     assert hits == [(ANN.documents[1], 0.9), (ANN.documents[0], 0.5), (ANN.documents[2], 0.5)]
+    assert Http(server.url).search(Profile("ann", ANN.documents[::-1]), "tea", 3) == hits
 
 
 @pytest.mark.parametrize("contents", ["lentil soup", "Monday lentil soup"])

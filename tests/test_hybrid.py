@@ -41,8 +41,11 @@ def test_a_smaller_constant_favours_the_first_place_over_agreement() -> None:
     assert letters(Hybrid(parts, constant=0).search(PROFILE, "tea", 3)) == "acd"
 
 
-def test_ties_keep_document_order_whatever_the_order_of_the_parts() -> None:
+def test_ties_come_in_the_order_of_ids_whatever_the_order_of_the_parts_and_of_the_profile() -> None:
     one, other = Ranking("fb"), Ranking("bf")
+    backwards = Profile("ann", PROFILE.documents[::-1])
+
+    assert letters(Hybrid([one, other]).search(backwards, "tea", 2)) == "bf"
 
     assert letters(Hybrid([one, other]).search(PROFILE, "tea", 2)) == "bf"
     assert letters(Hybrid([other, one]).search(PROFILE, "tea", 2)) == "bf"

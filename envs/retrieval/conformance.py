@@ -5,7 +5,7 @@ Each check has people of its own, so that a retriever with one fault fails one c
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -29,7 +29,7 @@ from .evidence import (
     steady,
 )
 from .retriever import Hit, Retriever
-from .specimens import STRANGE_QUERIES, namesake, oddity, person, queries
+from .specimens import STRANGE_QUERIES, oddity, person, queries, repeated
 
 Search = Callable[[Any], None]  # of what is examined: here a retriever, in `rewards` a reward
 
@@ -143,17 +143,22 @@ def _best_first(retriever: Retriever) -> None:
 
 @_check(
     "ties",
-    "Documents with equal scores keep the profile's order.",
-    "Use a stable sort over the documents in order, such as sorted(hits, key=lambda hit: -hit.score).",
+    "Documents with equal scores come in the order of their ids, compared as strings.",
+    "Sort by score and then by id: sorted(hits, key=lambda hit: (-hit.score, hit.document.id)), before you cut at k.",
 )
 def _ties(retriever: Retriever) -> None:
-    once = person("ties", 6)
-    twice = Profile("ties", (*once.documents, *namesake(once, "ties-again").documents))
-    place = {document: place for place, document in enumerate(twice.documents)}
-    for this, hits in searches(retriever, twice):
-        for one, following in pairwise(hits):
-            if one.score == following.score and place.get(one.document, 0) > place.get(following.document, 0):
-                raise Broken(f"{this} put {show(one)} before {show(following)}, which the user wrote first")
+    twice = repeated(person("ties", 6))
+    texts = dict.fromkeys(document.text for document in twice.documents)
+    for query in (*queries(twice), *texts):
+        hits = ask(retriever, twice, query)
+        _in_order_of_ids(call(twice, query), pairwise(hits))
+        _in_order_of_ids(call(twice, query, 1), zip(ask(retriever, twice, query, 1), hits[:1], strict=False))
+
+
+def _in_order_of_ids(this: str, pairs: Iterable[tuple[Hit, Hit]]) -> None:
+    for one, other in pairs:
+        if one.score == other.score and one.document.id > other.document.id:
+            raise Broken(f"{this} preferred {show(one)} to {show(other)}, which has the lesser id")
 
 
 @_check(

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ..errors import OptionError
-from ..question import Profile
+from ..question import Document, Profile
 from .embedding_cache import EmbeddingCache, default_folder
 from .encoder import Encoder, Vectors
 from .lru import Lru
@@ -20,9 +20,13 @@ _QUERIES = 10_000  # a group's episodes repeat each other's queries; 15 MB at 38
 
 
 class _Embedded(NamedTuple):
-    """A profile's distinct texts as rows, and the row of each document: equal texts score equal to the last bit."""
+    """A profile's distinct texts as rows: equal texts score equal to the last bit.
+
+    The documents are in the order of their ids, which is the order of ties; `rows` holds the row of each.
+    """
 
     vectors: Vectors
+    documents: list[Document]
     rows: npt.NDArray[np.intp]
 
 
@@ -65,9 +69,9 @@ class Dense:
         ]
 
     def _rank(self, profile: Profile, query: Vectors, k: int) -> list[Hit]:
-        vectors, rows = self._embedded(profile)
+        vectors, documents, rows = self._embedded(profile)
         scores = (vectors @ query)[rows]
-        return [Hit(profile.documents[i], float(scores[i])) for i in best(scores, k)]
+        return [Hit(documents[i], float(scores[i])) for i in best(scores, k)]
 
     def _query_vectors(self, queries: Sequence[str]) -> dict[str, Vectors]:
         known = {query: self._queries.get(query) for query in queries}
@@ -87,10 +91,11 @@ class Dense:
         return embedded
 
     def _embed(self, profile: Profile) -> _Embedded:
-        texts = [searchable_text(document) for document in profile.documents]
+        documents = sorted(profile.documents, key=lambda document: document.id)
+        texts = [searchable_text(document) for document in documents]
         row_of = {text: row for row, text in enumerate(dict.fromkeys(texts))}
         vectors = self._scaled(self._document_vectors(list(row_of)))
-        return _Embedded(vectors, np.array([row_of[text] for text in texts]))
+        return _Embedded(vectors, documents, np.array([row_of[text] for text in texts]))
 
     def _document_vectors(self, texts: list[str]) -> Vectors:
         known = self._disk.read(texts) if self._disk else {}

@@ -103,7 +103,7 @@ class Http:
                 raise self._broken("each document once", item)
             score_of[document] = score
         hits = [Hit(document, score_of[document]) for document in profile.documents if document in score_of]
-        return sorted(hits, key=lambda hit: -hit.score)
+        return sorted(hits, key=lambda hit: (-hit.score, hit.document.id))
 
     def _hit(self, profile: Profile, item: Any) -> tuple[Document, float]:
         match item:

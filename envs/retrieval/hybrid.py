@@ -39,6 +39,5 @@ class Hybrid:
         for hits in lists:
             for rank, hit in enumerate(hits, start=1):
                 scores[hit.document.id] += 1 / (self._constant + rank)
-        # the profile's own order goes in and the sort is stable: ties keep it
         fused = [Hit(document, scores[document.id]) for document in profile.documents if document.id in scores]
-        return sorted(fused, key=lambda hit: -hit.score)
+        return sorted(fused, key=lambda hit: (-hit.score, hit.document.id))

@@ -18,9 +18,10 @@ class Hit(NamedTuple):
 class Retriever(Protocol):
     """Ranks one profile's own documents for a query.
 
-    `search` returns at most `k` hits, best first, ties always in the same order, each a document of the profile it was
-    given, none twice. The same profile, query and k give the same hits. An empty query or profile gives no hits. Any
-    string is a valid query. `search_many` gives the same lists as `search` would, in one call that may be batched.
+    `search` returns at most `k` hits, best first, each a document of the profile it was given, none twice. Equal scores
+    come in the order of the documents' ids, compared as strings, as Lucene has them. The same profile, query and k give
+    the same hits. An empty query or profile gives no hits. Any string is a valid query. `search_many` gives the same
+    lists as `search` would, in one call that may be batched.
     """
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]: ...

@@ -30,10 +30,10 @@ STRANGE_QUERIES = {
 
 
 def person(user: str, documents: int = 12, *, ids: str = "") -> Profile:
-    """The same person for the same name; each document has two words of its own. Ids sort in document order."""
+    """The same person for the same name; each document has two words of its own. Ids sort in no order of time."""
     rng = random.Random(user)
     return Profile(
-        user, tuple(Document(f"{ids or user}-{place:03}", _sentence(rng, user, place)) for place in range(documents))
+        user, tuple(Document(_id(ids or user, place), _sentence(rng, user, place)) for place in range(documents))
     )
 
 
@@ -45,13 +45,24 @@ def queries(profile: Profile) -> list[str]:
 
 def namesake(profile: Profile, user: str) -> Profile:
     """Another user who wrote the same texts, under ids of their own."""
-    return Profile(user, tuple(replace(d, id=f"{user}-{place:03}") for place, d in enumerate(profile.documents)))
+    return Profile(user, tuple(replace(d, id=_id(user, place)) for place, d in enumerate(profile.documents)))
+
+
+def repeated(profile: Profile) -> Profile:
+    """The same user, who wrote everything twice."""
+    documents = enumerate((*profile.documents, *profile.documents))
+    return Profile(profile.user_id, tuple(replace(d, id=_id(profile.user_id, place)) for place, d in documents))
 
 
 def oddity() -> Profile:
     """Documents that data sets do contain."""
     texts = ("", " \n", "tea " * 25_000, "tea\x00\x1b[0m\u202e", "half a pair \ud83d of tea", "茶 🍵 चाय شاي", "tea")
-    return Profile("odd", tuple(Document(f"odd-{place:03}", text) for place, text in enumerate(texts)))
+    return Profile("odd", tuple(Document(_id("odd", place), text) for place, text in enumerate(texts)))
+
+
+def _id(user: str, place: int) -> str:
+    """Neither as strings nor as numbers do ids sort as the documents do, nor the other way round."""
+    return f"{user}-{(place * 617 + 311) % 1000}"
 
 
 def _sentence(rng: random.Random, user: str, place: int) -> str:
