@@ -71,17 +71,33 @@ def _begins(agent: Agent) -> None:
 
 def _speaks(protocol: Protocol, agent: Agent) -> None:
     for most in (0, 1, 4):
-        for trajectory in _played(agent, questions(), protocol=protocol, max_searches=most):
-            if trajectory.ended != "answered" or trajectory.malformed:
+        with_tags = _through(agent, questions(), Player(), protocol="tags", max_searches=most)
+        played = _played(agent, questions(), protocol=protocol, max_searches=most)
+        for trajectory, usual in zip(played, with_tags, strict=True):
+            this = f"{trajectory.question_id} with max_searches={most}"
+            if not _went_well(trajectory):
                 how = f"ended as {trajectory.ended!r} with {trajectory.malformed} malformed turns"
-                raise Broken(f"{trajectory.question_id} with max_searches={most} {how}")
+                raise Broken(f"{this} {how}")
+            queries, expected = _queries(trajectory), _queries(usual)
+            if _went_well(usual) and queries != expected:
+                raise Broken(f"{this} searched for {queries!r}, and with tags for {expected!r}")
+
+
+def _went_well(trajectory: Trajectory) -> bool:
+    return trajectory.ended == "answered" and not trajectory.malformed
+
+
+def _queries(trajectory: Trajectory) -> list[str]:
+    return [search.query for search in trajectory.searches]
 
 
 CHECKS.extend(
     Check(
         f"speaks {protocol}",
-        f"With a model that does its part, it answers within its turns in protocol {protocol!r}.",
-        "Write your own turns with search_for and answer_with (agents/writing.py), and mind episode.searches_left.",
+        f"With a model that does its part, it answers within its turns in protocol {protocol!r}, and searches for the "
+        "same as with tags.",
+        "Write your own turns with search_for and answer_with (agents/writing.py), read them with parse_action, and "
+        "mind episode.searches_left.",
         partial(_speaks, protocol),
     )
     for protocol in PROTOCOLS

@@ -61,6 +61,17 @@ class OnlyTags(PR2):
         return Turn(answer_with("Rooibos.", "I know."))
 
 
+class SearchesForItsCall(PR2):
+    """Looks for what its first turn said, and takes all of the turn for that."""
+
+    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+        said = [segment.text for segment in episode.segments if segment.author == "policy"]
+        if not episode.searches_left or len(said) != 1:
+            return await speaker.turn()
+        query = said[0].partition("<search>")[2].partition("</search>")[0] or said[0]
+        return Turn(search_for(query, "Once more.", episode.protocol))
+
+
 class OnlyTools(PR2):
     async def act(self, episode: Episode, speaker: Speaker) -> Turn:
         return Turn(answer_with("Rooibos.", "I know.", "tools"))
@@ -131,6 +142,7 @@ class Bluffing(PR2):
         (Deaf, {"begins"}),
         (OnlyTags, {"speaks tools", "hostile texts"}),
         (OnlyTools, {"speaks tags", "hostile texts"}),
+        (SearchesForItsCall, {"speaks tools"}),
         (Counting, {"stateless", "many at once"}),
         (Peeking, {"hides the rubric"}),
         (Gossip, {"many at once"}),

@@ -136,6 +136,7 @@ def test_instructions_around_a_text_do_not_hide_its_copy() -> None:
 
     assert left_out(f"{review}\nRating: 2 of 5", asked, query=review) == {"near duplicate": 1}
     assert left_out("The kettle pours well at last", asked, query=review) == {}
+    assert left_out(asked, asked, query="kettle") == {"same question": 1}
 
 
 def test_aspects_are_too_short_to_be_looked_for() -> None:
