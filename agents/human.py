@@ -4,7 +4,7 @@ import asyncio
 import re
 import threading
 
-from ..envs.episode import Episode, clean
+from ..envs.episode import Episode, clean_lines
 from ..envs.errors import ModelError
 from ..envs.visible import visible
 from .agent import Speaker
@@ -35,7 +35,7 @@ class Human(PR2):
 def _told(episode: Episode) -> str:
     """Without the rules and the tags, which are for language models."""
     first = not any(segment.author == "policy" for segment in episode.segments)
-    question = [f"Question: {clean(episode.question.text)}"] if first else []
+    question = [f"Question: {clean_lines(episode.question.text)}"] if first else []
     posts = _POSTS.search(episode.observation)
     told = [posts[1]] if posts else []
     return "\n\n".join([*question, *told, _may_do(episode.searches_left)]).replace("&lt;", "<")

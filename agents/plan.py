@@ -2,7 +2,7 @@
 
 import re
 
-from ..envs.episode import Episode, clean
+from ..envs.episode import Episode, clean, clean_lines
 from ..envs.prompts import fill
 from .agent import Speaker
 from .models.model import Turn
@@ -30,7 +30,7 @@ class Plan(PR2):
     async def _plan(self, episode: Episode, speaker: Speaker) -> list[str]:
         """The question itself where the model names nothing."""
         question = episode.question
-        turn = await speaker.aside(fill("plan", FOLDER, question=clean(question.text)))
+        turn = await speaker.aside(fill("plan", FOLDER, question=clean_lines(question.text)))
         lines = [clean(_BULLET.sub("", line)) for line in turn.text.splitlines()]
         return [line for line in lines if line][: episode.max_searches] or [clean(question.search_text)]
 

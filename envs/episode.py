@@ -305,7 +305,7 @@ def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str, gu
         case _:
             budget = f"You can search {max_searches} times, for {posts} each time; then answer."
     asked = "\n\n".join(filter(None, (budget, guide)))
-    return fill(protocol, budget=asked, question=clean(question))
+    return fill(protocol, budget=asked, question=clean_lines(question))
 
 
 @lru_cache(maxsize=256)
@@ -332,9 +332,27 @@ def _line(document: Document, hit_chars: int) -> str:
     return line if len(line) <= hit_chars else line[: hit_chars - 1].rstrip() + "…"
 
 
+_INDENT = "    "
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
     """Foreign text as data: one line, no control characters, no `<`, so that it can neither open nor close a tag."""
     return " ".join(_CONTROL.sub("�", text).split()).replace("<", "&lt;")
+
+
+def clean_lines(text: str) -> str:
+    """As `clean`, but on lines of its own. All but the first are indented: none passes for the environment's."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        cleaned = clean(line)
+        if lines and cleaned:
+            lines.append(_INDENT + _blank_before(line) + cleaned)
+        elif cleaned or (lines and lines[-1]):  # one blank line is as good as several
+            lines.append(cleaned)
+    return "\n".join(lines).rstrip()
+
+
+def _blank_before(line: str) -> str:
+    """The indentation of code, a list or a quote, in plain blanks."""
+    return " " * len(line[: len(line) - len(line.lstrip())].expandtabs(4))

@@ -6,7 +6,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from protocol_invariants import check_action, check_episode
 
-from profilegym import Episode, Hit, Question
+from profilegym import Episode, Hit, Question, load_questions
+from profilegym.envs.episode import clean, clean_lines
 
 PIECES = [
     *("<search>", "</search>", "<answer>", "</answer>", "<information>", "</information>", "<think>", "</think>"),
@@ -37,6 +38,29 @@ def test_only_the_environment_writes_information(
     documents: list[str], title: str, question: str, turns: list[str]
 ) -> None:
     check_episode(documents, title, question, turns)
+
+
+@given(text)
+@example("a\r\n\x0b\x85 \x1f\tb\n\n\n")
+def test_the_lines_of_a_question_say_no_more_and_no_less_than_its_words(question: str) -> None:
+    shown = clean_lines(question)
+
+    assert " ".join(shown.split()) == clean(question)
+    assert all(line == "" or line.startswith("    ") for line in shown.split("\n")[1:])
+    assert shown.splitlines() == (shown.split("\n") if shown else [])
+    assert "<" not in shown
+    assert "\n\n\n" not in shown
+
+
+@given(st.text(st.characters(exclude_characters="\n\r\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029")))
+def test_a_question_of_one_line_is_shown_as_any_other_text(question: str) -> None:
+    assert clean_lines(question) == clean_lines(f"\n{question}\r\n") == clean(question)
+
+
+def test_the_questions_of_made_up_people_are_shown_letter_by_letter() -> None:
+    for spec in ("world:seed=7,users=20", "world-lamp-2:users=5", "world-lamp-3:users=5", "world-lamp-5:users=5"):
+        for question in load_questions(spec):
+            assert Episode(question).observation.endswith(f"\n\nQuestion: {question.text}")
 
 
 def test_hidden_fields_stay_out_whatever_the_policy_writes(

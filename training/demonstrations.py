@@ -16,7 +16,7 @@ from ..agents.writing import answer_with, search_for
 from ..envs.completion import Sampling
 from ..envs.data import QuestionSet
 from ..envs.data.world import plan_of
-from ..envs.episode import clean
+from ..envs.episode import clean, clean_lines
 from ..envs.prompts import fill, template
 from ..envs.question import Profile, Question
 from ..envs.retrieval import Hit, Retriever, make_retriever
@@ -169,7 +169,7 @@ def lessons(trajectory: Trajectory, questions: QuestionSet) -> Iterator[list[Seg
         yield trajectory.segments
         return
     question = questions.find(trajectory.question_id)
-    prompt = fill("plan", FOLDER, question=clean(question.text))
+    prompt = fill("plan", FOLDER, question=clean_lines(question.text))
     yield [Segment("environment", prompt), Segment("policy", "\n".join(_titles(question)))]
     *written, last = trajectory.segments  # its searches follow from the plan
     yield [*(Segment("environment", segment.text) for segment in written), last]
