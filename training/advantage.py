@@ -81,9 +81,8 @@ _MODES: dict[str, Callable[[_Values, _Values], tuple[_Values, _Values]]] = {
 
 
 def _standardised(values: _Values) -> _Values:
-    if _are_equal(values):
-        return np.zeros(len(values))
-    return (values - values.mean()) / _deviation(values)
+    found: _Values = np.zeros(len(values)) if _are_equal(values) else (values - values.mean()) / _deviation(values)
+    return found
 
 
 def _deviation(values: _Values) -> float:
