@@ -79,10 +79,13 @@ def test_the_token_gives_a_cookie_that_no_script_and_no_other_site_can_use(newco
     assert newcomer.get("/", cookie=cookie.partition(";")[0]).status == 200
 
 
-def test_the_token_opens_one_browser(newcomer: Viewer) -> None:
-    newcomer.get(f"/?token={newcomer.token}")
+def test_the_token_opens_any_number_of_browsers(newcomer: Viewer) -> None:
+    link = f"/?token={newcomer.token}"
 
-    assert newcomer.get(f"/?token={newcomer.token}").status == 403
+    cookies = [newcomer.get(link).headers["set-cookie"].partition(";")[0] for _ in range(3)]
+
+    assert [newcomer.get("/", cookie=cookie).status for cookie in cookies] == [200, 200, 200]
+    assert newcomer.get("/").status == 403
 
 
 @pytest.mark.parametrize("cookie", ["profilegym-{port}=guess", "profilegym-{port}=", "other=1", "=;;=\x7f", "{port}"])

@@ -29,13 +29,13 @@ _HEADERS = [
 
 class Guard:
     """Lets a request through that names this server as its host, comes from no other site, and holds the cookie that
-    the token of the start-up URL was given for. A token is good for one browser.
+    the token of the start-up URL is given for. The token is good for any number of browsers until the server ends.
     """
 
     def __init__(self, app: App, port: int, token: str) -> None:
         self._app = app
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
-        self._token: str | None = token
+        self._token = token
         self._cookie = f"profilegym-{port}"  # cookies know no ports: another server's must not take this one's place
         self._secret = secrets.token_urlsafe(32)
 
@@ -52,12 +52,12 @@ class Guard:
             await _say(send, 403, "Refused", refusal)
         elif self._known(headers):
             await self._app(scope, receive, send)
-        elif scope["method"] == "GET" and self._redeemed(scope):
+        elif scope["method"] == "GET" and self._has_token(scope):
             cookie = f"{self._cookie}={self._secret}; Path=/; HttpOnly; SameSite=Strict"
             await _say(send, 200, "Opening …", '<a href="/">Go on to the runs</a>', cookie)
         else:
-            told = "Open the address that <code>profilegym view</code> printed when it started. It opens one browser; "
-            await _say(send, 403, "Who is asking?", f"{told} for another, start the command again.")
+            told = "Open the address that <code>profilegym view</code> printed when it started, with its token."
+            await _say(send, 403, "Who is asking?", told)
 
     def _foreign(self, method: str, headers: dict[str, str]) -> str | None:
         """Why a request is refused whoever sent it: another site's page, or another name for this machine."""
@@ -76,12 +76,9 @@ class Guard:
             return False
         return cookie is not None and secrets.compare_digest(cookie.value.encode(), self._secret.encode())
 
-    def _redeemed(self, scope: Scope) -> bool:
+    def _has_token(self, scope: Scope) -> bool:
         given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if self._token is None or not secrets.compare_digest(given.encode(), self._token.encode()):
-            return False
-        self._token = None
-        return True
+        return secrets.compare_digest(given.encode(), self._token.encode())
 
 
 def _with_headers(send: Send) -> Send:

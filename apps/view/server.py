@@ -25,7 +25,7 @@ def view(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) -> 
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"
     token = secrets.token_urlsafe(24)
     app = guarded(Library(roots), listening.getsockname()[1], token, redact)
-    print(f"{address}/?token={token}\nThe link opens one browser; Ctrl-C ends the server.", flush=True)  # noqa: T201
+    print(f"{address}/?token={token}\nThe link opens any number of browsers; Ctrl-C ends the server.", flush=True)  # noqa: T201
     if open_browser:
         webbrowser.open(f"{address}/?token={token}")
     config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="on")
