@@ -1,12 +1,9 @@
 """Joins the parts: an environment from the names of its data, its retriever and its reward."""
 
-import sys
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
-from types import ModuleType
 from typing import Any
 from weakref import WeakValueDictionary
+
+import gymnasium
 
 ENV_ID = "profilegym/ProfileQA-v0"
 
@@ -14,38 +11,10 @@ _loaded: WeakValueDictionary[str, Any] = WeakValueDictionary()  # the environmen
 
 
 def register() -> None:
-    """Make the environment known to Gymnasium: now, or as soon as somebody imports Gymnasium."""
-    if "gymnasium" in sys.modules:
-        _register()
-    else:
-        sys.meta_path.insert(0, _WhenGymnasiumComes())
-
-
-def _register() -> None:
-    import gymnasium
-
+    """Make the environment known to Gymnasium."""
     if ENV_ID not in gymnasium.registry:
         here = __name__
         gymnasium.register(ENV_ID, entry_point=f"{here}:make_env", vector_entry_point=f"{here}:make_vector_env")
-
-
-class _WhenGymnasiumComes(MetaPathFinder):
-    """Importing Gymnasium takes 100 ms and more, which those who only look at data or help need not wait for."""
-
-    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
-        if name != "gymnasium":
-            return None
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def execute_and_register(module: ModuleType) -> None:
-                execute(module)
-                _register()
-
-            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
-        return spec
 
 
 def make_env(data: Any = "world", retriever: Any = "bm25", reward: Any = "rubric", **options: Any) -> Any:

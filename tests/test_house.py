@@ -80,37 +80,63 @@ def test_the_wheel_holds_the_library_and_nothing_else(tmp_path: Path) -> None:
     assert held == {f"profilegym/{name}" for name in library + at_the_root}
 
 
-def seconds(code: str) -> float:
-    """The quickest of several fresh interpreters, as other programs may be busy."""
-    clock = f"import time; start = time.perf_counter(); {code}; print(time.perf_counter() - start)"
-    command = [sys.executable, "-c", clock]
-    return min(float(subprocess.run(command, check=True, capture_output=True, text=True).stdout) for _ in range(7))
+def seconds(*codes: str) -> list[float]:
+    """Of each the quickest of several fresh interpreters, in turn, as other programs may be busy."""
+    clock = "import sys, time; start = time.perf_counter(); {}; sys.stderr.write(str(time.perf_counter() - start))"
+    commands = [[sys.executable, "-c", clock.format(code)] for code in codes]
+    rounds = [
+        [subprocess.run(c, check=True, capture_output=True, text=True).stderr for c in commands] for _ in range(7)
+    ]
+    return [min(map(float, times)) for times in zip(*rounds, strict=True)]
 
 
-def test_the_import_is_quick() -> None:
-    assert seconds("import profilegym") < 0.150
+def test_the_import_takes_little_more_than_gymnasiums() -> None:
+    ours, gymnasiums = seconds("import profilegym", "import gymnasium")
+
+    assert ours < 1.5 * gymnasiums
 
 
-def test_the_help_is_quick() -> None:
-    run = "subprocess.run([sys.executable, '-m', 'profilegym', '--help'], check=True, stdout=subprocess.DEVNULL)"
+def test_the_help_takes_little_more_than_gymnasium_and_any_help_by_typer() -> None:
+    bare_app = "import gymnasium, typer; app = typer.Typer(); app.command()(lambda: None)"
 
-    assert seconds(f"import subprocess, sys; {run}") < 0.4
+    ours, bare = seconds(
+        "from profilegym.apps.cli import app; app(['--help'], standalone_mode=False)",
+        f"{bare_app}; app(['--help'], standalone_mode=False)",
+    )
+
+    assert ours < 1.5 * bare
 
 
 def test_the_import_loads_neither_torch_nor_a_network_client() -> None:
     code = "import sys, profilegym; print(*sorted(set(sys.argv[1:]) & set(sys.modules)))"
-    names = [*HEAVY, "requests", "http.client", "urllib.request", "scipy", "numpy"]
+    names = [*HEAVY, "requests", "http.client", "urllib.request", "scipy"]
 
     loaded = subprocess.run([sys.executable, "-c", code, *names], check=True, capture_output=True, text=True).stdout
 
     assert loaded.strip() == ""
 
 
-@pytest.mark.parametrize("order", ["gymnasium, profilegym", "profilegym, gymnasium"])
-def test_the_environment_is_known_to_gymnasium_in_whichever_order_they_are_imported(order: str) -> None:
-    code = f"import {order}; assert 'profilegym/ProfileQA-v0' in gymnasium.registry"
+@pytest.mark.parametrize(
+    "imports",
+    [
+        "import gymnasium, profilegym",
+        "import profilegym, gymnasium",
+        "import importlib.util, profilegym; importlib.util.find_spec('gymnasium'); import gymnasium",
+        "import gymnasium, profilegym, importlib; importlib.reload(profilegym)",
+    ],
+)
+def test_the_environment_is_known_to_gymnasium_whatever_was_imported_first(imports: str) -> None:
+    code = f"{imports}; print(gymnasium.make('profilegym/ProfileQA-v0', data='world:users=10').spec.id)"
 
-    subprocess.run([sys.executable, "-c", code], check=True)
+    made = subprocess.run([sys.executable, "-W", "error", "-c", code], check=True, capture_output=True, text=True)
+
+    assert made.stdout.strip() == "profilegym/ProfileQA-v0"
+
+
+def test_gymnasium_imports_the_package_where_the_id_names_it() -> None:
+    code = "import gymnasium; gymnasium.make('profilegym:profilegym/ProfileQA-v0', data='world:users=10')"
+
+    subprocess.run([sys.executable, "-W", "error", "-c", code], check=True)
 
 
 def test_every_public_name_loads() -> None:
