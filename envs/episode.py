@@ -96,7 +96,7 @@ class Episode:
         self.sought: tuple[Any, ...] = ()
         self.search_ms: tuple[float | None, ...] = ()
         # How many hits to ask for, so that enough are left when those already shown are not shown again.
-        self.depth = top_k if repeat_hits else top_k * max(1, self.max_searches)
+        self.depth = top_k if repeat_hits else top_k * max(1, self.max_searches + opening)
         self._started = perf_counter()
         self.seconds = 0.0
         self.observation = _prompt(protocol, top_k, self.max_searches, question.text, guide)

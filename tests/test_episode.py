@@ -1,7 +1,10 @@
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from profilegym import Answer, Document, Episode, Hit, Malformed, Profile, Question, Reward
 from profilegym.envs.errors import EpisodeError, RetrievalError
@@ -265,6 +268,34 @@ def test_an_opening_search_is_made_for_the_question_and_stands_in_the_prompt(ask
     assert [(search.turn, search.query) for search in episode.searches] == [(-1, question.text)]
     assert episode.observation.count("<information>\n1. ") == 1
     assert len(episode.segments) == 1
+
+
+@pytest.mark.parametrize("kind", ["personalised", "baseline"])
+@pytest.mark.parametrize("opening", [True, False])
+@pytest.mark.parametrize("repeat_hits", [True, False])
+@given(top_k=st.integers(1, 4), max_searches=st.integers(0, 4))
+def test_every_search_shows_all_it_may_while_there_are_documents(
+    kind: Any, opening: bool, repeat_hits: bool, top_k: int, max_searches: int
+) -> None:
+    """However the retriever ranks: here as the profile does, whatever the query."""
+    profile = Profile("u", tuple(Document(f"d{i}", "text") for i in range(20)))
+    episode = Episode(
+        Question("q", "u", "?", profile),
+        kind=kind,
+        opening=opening,
+        repeat_hits=repeat_hits,
+        top_k=top_k,
+        max_searches=max_searches,
+    )
+
+    while episode.ended is None:
+        if episode.needs == "search":
+            episode.inform([Hit(document, 1.0) for document in profile.documents[: episode.depth]])
+        else:
+            episode.write("<search>text</search>")
+
+    assert len(episode.searches) == opening + (max_searches if kind == "personalised" else 0)
+    assert all(len(search.hits) == top_k for search in episode.searches)
 
 
 def test_what_the_policy_read_keeps_the_tokens_in_which_it_read_it(ask: Ask) -> None:

@@ -77,8 +77,8 @@ class Seats:
         episode = retold(parent, run.questions.searched(parent), asked, turn)
         base, _, attempt = parent.id.rpartition(":")
         episode.id = f"{base}~{token_hex(4)}:{attempt}"
+        episode.depth = episode.depth // episode.top_k * choice.top_k
         episode.top_k = choice.top_k
-        episode.depth = choice.top_k * max(1, episode.max_searches)
         game = Game(
             episode,
             self._table(run, choice.settings(asked)),
