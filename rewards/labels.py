@@ -38,12 +38,20 @@ def rating_error(answer: str, reference: str) -> float:
 
 def match() -> ByReference:
     """1 for exactly the reference, white space around it aside; else 0."""
-    return ByReference(lambda answer, reference: {"match": float(answer == reference)})
+    return ByReference(_match)
 
 
 def rating() -> ByReference:
     """The distance to the true rating, below zero."""
-    return ByReference(lambda answer, reference: {"mae": -rating_error(answer, reference)})
+    return ByReference(_rating)
+
+
+def _match(answer: str, reference: str) -> dict[str, float]:
+    return {"match": float(answer == reference)}
+
+
+def _rating(answer: str, reference: str) -> dict[str, float]:
+    return {"mae": -rating_error(answer, reference)}
 
 
 def _f1(pairs: Sequence[tuple[str, str]], label: str) -> float:

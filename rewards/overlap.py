@@ -1,6 +1,7 @@
 """ROUGE, BLEU and METEOR as LaMP and LongLaMP use them: by rouge-score, sacrebleu and nltk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import fmean
 from typing import Any
 
@@ -17,8 +18,8 @@ def rouge(kinds: str = "1+L", stemmer: bool = False) -> ByReference:
 
 def bleu() -> ByReference:
     """A sentence's BLEU in [0, 1]."""
-    sacrebleu = _sacrebleu()
-    return ByReference(lambda answer, reference: {"bleu": sacrebleu.sentence_bleu(answer, [reference]).score / 100})
+    _sacrebleu()  # is it installed?
+    return ByReference(_bleu)
 
 
 def meteor(synonyms: bool = True) -> ByReference:
@@ -34,13 +35,7 @@ def rouge_measure(kinds: str, stemmer: bool = False) -> Measure:
         from rouge_score.rouge_scorer import RougeScorer
     except ImportError as error:
         raise MissingExtra("ROUGE", "metrics") from error
-    scorer = RougeScorer(list(names.values()), use_stemmer=stemmer)
-
-    def measure(answer: str, reference: str) -> dict[str, float]:
-        scores = scorer.score(reference, answer)
-        return {name: float(scores[name].fmeasure) for name in names.values()}
-
-    return measure
+    return partial(_rouge, RougeScorer(list(names.values()), use_stemmer=stemmer))
 
 
 def meteor_measure(synonyms: bool = True) -> Measure:
@@ -51,11 +46,7 @@ def meteor_measure(synonyms: bool = True) -> Measure:
     except ImportError as error:
         raise MissingExtra("METEOR", "metrics") from error
     words, wordnet = NLTKWordTokenizer().tokenize, _wordnet() if synonyms else _NoSynonyms()
-
-    def measure(answer: str, reference: str) -> dict[str, float]:
-        return {"meteor": float(single_meteor_score(words(reference), words(answer), wordnet=wordnet))}
-
-    return measure
+    return partial(_meteor, words, partial(single_meteor_score, wordnet=wordnet))
 
 
 def corpus(measure: Measure, answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
@@ -68,6 +59,18 @@ def corpus_bleu(answers: Sequence[str], references: Sequence[str]) -> float:
     """SacreBLEU of the whole, in [0, 1]; not the mean of its sentences."""
     stripped = [answer.strip() for answer in answers]
     return float(_sacrebleu().corpus_bleu(stripped, [[reference.strip() for reference in references]]).score) / 100
+
+
+def _rouge(scorer: Any, answer: str, reference: str) -> dict[str, float]:
+    return {name: float(score.fmeasure) for name, score in scorer.score(reference, answer).items()}
+
+
+def _bleu(answer: str, reference: str) -> dict[str, float]:
+    return {"bleu": _sacrebleu().sentence_bleu(answer, [reference]).score / 100}
+
+
+def _meteor(words: Callable[[str], Any], score: Callable[..., float], answer: str, reference: str) -> dict[str, float]:
+    return {"meteor": float(score(words(reference), words(answer)))}
 
 
 class _NoSynonyms:

@@ -1,11 +1,9 @@
 """Where rewards are found by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from ..envs.episode import Episode
 from ..envs.registry import Registry
-from ..envs.reward import Reward
 from ..envs.stepping import RewardFunction, no_reward
 
 _HERE = __name__.rpartition(".")[0]
@@ -13,7 +11,7 @@ REWARDS = Registry(
     "reward",
     {
         "none": f"{__name__}:none",
-        "rubric": f"{__name__}:rubric",
+        "rubric": f"{_HERE}.rubric:RubricReward",
         "score": f"{_HERE}.score:score",
         "gain": f"{_HERE}.gain:gain",
         "lift": f"{_HERE}.gain:lift",
@@ -56,16 +54,3 @@ def register_reward(name: str, factory: Callable[..., RewardFunction]) -> None:
 def none() -> RewardFunction:
     """For users who score elsewhere."""
     return no_reward
-
-
-def rubric() -> RewardFunction:
-    """The world's own exact checker, without a detour through an event loop."""
-    from .rubric import RubricJudge
-    from .score import judged
-
-    judge = RubricJudge()
-
-    def score(episodes: Sequence[Episode]) -> list[Reward]:
-        return [judged(episode, judge.verdict(episode.question, episode.answer or "")) for episode in episodes]
-
-    return score

@@ -4,10 +4,13 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from ..envs.episode import Episode
 from ..envs.errors import RewardError
 from ..envs.question import Aspect, Question
-from ..envs.reward import AspectMatch, Verdict
+from ..envs.reward import AspectMatch, Reward, Verdict
 from .judge import Pair
+from .judges import answers_of
+from .score import judged
 
 _WORD = re.compile(r"[^\W_]+")
 _Phrases = tuple[tuple[str, str], ...]  # as the rubric writes it, and as it is looked for
@@ -34,18 +37,45 @@ class RubricJudge:
         return self.verdict(question, answer)
 
     async def score_many(self, pairs: Sequence[Pair]) -> list[Verdict | RewardError]:
-        return [self._verdict_or_error(*pair) for pair in pairs]
+        return [self.verdict_or_error(*pair) for pair in pairs]
 
     async def prefer(self, question: Question, first: str, second: str) -> int:
         """1 where the first answer scores higher, -1 where the second does, 0 where neither."""
         one, other = self.verdict(question, first).score, self.verdict(question, second).score
         return (one > other) - (one < other)
 
-    def _verdict_or_error(self, question: Question, answer: str) -> Verdict | RewardError:
+    def verdict_or_error(self, question: Question, answer: str) -> Verdict | RewardError:
         try:
             return self.verdict(question, answer)
         except RewardError as error:
             return error
+
+
+class RubricReward:
+    """The score of a `RubricJudge`, without a detour through an event loop."""
+
+    parts_sum = True
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
+        judge = RubricJudge()
+        return [
+            judged(episode, judge.verdict_or_error(*pair))
+            for episode, pair in zip(episodes, answers_of(episodes), strict=True)
+        ]
+
+    def check(self, questions: Sequence[Question]) -> None:
+        """Refuses questions of which none can be scored; the first that can be ends the search."""
+        if questions and not any(map(_is_scorable, questions)):
+            raise RewardError(
+                "reward='rubric' can only score the world, whose aspects list what they accept; none of these "
+                f"{len(questions)} questions has any: name an evaluator LLM instead, reward='score:openai:MODEL', or "
+                "score elsewhere, reward='none'"
+            )
+
+
+def _is_scorable(question: Question) -> bool:
+    aspects = question.rubric.aspects
+    return bool(aspects) and all(aspect.accepted for aspect in aspects)
 
 
 def _match(question: Question, aspect: Aspect, text: str) -> AspectMatch:

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 from ..envs.episode import Episode
@@ -30,12 +31,12 @@ def tag_format() -> Tagging:
 
 def tag_set(least: int = 3, most: int = 2) -> Tagging:
     """And in at least so many of them, none used more often than that: bare tags in a row earn nothing."""
+    return Tagging("tag_set", partial(_varied, least, most))
 
-    def varied(found: Tagged) -> bool:
-        times = Counter(found.steps)
-        return _well_formed(found) and len(times) >= least and max(times.values()) <= most
 
-    return Tagging("tag_set", varied)
+def _varied(least: int, most: int, found: Tagged) -> bool:
+    times = Counter(found.steps)
+    return _well_formed(found) and len(times) >= least and max(times.values()) <= most
 
 
 def _well_formed(found: Tagged) -> bool:

@@ -1,5 +1,7 @@
 """Dense retrieval: the same vectors as the encoder's own, exact order, and nothing embedded twice."""
 
+import copy
+import pickle
 import socket
 import sqlite3
 import subprocess
@@ -258,6 +260,15 @@ def test_the_default_model_opens_no_connection(monkeypatch: pytest.MonkeyPatch, 
         make_retriever(f"dense:cache={tmp_path},batch=2").search(profile(*TEXTS), "my bike", 1)[0].document.id
         == "ann-1"
     )
+
+
+def test_it_goes_to_another_process_by_pickle_and_is_not_copied_in_this_one(dense: Callable[..., Dense]) -> None:
+    retriever = dense(similarity="dot", profiles=7)
+
+    other = pickle.loads(pickle.dumps(retriever))
+
+    assert other.search(profile(*TEXTS), "my bike", 3) == retriever.search(profile(*TEXTS), "my bike", 3)
+    assert copy.deepcopy(retriever) is retriever
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import pydoc_data.topics
 import random
 import re
@@ -119,6 +120,15 @@ def test_the_title_is_searched_too(lucene: pyserini.Pyserini) -> None:
     who = Profile("u", (Document("1", "sand", title="A boat"), Document("2", "sand")))
 
     assert ids(lucene.search(who, "boats", 3)) == ids(BM25().search(who, "boats", 3)) == ["1"]
+
+
+def test_it_goes_to_another_process_by_pickle() -> None:
+    one = pyserini.Pyserini(k1=1.2, b=0.75)
+
+    other = pickle.loads(pickle.dumps(one))
+
+    tea = profile(["green tea", "cold milk", "tea tea"])
+    assert other.search(tea, "tea", 3) == one.search(tea, "tea", 3) != pyserini.Pyserini().search(tea, "tea", 3)
 
 
 def test_an_empty_profile_has_nothing_to_find(lucene: pyserini.Pyserini) -> None:

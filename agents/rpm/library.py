@@ -26,6 +26,9 @@ class Library:
         self._latest: Lru[bytes, UserModel] = Lru(_IN_MEMORY)
         self._making: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
 
+    def __reduce__(self) -> "tuple[type[Library], tuple[Path]]":
+        return Library, (self.folder,)
+
     async def get(self, profile: Profile, by: str, ask: Ask) -> UserModel:
         """The one that the model `by` made, or makes now."""
         path = self._path(profile, by)

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import overload
+from typing import Self, overload
 
 from ..errors import DataError
 from ..question import Question
@@ -37,6 +37,10 @@ class QuestionSet(Sequence[Question]):
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __deepcopy__(self, _: object) -> Self:
+        """Questions do not change, and there may be very many: Gymnasium copies what an environment was made of."""
+        return self
 
     @overload
     def __getitem__(self, index: int) -> Question: ...

@@ -20,7 +20,7 @@ class BM25(OneByOne):
 
     instant = True  # faster than a detour through a thread
 
-    def __init__(self, *, k1: float = 0.9, b: float = 0.4, store: str | None = None, cache: int = 4096) -> None:
+    def __init__(self, *, k1: float = 0.9, b: float = 0.4, store: str | Path | None = None, cache: int = 4096) -> None:
         if not (k1 > 0 and 0 <= b <= 1 and cache >= 1):
             raise OptionError(f"bm25 wants k1 > 0, b from 0 to 1 and cache >= 1, not k1={k1}, b={b}, cache={cache}")
         self._k1, self._b = k1, b
@@ -29,7 +29,7 @@ class BM25(OneByOne):
         if store is not None:
             from .store import Store  # only who asks for one pays for mmap and json
 
-            self._store = Store(Path(store))
+            self._store = Store(Path(str(store)))  # in a spec, a folder's name may look like a number
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
         check_k(k)

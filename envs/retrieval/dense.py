@@ -1,9 +1,10 @@
 """Ranking by the similarity of embeddings."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -50,12 +51,22 @@ class Dense:
     ) -> None:
         if similarity not in ("cosine", "dot"):
             raise OptionError(f"similarity is {similarity!r}; it can be cosine or dot")
+        options = {"similarity": similarity, "batch": batch, "cache": cache, "device": device, "bf16": bf16}
+        self._again = partial(Dense, model, **options, profiles=profiles)
         self._cosine = similarity == "cosine"
         self._profiles: Lru[bytes, _Embedded] = Lru(profiles)
         self._queries: Lru[str, Vectors] = Lru(_QUERIES)
         self._embedding = Lock()  # two threads that ask for one new profile embed it once
         self._encoder = Encoder(model, batch=batch, device=device, bf16=bf16)
         self._disk = _disk(cache, self._encoder)
+
+    def __reduce__(self) -> "tuple[partial[Dense], tuple[()]]":
+        """Another process loads the encoder anew."""
+        return self._again, ()
+
+    def __deepcopy__(self, _: object) -> Self:
+        """Nothing that a search changes can be seen from outside, and a copy would load the encoder once more."""
+        return self
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
         return self.search_many([(profile, query)], k)[0]

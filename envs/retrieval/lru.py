@@ -11,7 +11,7 @@ V = TypeVar("V")
 
 
 class Lru(Generic[K, V]):
-    """At most `size` values by key; safe between threads."""
+    """At most `size` values by key; safe between threads. A copy, pickled or not, begins empty."""
 
     def __init__(self, size: int) -> None:
         if size < 1:
@@ -19,6 +19,9 @@ class Lru(Generic[K, V]):
         self._size = size
         self._values: OrderedDict[K, V] = OrderedDict()
         self._lock = Lock()
+
+    def __reduce__(self) -> tuple[type["Lru[K, V]"], tuple[int]]:
+        return Lru, (self._size,)
 
     def get(self, key: K) -> V | None:
         with self._lock:

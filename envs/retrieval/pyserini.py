@@ -9,7 +9,7 @@ import weakref
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,10 @@ class Pyserini(OneByOne):
         self._lock = threading.Lock()  # also keeps a searcher from being closed under a search
         self._folder = Path(tempfile.mkdtemp(prefix="profilegym-lucene-"))
         weakref.finalize(self, _remove, self._folder, os.getpid())
+
+    def __reduce__(self) -> "tuple[partial[Pyserini], tuple[()]]":
+        """Another process starts a Java machine of its own."""
+        return partial(Pyserini, k1=self._k1, b=self._b, open_indexes=self._open_indexes), ()
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
         check_k(k)

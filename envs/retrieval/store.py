@@ -82,6 +82,10 @@ class Store:
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._size, self._table = self._read_header()
 
+    def __reduce__(self) -> "tuple[type[Store], tuple[Path]]":
+        """Another process opens the file anew."""
+        return Store, (self._path.parent,)
+
     def __len__(self) -> int:
         return self._size
 
