@@ -52,8 +52,12 @@ def openai_judge(
 def _parts(data: Any, retriever: Any, reward: Any) -> tuple[Any, Any, Any]:
     from .envs.retrieval import make_retriever
     from .rewards import make_reward
+    from .rewards.rubric import RubricReward
 
-    return _questions(data), make_retriever(retriever), make_reward(reward)
+    questions, scored = _questions(data), make_reward(reward)
+    if isinstance(scored, RubricReward):
+        scored.check(questions)
+    return questions, make_retriever(retriever), scored
 
 
 def _questions(data: Any) -> Any:
@@ -65,5 +69,7 @@ def _questions(data: Any) -> Any:
         return QuestionList(data)
     questions = _loaded.get(data)
     if questions is None:
-        _loaded[data] = questions = load_questions(data)
+        loaded: Any = load_questions(data)
+        questions = loaded if isinstance(loaded, QuestionSet) else QuestionList(loaded, data)
+        _loaded[data] = questions
     return questions

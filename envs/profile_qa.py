@@ -1,11 +1,14 @@
 """The Gymnasium face of an episode."""
 
-from typing import Any
+import operator
+from secrets import token_hex
+from typing import Any, SupportsIndex
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.utils import seeding
 
+from .action import Action, Answer, Malformed, SearchProfile
 from .data import QuestionSet
 from .episode import Episode
 from .errors import DataError, EpisodeError, OptionError
@@ -15,8 +18,10 @@ from .text_space import UnicodeText
 from .visible import visible
 
 Info = dict[str, Any]
+KINDS = {SearchProfile: "search", Answer: "answer", Malformed: "malformed"}
+_ID = operator.itemgetter(0)  # of a hit as an episode keeps it
 
-_QUESTION_CHARS = 60_000  # the longest question that an observation holds
+_QUESTION_CHARS = 60_000  # the longest question that an observation holds, in the form that a policy reads
 _PROMPT_CHARS = 4_000  # more than the rest of any prompt, reminder or correction takes
 _ACTION_CHARS = 1_000_000
 
@@ -24,8 +29,10 @@ _ACTION_CHARS = 1_000_000
 class ProfileQAEnv(gym.Env[str, str]):
     """One question at a time. Actions and observations are text; `render()` gives the transcript so far.
 
-    `reset(options={"question_id": …})` asks for a question, else the seed draws one. The reward comes with the last
-    step: NaN, with `info["unscored"]` saying why, where it could not be had. `info["trajectory"]` is then the record.
+    `reset(options={"question_id": …})` asks for a question, else the seed draws one. `info` says what each step was:
+    `action` ("search", "answer" or "malformed"), `query`, `hits` (the ids of the documents shown) and `malformed` (what
+    was wrong). The reward comes with the last step: NaN, with `info["unscored"]` saying why, where it could not be had.
+    `info["trajectory"]` is then the record. A retriever or a reward function that fails is raised.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (Gymnasium declares it so)
@@ -41,7 +48,7 @@ class ProfileQAEnv(gym.Env[str, str]):
     ) -> None:
         self.render_mode = checked_render_mode(render_mode)
         self.observation_space, self.action_space = spaces(**options)
-        self._seat = Seat(questions, options)
+        self._seat = Seat(questions, options, self.observation_space.max_length)
         self._stepper = Stepper(retriever, reward)
         self._episode: Episode | None = None
 
@@ -52,18 +59,26 @@ class ProfileQAEnv(gym.Env[str, str]):
         return self._episode
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
+        question_id = asked(options, "question_id").get("question_id")
         if seed is not None or self._episode is None:
+            seed = checked_seed(seed)
             super().reset(seed=seed)
             self._seat.sit(self.np_random, seed)
-        self._episode = episode = self._seat.begin(asked(options).get("question_id") if options else None)
+        self._episode = episode = self._seat.begin(question_id)
         return episode.observation, {"question_id": episode.question.id, "user_id": episode.question.user_id}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
         episode = self._episode or self.episode
-        self._stepper.step_one(episode, action)
+        taken = self._stepper.step_one(episode, action)
+        info: Info = {
+            "action": KINDS[type(taken)],
+            "query": taken.query if isinstance(taken, SearchProfile) else None,
+            "hits": hits_of(episode, taken),
+            "malformed": taken.reason if isinstance(taken, Malformed) else None,
+        }
         if episode.ended is None:
-            return episode.observation, 0.0, False, False, {}
-        info: Info = {"trajectory": episode.trajectory()}
+            return episode.observation, 0.0, False, False, info
+        info["trajectory"] = episode.trajectory()
         if why := unscored(episode):
             info["unscored"] = why
         return "", worth(episode), episode.terminated, episode.truncated, info
@@ -73,15 +88,22 @@ class ProfileQAEnv(gym.Env[str, str]):
 
 
 class Seat:
-    """Where episodes begin, one after another: the questions, the options and a random generator."""
+    """Where episodes begin, one after another: the questions, the options and a random generator.
 
-    def __init__(self, questions: QuestionSet, options: dict[str, Any]) -> None:
+    An episode's id ends in the seed (without one: something drawn at random), the place among the seats of a vector
+    and a count, so that no two episodes share an id unless the same seed was given to the same place twice.
+    """
+
+    def __init__(self, questions: QuestionSet, options: dict[str, Any], room: int, place: int = 0) -> None:
         self._size = len(questions)
         if not self._size:
             raise DataError(f"{questions.spec} holds no question: there is nothing to ask")
         self._questions = questions
         self._options = options
+        self._room = room  # characters of an observation
+        self._place = place
         self._seed: int | None = None
+        self._origin = ""
         self._count = 0
         self._random: np.random.Generator | None = None
 
@@ -90,6 +112,7 @@ class Seat:
         if seed is not None or self._random is None:
             self._random = generator if generator is not None else seeding.np_random(seed)[0]
             self._seed = seed
+            self._origin = f"{token_hex(6) if seed is None else seed}.{self._place}"
             self._count = 0
 
     def begin(self, question_id: str | None) -> Episode:
@@ -98,17 +121,22 @@ class Seat:
             question = self._questions.load(int(self._random.random() * self._size))
         else:
             question = self._questions.find(question_id)
-        if len(question.text) > _QUESTION_CHARS:
-            raise DataError(f"question {question.id!r} has {len(question.text)} characters; at most {_QUESTION_CHARS}")
         self._count += 1
-        number = f"{question.id}:{self._count}"
-        return Episode(question, id=number, data=self._questions.spec, seed=self._seed, **self._options)
+        name = f"{question.id}:{self._origin}.{self._count}"
+        episode = Episode(question, id=name, data=self._questions.spec, seed=self._seed, **self._options)
+        if len(episode.observation) > self._room:
+            raise DataError(
+                f"question {question.id!r} fills {len(episode.observation)} characters with its prompt, and an "
+                f"observation holds {self._room}: leave it out, or shorten it"
+            )
+        return episode
 
 
 def spaces(**options: Any) -> tuple[UnicodeText, UnicodeText]:
     """The observation and the action space; the options are checked on the way."""
     checked_options(options)
-    hits = options.get("top_k", 3) * (options.get("hit_chars", 2000) + len("10. \n"))
+    top_k = options.get("top_k", 3)
+    hits = top_k * (options.get("hit_chars", 2000) + len(f"\n{top_k}. "))
     return UnicodeText(_QUESTION_CHARS + _PROMPT_CHARS + hits), UnicodeText(_ACTION_CHARS)
 
 
@@ -118,13 +146,33 @@ def checked_render_mode(render_mode: str | None) -> str | None:
     return render_mode
 
 
-def asked(options: dict[str, Any] | None) -> dict[str, Any]:
-    """The options of a reset; a misspelt one is refused."""
+def asked(options: dict[str, Any] | None, *known: str) -> dict[str, Any]:
+    """The options of a reset; one that is not known is refused."""
     options = options or {}
     for name in options:
-        if name not in ("question_id", "reset_mask"):
-            raise OptionError(f"reset has no option {name!r}; known: 'question_id' (and 'reset_mask' for vectors)")
+        if name not in known:
+            raise OptionError(f"this reset has no option {name!r}; known: {', '.join(map(repr, known))}")
     return options
+
+
+def checked_seed(seed: SupportsIndex | None) -> int | None:
+    """Any kind of whole number will do, NumPy's among them."""
+    if seed is None:
+        return None
+    try:
+        number = operator.index(seed)
+    except TypeError:
+        number = -1
+    if number < 0:
+        raise OptionError(f"seed={seed!r}: give a whole number of at least 0")
+    return number
+
+
+def hits_of(episode: Episode, action: Action) -> list[str] | None:
+    """The ids of what the step found; None where nothing was searched: no search, one too late, or one that failed."""
+    if isinstance(action, SearchProfile) and episode.ended is None:
+        return list(map(_ID, episode.sought[-1]))
+    return None
 
 
 def unscored(episode: Episode) -> str | None:

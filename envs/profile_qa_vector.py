@@ -2,21 +2,35 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import compress
-from typing import Any, TypeVar
+from typing import Any, SupportsIndex, TypeVar
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from .action import Action, Malformed, SearchProfile
 from .data import QuestionSet
 from .episode import Episode
 from .errors import EpisodeError, OptionError
-from .profile_qa import Info, Seat, asked, checked_render_mode, spaces, transcript, unscored, worth
+from .profile_qa import (
+    KINDS,
+    Info,
+    Seat,
+    asked,
+    checked_render_mode,
+    checked_seed,
+    hits_of,
+    spaces,
+    transcript,
+    unscored,
+    worth,
+)
 from .retrieval import Retriever
 from .stepping import RewardFunction, Stepper, no_reward
 
 T = TypeVar("T")
+Seeds = SupportsIndex | Sequence[SupportsIndex | None] | None
 Observations = tuple[str, ...]
 Outcome = tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]
 
@@ -26,7 +40,8 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
 
     Place `i` of a vector with seed `s` draws what a single environment with seed `s + i` draws. In `reset`,
     `options["question_id"]` is one id for all places or a sequence with one for each (None: draw), and
-    `options["reset_mask"]` says which places begin anew.
+    `options["reset_mask"]` says which places begin anew. A search that fails ends the episode of its place alone, as
+    truncated, and a reward that fails leaves its place unscored; either is NaN with a reason in `infos["unscored"]`.
     """
 
     def __init__(
@@ -49,7 +64,8 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         self.single_observation_space, self.single_action_space = spaces(**options)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._seats = [Seat(questions, options) for _ in range(num_envs)]
+        room = self.single_observation_space.max_length
+        self._seats = [Seat(questions, options, room, place) for place in range(num_envs)]
         self._stepper = Stepper(retriever, reward)
         self._episodes: list[Episode] = []
         self._over: list[int] = []  # places whose episode ended and has no successor yet
@@ -58,10 +74,8 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
     def episodes(self) -> Sequence[Episode]:
         return tuple(self._episodes)
 
-    def reset(
-        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observations, Info]:
-        options = asked(options)
+    def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Observations, Info]:
+        options = asked(options, "question_id", "reset_mask")
         places = list(compress(range(self.num_envs), self._mask(options.get("reset_mask"))))
         seeds, ids = self._seeds(seed), self._question_ids(options.get("question_id"))
         for i in places:
@@ -71,7 +85,7 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
             self._episodes = fresh
         for i, episode in zip(places, fresh, strict=True):
             self._episodes[i] = episode
-        self._over = [i for i in self._over if self._episodes[i].ended is not None]
+        self._over = [i for i, episode in enumerate(self._episodes) if episode.ended is not None]
         return self._observations(), self._openings(places)
 
     def step(self, actions: Sequence[str]) -> Outcome:
@@ -79,42 +93,55 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
             raise EpisodeError(f"{len(actions)} actions for {self.num_envs} episodes: give one for each")
         if not self._episodes:
             raise EpisodeError("there are no episodes yet: call reset() first")
-        if not self._over:
-            return self._outcome([], self._stepper.step(self._episodes, actions))
-        if self.autoreset_mode == AutoresetMode.DISABLED:
+        if self._over and self.autoreset_mode == AutoresetMode.DISABLED:
             raise EpisodeError(f"the episodes at places {self._over} are over: reset them with a 'reset_mask'")
-        return self._step_some(actions)
+        return self._step_running(actions) if self._over else self._step_all(actions)
 
     def render(self) -> tuple[str, ...] | None:
         return tuple(map(transcript, self._episodes)) if self.render_mode == "ansi" else None
 
-    def _step_some(self, actions: Sequence[str]) -> Outcome:
+    def _step_all(self, actions: Sequence[str]) -> Outcome:
+        return self._outcome([], range(self.num_envs), *self._stepper.step(self._episodes, actions))
+
+    def _step_running(self, actions: Sequence[str]) -> Outcome:
         """Places whose episode ended in the last step begin their next one instead; their action is not used."""
         begun, over = self._over, set(self._over)
         running = [i for i in range(self.num_envs) if i not in over]
-        ended = self._stepper.step([self._episodes[i] for i in running], [actions[i] for i in running])
+        taken, ended = self._stepper.step([self._episodes[i] for i in running], [actions[i] for i in running])
         self._begin(begun)
-        return self._outcome(begun, [running[place] for place in ended])
+        return self._outcome(begun, running, taken, [running[position] for position in ended])
 
-    def _outcome(self, begun: list[int], over: list[int]) -> Outcome:
+    def _outcome(self, begun: list[int], running: Sequence[int], taken: list[Action], over: list[int]) -> Outcome:
+        """Of the places that began an episode, of those that took an action, and of those whose episode it ended."""
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
         for i in over:
             episode = self._episodes[i]
             rewards[i], terminated[i], truncated[i] = worth(episode), episode.terminated, episode.truncated
         if over and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            infos = self._succeeded(over)
+            infos = self._succeeded(dict(zip(running, taken, strict=True)), over)
         else:
             self._over = over
-            infos = self._openings(begun) | self._endings(over)
+            infos = self._openings(begun) | self._steps(running, taken) | self._endings(over)
         return self._observations(), rewards, terminated, truncated, infos
 
-    def _succeeded(self, over: list[int]) -> Info:
+    def _succeeded(self, taken: dict[int, Action], over: list[int]) -> Info:
         """The next episodes begin at once; what was last seen and said of the old ones moves to `final_…`."""
         last = self._columns(over, final_obs=[self._episodes[i].observation for i in over])
-        last |= {"final_info": self._endings(over), "_final_info": last["_final_obs"]}
+        final = self._steps(over, [taken.pop(i) for i in over]) | self._endings(over)
+        last |= {"final_info": final, "_final_info": last["_final_obs"]}
         self._begin(over)
-        return self._openings(over) | last
+        return self._openings(over) | self._steps(list(taken), list(taken.values())) | last
+
+    def _steps(self, places: Sequence[int], taken: Sequence[Action]) -> Info:
+        """What `told` says of each, a list for each name: an object for each step would be one more to collect."""
+        return self._columns(
+            places,
+            action=[KINDS[type(action)] for action in taken],
+            query=[action.query if isinstance(action, SearchProfile) else None for action in taken],
+            hits=list(map(hits_of, [self._episodes[i] for i in places], taken)),
+            malformed=[action.reason if isinstance(action, Malformed) else None for action in taken],
+        )
 
     def _openings(self, places: Sequence[int]) -> Info:
         questions = [self._episodes[i].question for i in places]
@@ -125,16 +152,20 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         reasons = {i: why for i in places if (why := unscored(self._episodes[i]))}
         return info | self._columns(list(reasons), unscored=list(reasons.values()))
 
-    def _columns(self, places: Sequence[int], **values: list[Any]) -> Info:
+    def _columns(self, places: Sequence[int], **given: Sequence[Any]) -> Info:
         """Gymnasium's form: an array and a mask `_name` for each name; nothing where no place has a value."""
         if not places:
             return {}
+        everywhere = len(places) == self.num_envs
         mask = np.zeros(self.num_envs, np.bool_)
-        mask[places] = True
+        mask[... if everywhere else places] = True
         columns: Info = {}
-        for name, column in values.items():
-            columns[name], columns[f"_{name}"] = np.full(self.num_envs, None, object), mask
-            columns[name][places] = np.fromiter(column, object, len(places))
+        for name, values in given.items():
+            column = np.fromiter(values, object, len(places))
+            if not everywhere:
+                some, column = column, np.empty(self.num_envs, object)  # filled with None
+                column[places] = some
+            columns[name], columns[f"_{name}"] = column, mask
         return columns
 
     def _begin(self, places: Iterable[int]) -> None:
@@ -144,10 +175,11 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
     def _observations(self) -> Observations:
         return tuple([episode.observation for episode in self._episodes])
 
-    def _seeds(self, seed: int | Sequence[int | None] | None) -> Sequence[int | None]:
-        if seed is None or isinstance(seed, int):
-            return [None if seed is None else seed + i for i in range(self.num_envs)]
-        return self._one_each("seed", seed)
+    def _seeds(self, seed: Seeds) -> Sequence[int | None]:
+        if isinstance(seed, Sequence | np.ndarray) and np.ndim(seed):
+            return [checked_seed(one) for one in self._one_each("seed", seed)]
+        first = checked_seed(seed)
+        return [None if first is None else first + i for i in range(self.num_envs)]
 
     def _question_ids(self, question_id: str | Sequence[str | None] | None) -> Sequence[str | None]:
         if question_id is None or isinstance(question_id, str):

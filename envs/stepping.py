@@ -1,22 +1,28 @@
 """Takes any number of episodes one step further, with one search call and one reward call for all of them."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from difflib import get_close_matches
+from functools import partial
 from math import isfinite
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeVar
 
+from .action import Action
 from .episode import Episode, check_options
-from .errors import OptionError, ProfileGymError, RetrievalError, RewardError
+from .errors import BudgetSpent, OptionError, ProfileGymError, RetrievalError, RewardError
 from .question import Profile
 from .retrieval import Retriever
 from .reward import Reward
 from .waiting import wait
 
+T = TypeVar("T")
 RewardFunction = Callable[[Sequence[Episode]], Sequence[Reward] | Awaitable[Sequence[Reward]]]
 
 EPISODE_OPTIONS = ("top_k", "max_searches", "repeat_hits", "hit_chars", "protocol", "kind")
 NOT_ASKED = Reward(None, unscored="no reward function was given")
+_THREADS = 32  # that ask again at the same time when a batch of searches failed
 
 
 def no_reward(episodes: Sequence[Episode]) -> list[Reward]:
@@ -36,58 +42,114 @@ async def _awaited(rewards: Awaitable[Sequence[Reward]]) -> Sequence[Reward]:
 
 
 class Stepper:
-    """Carries out what episodes ask for. A failure of ours is recorded on every episode it hit, and raised."""
+    """Carries out what episodes ask for. A failure of ours is recorded on the episodes at fault alone.
+
+    Where a batch fails, each of its episodes is asked for alone. `step_one` raises the failure as well; `step` goes on
+    with the others, unless the budget of a judge is spent.
+    """
 
     def __init__(self, retriever: Retriever, reward: RewardFunction) -> None:
         self._retriever = retriever
         self._reward = reward
 
-    def step_one(self, episode: Episode, text: str) -> None:
-        episode.write(text)
+    def step_one(self, episode: Episode, text: str) -> Action:
+        action = episode.write(text)
         if episode.needs == "search":
-            start = perf_counter()
-            try:
-                hits = self._retriever.search(episode.question.profile, episode.query, episode.depth)
-                episode.inform(hits, 1e3 * (perf_counter() - start))
-            except Exception as error:
-                raise _failed([episode], error, RetrievalError, "the retriever failed") from error
+            self._search_one(episode)
         elif episode.needs == "score":
-            self._score([episode])
+            self._score_one(episode)
+        return action
 
-    def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> list[int]:
-        """The places of the episodes that ended."""
-        searching, requests, ended = [], [], []
+    def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> tuple[list[Action], list[int]]:
+        """What each episode did, and the places of those that ended."""
+        actions, searching, requests, ended = [], [], [], []
         for place, (episode, text) in enumerate(zip(episodes, texts, strict=True)):
-            episode.write(text)
+            actions.append(episode.write(text))
             if episode.needs == "search":
                 searching.append(episode)
                 requests.append((episode.question.profile, episode.query))
             elif episode.needs == "score":
                 ended.append(place)
-        if searching:
-            self._search(searching, requests)
+        if searching and not self._search(searching, requests):
+            failed = [place for place, episode in enumerate(episodes) if episode.ended == "error"]
+        else:
+            failed = []
         if ended:
             self._score([episodes[place] for place in ended])
-        return ended
+        return actions, sorted(ended + failed) if failed else ended
 
-    def _search(self, episodes: list[Episode], requests: list[tuple[Profile, str]]) -> None:
+    def _search(self, episodes: list[Episode], requests: list[tuple[Profile, str]]) -> bool:
+        """Whether none failed."""
         start = perf_counter()
         try:
-            answers = self._retriever.search_many(requests, episodes[0].depth)
-            ms = 1e3 * (perf_counter() - start) / len(episodes)
-            for episode, hits in zip(episodes, answers, strict=True):
-                episode.inform(hits, ms)
+            answers = _as_many(self._retriever.search_many(requests, episodes[0].depth), requests)
         except Exception as error:
-            raise _failed(episodes, error, RetrievalError, "the retriever failed") from error
+            if len(episodes) == 1:
+                _search_failed(episodes[0], error)
+            else:
+                self._search_each(episodes, requests)
+            return False
+        ms = 1e3 * (perf_counter() - start) / len(episodes)
+        fine = True
+        for episode, hits in zip(episodes, answers, strict=True):
+            try:
+                episode.inform(hits, ms)
+            except Exception as error:
+                _search_failed(episode, error)
+                fine = False
+        return fine
+
+    def _search_each(self, episodes: list[Episode], requests: list[tuple[Profile, str]]) -> None:
+        """At the same time where a search may wait for a server, which may be down."""
+        alone = [([episode], [request]) for episode, request in zip(episodes, requests, strict=True)]
+        if getattr(self._retriever, "instant", False):
+            for one in alone:
+                self._search(*one)
+        else:
+            with ThreadPoolExecutor(_THREADS) as threads:
+                list(threads.map(self._search, *zip(*alone, strict=True)))
+
+    def _search_one(self, episode: Episode) -> None:
+        start = perf_counter()
+        try:
+            hits = self._retriever.search(episode.question.profile, episode.query, episode.depth)
+            episode.inform(hits, 1e3 * (perf_counter() - start))
+        except Exception as error:
+            raise _search_failed(episode, error) from error
 
     def _score(self, episodes: list[Episode]) -> None:
         try:
-            for episode, reward in zip(episodes, rewards_of(self._reward(episodes)), strict=True):
-                if reward.total is not None and not isfinite(reward.total):
-                    raise RewardError(f"the reward of episode {episode.id} is {reward.total!r}")
-                episode.score(reward)
+            rewards = self._rewards(episodes)
+        except BudgetSpent as error:
+            for episode in episodes:
+                _score_failed(episode, error)
+            raise
         except Exception as error:
-            raise _failed(episodes, error, RewardError, "the reward function failed") from error
+            if len(episodes) == 1:
+                _score_failed(episodes[0], error)
+            else:
+                self._score_each(episodes)
+            return
+        for episode, reward in zip(episodes, rewards, strict=True):
+            try:
+                episode.score(_finite(reward, episode))
+            except Exception as error:
+                _score_failed(episode, error)
+
+    def _score_each(self, episodes: list[Episode]) -> None:
+        for episode in episodes:
+            with suppress(ProfileGymError):  # the episode says what happened
+                self._score_one(episode)
+
+    def _score_one(self, episode: Episode) -> None:
+        try:
+            (reward,) = self._rewards([episode])
+            episode.score(_finite(reward, episode))
+        except Exception as error:
+            raise _score_failed(episode, error) from error
+
+    def _rewards(self, episodes: list[Episode]) -> list[Reward]:
+        return _as_many(rewards_of(self._reward(episodes)), episodes)
 
 
 def checked_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -101,8 +163,24 @@ def checked_options(options: dict[str, Any]) -> dict[str, Any]:
     return options
 
 
-def _failed(episodes: Sequence[Episode], error: Exception, kind: type[ProfileGymError], what: str) -> ProfileGymError:
-    for episode in episodes:
-        if episode.needs is not None:
-            episode.fail(f"{what}: {type(error).__name__}: {error}")
-    return error if isinstance(error, ProfileGymError) else kind(f"{what}: {type(error).__name__}: {error}")
+def _as_many(answers: Iterable[T], asked: Sequence[object]) -> list[T]:
+    given = list(answers)
+    if len(given) != len(asked):
+        raise ValueError(f"it gave {len(given)} answers for {len(asked)} episodes")
+    return given
+
+
+def _finite(reward: Reward, episode: Episode) -> Reward:
+    if reward.total is not None and not isfinite(reward.total):
+        raise RewardError(f"the reward of episode {episode.id} is {reward.total!r}")
+    return reward
+
+
+def _failed(episode: Episode, error: Exception, kind: type[ProfileGymError], what: str) -> ProfileGymError:
+    why = f"{what}: {type(error).__name__}: {error}"
+    episode.fail(why)
+    return error if isinstance(error, ProfileGymError) else kind(why)
+
+
+_search_failed = partial(_failed, kind=RetrievalError, what="the retriever failed")
+_score_failed = partial(_failed, kind=RewardError, what="the reward function failed")

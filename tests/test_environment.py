@@ -1,13 +1,21 @@
 import math
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from hypothesis import given
+from hypothesis import strategies as st
 
 import profilegym as pg
+from profilegym.envs.episode import clean
 from profilegym.envs.errors import DataError, EpisodeError, OptionError, RetrievalError, RewardError
 from profilegym.envs.profile_qa import ProfileQAEnv
 from profilegym.envs.stepping import no_reward
@@ -42,6 +50,16 @@ def test_it_is_made_by_names_alone() -> None:
     assert info["trajectory"].data == "world:users=10"
 
 
+def test_a_loader_may_give_a_plain_list(ask: Callable[..., pg.Question], retriever: Any) -> None:
+    loader: Any = lambda name, rest: [ask("q1")]  # noqa: E731
+    pg.register_data("a-plain-list", loader)
+
+    env = gym.make(ID, data="a-plain-list:anything", retriever=retriever, reward="none")
+
+    env.reset(seed=1)
+    assert env.step("<answer>tea</answer>")[4]["trajectory"].data == "a-plain-list:anything"
+
+
 def test_an_episode_runs_from_the_question_to_the_trajectory(env: gym.Env[str, str]) -> None:
     observation, info = env.reset(seed=7, options={"question_id": "q2"})
     assert "Question number 2?" in observation
@@ -49,12 +67,44 @@ def test_an_episode_runs_from_the_question_to_the_trajectory(env: gym.Env[str, s
 
     observation, reward, terminated, truncated, info = env.step("<search>tea</search>")
     assert "rooibos" in observation
-    assert (reward, terminated, truncated, info) == (0.0, False, False, {})
+    assert (reward, terminated, truncated) == (0.0, False, False)
+    assert info == {"action": "search", "query": "tea", "hits": ["u2-0", "u2-1"], "malformed": None}
 
     observation, reward, terminated, truncated, info = env.step("<answer>Rooibos</answer>")
     assert (observation, reward, terminated, truncated) == ("", 7.0, True, False)
     assert info["trajectory"].reward.total == 7.0
     assert info["trajectory"].seed == 7
+
+
+@pytest.mark.parametrize(
+    ("action", "kind", "query", "hits", "problem"),
+    [
+        ("<search>tea</search>", "search", "tea", ["u0-0", "u0-1"], None),
+        ("<search>nothing</search>", "search", "nothing", [], None),
+        ("<answer>Rooibos</answer>", "answer", None, None, None),
+        ("tea?", "malformed", None, None, "I expected <search>…</search> or <answer>…</answer>."),
+    ],
+)
+def test_the_info_says_what_the_step_was(
+    questions: pg.QuestionList, retriever: Any, action: str, kind: str, query: Any, hits: Any, problem: Any
+) -> None:
+    retriever.hits["nothing"] = []
+    env = gym.make(ID, data=questions, retriever=retriever, reward="none")
+    env.reset(options={"question_id": "q0"})
+
+    info = env.step(action)[4]
+
+    shown = {"action": kind, "query": query, "hits": hits, "malformed": problem}
+    assert {name: info[name] for name in shown} == shown
+
+
+def test_a_search_that_comes_too_late_found_nothing_and_is_told_as_such(env: gym.Env[str, str]) -> None:
+    env.reset(seed=1)
+
+    infos = [env.step(f"<search>{query}</search>")[4] for query in ("tea", "dog", "milk")]
+
+    assert [(info["query"], info["hits"]) for info in infos][1:] == [("dog", []), ("milk", None)]
+    assert infos[-1]["trajectory"].ended == "budget"
 
 
 def test_an_episode_without_an_answer_is_truncated(env: gym.Env[str, str]) -> None:
@@ -72,6 +122,43 @@ def test_the_same_seed_gives_the_same_episodes(env: gym.Env[str, str]) -> None:
 
     assert run() == run()
     assert len({info["question_id"] for info in run()[:-1]}) > 1
+
+
+def test_any_kind_of_whole_number_is_a_seed(env: gym.Env[str, str]) -> None:
+    assert env.reset(seed=np.int64(3)) == env.reset(seed=3)  # type: ignore[arg-type]
+
+    for seed in (-1, 0.5, "3"):
+        with pytest.raises(OptionError, match="seed="):
+            env.reset(seed=seed)  # type: ignore[arg-type]
+
+
+def names(env: Any, seed: int | None, episodes: int = 3) -> list[str]:
+    env.reset(seed=seed)
+    found = [env.unwrapped.episode.id]
+    for _ in range(episodes - 1):
+        env.reset()
+        found.append(env.unwrapped.episode.id)
+    return found
+
+
+def test_no_two_episodes_of_different_seeds_share_an_id(questions: pg.QuestionList, retriever: Any) -> None:
+    made = [ProfileQAEnv(pg.QuestionList([questions[0]]), retriever) for _ in range(4)]
+
+    found = [name for seed, env in enumerate(made) for name in names(env, seed)]
+
+    assert len(set(found)) == 12
+    assert found[:3] == names(made[3], 0)
+
+
+def test_no_two_episodes_of_environments_without_a_seed_share_an_id_not_even_among_processes() -> None:
+    code = (
+        "import gymnasium, profilegym; env = gymnasium.make('profilegym/ProfileQA-v0', data='world:users=10'); "
+        "[(env.reset(options={'question_id': 'q0-1'}), print(env.unwrapped.episode.id)) for _ in range(3)]"
+    ).replace("q0-1", pg.load_questions("world:users=10")[0].id)
+
+    runs = [subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True) for _ in range(2)]
+
+    assert len({name for run in runs for name in run.stdout.split()}) == 6
 
 
 def test_nothing_hidden_is_seen_before_the_end(
@@ -175,5 +262,67 @@ def test_a_misuse_says_what_to_do(questions: pg.QuestionList, retriever: Any) ->
         env.reset(options={"question_id": "q99"})
     with pytest.raises(OptionError, match="question_id"):
         env.reset(options={"question": "q1"})
+    with pytest.raises(OptionError, match="reset_mask"):
+        env.reset(options={"reset_mask": [True]})
     with pytest.raises(DataError, match="holds no question"):
         ProfileQAEnv(pg.QuestionList([]), retriever)
+
+
+@given(
+    st.sampled_from(["<", "a < b ", "\n", "é", "\x07"]),
+    st.integers(1, 62_000),
+    st.integers(1, 1_200),
+    st.integers(20, 60),
+)
+def test_no_observation_leaves_the_space(unit: str, times: int, top_k: int, hit_chars: int) -> None:
+    documents = tuple(pg.Document(f"d{i}", "<" * 30) for i in range(1_200))
+    question = pg.Question("q", "u", unit * times, pg.Profile("u", documents))
+    retriever: Any = EveryDocument()
+    env = ProfileQAEnv(pg.QuestionList([question]), retriever, top_k=top_k, hit_chars=hit_chars)
+
+    too_long = suppress(DataError) if len(clean(question.text)) > 60_000 else nullcontext()
+
+    with too_long:
+        seen = [
+            env.reset()[0],
+            *(env.step(action)[0] for action in ("<search>a</search>", "oops", "<answer>b</answer>")),
+        ]
+        assert all(observation in env.observation_space for observation in seen)
+
+
+class EveryDocument:
+    def search(self, profile: pg.Profile, query: str, k: int) -> list[pg.Hit]:
+        return [pg.Hit(document, 1.0) for document in profile.documents][:k]
+
+
+def without_phrases(question: pg.Question) -> pg.Question:
+    aspects = tuple(replace(aspect, accepted=()) for aspect in question.rubric.aspects)
+    return replace(question, rubric=replace(question.rubric, aspects=aspects))
+
+
+def test_data_that_the_rubric_cannot_score_are_refused_when_the_environment_is_made(
+    questions: pg.QuestionList, retriever: Any
+) -> None:
+    bare = [without_phrases(question) for question in questions]
+
+    with pytest.raises(RewardError, match="name an evaluator LLM"):
+        gym.make(ID, data=bare, retriever=retriever)
+    with pytest.raises(RewardError, match="name an evaluator LLM"):
+        gym.make_vec(ID, 2, vectorization_mode="vector_entry_point", data=bare, retriever=retriever)
+    with pytest.raises(DataError, match="holds no question"):
+        gym.make(ID, data=[], retriever=retriever)
+
+
+def test_a_question_that_the_rubric_cannot_score_is_unscored_with_a_reason(
+    questions: pg.QuestionList, retriever: Any
+) -> None:
+    mixed = [without_phrases(questions[0]), questions[1]]
+    env = gym.make_vec(ID, 2, vectorization_mode="vector_entry_point", data=mixed, retriever=retriever, reward="rubric")
+    env.reset(options={"question_id": ["q0", "q1"]})
+
+    _, rewards, terminated, _, infos = env.step(["<answer>CANARY-ACCEPTED</answer>"] * 2)
+
+    assert str(rewards.tolist()) == "[nan, 1.0]"
+    assert terminated.tolist() == [True, True]
+    assert "'q0'" in infos["unscored"][0]
+    assert infos["_unscored"].tolist() == [True, False]

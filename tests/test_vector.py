@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium as gym
@@ -5,11 +7,11 @@ import numpy as np
 import pytest
 
 import profilegym as pg
-from profilegym.envs.errors import EpisodeError, OptionError, RewardError
+from profilegym.envs.errors import BudgetSpent, EpisodeError, OptionError
 from profilegym.envs.profile_qa_vector import ProfileQAVectorEnv
 
 ID = "profilegym/ProfileQA-v0"
-TURNS = ["<search>tea</search>", "oops", "<answer>Rooibos</answer>"]
+TURNS = ["<search>tea</search>", "oops", "<answer>{reference}</answer>"]
 
 
 def by_names(mode: str, **kwargs: Any) -> Any:
@@ -26,15 +28,34 @@ def by_names(mode: str, **kwargs: Any) -> Any:
 
 
 def run(venv: Any, seed: int = 7, steps: int = 8) -> list[Any]:
+    """All that a vector gives where every answer is the reference of its place's question."""
+    questions = pg.load_questions("world:users=10")
     observations, infos = venv.reset(seed=seed)
-    record: list[Any] = [observations, [str(i) for i in infos["question_id"]]]
+    asked = list(infos["question_id"])
+    record: list[Any] = [observations, plain(infos)]
     for step in range(steps):
-        actions = tuple(TURNS[(step + place) % len(TURNS)] for place in range(venv.num_envs))
+        turns = [TURNS[(step + place) % len(TURNS)] for place in range(venv.num_envs)]
+        references = [questions.find(question_id).rubric.reference for question_id in asked]
+        actions = tuple(turn.format(reference=reference) for turn, reference in zip(turns, references, strict=True))
         observations, rewards, terminated, truncated, infos = venv.step(actions)
-        record += [observations, rewards.tolist(), terminated.tolist(), truncated.tolist(), sorted(infos)]
-        record += [[t and t.answer for t in infos["trajectory"]] if "trajectory" in infos else None]
+        record += [observations, rewards.tolist(), terminated.tolist(), truncated.tolist(), plain(infos)]
+        for place in np.flatnonzero(infos.get("_question_id", [])):
+            asked[place] = infos["question_id"][place]
     venv.close()
     return record
+
+
+def plain(infos: dict[str, Any]) -> dict[str, Any]:
+    """Comparable values; a trajectory without its id, which names the place among the seats of one vector."""
+    shown: dict[str, Any] = {}
+    for name, values in infos.items():
+        if isinstance(values, dict):
+            shown[name] = plain(values)
+        elif name == "trajectory":
+            shown[name] = [one and replace(one, id="") for one in values]
+        else:
+            shown[name] = values.tolist()
+    return shown
 
 
 @pytest.mark.parametrize("autoreset", ["NextStep", "SameStep"])
@@ -44,6 +65,7 @@ def test_the_vector_does_what_as_many_single_environments_do(autoreset: str) -> 
     single = run(by_names("sync", vector_kwargs={"autoreset_mode": autoreset}))
 
     assert vector == single
+    assert 1.0 in [reward for rewards in vector[3::5] for reward in rewards]
 
 
 @pytest.mark.parametrize("shared_memory", [True, False])
@@ -124,20 +146,140 @@ def test_one_question_may_be_asked_everywhere(questions: pg.QuestionList, retrie
     assert all("Question number 3?" in observation for observation in observations)
 
 
-def test_a_failure_of_ours_is_raised_and_recorded_on_every_episode_it_hit(
-    questions: pg.QuestionList, retriever: Any
-) -> None:
-    def broken(episodes: Any) -> list[pg.Reward]:
-        raise TimeoutError("no judge")
+class FailsOn:
+    """Refuses one query, and with it every batch that holds it; of another it finds nobody's document."""
 
-    venv = ProfileQAVectorEnv(questions, retriever, broken, num_envs=3)
+    def __init__(self, retriever: Any, instant: bool = False) -> None:
+        self.retriever, self.instant = retriever, instant
+
+    def search(self, profile: pg.Profile, query: str, k: int) -> list[pg.Hit]:
+        return self.search_many([(profile, query)], k)[0]
+
+    def search_many(self, requests: Sequence[tuple[pg.Profile, str]], k: int) -> list[list[pg.Hit]]:
+        if any(query == "bad" for _, query in requests):
+            raise OSError("no such index")
+        stranger = pg.Hit(pg.Document("stranger", "Not yours."), 1.0)
+        return [
+            [stranger] if query == "stranger" else self.retriever.search(profile, query, k)
+            for profile, query in requests
+        ]
+
+
+@pytest.mark.parametrize("instant", [True, False])
+@pytest.mark.parametrize(("query", "problem"), [("bad", "OSError: no such index"), ("stranger", "not one of user")])
+def test_a_search_that_fails_ends_its_own_episode_alone(
+    questions: pg.QuestionList, retriever: Any, length_reward: Any, query: str, problem: str, instant: bool
+) -> None:
+    failing: Any = FailsOn(retriever, instant)
+    venv = ProfileQAVectorEnv(questions, failing, length_reward, num_envs=4, autoreset_mode="Disabled")
     venv.reset(seed=1)
 
-    with pytest.raises(RewardError, match="TimeoutError: no judge"):
-        venv.step(["<answer>a</answer>", "<answer>b</answer>", "<search>tea</search>"])
+    actions = ["<search>tea</search>", f"<search>{query}</search>", "<answer>milk</answer>", "oops"]
+    observations, rewards, terminated, truncated, infos = venv.step(actions)
 
-    assert [episode.ended for episode in venv.episodes] == ["error", "error", None]
-    assert all(episode.reward is None or episode.reward.total is None for episode in venv.episodes)
+    assert str(rewards.tolist()) == "[0.0, nan, 4.0, 0.0]"
+    assert terminated.tolist() == [False, False, True, False]
+    assert truncated.tolist() == [False, True, False, False]
+    assert problem in infos["unscored"][1]
+    assert infos["_unscored"].tolist() == [False, True, False, False]
+    assert [infos["trajectory"][place].ended for place in (1, 2)] == ["error", "answered"]
+    assert infos["hits"].tolist() == [
+        [hit.document.id for hit in retriever.search(venv.episodes[0].question.profile, "tea", 3)],
+        None,
+        None,
+        None,
+    ]
+    assert "rooibos" in observations[0]
+
+    venv.reset(options={"reset_mask": np.array([False, True, True, False])})
+    assert venv.step(["hm", "hm", "hm", "<answer>x</answer>"])[1].tolist() == [0.0, 0.0, 0.0, 1.0]
+
+
+@pytest.mark.parametrize("autoreset", ["NextStep", "SameStep"])
+def test_places_whose_search_failed_begin_anew_by_themselves(
+    questions: pg.QuestionList, retriever: Any, autoreset: str
+) -> None:
+    failing: Any = FailsOn(retriever)
+    venv = ProfileQAVectorEnv(questions, failing, num_envs=2, autoreset_mode=autoreset)
+    venv.reset(seed=1)
+
+    venv.step(["<search>bad</search>", "<search>bad</search>"])
+    venv.step(["hm", "hm"])
+
+    assert [episode.ended for episode in venv.episodes] == [None, None]
+
+
+def test_a_retriever_that_gives_too_few_lists_fails_no_search_that_it_can_answer_alone(
+    questions: pg.QuestionList, retriever: Any
+) -> None:
+    class TooFew(FailsOn):
+        def search_many(self, requests: Sequence[tuple[pg.Profile, str]], k: int) -> list[list[pg.Hit]]:
+            return [self.retriever.search(*requests[0], k)]
+
+    venv = ProfileQAVectorEnv(questions, TooFew(retriever), num_envs=3)
+    venv.reset(seed=1)
+
+    _, _, _, truncated, infos = venv.step(["<search>tea</search>"] * 3)
+
+    assert not truncated.any()
+    assert all(len(hits) == 2 for hits in infos["hits"])
+
+
+def test_an_answer_whose_reward_fails_is_unscored_alone(questions: pg.QuestionList, retriever: Any) -> None:
+    def reward(episodes: Sequence[pg.Episode]) -> list[pg.Reward]:
+        if any(episode.answer == "bad" for episode in episodes):
+            raise TimeoutError("no judge")
+        return [pg.Reward(float("inf") if episode.answer == "vast" else 1.0) for episode in episodes]
+
+    venv = ProfileQAVectorEnv(questions, retriever, reward, num_envs=4)
+    venv.reset(seed=1)
+
+    actions = [*(f"<answer>{word}</answer>" for word in ("good", "bad", "vast")), "<search>tea</search>"]
+    _, rewards, _, _, infos = venv.step(actions)
+
+    assert str(rewards.tolist()) == "[1.0, nan, nan, 0.0]"
+    assert "TimeoutError: no judge" in infos["unscored"][1]
+    assert "inf" in infos["unscored"][2]
+    assert [episode.ended for episode in venv.episodes] == ["answered", "error", "error", None]
+    assert venv.step(["hm"] * 4)[1].tolist() == [0.0] * 4
+
+
+def test_a_judge_whose_budget_is_spent_ends_the_run(questions: pg.QuestionList, retriever: Any) -> None:
+    def spent(episodes: Sequence[pg.Episode]) -> list[pg.Reward]:
+        raise BudgetSpent("5 dollars")
+
+    venv = ProfileQAVectorEnv(questions, retriever, spent, num_envs=2)
+    venv.reset(seed=1)
+
+    with pytest.raises(BudgetSpent):
+        venv.step(["<answer>a</answer>"] * 2)
+
+    assert [episode.reward.total for episode in venv.episodes if episode.reward] == [None, None]
+    assert venv.reset()[1]["_question_id"].all()
+
+
+@pytest.mark.parametrize("seed", [None, 0, np.int64(7), [5] * 64, np.arange(64)])
+def test_every_episode_of_every_place_has_an_id_of_its_own(
+    questions: pg.QuestionList, retriever: Any, seed: Any
+) -> None:
+    venvs = [ProfileQAVectorEnv(questions, retriever, num_envs=64) for _ in range(2)]
+    ids: list[str] = []
+    for number, venv in enumerate(venvs):
+        other = seed if seed is None else seed + 1 if isinstance(seed, int | np.integer) else [s + 1 for s in seed]
+        for drawn in (seed if number == 0 else other, None):
+            venv.reset(seed=drawn, options={"question_id": "q0"})
+            ids += [episode.id for episode in venv.episodes]
+
+    assert len(set(ids)) == len(ids) == 256
+
+
+def test_the_same_seed_gives_the_same_ids(questions: pg.QuestionList, retriever: Any) -> None:
+    def ids() -> list[str]:
+        venv = ProfileQAVectorEnv(questions, retriever, num_envs=3)
+        venv.reset(seed=5)
+        return [episode.id for episode in venv.episodes]
+
+    assert ids() == ids()
 
 
 def test_a_misuse_says_what_to_do(questions: pg.QuestionList, retriever: Any) -> None:
@@ -150,5 +292,8 @@ def test_a_misuse_says_what_to_do(questions: pg.QuestionList, retriever: Any) ->
         venv.step(["a"])
     with pytest.raises(OptionError, match="seed has 3 values"):
         venv.reset(seed=[1, 2, 3])
+    for seed in (-1, 0.5, [1, -1]):
+        with pytest.raises(OptionError, match="seed="):
+            venv.reset(seed=seed)
     with pytest.raises(OptionError, match="num_envs=0"):
         ProfileQAVectorEnv(questions, retriever, num_envs=0)
