@@ -69,7 +69,5 @@ def _questions(data: Any) -> Any:
         return QuestionList(data)
     questions = _loaded.get(data)
     if questions is None:
-        loaded: Any = load_questions(data)
-        questions = loaded if isinstance(loaded, QuestionSet) else QuestionList(loaded, data)
-        _loaded[data] = questions
+        _loaded[data] = questions = load_questions(data)
     return questions

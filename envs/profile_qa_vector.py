@@ -30,7 +30,7 @@ from .retrieval import Retriever
 from .stepping import RewardFunction, Stepper, no_reward
 
 T = TypeVar("T")
-Seeds = SupportsIndex | Sequence[SupportsIndex | None] | None
+Seeds = SupportsIndex | Sequence[SupportsIndex | None] | NDArray[np.integer[Any]] | None
 Observations = tuple[str, ...]
 Outcome = tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], Info]
 
@@ -176,8 +176,8 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         return tuple([episode.observation for episode in self._episodes])
 
     def _seeds(self, seed: Seeds) -> Sequence[int | None]:
-        if isinstance(seed, Sequence | np.ndarray) and np.ndim(seed):
-            return [checked_seed(one) for one in self._one_each("seed", seed)]
+        if isinstance(seed, Sequence | np.ndarray):
+            return [checked_seed(one) for one in self._one_each("seed", list(seed))]
         first = checked_seed(seed)
         return [None if first is None else first + i for i in range(self.num_envs)]
 

@@ -146,9 +146,9 @@ def test_an_environment_goes_on_in_another_process() -> None:
 
 @pytest.mark.parametrize("parts", [str, object])
 def test_an_environment_has_a_spec_from_which_it_is_made_again(parts: type) -> None:
-    made = {"data": DATA, "retriever": "bm25", "reward": "rubric"}
+    made: dict[str, Any] = {"data": DATA, "retriever": "bm25", "reward": "rubric"}
     if parts is object:
-        made |= {
+        made = {
             "data": pg.load_questions(DATA),
             "retriever": pg.make_retriever("bm25"),
             "reward": pg.make_reward("rubric"),

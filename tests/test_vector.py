@@ -292,7 +292,8 @@ def test_a_misuse_says_what_to_do(questions: pg.QuestionList, retriever: Any) ->
         venv.step(["a"])
     with pytest.raises(OptionError, match="seed has 3 values"):
         venv.reset(seed=[1, 2, 3])
-    for seed in (-1, 0.5, [1, -1]):
+    wrong: list[Any] = [-1, 0.5, [1, -1]]
+    for seed in wrong:
         with pytest.raises(OptionError, match="seed="):
             venv.reset(seed=seed)
     with pytest.raises(OptionError, match="num_envs=0"):

@@ -51,8 +51,16 @@ class Dense:
     ) -> None:
         if similarity not in ("cosine", "dot"):
             raise OptionError(f"similarity is {similarity!r}; it can be cosine or dot")
-        options = {"similarity": similarity, "batch": batch, "cache": cache, "device": device, "bf16": bf16}
-        self._again = partial(Dense, model, **options, profiles=profiles)
+        self._again = partial(
+            Dense,
+            model,
+            similarity=similarity,
+            batch=batch,
+            cache=cache,
+            device=device,
+            bf16=bf16,
+            profiles=profiles,
+        )
         self._cosine = similarity == "cosine"
         self._profiles: Lru[bytes, _Embedded] = Lru(profiles)
         self._queries: Lru[str, Vectors] = Lru(_QUERIES)
