@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import profilegym as pg
-from profilegym.envs.episode import clean
+from profilegym.envs.episode import clean_lines
 from profilegym.envs.errors import DataError, EpisodeError, OptionError, RetrievalError, RewardError
 from profilegym.envs.profile_qa import ProfileQAEnv
 from profilegym.envs.stepping import no_reward
@@ -269,7 +269,7 @@ def test_a_misuse_says_what_to_do(questions: pg.QuestionList, retriever: Any) ->
 
 
 @given(
-    st.sampled_from(["<", "a < b ", "\n", "é", "\x07"]),
+    st.sampled_from(["<", "a < b ", "\n", "\n\t<", "é", "\x07"]),
     st.integers(1, 62_000),
     st.integers(1, 1_200),
     st.integers(20, 60),
@@ -280,7 +280,7 @@ def test_no_observation_leaves_the_space(unit: str, times: int, top_k: int, hit_
     retriever: Any = EveryDocument()
     env = ProfileQAEnv(pg.QuestionList([question]), retriever, top_k=top_k, hit_chars=hit_chars)
 
-    too_long = suppress(DataError) if len(clean(question.text)) > 60_000 else nullcontext()
+    too_long = suppress(DataError) if len(clean_lines(question.text)) > 60_000 else nullcontext()
 
     with too_long:
         seen = [
