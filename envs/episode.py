@@ -159,20 +159,23 @@ class Episode:
         if self.needs != "search":
             raise self._unexpected("search")
         profile = self.question.profile
-        own, seen = profile.by_id, self._already_shown()
-        lines = profile.lines.setdefault(self.hit_chars, {})
+        own, seen = profile.by_id, self._already_shown() if self.sought else ()
+        lines = profile.lines.get(self.hit_chars)
+        if lines is None:
+            lines = profile.lines[self.hit_chars] = {}
         shown: list[tuple[str, float]] = []
         block = ["<information>"]
         for document, score in hits:
-            mine = own.get(document.id)
+            name = document.id
+            mine = own.get(name)
             if (mine is not document and mine != document) or not isfinite(score):
                 raise self._bad_hit(document, score)
-            if document.id in seen:
+            if name in seen:
                 continue
-            shown.append((document.id, float(score)))
-            line = lines.get(document.id)
+            shown.append((name, float(score)))
+            line = lines.get(name)
             if line is None:
-                line = lines[document.id] = _line(document, self.hit_chars)
+                line = lines[name] = _line(document, self.hit_chars)
             block += f"\n{len(shown)}. ", line
             if len(shown) == self.top_k:
                 break
@@ -246,7 +249,7 @@ class Episode:
         self.said += "environment", self.observation, None, None
 
     def _already_shown(self) -> Collection[str]:
-        if self.repeat_hits or not self.sought:
+        if self.repeat_hits:
             return ()
         return {document for hits in self.sought[2::3] for document, _ in hits}
 

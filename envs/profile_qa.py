@@ -8,7 +8,7 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import seeding
 
-from .action import Action, Answer, Malformed, SearchProfile
+from .action import Action, Answer, SearchProfile
 from .data import QuestionSet
 from .episode import Episode
 from .errors import DataError, EpisodeError, OptionError
@@ -18,12 +18,12 @@ from .text_space import UnicodeText
 from .visible import visible
 
 Info = dict[str, Any]
-KINDS = {SearchProfile: "search", Answer: "answer", Malformed: "malformed"}
-_ID = operator.itemgetter(0)  # of a hit as an episode keeps it
+ID = operator.itemgetter(0)  # of a hit as an episode keeps it
 
 _QUESTION_CHARS = 60_000  # the longest question that an observation holds, in the form that a policy reads
 _PROMPT_CHARS = 4_000  # more than the rest of any prompt, reminder or correction takes
 _ACTION_CHARS = 1_000_000
+_BLOCK = 16  # numbers drawn at once
 
 
 class ProfileQAEnv(gym.Env[str, str]):
@@ -69,13 +69,7 @@ class ProfileQAEnv(gym.Env[str, str]):
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
         episode = self._episode or self.episode
-        taken = self._stepper.step_one(episode, action)
-        info: Info = {
-            "action": KINDS[type(taken)],
-            "query": taken.query if isinstance(taken, SearchProfile) else None,
-            "hits": hits_of(episode, taken),
-            "malformed": taken.reason if isinstance(taken, Malformed) else None,
-        }
+        info = told(episode, self._stepper.step_one(episode, action))
         if episode.ended is None:
             return episode.observation, 0.0, False, False, info
         info["trajectory"] = episode.trajectory()
@@ -106,6 +100,7 @@ class Seat:
         self._origin = ""
         self._count = 0
         self._random: np.random.Generator | None = None
+        self._drawn: list[float] = []
 
     def sit(self, generator: np.random.Generator | None, seed: int | None) -> None:
         """A seed starts anew: the same seed gives the same questions under the same episode ids."""
@@ -114,11 +109,11 @@ class Seat:
             self._seed = seed
             self._origin = f"{token_hex(6) if seed is None else seed}.{self._place}"
             self._count = 0
+            self._drawn = []
 
     def begin(self, question_id: str | None) -> Episode:
-        assert self._random is not None
         if question_id is None:
-            question = self._questions.load(int(self._random.random() * self._size))
+            question = self._questions.load(int(self._draw() * self._size))
         else:
             question = self._questions.find(question_id)
         self._count += 1
@@ -130,6 +125,13 @@ class Seat:
                 f"observation holds {self._room}: leave it out, or shorten it"
             )
         return episode
+
+    def _draw(self) -> float:
+        """From a block with the same numbers: a draw of its own takes as long as all else that begins an episode."""
+        if not self._drawn:
+            assert self._random is not None
+            self._drawn = self._random.random(_BLOCK)[::-1].tolist()
+        return self._drawn.pop()
 
 
 def spaces(**options: Any) -> tuple[UnicodeText, UnicodeText]:
@@ -168,11 +170,14 @@ def checked_seed(seed: SupportsIndex | None) -> int | None:
     return number
 
 
-def hits_of(episode: Episode, action: Action) -> list[str] | None:
-    """The ids of what the step found; None where nothing was searched: no search, one too late, or one that failed."""
-    if isinstance(action, SearchProfile) and episode.ended is None:
-        return list(map(_ID, episode.sought[-1]))
-    return None
+def told(episode: Episode, action: Action) -> Info:
+    """What `info` says of a step: `hits` are the ids of what a search showed, if it was made."""
+    if isinstance(action, SearchProfile):
+        hits = list(map(ID, episode.sought[-1])) if episode.ended is None else None
+        return {"action": "search", "query": action.query, "hits": hits, "malformed": None}
+    if isinstance(action, Answer):
+        return {"action": "answer", "query": None, "hits": None, "malformed": None}
+    return {"action": "malformed", "query": None, "hits": None, "malformed": action.reason}
 
 
 def unscored(episode: Episode) -> str | None:

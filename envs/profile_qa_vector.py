@@ -9,18 +9,17 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from .action import Action, Malformed, SearchProfile
+from .action import Action, Answer, Malformed, SearchProfile
 from .data import QuestionSet
 from .episode import Episode
 from .errors import EpisodeError, OptionError
 from .profile_qa import (
-    KINDS,
+    ID,
     Info,
     Seat,
     asked,
     checked_render_mode,
     checked_seed,
-    hits_of,
     spaces,
     transcript,
     unscored,
@@ -28,6 +27,8 @@ from .profile_qa import (
 )
 from .retrieval import Retriever
 from .stepping import RewardFunction, Stepper, no_reward
+
+_KINDS = {SearchProfile: "search", Answer: "answer", Malformed: "malformed"}
 
 T = TypeVar("T")
 Seeds = SupportsIndex | Sequence[SupportsIndex | None] | NDArray[np.integer[Any]] | None
@@ -134,13 +135,18 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         return self._openings(over) | self._steps(list(taken), list(taken.values())) | last
 
     def _steps(self, places: Sequence[int], taken: Sequence[Action]) -> Info:
-        """What `told` says of each, a list for each name: an object for each step would be one more to collect."""
+        """What `told` says of each place, by name: a dictionary for each place would cost more than its step."""
+        episodes = [self._episodes[i] for i in places]
+        kinds = [_KINDS[type(action)] for action in taken]
         return self._columns(
             places,
-            action=[KINDS[type(action)] for action in taken],
-            query=[action.query if isinstance(action, SearchProfile) else None for action in taken],
-            hits=list(map(hits_of, [self._episodes[i] for i in places], taken)),
-            malformed=[action.reason if isinstance(action, Malformed) else None for action in taken],
+            action=kinds,
+            query=[action.query if type(action) is SearchProfile else None for action in taken],
+            hits=[
+                list(map(ID, episode.sought[-1])) if kind == "search" and episode.ended is None else None
+                for kind, episode in zip(kinds, episodes, strict=True)
+            ],
+            malformed=[action.reason if type(action) is Malformed else None for action in taken],
         )
 
     def _openings(self, places: Sequence[int]) -> Info:
