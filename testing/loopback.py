@@ -7,7 +7,7 @@ import random
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -37,7 +37,8 @@ class LoopbackServer:
     """A variant names its `paths` and says what is replied.
 
     `script` says how the first requests go, one each (None: well); after that `rates` say how often each fault comes.
-    `requests` counts what came, `answered` what went well; `seen` keeps the bodies.
+    `refuses` are fields of a body that get a 400 in OpenAI's words. `requests` counts what came, `answered` what went
+    well; `seen` keeps the bodies.
     """
 
     paths: ClassVar[tuple[str, ...]] = ()
@@ -50,10 +51,11 @@ class LoopbackServer:
         rates: Mapping[Fault, float] | None = None,
         retry_after: float = 1.0,
         drip: float = 0.05,
+        refuses: Collection[str] = (),
         seed: int = 0,
     ) -> None:
         self.latency, self.rates = latency, dict(rates or {})
-        self.retry_after, self.drip = retry_after, drip
+        self.retry_after, self.drip, self.refuses = retry_after, drip, refuses
         self.requests = self.answered = self.in_flight = self.most_in_flight = 0
         self.seen: list[Body] = []
         self._script = iter(script)
@@ -143,6 +145,8 @@ class LoopbackServer:
         from aiohttp import web
 
         path = request.path.removeprefix("/v1")
+        if field := next((name for name in self.refuses if name in body), None):
+            return _unsupported(field)
         if refused := self._refused(path, body):
             return _error(*refused)
         fault = self._next()
@@ -221,10 +225,15 @@ class _Door:
             entering.add_done_callback(self._entering.discard)
 
 
-def _error(status: int, message: str, headers: Mapping[str, str] | None = None) -> "web.Response":
+def _error(status: int, message: str, headers: Mapping[str, str] | None = None, **more: str | None) -> "web.Response":
     from aiohttp import web
 
-    return web.json_response({"error": {"message": message, "type": "told"}}, status=status, headers=headers)
+    return web.json_response({"error": {"message": message, "type": "told", **more}}, status=status, headers=headers)
+
+
+def _unsupported(field: str) -> "web.Response":
+    told = f"Unsupported parameter: '{field}' is not supported with this model."
+    return _error(400, told, type="invalid_request_error", param=field, code="unsupported_parameter")
 
 
 def _reset(request: "web.Request") -> "web.StreamResponse":

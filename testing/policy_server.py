@@ -68,7 +68,8 @@ class PolicyServer(LoopbackServer):
 
     def _ended(self, text: str, body: Body, read: int) -> Body:
         """The text up to the first stop string, or to the last token that there is room for."""
-        room = min(body["max_tokens"], (self.context or float("inf")) - read) * CHARACTERS_A_TOKEN
+        most = body.get("max_tokens") or body["max_completion_tokens"]
+        room = min(most, (self.context or float("inf")) - read) * CHARACTERS_A_TOKEN
         places = [(place, stop) for stop in body.get("stop", ()) if (place := text.find(stop)) >= 0]
         place, stop = min(places, default=(len(text), ""))
         if place > room:

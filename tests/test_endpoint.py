@@ -8,10 +8,13 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from profilegym.agents.models import Endpoint, Usage
 from profilegym.agents.models.accounting import Estimate
 from profilegym.agents.models.limits import Breaker
+from profilegym.agents.models.refusals import OPTIONAL, refused_field, without
 from profilegym.envs.completion import Messages, Reply, Sampling
 from profilegym.envs.errors import EndpointError, OptionError
 from profilegym.testing import Fault, JudgeServer
@@ -188,16 +191,111 @@ def test_a_schema_is_sent_where_the_endpoint_takes_one() -> None:
 
 
 def test_a_schema_that_is_refused_is_left_out_from_then_on(caplog: pytest.LogCaptureFixture) -> None:
-    async def twice(endpoint: Endpoint) -> bool | None:
+    async def twice(endpoint: Endpoint) -> set[str]:
         await ask(endpoint, SCHEMA)
         await ask(endpoint, SCHEMA)
-        return endpoint.structured
+        return endpoint.refused
 
     with JudgeServer(structured=False) as server:
-        assert with_endpoint(server, twice) is False
+        assert with_endpoint(server, twice) == {"response_format"}
 
     assert ["response_format" in body for body in server.seen] == [True, False, False]
-    assert caplog.text.count("takes no schema") == 1
+    assert caplog.text.count("does not take response_format") == 1
+
+
+def test_fields_that_a_reasoning_model_refuses_are_left_out_or_renamed_from_then_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def work(endpoint: Endpoint) -> Endpoint:
+        await ask(endpoint, SCHEMA)
+        await asyncio.gather(*(ask(endpoint, SCHEMA) for _ in range(8)))
+        return endpoint
+
+    with JudgeServer("yes", refuses=("max_tokens", "temperature", "top_p")) as server:
+        endpoint = with_endpoint(server, work)
+
+    assert endpoint.refused == {"max_tokens", "temperature", "top_p"}
+    assert len(server.seen) == 3 + 9  # one refusal for each field, and never another
+    schema = server.seen[-1].pop("response_format")
+    assert schema["type"] == "json_schema"
+    assert server.seen[-1] == {"model": "judge", "messages": ASKED, "max_completion_tokens": 20}
+    assert caplog.text.count("does not take") == 3
+    assert caplog.text.count("sampled at the model's own temperature") == 1
+
+
+def test_refusals_of_many_first_calls_are_no_failures(caplog: pytest.LogCaptureFixture) -> None:
+    with JudgeServer("yes", refuses=("max_tokens", "temperature"), latency=0.01) as server:
+        replies, endpoint = with_endpoint(server, asker(16))
+
+    assert [reply.text for reply in replies] == ["yes"] * 16
+    assert (endpoint.usage.calls, endpoint.usage.retries, endpoint.gate.limit) == (16, 0, 32)
+    assert caplog.text.count("does not take") == 2
+
+
+def test_a_field_is_known_to_be_refused_only_after_a_reply_without_it() -> None:
+    class Closed(JudgeServer):
+        def _refused(self, path: str, body: dict[str, Any]) -> tuple[int, str]:
+            return 400, "'temperature' is not supported, nor is anything else"
+
+    async def work(endpoint: Endpoint) -> set[str]:
+        with pytest.raises(EndpointError):
+            await ask(endpoint)
+        return endpoint.refused
+
+    with Closed() as server:
+        assert with_endpoint(server, work) == set()
+
+
+OPENAI_S = {"message": "Unsupported value: 'temperature' does not support 0.0 with this model. Only 1 is supported."}
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "field"),
+    [
+        (400, OPENAI_S | {"param": "temperature", "code": "unsupported_value"}, "temperature"),
+        (400, {"message": "Unsupported: 'max_tokens'. Use 'max_completion_tokens'.", "param": None}, "max_tokens"),
+        (400, {"message": "'response_format' is not supported", "param": "response_format.type"}, "response_format"),
+        (400, {"message": "Unrecognized request argument supplied: seed"}, "seed"),
+        (422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "top_p"]}]}, "top_p"),
+        (400, "`temperature` is deprecated for this model", "temperature"),
+        (400, {"message": "Invalid 'temperature': 3 is above 2", "param": "temperature"}, None),
+        (400, {"message": "the context is 4096 tokens; max_tokens is 5000", "param": None}, None),
+        (400, {"message": "The model 'x' does not support images", "param": "model"}, None),
+        (400, {"message": "unknown field 'user'"}, None),
+        (400, None, None),
+        (429, OPENAI_S | {"param": "temperature"}, None),
+        (None, OPENAI_S, None),
+    ],
+)  # fmt: skip
+def test_only_the_refusal_of_a_field_itself_is_taken_for_one(status: int | None, body: Any, field: str | None) -> None:
+    error = Exception()
+    param = body.get("param") if isinstance(body, dict) else None
+    vars(error).update({"status_code": status, "body": body, "param": param})
+    asked = dict.fromkeys(("model", "max_tokens", "temperature", "top_p", "seed", "response_format"))
+
+    assert refused_field(error, asked, schema_known=True) == field
+
+
+def test_a_refusal_that_names_nothing_may_mean_the_schema_until_one_was_taken() -> None:
+    error = Exception()
+    vars(error).update({"status_code": 400, "body": "bad request"})
+
+    assert refused_field(error, {"response_format": {}}, schema_known=False) == "response_format"
+    assert refused_field(error, {"response_format": {}}, schema_known=True) is None
+    assert refused_field(error, {"stop": []}, schema_known=False) is None
+
+
+@given(
+    st.sets(st.sampled_from(["max_tokens", *OPTIONAL])),
+    st.dictionaries(st.sampled_from(["model", "max_tokens", *OPTIONAL]), st.integers()),
+)
+def test_a_body_without_refused_fields_keeps_all_others(refused: set[str], body: dict[str, int]) -> None:
+    sent = without(body, refused)
+
+    assert not refused & sent.keys()
+    assert {name: sent[name] for name in body.keys() - refused} == {n: v for n, v in body.items() if n not in refused}
+    assert sent.get("max_completion_tokens") == (body.get("max_tokens") if "max_tokens" in refused else None)
+    assert without(sent, refused) == sent
 
 
 def test_the_cost_is_what_the_replies_took() -> None:

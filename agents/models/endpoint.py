@@ -15,13 +15,13 @@ from ...envs.waiting import close_later
 from .accounting import Counted, Estimate, Ledger, Usage
 from .failures import Again, Refused, failure
 from .limits import Breaker, Gate, Rate
+from .refusals import SCHEMA, notice, refused_field, without
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from tenacity import AsyncRetrying, RetryCallState
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries: doubling, with up to a quarter more at random
-SCHEMA = "response_format"  # where a schema stands in a body
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Counted)
 
@@ -68,10 +68,11 @@ class Endpoint:
                 raise OptionError(f"{option}={value!r} must be more than 0")
         self.model, self.name = model, f"openai:{model}"
         self.url = _url(base_url)
-        self.structured: bool | None = None  # whether the endpoint takes a schema; not known before one was sent
+        self.refused: set[str] = set()  # fields of a request that the endpoint does not take, as far as it was asked
         self.gate = Gate(concurrency)
         self.breaker = Breaker(self.url, clock)
         self._key = _key(api_key)
+        self._takes_schemas = False  # not known before one was sent
         self._requests, self._tokens = Rate(requests_per_minute, clock), Rate(tokens_per_minute, clock)
         self._ledger = Ledger(price_in, price_out, budget)
         self._timeout, self._deadline, self._attempts = timeout, deadline, attempts
@@ -173,24 +174,28 @@ class Endpoint:
             self.gate.too_many(ticket)
 
     async def _fitting(self, call: _Call[R]) -> R:
-        """Asks with the schema where there is one and the endpoint takes it, else without; remembers which."""
-        if SCHEMA not in call.body:
-            return await self._send(call, call.body)
-        bare = {name: value for name, value in call.body.items() if name != SCHEMA}
-        if self.structured is False:
-            return await self._send(call, bare)
-        try:
-            reply = await self._send(call, call.body)
-        except Exception as error:
-            if getattr(error, "status_code", None) not in (400, 422) or self.structured:
-                raise
-            reply = await self._send(call, bare)  # raises if the schema was not what is wrong
-            if self.structured is None:
-                log.warning("%s at %s takes no schema; it is asked without from here on", self.name, self.url)
-            self.structured = False
-            return reply
-        self.structured = True
-        return reply
+        """Asks without the fields that the endpoint refuses, and remembers which they are."""
+        refused = set(self.refused)
+        while True:
+            body = without(call.body, refused)
+            try:
+                reply = await self._send(call, body)
+            except Exception as error:
+                field = refused_field(error, body, self._takes_schemas)
+                if field is None:
+                    raise
+                refused.add(field)
+            else:
+                self._takes_schemas = self._takes_schemas or SCHEMA in body
+                self._remember(refused)
+                return reply
+
+    def _remember(self, refused: set[str]) -> None:
+        """Called after a reply: what it came without is not needed there."""
+        for field in sorted(refused - self.refused):
+            told = "%s at %s does not take %s: %s from here on"
+            log.warning(told, self.name, self.url, field, notice(field))
+        self.refused |= refused
 
     async def _send(self, call: _Call[R], body: dict[str, Any]) -> R:
         # The method for any path: `chat.completions.create` goes through its typed parameters, which takes time.
