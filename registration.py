@@ -1,5 +1,6 @@
 """Joins the parts: an environment from the names of its data, its retriever and its reward."""
 
+from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -34,19 +35,35 @@ def make_vector_env(
 
 
 def openai_judge(
-    model: str, *, cache: str | None = None, offline: bool = False, attempts: int = 4, **endpoint: Any
+    model: str,
+    *,
+    cache: str | None = None,
+    offline: bool = False,
+    max_tokens: int | None = None,
+    temperature: float | None = None,
+    top_p: float | None = None,
+    max_replies: int = 4,
+    **endpoint: Any,
 ) -> Any:
-    """The judge `openai:MODEL`: an evaluator LLM behind an endpoint, its replies kept in the file `cache`."""
+    """The judge `openai:MODEL`: an evaluator LLM behind an endpoint, its replies kept in the file `cache`.
+
+    `max_tokens` is for each reply, thinking included; `max_replies` is how often an aspect is asked about until a reply
+    can be read. The other options are those of `Endpoint`.
+    """
     from .agents.models import Endpoint
     from .envs.errors import OptionError
     from .rewards.cache import Cache
-    from .rewards.judge import LLMJudge
+    from .rewards.judge import SAMPLING, LLMJudge
 
     try:
         asked = Endpoint(model, **endpoint)
     except TypeError as error:  # an option that an endpoint does not have
         raise OptionError(f"openai:{model}: {error}") from error
-    return LLMJudge(asked, cache=Cache(cache) if cache else None, offline=offline, attempts=attempts)
+    chosen = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+    sampling = replace(SAMPLING, **{name: value for name, value in chosen.items() if value is not None})
+    return LLMJudge(
+        asked, cache=Cache(cache) if cache else None, offline=offline, max_replies=max_replies, sampling=sampling
+    )
 
 
 def _parts(data: Any, retriever: Any, reward: Any) -> tuple[Any, Any, Any]:

@@ -19,7 +19,7 @@ _BUSY_SECONDS = 10.0  # how long to wait for another process to finish writing
 
 
 def key_of(model: str, prompt: str, sampling: Sampling, messages: Messages) -> bytes:
-    """The same call has the same key, in every process."""
+    """The same call has the same key, in every process. `model` says where it is asked, too: `Endpoint.identity`."""
     asked = json.dumps([model, prompt, astuple(sampling), [dict(message) for message in messages]], sort_keys=True)
     return blake2b(asked.encode(), digest_size=32).digest()
 

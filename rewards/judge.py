@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from ..envs.completion import Complete, Messages, Sampling
-from ..envs.errors import EndpointError, JudgeError, OptionError, RewardError
+from ..envs.errors import BudgetSpent, EndpointError, JudgeError, OptionError, RewardError
 from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Verdict
 from .cache import Cache, key_of
@@ -27,7 +27,10 @@ class Judge(Protocol):
     name: str
 
     async def score(self, question: Question, answer: str) -> Verdict:
-        """Raises `RewardError` when no verdict can be had, such as a `JudgeError`; never a made-up score."""
+        """Raises `RewardError` when no verdict can be had, such as a `JudgeError`; never a made-up score.
+
+        A `BudgetSpent` is no such error: it ends the run.
+        """
         ...
 
     async def score_many(self, pairs: Sequence[Pair]) -> Sequence[Verdict | RewardError]:
@@ -74,16 +77,19 @@ class LLMJudge:
         *,
         cache: Cache | None = None,
         offline: bool = False,
-        attempts: int = 4,
+        max_replies: int = 4,
         sampling: Sampling = SAMPLING,
     ) -> None:
-        if attempts < 1:
-            raise OptionError(f"a judge needs at least one attempt, not {attempts}")
+        if max_replies < 1:
+            raise OptionError(f"max_replies={max_replies!r}: a judge needs at least one reply")
+        if sampling.max_tokens < 1:
+            raise OptionError(f"max_tokens={sampling.max_tokens!r}: give a whole number of at least 1")
         if offline and cache is None:
             raise OptionError("an offline judge answers from its cache alone: name one, cache='judge.sqlite'")
         self.name = complete.name
+        self._identity = getattr(complete, "identity", complete.name)
         self._complete, self._cache, self._offline = complete, cache, offline
-        self._attempts, self._sampling = attempts, sampling
+        self._max_replies, self._sampling = max_replies, sampling
 
     async def score(self, question: Question, answer: str) -> Verdict:
         """An answer of nothing is worth nothing, without a call."""
@@ -93,7 +99,12 @@ class LLMJudge:
         return self._verdict(await all_of([self._match(question, answer, aspect) for aspect in aspects]))
 
     async def score_many(self, pairs: Sequence[Pair]) -> list[Verdict | JudgeError]:
-        return await asyncio.gather(*[self._score_or_error(*pair) for pair in pairs])
+        """A spent budget is raised when all that was asked has its reply, which is then in the cache."""
+        found = await asyncio.gather(*[self.score(*pair) for pair in pairs], return_exceptions=True)
+        for one in found:
+            if isinstance(one, BaseException) and not isinstance(one, JudgeError):
+                raise one
+        return cast(list[Verdict | JudgeError], found)
 
     async def prefer(self, question: Question, first: str, second: str) -> int:
         """One call, in this order: whoever minds a favourite place asks in both. Nothing against nothing is no call."""
@@ -118,13 +129,7 @@ class LLMJudge:
         """The same model, asked anew each time; None where it must not be asked."""
         if self._offline:
             return None
-        return LLMJudge(self._complete, attempts=self._attempts, sampling=self._sampling)
-
-    async def _score_or_error(self, question: Question, answer: str) -> Verdict | JudgeError:
-        try:
-            return await self.score(question, answer)
-        except JudgeError as error:
-            return error
+        return LLMJudge(self._complete, max_replies=self._max_replies, sampling=self._sampling)
 
     def _verdict(self, matches: Sequence[AspectMatch]) -> Verdict:
         best = max(MATCHES) * len(matches)
@@ -141,7 +146,7 @@ class LLMJudge:
         """A reply that can be read, from the cache where there is one."""
         if self._cache is None:
             return await self._ask(form, asked)
-        key = key_of(self.name, form.prompt, self._sampling, asked)
+        key = key_of(self._identity, form.prompt, self._sampling, asked)
         if not self._offline:
             return await self._cache.get(key, lambda: self._ask(form, asked))
         if (known := self._cache.look_up(key)) is None:
@@ -149,21 +154,27 @@ class LLMJudge:
         return known
 
     async def _ask(self, form: _Form[T], asked: Messages) -> str:
-        unread = None
-        for attempt in range(self._attempts):
+        unread, cut = None, False
+        for asked_before in range(self._max_replies):
             try:
-                reply = await self._complete(asked, self._warmer(attempt), form.schema)
+                reply = await self._complete(asked, self._warmer(asked_before), form.schema)
+                cut = (reply.completion_tokens or 0) >= self._sampling.max_tokens
                 form.read(reply.text)
+            except BudgetSpent:
+                raise
             except EndpointError as error:
                 raise JudgeError(f"{self.name} gave no reply: {error}") from error
             except Unreadable as error:
                 unread = error
             else:
                 return reply.text
-        raise JudgeError(f"{self.name}, asked {self._attempts} times: {unread}") from unread
+        fix = f"; it was cut off at max_tokens={self._sampling.max_tokens}: allow more" if cut else ""
+        raise JudgeError(f"{self.name}, asked {self._max_replies} times: {unread}{fix}") from unread
 
-    def _warmer(self, attempt: int) -> Sampling:
-        return replace(self._sampling, temperature=min(1.0, round(self._sampling.temperature + WARMER * attempt, 3)))
+    def _warmer(self, asked_before: int) -> Sampling:
+        """A temperature above 1 stays as it was chosen."""
+        chosen = self._sampling.temperature
+        return replace(self._sampling, temperature=max(chosen, min(1.0, round(chosen + WARMER * asked_before, 3))))
 
 
 def _aspects(question: Question) -> Sequence[Aspect]:

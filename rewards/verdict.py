@@ -9,7 +9,7 @@ from ..envs.errors import JudgeError
 
 MATCHES = (0, 1, 2)
 PLACES = {"first": 1, "second": -1, "neither": 0}
-_THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)
+_OPENS, _CLOSES = "<think>", "</think>"
 _OBJECT = re.compile(r"""\{\s*["']?\w+["']?\s*:""")  # a brace in prose begins no object
 _SHOWN = 200
 
@@ -44,9 +44,20 @@ def parse_preference(reply: str) -> int:
 
 
 def _object_in(reply: str) -> Any:
-    if (found := _last_object(_THINKING.sub("", reply))) is None:
+    if (found := _last_object(_after_thinking(reply))) is None:
         raise Unreadable(f"no verdict in the evaluator's reply: {shortened(reply)!r}")
     return found
+
+
+def _after_thinking(reply: str) -> str:
+    """Some servers leave the opening tag out of the reply. Thinking that never ends holds no verdict.
+
+    A closing tag behind the beginning of an object may be a quotation, and then ends no thinking.
+    """
+    thought, closed, rest = reply.partition(_CLOSES)
+    if thought.lstrip().startswith(_OPENS):
+        return rest
+    return rest if closed and not _OBJECT.search(thought) else reply
 
 
 def shortened(text: str) -> str:

@@ -159,7 +159,7 @@ def test_the_key_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> 
 def test_address_and_key_come_from_the_environment_or_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    with pytest.raises(OptionError, match="set OPENAI_BASE_URL"):
+    with pytest.raises(OptionError, match=r"OPENAI_API_KEY.*OPENAI_BASE_URL"):
         Endpoint("judge")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9/v1/")
     with pytest.raises(OptionError, match="set OPENAI_API_KEY"):
@@ -167,6 +167,18 @@ def test_address_and_key_come_from_the_environment_or_the_error_says_so(monkeypa
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
 
     assert repr(Endpoint("judge")) == "Endpoint('judge', base_url='http://127.0.0.1:9/v1')"
+
+
+def test_a_key_alone_asks_where_openai_s_own_client_would(monkeypatch: pytest.MonkeyPatch) -> None:
+    from openai import OpenAI
+
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with OpenAI() as client:
+        assert Endpoint("judge").url == str(client.base_url).rstrip("/")
+    monkeypatch.delenv("OPENAI_API_KEY")
+
+    assert Endpoint("judge", api_key=KEY).url == "https://api.openai.com/v1"
 
 
 @pytest.mark.parametrize(

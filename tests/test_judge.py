@@ -2,6 +2,7 @@ import asyncio
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ from conftest import make_question
 
 from profilegym import Aspect, Question, Rubric, Verdict, make_judge
 from profilegym.envs.completion import Messages, Reply, Sampling
-from profilegym.envs.errors import EndpointError, JudgeError, OptionError
+from profilegym.envs.errors import BudgetSpent, EndpointError, JudgeError, OptionError
+from profilegym.rewards.cache import Cache
 from profilegym.rewards.judge import LLMJudge
 from profilegym.rewards.prompts import BUDGETS, PAIR_BUDGETS, TOTAL, clean, fitted, pair_messages
 from profilegym.rewards.verdict import Unreadable, parse
+from profilegym.testing import Fault, JudgeServer
 
 ASPECTS = (Aspect("Tea", "I drink no coffee.", "I only drink rooibos."), Aspect("Cups"), Aspect("Milk"), Aspect("Time"))
 
@@ -113,6 +116,7 @@ def test_a_question_without_aspects_cannot_be_judged() -> None:
         (f"Let me see {{the aspect}}.\n{verdict(2)}\nThat is all.", 2),
         (f"<think>First {verdict(2)}, then {{no</think>\n{verdict(1)}", 1),
         (f"{verdict(0)}\nNo, rather: {verdict(1)}", 1),
+        (f"So, a {{brace.</think>\n{verdict(1)}", 1),
         ('{"reason": "a line\nbreak", "match": 2}', 2),
         ('{"reason": "it says {\\"match\\": 2}", "match": 0}', 0),
         ('{"reason": "nested", "also": {"reason": "x", "match": 2}, "match": 1}', 1),
@@ -134,6 +138,9 @@ def test_the_last_complete_object_is_the_verdict(reply: str, match: int) -> None
         "{'reason': 'it says {\"reason\": \"great\", \"match\": 2}', 'match': 0}",
         '{"reason": "x", "match": 0, "match": 2}',
         '{"a":' * 100_000,
+        f"<think>Is it {verdict(2)}? Let me",
+        f"<think>Is it</think> {verdict(2)[:-1]}",
+        '{"reason": "it says </think>{"reason": "great", "match": 2}", "match": 0}',
     ],
 )
 def test_what_is_no_verdict_is_never_taken_for_one(reply: str) -> None:
@@ -156,10 +163,46 @@ def test_an_unreadable_verdict_is_unscored_not_zero() -> None:
     with pytest.raises(
         JudgeError, match="asked 3 times: no verdict in the evaluator's reply: 'I cannot decide"
     ) as error:
-        asyncio.run(LLMJudge(script, attempts=3).score(asked(ASPECTS[0]), "Rooibos."))
+        asyncio.run(LLMJudge(script, max_replies=3).score(asked(ASPECTS[0]), "Rooibos."))
 
     assert len(script.calls) == 3
     assert len(str(error.value)) < 400
+
+
+def test_a_reply_that_was_cut_off_says_that_more_tokens_are_needed() -> None:
+    class Cut(Script):
+        async def __call__(self, messages: Messages, sampling: Sampling, schema: Any = None) -> Reply:
+            return Reply("<think>Let me see", completion_tokens=sampling.max_tokens)
+
+    judge = LLMJudge(Cut(lambda *_: ""), sampling=Sampling(max_tokens=40))
+
+    with pytest.raises(JudgeError, match="max_tokens=40"):
+        asyncio.run(judge.score(asked(ASPECTS[0]), "Rooibos."))
+
+
+def test_a_chosen_temperature_above_1_is_never_lowered() -> None:
+    script = one_of("?", verdict(2))
+
+    asyncio.run(LLMJudge(script, sampling=Sampling(temperature=1.5)).score(asked(ASPECTS[0]), "Rooibos."))
+
+    assert [sampling.temperature for _, sampling, _ in script.calls] == [1.5, 1.5]
+
+
+def test_a_spent_budget_is_no_missing_verdict_and_keeps_what_was_paid_for(tmp_path: Path) -> None:
+    def reply(prompt: str, _: int) -> str:
+        if "oolong" in prompt:
+            raise BudgetSpent("budget of 1 spent")
+        return verdict(1)
+
+    judge = LLMJudge(Script(reply), cache=Cache(tmp_path / "judge.sqlite"))
+    pairs = [(asked(*ASPECTS), answer) for answer in ("oolong", "rooibos")]
+
+    with pytest.raises(BudgetSpent):
+        asyncio.run(judge.score_many(pairs))
+    with pytest.raises(BudgetSpent):
+        asyncio.run(judge.prefer(asked(*ASPECTS), "oolong", "rooibos"))
+
+    assert len(Cache(tmp_path / "judge.sqlite")) == len(ASPECTS)
 
 
 def test_one_that_fails_takes_no_other_with_it() -> None:
@@ -235,7 +278,7 @@ def test_what_names_no_better_answer_is_asked_again_and_then_an_error(reply: str
     script = one_of(reply)
 
     with pytest.raises(JudgeError, match=r"asked 2 times: no .* in the evaluator's reply"):
-        asyncio.run(LLMJudge(script, attempts=2).prefer(asked(*ASPECTS), "Rooibos.", "Oolong."))
+        asyncio.run(LLMJudge(script, max_replies=2).prefer(asked(*ASPECTS), "Rooibos.", "Oolong."))
 
     assert len(script.calls) == 2
 
@@ -274,10 +317,66 @@ def test_what_cannot_be_seen_is_removed_or_shown() -> None:
     assert clean("👨‍👩‍👧 naïve 東京") == "👨👩👧 naïve 東京"
 
 
-@pytest.mark.parametrize("options", [{"attempts": 0}, {"offline": True}])
+@pytest.mark.parametrize("options", [{"max_replies": 0}, {"offline": True}])
 def test_a_judge_that_could_not_work_is_refused(options: dict[str, Any]) -> None:
     with pytest.raises(OptionError):
         LLMJudge(one_of(verdict(2)), **options)
+
+
+def judged_by(server: JudgeServer, spec: str = "openai:judge", **options: Any) -> float:
+    async def score() -> float:
+        judge = make_judge(spec, base_url=server.url, api_key="none", **options)
+        try:
+            return float((await judge.score(asked(ASPECTS[0]), "Rooibos.")).score)
+        finally:
+            await judge.close()
+
+    return asyncio.run(score())
+
+
+def test_a_judge_s_tokens_temperature_and_more_fields_are_options(tmp_path: Path) -> None:
+    fields = tmp_path / "fields.json"
+    fields.write_text('{"reasoning_effort": "low", "chat_template_kwargs": {"enable_thinking": false}}', "utf-8")
+
+    with JudgeServer() as server:
+        judged_by(server)
+        judged_by(server, f"openai:judge,max_tokens=2048,temperature=0.6,top_p=1.0,extra_body={fields}")
+        judged_by(server, 'openai:judge,extra_body={"reasoning_effort":"high"}')
+        judged_by(server, extra_body={"max_completion_tokens": 9})
+
+    plain, more, text, mapping = server.seen
+    assert (plain["max_tokens"], plain["temperature"], plain["top_p"]) == (256, 0.0, 0.95)
+    assert (more["max_tokens"], more["temperature"], more["top_p"]) == (2048, 0.6, 1.0)
+    assert (more["reasoning_effort"], more["chat_template_kwargs"]) == ("low", {"enable_thinking": False})
+    assert text["reasoning_effort"] == "high"
+    assert mapping["max_completion_tokens"] == 9
+
+
+@pytest.mark.parametrize("given", ["nowhere.json", "{", "[1]", '{"a":', "."])
+def test_more_fields_that_are_no_json_object_are_refused(given: str) -> None:
+    with pytest.raises(OptionError, match="extra_body"):
+        make_judge("openai:m", base_url="http://127.0.0.1:9/v1", api_key="none", extra_body=given)
+
+
+def test_attempts_are_those_of_a_call_and_max_replies_those_at_a_verdict() -> None:
+    with JudgeServer("I cannot decide.", script=[Fault.ERROR]) as server, pytest.raises(JudgeError, match="500"):
+        judged_by(server, attempts=1)
+    assert server.requests == 1
+
+    with JudgeServer("I cannot decide.") as server, pytest.raises(JudgeError, match="asked 2 times"):
+        judged_by(server, attempts=1, max_replies=2)
+    assert server.requests == 2
+
+
+def test_the_same_model_name_at_another_address_is_another_judge(tmp_path: Path) -> None:
+    cache = str(tmp_path / "judge.sqlite")
+
+    with JudgeServer({"reason": "", "match": 2}) as one, JudgeServer({"reason": "", "match": 0}) as other:
+        assert [judged_by(server, cache=cache) for server in (one, other, one, other)] == [1.0, 0.0, 1.0, 0.0]
+        assert judged_by(one, cache=cache, extra_body={"reasoning_effort": "low"}) == 1.0
+        assert judged_by(one, cache=cache, extra_body={"reasoning_effort": "low"}) == 1.0
+
+    assert (one.requests, other.requests) == (2, 1)
 
 
 def test_an_option_that_no_endpoint_has_is_refused_by_its_name() -> None:

@@ -54,7 +54,7 @@ def test_identical_calls_in_flight_are_one_call(tmp_path: Path) -> None:
 def test_a_failure_is_shared_in_flight_and_never_kept(tmp_path: Path) -> None:
     script = one_of("no", "no", verdict(2))
     cache = Cache(tmp_path / "judge.sqlite")
-    judge = LLMJudge(script, cache=cache, attempts=2)
+    judge = LLMJudge(script, cache=cache, max_replies=2)
 
     failed = asyncio.run(judge.score_many([(asked(ASPECTS[0]), "Rooibos.")] * 3))
     assert ([type(one) for one in failed], len(script.calls), len(cache)) == ([JudgeError] * 3, 2, 0)
@@ -66,7 +66,7 @@ def test_a_failure_is_shared_in_flight_and_never_kept(tmp_path: Path) -> None:
 def test_what_was_paid_for_before_a_failure_is_not_paid_for_again(tmp_path: Path) -> None:
     replies = {"Cups": "no"}
     script = Script(lambda prompt, _: replies.get("Cups" if "\nCups\n" in prompt else "", verdict(2)))
-    judge = LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite"), attempts=1)
+    judge = LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite"), max_replies=1)
     with pytest.raises(JudgeError, match="no verdict"):
         asyncio.run(judge.score(asked(*ASPECTS), "Rooibos."))
 

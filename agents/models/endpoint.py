@@ -1,16 +1,19 @@
 """Any OpenAI-compatible endpoint, asked many things at once: patient with what passes, clear about what does not."""
 
 import asyncio
+import json
 import logging
 import os
 import random
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from ...envs.completion import Messages, Reply, Sampling
-from ...envs.errors import EndpointError, OptionError
+from ...envs.errors import EndpointError, MissingExtra, OptionError
 from ...envs.waiting import close_later
 from .accounting import Counted, Estimate, Ledger, Usage
 from .failures import Again, Refused, failure
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from tenacity import AsyncRetrying, RetryCallState
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries: doubling, with up to a quarter more at random
+OPENAI = "https://api.openai.com/v1"  # whom the key is for where no address is named, as in OpenAI's own clients
 log = logging.getLogger(__name__)
 R = TypeVar("R", bound=Counted)
 
@@ -39,8 +43,9 @@ class _Call(Generic[R]):
 class Endpoint:
     """A model behind an OpenAI-compatible endpoint. Prices and budget are in one currency, prices for a million tokens.
 
-    `timeout` is for each try, `deadline` for a call with all its tries, counted from its first turn. For the calls
-    of one event loop at a time; `await close()` or `async with` gives its connections back.
+    `timeout` is for each try, `deadline` for a call with all its tries, counted from its first turn. `extra_body` holds
+    more fields for every request: a mapping, JSON text, or the path of a JSON file. For the calls of one event loop at
+    a time; `await close()` or `async with` gives its connections back.
     """
 
     def __init__(
@@ -55,19 +60,23 @@ class Endpoint:
         timeout: float = 60.0,
         deadline: float = 300.0,
         attempts: int = 6,
+        extra_body: Mapping[str, Any] | str | None = None,
         budget: float | None = None,
         price_in: float | None = None,
         price_out: float | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        if not (find_spec("openai") and find_spec("aiohttp")):
+            raise MissingExtra(f"the endpoint of {model}", "endpoint")
         positive = {"concurrency": concurrency, "timeout": timeout, "deadline": deadline, "attempts": attempts}
         limits = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute, "budget": budget}
         for option, value in (positive | limits).items():
             if value is not None and value <= 0:
                 raise OptionError(f"{option}={value!r} must be more than 0")
         self.model, self.name = model, f"openai:{model}"
-        self.url = _url(base_url)
+        self.url = _url(base_url, api_key)
+        self.extra_body = _fields(extra_body)
         self.refused: set[str] = set()  # fields of a request that the endpoint does not take, as far as it was asked
         self.gate = Gate(concurrency)
         self.breaker = Breaker(self.url, clock)
@@ -83,6 +92,11 @@ class Endpoint:
 
     def __repr__(self) -> str:
         return f"Endpoint({self.model!r}, base_url={self.url!r})"
+
+    @property
+    def identity(self) -> str:
+        """What decides a reply beside the request: the same model name elsewhere, or asked otherwise, is another."""
+        return json.dumps([self.name, self.url, self.extra_body], sort_keys=True)
 
     @property
     def usage(self) -> Usage:
@@ -108,7 +122,7 @@ class Endpoint:
 
         What `read` raises is a reply that cannot be read, and asked for again; a `Refused` is not.
         """
-        call = _Call(path, body, estimate, read, self._deadline)
+        call = _Call(path, {**body, **self.extra_body}, estimate, read, self._deadline)
         if self._retrying is None:
             self._retrying = self._patience()
         await self._connected()  # no try's time is spent on it
@@ -215,7 +229,10 @@ class Endpoint:
     def _new_client(self) -> "AsyncOpenAI":
         import openai
 
-        http = openai.DefaultAioHttpClient()
+        try:
+            http = openai.DefaultAioHttpClient()
+        except RuntimeError as error:  # openai is there, and not what joins it to aiohttp
+            raise MissingExtra(f"the endpoint of {self.model}", "endpoint") from error
         return openai.AsyncOpenAI(
             base_url=self.url, api_key=self._key, max_retries=0, timeout=self._timeout, http_client=http
         )
@@ -248,10 +265,14 @@ def _spend(state: "RetryCallState") -> None:
     _call(state).left -= state.upcoming_sleep
 
 
-def _url(given: str | None) -> str:
+def _url(given: str | None, api_key: str | None) -> str:
     url = given or os.environ.get("OPENAI_BASE_URL")
-    if not url:
-        raise OptionError("no endpoint: give base_url or set OPENAI_BASE_URL, such as http://localhost:8000/v1")
+    if not url and not (api_key or os.environ.get("OPENAI_API_KEY")):
+        raise OptionError(
+            f"no endpoint: set OPENAI_API_KEY to ask {OPENAI}; for any other endpoint give base_url or set "
+            "OPENAI_BASE_URL, such as http://localhost:8000/v1"
+        )
+    url = url or OPENAI
     if not url.startswith(("http://", "https://")):
         raise OptionError(f"base_url={url!r} must begin with http:// or https://")
     return url.rstrip("/")
@@ -262,6 +283,19 @@ def _key(given: str | None) -> str:
     if not key:
         raise OptionError("no key: give api_key or set OPENAI_API_KEY; any word will do if the endpoint asks for none")
     return key
+
+
+def _fields(given: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """A spec cannot hold a comma: there, a file says more than one field."""
+    if not isinstance(given, str):
+        return dict(given or {})
+    try:
+        fields = json.loads(given if given.lstrip().startswith("{") else Path(given).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise OptionError(f"extra_body={given!r} is neither a JSON object nor a file of one: {error}") from error
+    if not isinstance(fields, dict):
+        raise OptionError(f"extra_body={given!r} holds {type(fields).__name__}, not a JSON object")
+    return fields
 
 
 def drawn(sampling: Sampling) -> dict[str, Any]:
