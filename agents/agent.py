@@ -39,13 +39,13 @@ class Speaker:
         self.out_of_context = False
         self.interventions: list[str] | None = None  # why an agent that corrects its model did so, in the order of time
         self.sampling = sampling
-        self._model, self._episode, self._max_tokens = model, episode, max_tokens
+        self._model, self._episode, self._left = model, episode, max_tokens
         self._session: Session | None = None
 
     @property
     def spent(self) -> bool:
         """Whether the episode's budget of tokens, or the model's context, is used up."""
-        return self.out_of_context or self._left() == 0
+        return self.out_of_context or self._left == 0
 
     @property
     def model_name(self) -> str:
@@ -56,8 +56,9 @@ class Speaker:
         episode = self._episode
         if self._session is None:
             self._session = self._model.open(episode.question, episode.seed)
-        turn = await self._session.speak(episode.segments, self._within_budget(), STOPS[episode.protocol])
-        self._count(turn)
+        allowed = self._within_budget()
+        turn = await self._session.speak(episode.segments, allowed, STOPS[episode.protocol])
+        self._count(turn, allowed)
         return turn
 
     async def aside(self, prompt: str, stop: Sequence[str] = ()) -> Turn:
@@ -84,8 +85,9 @@ class Speaker:
             self._session.close()
 
     async def _apart(self, said: Sequence[Segment], stop: Sequence[str], seed: int | None) -> Turn:
-        turn = await self._alone(said, self._within_budget(), stop, seed)
-        self._count(turn)
+        allowed = self._within_budget()
+        turn = await self._alone(said, allowed, stop, seed)
+        self._count(turn, allowed)
         return turn
 
     async def _alone(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str], seed: int | None) -> Turn:
@@ -96,18 +98,19 @@ class Speaker:
         finally:
             session.close()
 
-    def _count(self, turn: Turn) -> None:
+    def _count(self, turn: Turn, allowed: Sampling) -> None:
         self.taken.add(turn)
         self.out_of_context = turn.finish == "context"
-
-    def _left(self) -> int | None:
-        return None if self._max_tokens is None else max(0, self._max_tokens - (self.taken.completion_tokens or 0))
+        if self._left is not None:
+            # Where a model does not say what it wrote, reasoning that it does not show among it, only its allowance is a
+            # bound that holds.
+            wrote = allowed.max_tokens if turn.completion_tokens is None else turn.completion_tokens
+            self._left = max(0, self._left - wrote)
 
     def _within_budget(self) -> Sampling:
-        left = self._left()
-        if left is None or left >= self.sampling.max_tokens:
+        if self._left is None or self._left >= self.sampling.max_tokens:
             return self.sampling
-        return replace(self.sampling, max_tokens=left)
+        return replace(self.sampling, max_tokens=self._left)
 
 
 def _seed(seed: int | None, attempt: int) -> int | None:
