@@ -15,6 +15,9 @@ from ..envs.trajectory import Segment
 from .models.model import STOPS, Model, Session, Turn
 
 
+NOTHING_LEFT = Turn("", finish="length", prompt_tokens=0, completion_tokens=0)  # what no token writes
+
+
 @dataclass(slots=True)
 class Taken:
     """What an episode took of its model; None as soon as one turn's share is not known."""
@@ -57,6 +60,8 @@ class Speaker:
         if self._session is None:
             self._session = self._model.open(episode.question, episode.seed)
         allowed = self._within_budget()
+        if allowed.max_tokens == 0:
+            return NOTHING_LEFT
         turn = await self._session.speak(episode.segments, allowed, STOPS[episode.protocol])
         self._count(turn, allowed)
         return turn
@@ -86,6 +91,8 @@ class Speaker:
 
     async def _apart(self, said: Sequence[Segment], stop: Sequence[str], seed: int | None) -> Turn:
         allowed = self._within_budget()
+        if allowed.max_tokens == 0:
+            return NOTHING_LEFT
         turn = await self._alone(said, allowed, stop, seed)
         self._count(turn, allowed)
         return turn
@@ -102,7 +109,7 @@ class Speaker:
         self.taken.add(turn)
         self.out_of_context = turn.finish == "context"
         if self._left is not None:
-            # Where a model does not say what it wrote, reasoning that it does not show among it, only its allowance is a
+            # Where a model does not say how much it wrote, which may be more than it shows, its allowance is the only
             # bound that holds.
             wrote = allowed.max_tokens if turn.completion_tokens is None else turn.completion_tokens
             self._left = max(0, self._left - wrote)

@@ -15,10 +15,11 @@ from ..envs.errors import BudgetSpent, RewardError
 from ..envs.question import Question
 from ..envs.retrieval import Hit, Retriever
 from ..envs.reward import Reward
-from ..envs.stepping import RewardFunction, no_reward
-from ..envs.trajectory import Trajectory
+from ..envs.stepping import RewardFunction, no_reward, scored
+from ..envs.trajectory import Kind, Trajectory
 from .agent import Agent, Speaker
 from .models.model import Model
+from .pr2 import Unpersonalised
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
@@ -47,8 +48,9 @@ class Job:
 class Rollout:
     """Who answers and what is needed for it.
 
-    `in_flight` bounds how many episodes are open, `deadline` (seconds) how long one may take, `max_tokens` what the
-    policy may write in one, `sampling.max_tokens` what it may write in a turn. `options` are those of `Episode`.
+    `in_flight` bounds how many episodes are open, `deadline` (seconds) how long one may take to its last turn,
+    `max_tokens` what the policy may write in one, `sampling.max_tokens` what it may write in a turn. `options` are
+    those of `Episode`. Scoring has no deadline here: a judge has its own for each call, and may have a queue before it.
     """
 
     model: Model
@@ -62,46 +64,78 @@ class Rollout:
     options: dict[str, Any] = field(default_factory=dict)
 
     async def run(self, jobs: Iterable[Job]) -> AsyncGenerator[Trajectory, None]:
-        """Each job's trajectory as it ends. Jobs are drawn as there is room, so there may be any number of them."""
+        """Each job's trajectory as it ends. Jobs are drawn as there is room, so there may be any number of them.
+
+        A spent budget is raised when the episodes that had ended, and those whose answers were with the judge, are out.
+        """
         desk, waiting = _Desk(self), iter(jobs)
         playing, over = set[asyncio.Task[Trajectory]](), asyncio.Queue[asyncio.Task[Trajectory]]()
+        spent: BudgetSpent | None = None
         try:
             while True:
-                while len(playing) < self.in_flight and (job := next(waiting, None)) is not None:
+                while not spent and len(playing) < self.in_flight and (job := next(waiting, None)) is not None:
                     task = asyncio.create_task(self._play(job, desk))
                     task.add_done_callback(over.put_nowait)
                     playing.add(task)
                 if not playing:
-                    return
+                    break
                 task = await over.get()
                 playing.discard(task)
-                yield task.result()
+                if spent and task.cancelled():
+                    continue
+                try:
+                    trajectory = task.result()
+                except BudgetSpent as error:
+                    spent = spent or error
+                    _give_up(playing - desk.scoring)
+                else:
+                    yield trajectory
         finally:
-            for task in playing:
-                task.cancel()
+            _give_up(playing)
             await asyncio.gather(*playing, return_exceptions=True)
+        if spent:
+            raise spent
 
     async def _play(self, job: Job, desk: "_Desk") -> Trajectory:
         """A failure of ours ends this episode alone; only a spent budget ends the run."""
         options = {**self.options, "id": job.id, "data": job.data, "seed": job.seed(self.seed)}
-        episode = job.agent.begin(job.question, **options)
-        speaker = Speaker(self.model, episode, self.sampling, self.max_tokens)
         try:
-            async with asyncio.timeout(self.deadline):
+            episode = job.agent.begin(job.question, **options)
+        except Exception as error:
+            return self._not_begun(job, f"{type(error).__name__}: {error}")
+        speaker = Speaker(self.model, episode, self.sampling, self.max_tokens)
+        limit = asyncio.timeout(self.deadline)
+        try:
+            async with limit:
                 await _through(job.agent, episode, speaker, desk)
                 speaker.close()  # while a judge thinks others can have its place
             episode.score(await desk.score(episode))
-        except TimeoutError:
-            episode.fail(f"it took longer than its deadline of {self.deadline:g} seconds")
         except BudgetSpent:
             raise
         except Exception as error:
-            episode.fail(f"{type(error).__name__}: {error}")
+            late = isinstance(error, TimeoutError) and limit.expired()
+            told = f"it took longer than its deadline of {self.deadline:g} seconds"
+            episode.fail(told if late else f"{type(error).__name__}: {error}")
         finally:
             speaker.close()
         trajectory = episode.trajectory()
         trajectory.agent, trajectory.model, trajectory.usage = job.agent.name, self.model.name, speaker.usage
         return trajectory
+
+    def _not_begun(self, job: Job, problem: str) -> Trajectory:
+        """The record of an episode that its agent could not begin: nothing was said."""
+        question = job.question
+        kind: Kind = "baseline" if isinstance(job.agent, Unpersonalised) else "personalised"
+        return Trajectory(
+            job.id, question.id, question.user_id, kind, said=[], sought=(), answer=None, ended="error",
+            data=job.data, agent=job.agent.name, model=self.model.name, seed=job.seed(self.seed),
+            reward=Reward(None, unscored=problem), error=problem,
+        )  # fmt: skip
+
+
+def _give_up(tasks: Iterable[asyncio.Task[Trajectory]]) -> None:
+    for task in tasks:
+        task.cancel()
 
 
 async def _through(agent: Agent, episode: Episode, speaker: Speaker, desk: "_Desk") -> None:
@@ -109,11 +143,11 @@ async def _through(agent: Agent, episode: Episode, speaker: Speaker, desk: "_Des
     while episode.needs != "score":
         if episode.needs == "search":
             episode.inform(*await desk.search(episode, agent.retriever))
-            continue
-        turn = await agent.act(episode, speaker)
-        episode.write(turn.text, turn.tokens, turn.logprobs, turn.heard)
-        if episode.needs == "text" and speaker.spent:
+        elif speaker.spent:
             episode.run_out()
+        else:
+            turn = await agent.act(episode, speaker)
+            episode.write(turn.text, turn.tokens, turn.logprobs, turn.heard)
 
 
 class _Desk:
@@ -123,6 +157,7 @@ class _Desk:
         self._rollout = rollout
         self._searches: dict[tuple[int, int], _Together[Episode, tuple[list[Hit], float]]] = {}
         self._scores = _Together(self._score)
+        self.scoring = set[asyncio.Task[Any]]()  # those who wait for a score
 
     async def search(self, episode: Episode, retriever: Retriever | None) -> tuple[list[Hit], float]:
         """The hits, and how long it took in milliseconds."""
@@ -134,14 +169,20 @@ class _Desk:
 
     async def score(self, episode: Episode) -> Reward:
         """What could not be scored says why; it is never a score of 0."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.scoring.add(task)
         try:
             return await self._scores.ask(episode)
+        except BudgetSpent:
+            raise
         except Exception as error:
             return Reward(None, unscored=f"the reward function failed: {type(error).__name__}: {error}")
+        finally:
+            self.scoring.discard(task)
 
     async def _score(self, episodes: Sequence[Episode]) -> Sequence[Reward]:
-        rewards = self._rollout.reward(episodes)
-        rewards = await rewards if isinstance(rewards, Awaitable) else rewards
+        rewards = await scored(self._rollout.reward, episodes)
         for reward in rewards:
             if reward.total is not None and not isfinite(reward.total):
                 raise RewardError(f"a reward of {reward.total!r}")

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
+from inspect import iscoroutinefunction
 from math import isfinite
 from time import perf_counter
 from typing import Any, TypeVar
@@ -15,7 +16,7 @@ from .errors import BudgetSpent, OptionError, ProfileGymError, RetrievalError, R
 from .question import Profile
 from .retrieval import Retriever
 from .reward import Reward
-from .waiting import wait
+from .waiting import in_thread, wait
 
 T = TypeVar("T")
 RewardFunction = Callable[[Sequence[Episode]], Sequence[Reward] | Awaitable[Sequence[Reward]]]
@@ -35,6 +36,15 @@ def rewards_of(rewards: Sequence[Reward] | Awaitable[Sequence[Reward]]) -> Seque
     if isinstance(rewards, list):  # the common case; to ask for an abstract class takes six times as long
         return rewards
     return wait(_awaited(rewards)) if isinstance(rewards, Awaitable) else rewards
+
+
+async def scored(reward: RewardFunction, episodes: Sequence[Episode]) -> Sequence[Reward]:
+    """For async code. A plain function is called in a thread, unless it says that it is `instant`."""
+    if getattr(reward, "instant", False) or iscoroutinefunction(reward) or iscoroutinefunction(type(reward).__call__):
+        rewards = reward(episodes)
+    else:
+        rewards = await in_thread(reward, episodes)
+    return await rewards if isinstance(rewards, Awaitable) else rewards
 
 
 async def _awaited(rewards: Awaitable[Sequence[Reward]]) -> Sequence[Reward]:

@@ -1,4 +1,4 @@
-"""For code that is not async and has to wait for something that is."""
+"""Between plain and async code: plain code waits on a background loop, and works in a thread beside any loop."""
 
 import asyncio
 import atexit
@@ -7,10 +7,9 @@ import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
-from weakref import finalize
+from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
-Close = Callable[[], Coroutine[Any, Any, None]]
 PATIENCE = 5.0  # seconds for everything to close when the process ends
 
 
@@ -19,10 +18,10 @@ def wait(coroutine: Coroutine[Any, Any, T]) -> T:
     return _started().run(coroutine)
 
 
-def close_later(owner: object, close: Close) -> None:
-    """Called on that loop, where nobody says when to close: do so when the owner is gone or the process ends."""
-    if _background is not None and asyncio.get_running_loop() is _background.loop:
-        _background.close_later(owner, close)
+async def in_thread(work: Callable[..., T], *arguments: object) -> T:
+    """Call plain code that may take long while the loop goes on; one call at a time, as it need not be thread-safe."""
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        return await asyncio.to_thread(work, *arguments)
 
 
 class _Background:
@@ -31,22 +30,23 @@ class _Background:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, name="profilegym-waiting", daemon=True)
-        self._closers: list[finalize[[], Any]] = []
         self._thread.start()
         atexit.register(self._end)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Whoever stops waiting, as with Ctrl-C, ends the work too."""
+        if threading.current_thread() is self._thread:
+            coroutine.close()
+            raise RuntimeError(
+                "the background event loop cannot wait for itself: code that it runs, as an async reward, must await "
+                "what is async, and not step an environment or call rewards_of"
+            )
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
             return future.result()
         except BaseException:
             future.cancel()
             raise
-
-    def close_later(self, owner: object, close: Close) -> None:
-        closer = finalize(owner, lambda: asyncio.run_coroutine_threadsafe(close(), self.loop))
-        self._closers = [*(one for one in self._closers if one.alive), closer]
 
     def _end(self) -> None:
         if not self._thread.is_alive():  # it stayed behind when this process was forked
@@ -57,15 +57,15 @@ class _Background:
         self._thread.join(PATIENCE)
 
     async def _finish(self) -> None:
-        """Nobody waits any more for what is under way; then everything closes."""
+        """Nobody waits any more for what is under way; then connections close, as they do when any loop shuts down."""
         under_way = asyncio.all_tasks() - {asyncio.current_task()}
         for task in under_way:
             task.cancel()
         await asyncio.gather(*under_way, return_exceptions=True)
-        closing = [closer() for closer in self._closers]
-        await asyncio.gather(*(asyncio.wrap_future(one) for one in closing if one), return_exceptions=True)
+        await self.loop.shutdown_asyncgens()
 
 
+_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
 _background: _Background | None = None
 _starting = threading.Lock()
 

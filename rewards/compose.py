@@ -1,6 +1,5 @@
 """Rewards made of others: named, weighted, summed; and the presets of published methods."""
 
-import inspect
 import re
 from asyncio import gather
 from collections.abc import Callable, Sequence
@@ -12,7 +11,7 @@ from ..envs.episode import Episode
 from ..envs.errors import OptionError, RewardError
 from ..envs.registry import Registry
 from ..envs.reward import Reward
-from ..envs.stepping import RewardFunction
+from ..envs.stepping import RewardFunction, scored
 from .judge import Judge
 from .overlap import rouge
 from .reward import make_reward
@@ -155,8 +154,7 @@ def personalisation(reward_model: str | RewardModel = "") -> Personalisation:
 
 
 async def _rewards(term: Term, episodes: Sequence[Episode]) -> Sequence[Reward]:
-    rewards = term.reward(episodes)
-    rewards = await rewards if inspect.isawaitable(rewards) else rewards
+    rewards = await scored(term.reward, episodes)
     if len(rewards) != len(episodes):
         raise RewardError(f"{term.name} gave {len(rewards)} rewards for {len(episodes)} episodes")
     return rewards

@@ -12,10 +12,11 @@ from ..envs.episode import Episode
 from ..envs.errors import OptionError, RewardError
 from ..envs.question import Question
 from ..envs.reward import Reward
+from ..envs.waiting import in_thread
 from .baseline import BaselineStore, Policy
 from .judge import Comparing, Judge, all_of
 from .judges import answers_of, make_judge
-from .score import judged
+from .score import all_judged
 from .tampering import flags
 
 Baselines = str | Path | BaselineStore
@@ -34,8 +35,8 @@ class Beside:
     async def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         verdicts = await self.judge.score_many(answers_of(episodes))
         baselines = await self._baselines(episodes)
-        pairs = zip(episodes, verdicts, strict=True)
-        return [self._reward(judged(*pair), baselines[id(pair[0].question)]) for pair in pairs]
+        scored = zip(episodes, await in_thread(all_judged, episodes, verdicts), strict=True)
+        return [self._reward(reward, baselines[id(episode.question)]) for episode, reward in scored]
 
     def _reward(self, scored: Reward, baseline: float | RewardError) -> Reward:
         if scored.total is None:
@@ -74,7 +75,7 @@ class Win:
         return await gather(*(self._reward(question, answer) for question, answer in answers_of(episodes)))
 
     async def _reward(self, question: Question, answer: str) -> Reward:
-        odd = flags(question, answer)
+        odd = await in_thread(flags, question, answer)
         try:
             baselines = self.store.answers(question, self.policy)
             win = fmean(await all_of([self._against(question, answer, baseline) for baseline in baselines]))

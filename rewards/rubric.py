@@ -55,6 +55,7 @@ class RubricReward:
     """The score of a `RubricJudge`, without a detour through an event loop."""
 
     parts_sum = True
+    instant = True
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         judge = RubricJudge()

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 from ..envs.episode import Episode
 from ..envs.errors import RewardError
 from ..envs.reward import Reward, Verdict
+from ..envs.waiting import in_thread
 from .judge import Judge
 from .judges import answers_of, make_judge
 from .tampering import flags
@@ -21,7 +22,11 @@ class Score:
 
     async def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         verdicts = await self.judge.score_many(answers_of(episodes))
-        return [judged(episode, verdict) for episode, verdict in zip(episodes, verdicts, strict=True)]
+        return await in_thread(all_judged, episodes, verdicts)  # to look for odd answers takes milliseconds each
+
+
+def all_judged(episodes: Sequence[Episode], verdicts: Sequence[Verdict | RewardError]) -> list[Reward]:
+    return [judged(episode, verdict) for episode, verdict in zip(episodes, verdicts, strict=True)]
 
 
 def judged(episode: Episode, verdict: Verdict | RewardError) -> Reward:

@@ -19,6 +19,7 @@ class Kept:
     good: float
     bad: float
     parts_sum: ClassVar = True
+    instant: ClassVar = True
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         return [self._reward(episode) for episode in episodes]

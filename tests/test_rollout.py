@@ -1,15 +1,18 @@
 """The engine that plays many episodes at once."""
 
 import asyncio
+import threading
 from collections.abc import Sequence
 
 import pytest
 
 import profilegym as pg
 from profilegym.agents.agent import make_agent
-from profilegym.agents.models.model import make_model
+from profilegym.agents.models.model import Turn, make_model
 from profilegym.agents.models.scripted import Replies, ScriptedModel
+from profilegym.agents.pr2 import PR2
 from profilegym.agents.rollout import Job, Rollout
+from profilegym.envs.completion import Sampling
 from profilegym.envs.episode import Episode
 from profilegym.envs.errors import BudgetSpent
 
@@ -34,6 +37,34 @@ def rollout(model: object = "scripted:oracle", **options: object) -> Rollout:
         pg.make_reward("rubric"),
         **options,  # type: ignore[arg-type]
     )
+
+
+class Session:
+    """One conversation; a test says how it speaks."""
+
+    def __init__(self, question: pg.Question) -> None:
+        self.question = question
+
+    async def speak(self, said: object, sampling: Sampling, stop: object) -> Turn:
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class With:
+    """A model whose conversations are of one kind."""
+
+    name = "with"
+
+    def __init__(self, kind: type[Session]) -> None:
+        self.kind = kind
+
+    def open(self, question: pg.Question, seed: int | None) -> Session:
+        return self.kind(question)
+
+    async def close(self) -> None:
+        """Nothing is held."""
 
 
 def test_the_oracle_scores_at_least_95_percent() -> None:
@@ -155,18 +186,12 @@ def test_no_more_episodes_are_open_than_allowed() -> None:
 
 
 def test_an_episode_that_takes_too_long_is_given_up_unscored() -> None:
-    class Session:
-        async def speak(self, *_: object) -> None:
+    class Hanging(Session):
+        async def speak(self, *_: object) -> Turn:
             await asyncio.Event().wait()
+            raise AssertionError
 
-        def close(self) -> None:
-            """Nothing is held."""
-
-    class Hanging(ScriptedModel):
-        def open(self, question: pg.Question, seed: int | None) -> Session:  # type: ignore[override]
-            return Session()
-
-    (trajectory,) = play(rollout(Hanging("hanging", lambda question, said: ""), deadline=0.05), jobs(limit=1))
+    (trajectory,) = play(rollout(With(Hanging), deadline=0.05), jobs(limit=1))
 
     assert trajectory.ended == "error"
     assert "deadline of 0.05 seconds" in str(trajectory.error)
@@ -178,6 +203,133 @@ def test_a_spent_budget_ends_the_run() -> None:
 
     with pytest.raises(BudgetSpent):
         play(rollout(ScriptedModel("poor", script)), jobs())
+
+
+def test_a_judge_s_spent_budget_ends_the_run_and_what_ended_before_is_kept() -> None:
+    spent_at, judged = 6, 0
+
+    async def reward(episodes: Sequence[Episode]) -> list[pg.Reward]:
+        nonlocal judged
+        judged += len(episodes)
+        if judged > spent_at:
+            raise BudgetSpent("budget of 1 spent")
+        return [pg.Reward(1.0)] * len(episodes)
+
+    rollout = Rollout(make_model("scripted:oracle"), pg.make_retriever("bm25"), reward, in_flight=3)
+    kept: list[pg.Trajectory] = []
+
+    async def until_it_ends() -> None:
+        async for trajectory in rollout.run(jobs()):
+            kept.append(trajectory)
+
+    with pytest.raises(BudgetSpent):
+        asyncio.run(until_it_ends())
+
+    assert len(kept) == spent_at
+    assert all(trajectory.reward and trajectory.reward.total == 1.0 for trajectory in kept)
+
+
+def test_answers_that_are_with_the_judge_when_the_budget_is_spent_are_kept() -> None:
+    questions = pg.load_questions(DATA)
+    asked = asyncio.Event()
+
+    async def reward(episodes: Sequence[Episode]) -> list[pg.Reward]:
+        if episodes[0].question.id == questions[0].id:
+            await asked.wait()
+            await asyncio.sleep(0)
+            return [pg.Reward(1.0)]
+        asked.set()
+        raise BudgetSpent("budget of 1 spent")
+
+    ids = [question.id for question in questions]
+
+    class OneAfterTheOther(Session):
+        """Answers the later the further down the list its question is."""
+
+        async def speak(self, *_: object) -> Turn:
+            for _breath in range(10 * ids.index(self.question.id)):
+                await asyncio.sleep(0)
+            return Turn("<answer>walnuts</answer>")
+
+    rollout = Rollout(With(OneAfterTheOther), pg.make_retriever("bm25"), reward)
+    kept: list[str] = []
+
+    async def until_it_ends() -> None:
+        async for trajectory in rollout.run(jobs(limit=4)):
+            kept.append(trajectory.question_id)
+
+    with pytest.raises(BudgetSpent):
+        asyncio.run(until_it_ends())
+
+    assert kept == ids[:1]
+
+
+def test_an_episode_that_cannot_begin_is_recorded_and_the_rest_go_on() -> None:
+    questions = pg.load_questions(DATA)
+
+    class Picky(PR2):
+        def begin(self, question: pg.Question, **options: object) -> Episode:
+            if question.id == questions[1].id:
+                raise ValueError("not this one")
+            return super().begin(question, **options)
+
+    asked = [Job(question, Picky(), data=DATA) for question in questions[:3]]
+    trajectories = {trajectory.id: trajectory for trajectory in play(rollout(seed=3), asked)}
+
+    assert trajectories.keys() == {job.id for job in asked}
+    failed = trajectories[asked[1].id]
+    assert (failed.ended, failed.error, failed.kind) == ("error", "ValueError: not this one", "personalised")
+    assert (failed.agent, failed.model, failed.seed) == ("pr2", "scripted:oracle", asked[1].seed(3))
+    assert failed.reward is not None
+    assert (failed.reward.total, failed.reward.unscored) == (None, "ValueError: not this one")
+    assert pg.Trajectory.from_json(failed.to_json()) == failed
+
+
+def test_a_retriever_s_timeout_is_not_told_as_the_episode_s_deadline() -> None:
+    class Slow:
+        instant = True
+        search = None
+
+        def search_many(self, requests: object, k: int) -> list[list[pg.Hit]]:
+            raise TimeoutError("the index did not answer")
+
+    (trajectory,) = play(
+        Rollout(Replies(["<search>tea</search>"]), Slow(), pg.make_reward("rubric")),  # type: ignore[arg-type]
+        jobs(limit=1),
+    )
+
+    assert (trajectory.ended, trajectory.error) == ("error", "TimeoutError: the index did not answer")
+
+
+@pytest.mark.parametrize("marked", [False, True])
+def test_a_plain_reward_is_called_in_a_thread_unless_it_is_marked_instant(marked: bool) -> None:
+    where = set[bool]()
+
+    class Plain:
+        instant = marked
+
+        def __call__(self, episodes: Sequence[Episode]) -> list[pg.Reward]:
+            where.add(threading.current_thread() is threading.main_thread())
+            return [pg.Reward(1.0)] * len(episodes)
+
+    trajectories = play(Rollout(make_model("scripted:oracle"), pg.make_retriever("bm25"), Plain()), jobs(limit=3))
+
+    assert where == {marked}
+    assert [trajectory.reward and trajectory.reward.total for trajectory in trajectories] == [1.0] * 3
+
+
+def test_the_budget_of_tokens_holds_where_a_model_does_not_say_what_it_wrote() -> None:
+    allowed = []
+
+    class Silent(Session):
+        async def speak(self, said: object, sampling: Sampling, stop: object) -> Turn:
+            allowed.append(sampling.max_tokens)
+            return Turn("<search>tea</search>")
+
+    (trajectory,) = play(rollout(With(Silent), max_tokens=20, sampling=Sampling(max_tokens=8)), jobs(limit=1))
+
+    assert trajectory.ended == "length"
+    assert allowed == [8, 8, 4]
 
 
 def test_the_same_run_gives_the_same_trajectories() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from profilegym.envs.waiting import wait
+from profilegym.envs.waiting import in_thread, wait
 from profilegym.testing import JudgeServer
 
 JUDGING = """
@@ -45,6 +45,24 @@ def test_an_endpoint_that_nobody_closed_is_closed_when_it_is_forgotten_or_the_pr
         assert run(code, server, tmp_path / "judge.sqlite") == "1.0\n"
 
 
+@pytest.mark.parametrize("kept", ["", "kept = "])
+def test_an_endpoint_that_nobody_closed_leaves_no_warning_behind_a_loop_of_the_user_s_own(
+    kept: str, tmp_path: Path
+) -> None:
+    code = (
+        "import asyncio\n"
+        "async def main():\n"
+        "    global kept\n"
+        "    judge = pg.make_judge('openai:judge', **address)\n"
+        "    print((await judge.score(question, 'Rooibos.')).score)\n"
+        f"    {kept}judge\n"
+        "asyncio.run(main())"
+    )
+
+    with JudgeServer() as server:
+        assert run(code, server, tmp_path / "judge.sqlite") == "1.0\n"
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_waits_on_a_loop_of_its_own(tmp_path: Path) -> None:
     code = (
@@ -58,6 +76,48 @@ def test_a_forked_process_waits_on_a_loop_of_its_own(tmp_path: Path) -> None:
         assert run(code, server, tmp_path / "judge.sqlite") == "1.0\n1.0\n"
 
     assert server.answered == 2
+
+
+def test_waiting_on_the_loop_that_is_waited_for_is_an_error_and_no_deadlock() -> None:
+    async def nothing() -> None:
+        pass
+
+    async def work() -> None:
+        wait(nothing())
+
+    with pytest.raises(RuntimeError, match="cannot wait for itself"):
+        wait(work())
+
+
+def test_a_loop_of_the_user_s_own_may_wait_for_the_background_one() -> None:
+    async def one() -> int:
+        return 1
+
+    async def work() -> int:
+        return wait(one())
+
+    assert asyncio.run(work()) == 1
+
+
+def test_plain_code_in_a_thread_lets_the_loop_go_on_and_is_called_once_at_a_time() -> None:
+    inside, most, go_on = 0, 0, threading.Event()
+
+    def work() -> None:
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        assert go_on.wait(10)
+        inside -= 1
+
+    async def both() -> None:
+        calls = asyncio.gather(in_thread(work), in_thread(work))
+        await asyncio.sleep(0)
+        go_on.set()
+        await calls
+
+    asyncio.run(both())
+
+    assert most == 1
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import logging
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from weakref import finalize
 
 from ...envs.completion import Messages, Reply, Sampling
 from ...envs.errors import EndpointError, MissingExtra, OptionError
-from ...envs.waiting import close_later
 from .accounting import Counted, Estimate, Ledger, Usage
 from .failures import Again, Refused, failure
 from .limits import Breaker, Gate, Rate
@@ -88,6 +88,7 @@ class Endpoint:
         self._sleep, self._clock = sleep, clock
         self._retrying: AsyncRetrying | None = None
         self._client: asyncio.Task[AsyncOpenAI] | None = None
+        self._open: AsyncGenerator[None, None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
@@ -110,8 +111,10 @@ class Endpoint:
 
     async def close(self) -> None:
         if self._client is not None:
-            client, self._client = await self._client, None
-            await client.close()
+            await self._client
+            held, self._client, self._open = self._open, None, None
+            if held is not None:
+                await held.aclose()
 
     async def __call__(self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None) -> Reply:
         body = _body(self.model, messages, sampling, schema)
@@ -223,7 +226,9 @@ class Endpoint:
 
     async def _connect(self) -> "AsyncOpenAI":
         client = await asyncio.to_thread(self._new_client)  # half a second at first, in which other work goes on
-        close_later(self, client.close)
+        self._open = _held(client)
+        await anext(self._open)
+        finalize(self, _forgotten, client, asyncio.get_running_loop()).atexit = False
         return client
 
     def _new_client(self) -> "AsyncOpenAI":
@@ -247,6 +252,20 @@ class Endpoint:
 
     def _enough(self, state: "RetryCallState") -> bool:
         return state.attempt_number >= self._attempts or _call(state).left <= state.upcoming_sleep
+
+
+async def _held(client: "AsyncOpenAI") -> AsyncGenerator[None, None]:
+    """Closes the client if nobody did before the loop shuts down, as a loop then ends its generators."""
+    try:
+        yield
+    finally:
+        await client.close()
+
+
+def _forgotten(client: "AsyncOpenAI", loop: asyncio.AbstractEventLoop) -> None:
+    """Closes the client of an endpoint that nobody can close any more; to close it twice is no harm."""
+    if not loop.is_closed():
+        loop.call_soon_threadsafe(lambda: loop.create_task(client.close()))
 
 
 def _call(state: "RetryCallState") -> _Call[Any]:
