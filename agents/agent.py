@@ -14,7 +14,6 @@ from ..envs.retrieval import Retriever
 from ..envs.trajectory import Segment
 from .models.model import STOPS, Model, Session, Turn
 
-
 NOTHING_LEFT = Turn("", finish="length", prompt_tokens=0, completion_tokens=0)  # what no token writes
 
 

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -13,6 +14,9 @@ from .reward import AspectMatch, Reward, Verdict
 from .structure import structure
 
 SCHEMA = 1
+MINUS_INFINITY = (
+    "-inf"  # in a line: JSON has no infinity, null is what is not known, and no finite number means the same
+)
 Kind = Literal["personalised", "baseline"]
 Ended = Literal["answered", "budget", "length", "error"]
 Author = Literal["environment", "policy"]
@@ -102,7 +106,13 @@ class Trajectory:
         record["searches"] = [_search_record(search) for search in self.searches]
         record["verdict"] = verdict_record(self.verdict)
         record["reward"] = None if self.reward is None else _reward_record(self.reward)
-        return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+        try:
+            return _as_json(record)
+        except ValueError:
+            for segment in record["segments"]:
+                if "logprobs" in segment:
+                    segment["logprobs"] = [MINUS_INFINITY if value == -inf else value for value in segment["logprobs"]]
+            return _as_json(record)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
@@ -121,7 +131,9 @@ class Trajectory:
             raise DataError(f"not a trajectory of schema {SCHEMA}: found {found!r}")
         known: dict[str, Any] = {name: record.get(name) for name in _PLAIN}
         known["said"] = [
-            value for s in record["segments"] for value in (s["author"], s["text"], s.get("tokens"), s.get("logprobs"))
+            value
+            for s in record["segments"]
+            for value in (s["author"], s["text"], s.get("tokens"), _logprobs_of(s.get("logprobs")))
         ]
         known["sought"] = tuple(value for search in record["searches"] for value in _sought(search))
         known["search_ms"] = tuple(search.get("ms") for search in record["searches"])
@@ -143,6 +155,16 @@ _PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)
 
 def _sought(search: Mapping[str, Any]) -> tuple[int, str, tuple[tuple[str, float], ...]]:
     return search["turn"], search["query"], tuple((hit["document"], hit["score"]) for hit in search["hits"])
+
+
+def _as_json(record: Mapping[str, Any]) -> str:
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def _logprobs_of(kept: list[Any] | None) -> list[Any] | None:
+    if kept is None or MINUS_INFINITY not in kept:
+        return kept
+    return [-inf if value == MINUS_INFINITY else value for value in kept]
 
 
 def _segment_record(segment: Segment) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-from ..envs.errors import RewardError
+from ..envs.errors import BudgetSpent, RewardError
 from ..envs.question import Question
 from ..envs.reward import Verdict
 from ..rewards.judge import Judge
@@ -47,24 +47,35 @@ def judgements(judge: Judge, cases: Iterable[Case[T]], at_once: int = AT_ONCE) -
 async def as_they_end(
     work: Callable[[T], Coroutine[Any, Any, Done]], things: Iterable[T], at_once: int = AT_ONCE
 ) -> AsyncIterator[Done]:
-    """What becomes of each. Things are drawn as there is room, so there may be any number of them."""
+    """What becomes of each. Things are drawn as there is room, so there may be any number of them.
+
+    A spent budget is raised when all that was under way has ended, as it is paid for.
+    """
     waiting, working = iter(things), set[asyncio.Task[Done]]()
     over = asyncio.Queue[asyncio.Task[Done]]()
+    spent: BudgetSpent | None = None
     try:
         while True:
-            for thing in islice(waiting, at_once - len(working)):
+            for thing in islice(waiting, 0 if spent else at_once - len(working)):
                 task = asyncio.create_task(work(thing))
                 task.add_done_callback(over.put_nowait)
                 working.add(task)
             if not working:
-                return
+                break
             task = await over.get()
             working.discard(task)
-            yield task.result()
+            try:
+                done = task.result()
+            except BudgetSpent as error:
+                spent = spent or error
+            else:
+                yield done
     finally:
         for task in working:
             task.cancel()
         await asyncio.gather(*working, return_exceptions=True)
+    if spent:
+        raise spent
 
 
 def count_reason(reasons: Counter[str], reason: str) -> None:

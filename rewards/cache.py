@@ -30,7 +30,7 @@ class Cache:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._mine = threading.local()
-        self._opened: list[sqlite3.Connection] = []
+        self._opened: list[tuple[threading.Thread, int, sqlite3.Connection]] = []  # with the process that opened it
         self._flying: dict[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Future[str]] = {}
         self._run("SELECT count(*) FROM (SELECT key, text FROM replies LIMIT 1)")
 
@@ -78,7 +78,7 @@ class Cache:
         self._mine = threading.local()
         while self._opened:
             with suppress(sqlite3.Error):
-                self._opened.pop().close()
+                self._opened.pop()[2].close()
 
     def _run(self, statement: str, values: Sequence[bytes | str] = ()) -> list[tuple[str, ...]]:
         try:
@@ -98,10 +98,18 @@ class Cache:
 
     def _open(self) -> sqlite3.Connection:
         connection = sqlite3.connect(self.path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-        self._opened.append(connection)
+        self._close_those_of_ended_threads()
+        self._opened.append((threading.current_thread(), os.getpid(), connection))
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(
             "PRAGMA synchronous = NORMAL"
         )  # a killed process loses nothing, a power cut the last replies
         connection.execute(_TABLE)
         return connection
+
+    def _close_those_of_ended_threads(self) -> None:
+        """What a parent process opened is its own to close."""
+        ended = [one for one in self._opened if one[1] == os.getpid() and not one[0].is_alive()]
+        for one in ended:
+            self._opened.remove(one)
+            one[2].close()

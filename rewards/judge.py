@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
 from ..envs.completion import Complete, Messages, Sampling
 from ..envs.errors import BudgetSpent, EndpointError, JudgeError, OptionError, RewardError
@@ -68,7 +68,20 @@ _MATCH = _Form(PROMPT, SCHEMA, parse)
 _PREFERENCE = _Form(PAIR_PROMPT, PREFERENCE_SCHEMA, parse_preference)
 
 
-class LLMJudge:
+class Closing:
+    """`async with` closes it at its end; what holds connections gives them back in `close`."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """There is nothing to give back."""
+
+
+class LLMJudge(Closing):
     """LaMP-QA's metric: one call an aspect, matched 0, 1 or 2, summed over twice the number of aspects."""
 
     def __init__(

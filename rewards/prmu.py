@@ -11,9 +11,11 @@ from typing import Any, Self
 from ..envs.episode import Episode, clean
 from ..envs.errors import MissingExtra, RewardError
 from ..envs.question import Document, Question
+from ..envs.retrieval.lru import Lru
 from .reward_model import LENGTH, alone
 
 _SHARP = 10.0  # how much more the closest posts count than others
+_REMEMBERED = 1024  # profiles whose tokens are kept
 _PERSON, _KNOWN = "person.safetensors", "people.json"
 
 
@@ -33,7 +35,7 @@ class PRMU:
         person = {"own": nn.Embedding(len(known), width), "posts": nn.Linear(width, width), "head": head}
         self.module = nn.ModuleDict({"encoder": encoder, "person": nn.ModuleDict(person)})
         self.tokenizer, self.known = tokenizer, {user: row for row, user in enumerate(known)}
-        self._posts: dict[bytes, Any] = {}
+        self._posts: Lru[bytes, tuple[Any, Any]] = Lru(_REMEMBERED)
         torch.nn.init.zeros_(person["own"].weight)  # who is not known is nobody in particular
 
     @classmethod
@@ -110,10 +112,11 @@ class PRMU:
     def _posts_of(self, question: Question) -> tuple[Any, Any]:
         """The tokens of all posts; at least one, as somebody may have written nothing."""
         profile = question.profile
-        if profile.digest not in self._posts:
-            self._posts[profile.digest] = self._tokens([_text(document) for document in profile.documents] or [""])
-        tokens, starts = self._posts[profile.digest]
-        return tokens, starts
+        found = self._posts.get(profile.digest)
+        if found is None:
+            found = self._tokens([_text(document) for document in profile.documents] or [""])
+            self._posts.put(profile.digest, found)
+        return found
 
     def _words(self, texts: Sequence[str]) -> Any:
         return self._mean(*self._tokens(texts))

@@ -8,7 +8,7 @@ from ..envs.episode import Episode
 from ..envs.errors import RewardError
 from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Reward, Verdict
-from .judge import Pair
+from .judge import Closing, Pair
 from .judges import answers_of
 from .score import judged
 
@@ -16,7 +16,7 @@ _WORD = re.compile(r"[^\W_]+")
 _Phrases = tuple[tuple[str, str], ...]  # as the rubric writes it, and as it is looked for
 
 
-class RubricJudge:
+class RubricJudge(Closing):
     """Two for an aspect whose value the answer names and no competing one, one for naming one competitor as well.
 
     With two competitors or more it is a list, not an answer: nothing, so that guessing many never beats guessing one.

@@ -14,7 +14,7 @@ from test_judge import one_of, verdict
 
 from profilegym import AspectMatch, Question, QuestionList, QuestionSet, Verdict, load_questions, register_judge
 from profilegym.apps.judge import run_audit
-from profilegym.envs.errors import DataError, JudgeError, OptionError
+from profilegym.envs.errors import BudgetSpent, DataError, JudgeError, OptionError
 from profilegym.evaluation.audit import Audit, audit
 from profilegym.evaluation.audit_page import audit_page
 from profilegym.evaluation.probes import FILLER
@@ -255,3 +255,12 @@ def test_an_interrupted_audit_says_how_to_go_on(capsys: pytest.CaptureFixture[st
     assert run_audit("impatient-audit", DATA, 2, None) == 130
 
     assert "the same command goes on from there" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_spent_budget_ends_an_audit_and_is_not_counted_as_unscored(questions: QuestionSet) -> None:
+    class Poor(RubricJudge):
+        async def score(self, question: Question, answer: str) -> Verdict:
+            raise BudgetSpent("budget of 1 spent")
+
+    with pytest.raises(BudgetSpent):
+        asyncio.run(audit(Poor(), questions, limit=2))

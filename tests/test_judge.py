@@ -323,13 +323,28 @@ def test_a_judge_that_could_not_work_is_refused(options: dict[str, Any]) -> None
         LLMJudge(one_of(verdict(2)), **options)
 
 
+def test_a_judge_is_closed_by_async_with() -> None:
+    async def score() -> Any:
+        async with make_judge("openai:judge", base_url=server.url, api_key="none") as judge:
+            await judge.score(asked(ASPECTS[0]), "Rooibos.")
+            return judge
+
+    async def exact() -> float:
+        async with make_judge("rubric") as judge:
+            aspect = Aspect("Tea", accepted=("rooibos",))
+            return float((await judge.score(asked(aspect), "Rooibos.")).score)
+
+    with JudgeServer() as server:
+        judge = asyncio.run(score())
+
+    assert judge._complete._client is None
+    assert asyncio.run(exact()) == 1.0
+
+
 def judged_by(server: JudgeServer, spec: str = "openai:judge", **options: Any) -> float:
     async def score() -> float:
-        judge = make_judge(spec, base_url=server.url, api_key="none", **options)
-        try:
+        async with make_judge(spec, base_url=server.url, api_key="none", **options) as judge:
             return float((await judge.score(asked(ASPECTS[0]), "Rooibos.")).score)
-        finally:
-            await judge.close()
 
     return asyncio.run(score())
 

@@ -105,6 +105,18 @@ def test_offline_only_the_cache_answers(tmp_path: Path) -> None:
     assert script.calls == []
 
 
+def test_connections_of_threads_that_ended_are_closed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "judge.sqlite")
+
+    for _ in range(20):
+        thread = threading.Thread(target=len, args=(cache,))
+        thread.start()
+        thread.join()
+
+    assert len(cache._opened) <= 2
+    assert len(cache) == 0
+
+
 def test_an_option_may_hold_what_a_spec_could_not(tmp_path: Path) -> None:
     path = tmp_path / "a,b=c.sqlite"
 

@@ -25,7 +25,7 @@ from profilegym import (
     register_judge,
 )
 from profilegym.apps.rejudge import run_rejudge
-from profilegym.envs.errors import DataError, JudgeError, OptionError
+from profilegym.envs.errors import BudgetSpent, DataError, JudgeError, OptionError
 from profilegym.envs.stepping import rewards_of
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.rejudge import Outcome, healed, rejudge
@@ -67,6 +67,21 @@ class Judge:
 
     async def close(self) -> None:
         self.closed = True
+
+
+class Poor(Judge):
+    """Has a budget for some judgements, all of which are under way when it is spent."""
+
+    def __init__(self, budget: int) -> None:
+        super().__init__(1)
+        self.budget = budget
+
+    async def score(self, question: Question, answer: str) -> Verdict:
+        if len(self.asked) >= self.budget:
+            raise BudgetSpent(f"budget of {self.budget} spent")
+        found = await super().score(question, answer)
+        await asyncio.sleep(0.01)  # longer than it takes to hear that the budget is spent
+        return found
 
 
 @pytest.fixture(scope="module")
@@ -353,3 +368,14 @@ def test_an_evaluation_counts_in_what_was_healed(tmp_path: Path) -> None:
     assert (after["unscored"]["n"], after["score"]["mean"], after["score"]["n"]) == (0, 0.5, 4)
     assert after["gain"]["n"] == 4
     assert (tmp_path / "report.html").exists()
+
+
+def test_a_spent_budget_ends_a_rejudging_which_goes_on_from_there(run: Path) -> None:
+    poor = Poor(budget=2)
+    with pytest.raises(BudgetSpent):
+        asyncio.run(rejudge(RunDirectory(run), poor))
+    assert poor.closed
+
+    outcome = asyncio.run(rejudge(RunDirectory(run), Judge(1)))
+
+    assert (outcome.known, outcome.reasons) == (2, {})

@@ -1,8 +1,12 @@
 import json
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 
 import pytest
+from conftest import make_question
+from hypothesis import given
+from hypothesis import strategies as st
 
 from profilegym import (
     AspectMatch,
@@ -16,6 +20,7 @@ from profilegym import (
     Verdict,
 )
 from profilegym.envs.errors import DataError
+from profilegym.training.sequence import sequence_of
 
 FIELDS = {
     *("schema", "id", "question_id", "user_id", "data", "kind", "agent", "model", "seed", "segments", "searches"),
@@ -61,6 +66,35 @@ def test_what_is_written_is_read_back(trajectory: Trajectory, tmp_path: Path) ->
     assert list(reader) == [trajectory, trajectory]
     assert reader.bad_lines == []
     assert path.read_bytes().decode("utf-8").count("\n") == 2
+
+
+LOGPROBS = st.lists(st.none() | st.floats(max_value=0, allow_nan=False), max_size=5)
+
+
+@given(LOGPROBS)
+def test_log_probabilities_survive_a_line_even_where_they_are_infinite(logprobs: list[float]) -> None:
+    episode = Episode(make_question())
+    episode.write("<answer>Tea.</answer>", tokens=list(range(len(logprobs))), logprobs=logprobs)
+    line = episode.trajectory().to_json()
+
+    assert Trajectory.from_json(line).segments[1].logprobs == logprobs
+    json.loads(line, parse_constant=pytest.fail)  # no NaN and no Infinity: any reader of JSON can read it
+
+
+def test_a_token_of_probability_0_has_no_known_one_for_a_trainer() -> None:
+    episode = Episode(make_question())
+    episode.write("<answer>Tea.</answer>", tokens=[1, 2, 3], logprobs=[-0.5, -inf, -0.25])
+
+    row = sequence_of(episode.trajectory(), lambda text: [0])
+
+    assert (row.completion, row.mask, row.logprobs) == ([1, 2, 3], [1, 1, 1], [-0.5, None, -0.25])
+
+
+def test_a_number_that_json_does_not_have_is_still_refused_elsewhere(trajectory: Trajectory) -> None:
+    trajectory.advantage = inf
+
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        trajectory.to_json()
 
 
 def test_a_bad_line_is_named_and_the_rest_go_on(trajectory: Trajectory, tmp_path: Path) -> None:

@@ -139,11 +139,29 @@ class Unknown:
         return prompts, [[0, 1]] * len(prompts), [[[None], [-1.0]]] * len(prompts), None
 
 
-def spoken(policy: Path, generation: Any, most: int) -> Any:
+SAID = [Segment("environment", "A question?")]
+
+
+def asking(policy: Path, generation: Any) -> VLLMModel:
     local = HFModel.load(str(policy))
-    model = VLLMModel(generation, local.tokenizer, Stops.of(local.model, local.tokenizer), STOP, together=False)
-    said = [Segment("environment", "A question?")]
-    return asyncio.run(model.open(None, 0).speak(said, Sampling(1.0, max_tokens=most), STOP))  # type: ignore[arg-type]
+    return VLLMModel(generation, local.tokenizer, Stops.of(local.model, local.tokenizer), STOP, together=False)
+
+
+def spoken(policy: Path, generation: Any, most: int) -> Any:
+    model = asking(policy, generation)
+    return asyncio.run(model.open(None, 0).speak(SAID, Sampling(1.0, max_tokens=most), STOP))  # type: ignore[arg-type]
+
+
+def test_a_round_that_fails_reaches_those_who_wait_beside_one_who_gave_up(policy: Path) -> None:
+    async def work() -> None:
+        model = asking(policy, Broken())
+        given_up, waiting = (asyncio.create_task(model.turn(SAID, 8)) for _ in range(2))
+        await asyncio.sleep(0)
+        given_up.cancel()
+        with pytest.raises(ModelError):
+            await asyncio.wait_for(waiting, 10)
+
+    asyncio.run(work())
 
 
 def test_a_server_that_fails_is_no_turn(policy: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 from ..envs.errors import EpisodeError
 from ..envs.trajectory import Segment, Trajectory
@@ -14,6 +15,7 @@ class TokenSequence:
     """`mask` is 1 for the tokens of the completion that the policy sampled, 0 for the environment's.
 
     `logprobs` are those with which the completion's tokens were sampled, None where that is not known or none was.
+    That of a token which is said to have the probability 0 counts as not known: no ratio to it is finite.
     """
 
     prompt: list[int]
@@ -46,7 +48,8 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
             _check(segment, context_known, trajectory.id)
         completion += tokens
         mask += [int(sampled)] * len(tokens)
-        logprobs += segment.logprobs if sampled and segment.logprobs is not None else [None] * len(tokens)
+        known = segment.logprobs if sampled and segment.logprobs is not None else [None] * len(tokens)
+        logprobs += [None if value == -inf else value for value in known]
     if not completion:
         raise EpisodeError(f"episode {trajectory.id} has nothing that a policy wrote")
     return TokenSequence(prompt, completion, mask, logprobs)

@@ -87,6 +87,8 @@ class VLLMModel:
                 found = self._round([one.tokens for one in asked]) or []
             except Exception as error:
                 for one in asked:
+                    if one.written.done():  # it was given up
+                        continue
                     one.written.set_exception(ModelError(f"vLLM wrote nothing: {error}"))
                 continue
             for one, written in zip(asked, found, strict=True):

@@ -68,7 +68,7 @@ class Endpoint:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not (find_spec("openai") and find_spec("aiohttp")):
-            raise MissingExtra(f"the endpoint of {model}", "endpoint")
+            raise MissingExtra(f"openai:{model}", "endpoint")
         positive = {"concurrency": concurrency, "timeout": timeout, "deadline": deadline, "attempts": attempts}
         limits = {"requests_per_minute": requests_per_minute, "tokens_per_minute": tokens_per_minute, "budget": budget}
         for option, value in (positive | limits).items():
@@ -237,7 +237,7 @@ class Endpoint:
         try:
             http = openai.DefaultAioHttpClient()
         except RuntimeError as error:  # openai is there, and not what joins it to aiohttp
-            raise MissingExtra(f"the endpoint of {self.model}", "endpoint") from error
+            raise MissingExtra(self.name, "endpoint") from error
         return openai.AsyncOpenAI(
             base_url=self.url, api_key=self._key, max_retries=0, timeout=self._timeout, http_client=http
         )
