@@ -3,6 +3,8 @@
 # make results: docs/results.md, every run behind it included, which takes hours; interrupted and run again, it goes on.
 # make methods: the tables of docs/methods.md, what recipes train for them included; it goes on as well. MODELS names others to ask.
 # make axe | screenshots: what the tests of the viewer's pages look for with (npm); pictures of those pages (Chromium).
+# make beside: an episode stepped beside other frameworks, and by the core alone; make clients: the endpoint's tests with both
+# majors of the openai client. Each has a virtual environment of its own in .venv, made when it is missing.
 # EXTRAS names the optional parts to install and test with: make test EXTRAS=dev,dense,pyserini
 
 PYTHON ?= python3
@@ -12,7 +14,9 @@ comma := ,
 AXE := .venv/axe/node_modules/axe-core/axe.min.js
 READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 
-.PHONY: train pilot results methods test check bench docs axe screenshots clean
+CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_model judge judge_cache waiting)
+
+.PHONY: train pilot results methods test beside clients check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -24,13 +28,22 @@ pilot: .venv/ready-train
 results: .venv/ready-train-dense
 	$(BIN)/python -m profilegym.benchmarks.results
 
-methods: .venv/ready-train-dense-metrics
+methods: .venv/ready-train-dense-metrics$(if $(MODELS),-endpoint)
 	$(BIN)/profilegym train training/recipes/prlm-world-lamp-5.yaml
 	$(BIN)/profilegym train training/recipes/tagpr-world-lamp-2.yaml
 	$(BIN)/python -m profilegym.benchmarks.methods $(if $(MODELS),--models $(MODELS))
 
 test: $(READY)
 	$(BIN)/python -m pytest
+
+beside: .venv/with-alone/ready .venv/with-verifiers/ready .venv/with-openenv/ready
+	.venv/with-alone/bin/python tests/beside/step_alone.py
+	.venv/with-verifiers/bin/python tests/beside/step_beside_verifiers.py
+	.venv/with-openenv/bin/python tests/beside/step_beside_openenv.py
+
+clients: .venv/with-openai-2/ready .venv/with-openai-3/ready
+	.venv/with-openai-2/bin/python -m pytest -q $(CLIENT_TESTS)
+	.venv/with-openai-3/bin/python -m pytest -q $(CLIENT_TESTS)
 
 check: $(READY)
 	$(BIN)/ruff format --check .
@@ -55,6 +68,16 @@ $(AXE): | $(READY)
 
 screenshots: .venv/ready-dev-view
 	$(BIN)/python docs/screenshots.py
+
+.venv/with-verifiers/ready: WITH := 'verifiers==0.4.*'
+.venv/with-openenv/ready: WITH := 'openenv==0.10.*'
+.venv/with-openai-2/ready: WITH := 'openai[aiohttp]==2.54.0' hypothesis pytest
+.venv/with-openai-3/ready: WITH := 'openai[aiohttp]==3.*' hypothesis pytest
+
+.venv/with-%/ready: pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install -q --disable-pip-version-check -e . $(WITH)
+	touch $@
 
 clean:
 	rm -rf .venv .typed build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
