@@ -59,7 +59,7 @@ def openai_judge(
         asked = Endpoint(model, **endpoint)
     except TypeError as error:  # an option that an endpoint does not have
         raise OptionError(f"openai:{model}: {error}") from error
-    chosen = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+    chosen: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
     sampling = replace(SAMPLING, **{name: value for name, value in chosen.items() if value is not None})
     return LLMJudge(
         asked, cache=Cache(cache) if cache else None, offline=offline, max_replies=max_replies, sampling=sampling

@@ -83,7 +83,7 @@ def test_log_probabilities_survive_a_line_even_where_they_are_infinite(logprobs:
 
 def test_a_token_of_probability_0_has_no_known_one_for_a_trainer() -> None:
     episode = Episode(make_question())
-    episode.write("<answer>Tea.</answer>", tokens=[1, 2, 3], logprobs=[-0.5, -inf, -0.25])
+    episode.write("<answer>Tea.</answer>", tokens=[1, 2, 3], logprobs=[-0.5, -inf, -0.25], heard=[[0]])
 
     row = sequence_of(episode.trajectory(), lambda text: [0])
 
