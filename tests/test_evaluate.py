@@ -10,9 +10,11 @@ import pytest
 
 from profilegym import TrajectoryReader, load_questions
 from profilegym.envs.data.swap import swapped
-from profilegym.envs.errors import OptionError
+from profilegym.envs.errors import BudgetSpent, OptionError
 from profilegym.evaluation.evaluate import Settings, Speed, default_reward, evaluate
+from profilegym.evaluation.report import write_report
 from profilegym.evaluation.run import RunDirectory
+from profilegym.testing import JudgeServer
 
 ORACLE = Settings(model="scripted:oracle", data="world:seed=7,users=20/test", limit=12)
 
@@ -129,3 +131,50 @@ def test_the_oracle_searches_as_often_as_there_are_hops(tmp_path: Path) -> None:
     assert searches == sorted(searches)
     assert summary["evidence"]["mean"] >= 0.95
     assert summary["structure"]["mean"] == 1
+
+
+def test_a_judge_s_spent_budget_ends_the_run_and_the_same_command_goes_on(tmp_path: Path) -> None:
+    with JudgeServer(latency=0.005) as server:
+        priced = "price_in=1,price_out=1,budget=0.02"
+        judge = f"openai:judge,base_url={server.url},api_key=none,concurrency=2,max_tokens=20,{priced}"
+        settings = replace(ORACLE, judge=judge)
+
+        with pytest.raises(BudgetSpent):
+            run(settings, tmp_path, in_flight=2)
+        kept = lines(tmp_path)
+        assert 0 < len(kept) < 24
+        assert all(trajectory.verdict is not None for trajectory in kept)
+
+        for _ in range(24):  # each time with a budget of its own
+            try:
+                summary = run(settings, tmp_path, in_flight=2)
+                break
+            except BudgetSpent:
+                continue
+
+    assert lines(tmp_path)[: len(kept)] == kept
+    assert "unscored" not in summary or summary["unscored"]["n"] == 0
+    assert len({trajectory.id for trajectory in lines(tmp_path)}) == len(lines(tmp_path)) == 24
+
+
+def test_episodes_that_cannot_begin_are_in_the_summary_and_the_report(tmp_path: Path) -> None:
+    plugin = tmp_path / "picky.py"
+    plugin.write_text(
+        "from profilegym.agents.pr2 import PR2\n"
+        "class Picky(PR2):\n"
+        "    name = 'picky'\n"
+        "    def begin(self, question, **options):\n"
+        "        if question.text[0] < 'W':\n"
+        "            raise ValueError('not this one')\n"
+        "        return super().begin(question, **options)\n",
+        "utf-8",
+    )
+    directory = RunDirectory(tmp_path / "run")
+
+    summary = run(replace(ORACLE, agent=f"{plugin}:Picky"), directory.path)
+    write_report(directory)
+
+    errors = [trajectory for trajectory in lines(directory.path) if trajectory.ended == "error"]
+    assert 0 < len(errors) < 12
+    assert summary["unscored"]["n"] == len(errors)
+    assert "not this one" in (directory.path / "report.html").read_text("utf-8")

@@ -204,18 +204,28 @@ def test_a_run_that_was_killed_loses_no_more_than_since_its_last_checkpoint(poli
     assert _weights(tmp_path / "cut") == _weights(tmp_path / "whole")
 
 
-def test_a_dead_judge_stops_the_run_with_everything_saved(policy: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("end", "told"),
+    [
+        ("return [Reward(None, unscored='no judge')] * len(episodes)", "could not be scored: no judge"),
+        ("raise BudgetSpent('budget of 1 spent')", "stopped: budget of 1 spent"),
+    ],
+)
+def test_a_judge_that_is_dead_or_poor_stops_the_run_with_everything_saved(
+    end: str, told: str, policy: Path, tmp_path: Path
+) -> None:
     switch, plugin = tmp_path / "dead", tmp_path / "mortal.py"
     plugin.write_text(
-        "from pathlib import Path\nfrom profilegym import Reward\nfrom tiny_policy import by_chance\n"
+        "from pathlib import Path\nfrom profilegym import Reward\nfrom profilegym.envs.errors import BudgetSpent\n"
+        "from tiny_policy import by_chance\n"
         "def make():\n    living = by_chance()\n    def reward(episodes):\n"
         f"        if Path({str(switch)!r}).exists():\n"
-        "            return [Reward(None, unscored='no judge')] * len(episodes)\n"
+        f"            {end}\n"
         "        return living(episodes)\n    return reward\n"
     )
     asked = recipe(policy, reward=f"{plugin}:make")
 
-    with pytest.raises(Stopped, match="could not be scored: no judge, after step 2; the same command"):
+    with pytest.raises(Stopped, match=f"{told}, after step 2; the same command"):
         train(asked, tmp_path / "run", lambda step, _: switch.touch() if step == 2 else None)
     switch.unlink()
     run(asked, tmp_path / "run")
