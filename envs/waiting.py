@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from contextvars import ContextVar
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -20,8 +21,14 @@ def wait(coroutine: Coroutine[Any, Any, T]) -> T:
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
     """Call plain code that may take long while the loop goes on; one call at a time, as it need not be thread-safe."""
-    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+    if _in_turn.get():  # called by such work, which waits for it
         return await asyncio.to_thread(work, *arguments)
+    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        token = _in_turn.set(True)
+        try:
+            return await asyncio.to_thread(work, *arguments)
+        finally:
+            _in_turn.reset(token)
 
 
 class _Background:
@@ -66,6 +73,7 @@ class _Background:
 
 
 _turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_in_turn = ContextVar("in_turn", default=False)
 _background: _Background | None = None
 _starting = threading.Lock()
 

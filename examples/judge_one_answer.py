@@ -3,7 +3,8 @@
     python examples/judge_one_answer.py
 
 The evaluator here is a scripted endpoint on this machine, so its opinions are no opinions: it finds an aspect covered
-where the answer holds a word of its title. With a real one: OPENAI_BASE_URL, OPENAI_API_KEY, and its model's name.
+where the answer holds a word of its title. With a real one: its model's name and OPENAI_API_KEY, and OPENAI_BASE_URL
+where it is not OpenAI's own. It needs pip install 'profilegym[endpoint]'.
 """
 
 import asyncio
@@ -24,11 +25,10 @@ def opinion(body: dict[str, object]) -> dict[str, object]:
 async def main(cache: Path) -> None:
     question = pg.load_questions("world:seed=7,users=50/test").find("world-7-000007-0")
     with JudgeServer(opinion) as server:
-        judge = pg.make_judge("openai:scripted", cache=str(cache), base_url=server.url, api_key="none", concurrency=8)
-        verdict = await judge.score(question, ANSWER)
-        asked = server.requests
-        again = await judge.score(question, ANSWER)
-        await judge.close()
+        async with pg.make_judge("openai:scripted", cache=str(cache), base_url=server.url, api_key="none") as judge:
+            verdict = await judge.score(question, ANSWER)
+            asked = server.requests
+            again = await judge.score(question, ANSWER)
 
     print(f"question  {question.text}\nanswer    {ANSWER}\njudge     {verdict.judge}, score {verdict.score:.3f}")
     for aspect in verdict.aspects:

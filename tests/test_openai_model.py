@@ -263,6 +263,17 @@ def test_an_episode_over_the_text_protocol(form: str, ask: Callable[..., Questio
     assert trajectory.structure_ok
 
 
+def test_a_reasoning_model_plays_without_the_fields_that_it_refuses(ask: Callable[..., Question]) -> None:
+    refuses = ("max_tokens", "temperature", "top_p", "seed", "stop")
+    with PolicyServer(says(LOOK + "<information>made up</information>", REPLY), refuses=refuses) as server:
+        (trajectory,) = play(server, [ask()], form="chat")
+
+    assert (trajectory.answer, trajectory.ended) == ("Rooibos.", "answered")
+    assert written(trajectory)[0].endswith("</search>")
+    assert len(server.seen) == len(refuses) + 2
+    assert server.seen[-1].keys() == {"model", "messages", "max_completion_tokens"}
+
+
 def test_an_episode_with_native_tools(ask: Callable[..., Question]) -> None:
     with PolicyServer(says(*CALLS)) as server:
         (trajectory,) = play(server, [ask()], protocol="tools")

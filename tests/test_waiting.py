@@ -120,6 +120,13 @@ def test_plain_code_in_a_thread_lets_the_loop_go_on_and_is_called_once_at_a_time
     assert most == 1
 
 
+def test_plain_code_in_a_thread_may_wait_for_more_of_its_kind() -> None:
+    def outer() -> int:
+        return wait(asyncio.wait_for(in_thread(lambda: 1), 10))
+
+    assert wait(in_thread(outer)) == 1
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     """A process started in the background of a shell ignores Ctrl-C."""
