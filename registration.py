@@ -1,6 +1,5 @@
 """Joins the parts: an environment from the names of its data, its retriever and its reward."""
 
-from dataclasses import replace
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -50,6 +49,8 @@ def openai_judge(
     `max_tokens` is for each reply, thinking included; `max_replies` is how often an aspect is asked about until a reply
     can be read. The other options are those of `Endpoint`.
     """
+    from dataclasses import replace
+
     from .agents.models import Endpoint
     from .envs.errors import OptionError
     from .rewards.cache import Cache
