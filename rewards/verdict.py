@@ -50,14 +50,8 @@ def _object_in(reply: str) -> Any:
 
 
 def _after_thinking(reply: str) -> str:
-    """Some servers leave the opening tag out of the reply. Thinking that never ends holds no verdict.
-
-    A closing tag behind the beginning of an object may be a quotation, and then ends no thinking.
-    """
-    thought, closed, rest = reply.partition(_CLOSES)
-    if thought.lstrip().startswith(_OPENS):
-        return rest
-    return rest if closed and not _OBJECT.search(thought) else reply
+    """Thinking that never ends holds no verdict. A closing tag alone may be a quotation, and ends nothing."""
+    return reply.partition(_CLOSES)[2] if reply.lstrip().startswith(_OPENS) else reply
 
 
 def shortened(text: str) -> str:
