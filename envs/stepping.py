@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
 from inspect import iscoroutinefunction
@@ -147,9 +146,15 @@ class Stepper:
                 _score_failed(episode, error)
 
     def _score_each(self, episodes: list[Episode]) -> None:
-        for episode in episodes:
-            with suppress(ProfileGymError):  # the episode says what happened
+        for place, episode in enumerate(episodes):
+            try:
                 self._score_one(episode)
+            except BudgetSpent as error:
+                for other in episodes[place + 1 :]:
+                    _score_failed(other, error)
+                raise
+            except ProfileGymError:  # the episode says what happened
+                continue
 
     def _score_one(self, episode: Episode) -> None:
         try:

@@ -244,9 +244,12 @@ def test_an_answer_whose_reward_fails_is_unscored_alone(questions: pg.QuestionLi
     assert venv.step(["hm"] * 4)[1].tolist() == [0.0] * 4
 
 
-def test_a_judge_whose_budget_is_spent_ends_the_run(questions: pg.QuestionList, retriever: Any) -> None:
+@pytest.mark.parametrize("of_a_batch", [BudgetSpent, ValueError])
+def test_a_judge_whose_budget_is_spent_ends_the_run(
+    of_a_batch: type[Exception], questions: pg.QuestionList, retriever: Any
+) -> None:
     def spent(episodes: Sequence[pg.Episode]) -> list[pg.Reward]:
-        raise BudgetSpent("5 dollars")
+        raise of_a_batch("a batch") if len(episodes) > 1 else BudgetSpent("5 dollars")
 
     venv = ProfileQAVectorEnv(questions, retriever, spent, num_envs=2)
     venv.reset(seed=1)
