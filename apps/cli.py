@@ -267,7 +267,13 @@ def rejudge(
 
 @app.command("compare")
 def compare(
-    runs: Annotated[list[Path], typer.Argument(metavar="DIR DIR …", help="Run directories, the reference first.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="DIR DIR …",
+            help="Run directories, the reference first; 'runs/a-*', quoted, for several seeds of one.",
+        ),
+    ],
     judge: Annotated[
         str | None,
         typer.Option(help="Whose verdicts, where rejudged by it; any: each run's own, though they differ."),
@@ -276,9 +282,11 @@ def compare(
     out: Annotated[Path | None, typer.Option(help="A page to write as well, with a plot.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Set runs beside each other on the questions that all of them played, with intervals of the differences.
+    """Compare runs, or several seeds of each, on the questions that all of them played, with intervals.
 
     Example: profilegym compare runs/pr2-pilot runs/none-pilot --format latex
+
+    Example: profilegym compare 'runs/a-*' 'runs/b-*'
     """
     from .compare import run_compare
 

@@ -9,13 +9,11 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..envs.errors import OptionError
 from ..envs.visible import visible
 from ..evaluation.compare import Comparison, Row, compare
-from ..evaluation.intervals import Interval
+from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.page import Child, page, section, table, tag
-from ..evaluation.played import PlayedRun
-from ..evaluation.run import RunDirectory
+from ..evaluation.sides import sides_of
 from ..evaluation.svg import points
 
 Format = Literal["terminal", "markdown", "latex"]
@@ -23,10 +21,8 @@ HEADS = ("figure", "run", "mean", "difference", "n")
 _WIDTH = 44  # columns of a plot
 
 
-def run_compare(paths: Sequence[Path], judge: str | None, form: Format, out: Path | None, as_json: bool) -> None:
-    if len(set(paths)) < 2:
-        raise OptionError("give at least two run directories, the reference first")
-    found = compare({str(path): PlayedRun(RunDirectory(path)) for path in paths}, judge)
+def run_compare(sides: Sequence[str], judge: str | None, form: Format, out: Path | None, as_json: bool) -> None:
+    found = compare(sides_of(sides), judge)
     if out:
         out.write_text(_page(found), "utf-8")
     if as_json:
@@ -72,8 +68,9 @@ def _line(figure: Interval, low: float, high: float) -> str:
 
     cells = [" "] * _WIDTH
     cells[place(0)] = "┊"
-    for column in range(place(figure.low), place(figure.high) + 1):
-        cells[column] = "─"
+    if figure.low is not None and figure.high is not None:
+        for column in range(place(figure.low), place(figure.high) + 1):
+            cells[column] = "─"
     cells[place(figure.mean)] = "●"
     return "".join(cells)
 
@@ -89,32 +86,53 @@ def _table(found: Comparison) -> Table:
 
 def _cells(found: Comparison) -> Iterator[tuple[str, ...]]:
     for row in found.rows:
-        yield _name(row, found), row.run, _spread(row.figure, ""), _spread(row.difference, "+"), f"{row.figure.n:,}"
+        yield _name(row, found), row.run, _spread(row.figure), _spread(row.difference, "+"), f"{row.figure.n:,}"
 
 
 def _name(row: Row, found: Comparison) -> str:
     return f"{row.metric}, {found.judge}" if row.metric in ("score", "gain") else row.metric
 
 
-def _spread(figure: Interval | None, sign: str) -> str:
-    if figure is None or figure.mean is None:
-        return "–"
-    return f"{figure.mean:{sign}.3f} [{figure.low:{sign}.3f}, {figure.high:{sign}.3f}]"
+def _spread(figure: Interval | None, sign: str = "") -> str:
+    return spread(figure, sign=sign, unit="")
 
 
 def _notes(found: Comparison) -> Iterator[str]:
     yield (
         f"{found.common:,} questions of {found.users:,} users are common to all; difference: to {found.runs[0]}, "
-        "question by question. In brackets: 95 %, by a bootstrap over users."
+        f"question by question. {BRACKETS}"
     )
+    yield from _seeds(found)
     for run, count in found.not_common.items():
         if count:
             yield f"{run}: {count:,} questions that are not common are left out"
-    scored = next((row.figure.n for row in found.rows if row.metric == "score"), 0)
-    if scored < found.common:
-        yield f"{found.common - scored:,} common questions are left out of the scores: some run has none for them"
+    yield from _unscored(found)
     for name, values in found.settings.items():
         yield f"{name}: {', '.join('–' if value is None else str(value) for value in values)}"
+
+
+def _seeds(found: Comparison) -> Iterator[str]:
+    """Of sides of several runs."""
+    for run, seeds in found.seeds.items():
+        if len(seeds) > 1:
+            yield f"{run}: seeds {', '.join(map(str, seeds))}"
+    if any(len(seeds) > 1 for seeds in found.seeds.values()):
+        yield (
+            "Intervals are over people and seeds, differences also seed by seed; n counts values of all seeds. "
+            "Of a side with one run the luck of its seed is not known."
+        )
+
+
+def _unscored(found: Comparison) -> Iterator[str]:
+    """What is left out of the scores, and what difference that can make."""
+    for run, count in found.unscored.items():
+        if count:
+            yield f"{run}: {count:,} common questions have no score there, and are left out of all scores"
+    for run, bounds in found.bounds.items():
+        yield (
+            f"{run}: with all common questions its score differs by {bounds.low:+.3f} if what has no score speaks "
+            f"against it (0 there, 1 for the reference), by {bounds.high:+.3f} if it speaks for it"
+        )
 
 
 def _differences(found: Comparison) -> list[tuple[str, Interval]]:

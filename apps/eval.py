@@ -13,6 +13,7 @@ from rich.table import Table
 from ..envs.trajectory import Trajectory
 from ..envs.visible import visible
 from ..evaluation.evaluate import Settings, Speed, evaluate
+from ..evaluation.intervals import LEAST, Interval, half
 from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import FIGURES, score_of
@@ -42,14 +43,21 @@ def table(summary: Mapping[str, Any]) -> Table:
     asked, hops = summary["settings"], summary["by_hops"]
     title = f"{asked['agent']} with {asked['model']} on {asked['data']}, {asked['retriever']}"
     found = Table(title=visible(title), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left")
-    found.caption = "each mean with half its 95 % interval, by a bootstrap over users"
+    found.caption = (
+        f"each mean with half the width of its 95 % interval, or its other end (≥, ≤); none below {LEAST} people; "
+        "a number in brackets: of so many people only"
+    )
     found.add_column("")
-    for heading in (f"all {summary['episodes']:,}", *(_hops(count) for count in hops)):
-        found.add_column(heading, justify="right")
-    for metric, name, digits in FIGURES:
+    parts = {f"all {summary['episodes']:,}": summary, **{_hops(count): part for count, part in hops.items()}}
+    people = {name: _people(part) for name, part in parts.items()}
+    for name, count in people.items():
+        found.add_column(name if count is None else f"{name}\n{count:,} people", justify="right")
+    for metric, called, digits in FIGURES:
         if metric in summary:
-            name = f"score, {', '.join(summary['judge']) or 'no judge'}" if metric == "score" else name
-            found.add_row(visible(name), *(_cell(part.get(metric), digits) for part in (summary, *hops.values())))
+            called = f"score, {', '.join(summary['judge']) or 'no judge'}" if metric == "score" else called
+            found.add_row(
+                visible(called), *(_cell(part.get(metric), digits, people[name]) for name, part in parts.items())
+            )
     return found
 
 
@@ -98,7 +106,13 @@ def _hops(count: str) -> str:
     return "1 hop" if count == "1" else f"{count} hops"
 
 
-def _cell(figure: Mapping[str, float] | None, digits: int) -> str:
+def _people(part: Mapping[str, Any]) -> int | None:
+    """As many as the figure has that is known of most."""
+    figures = (part[metric].get("people") for metric, *_ in FIGURES if metric in part)
+    return max((count for count in figures if count is not None), default=None)
+
+
+def _cell(figure: Mapping[str, Any] | None, digits: int, people: int | None) -> str:
     if figure is None:
         return "–"
-    return f"{figure['mean']:.{digits}f} ±{(figure['high'] - figure['low']) / 2:.{digits}f}"
+    return f"{figure['mean']:.{digits}f} {half(Interval(**figure), digits, people)}".rstrip()

@@ -13,6 +13,7 @@ from ..envs.visible import visible
 from ..evaluation.audit import Audit, audit
 from ..evaluation.audit_page import audit_page
 from ..evaluation.findings import Finding, findings
+from ..evaluation.intervals import BRACKETS
 from ..rewards.judges import make_judge
 from .rejudge import INTERRUPTED, bar
 
@@ -46,7 +47,8 @@ def _write(found: Audit, out: Path) -> None:
 def _report(found: Audit, out: Path | None) -> None:
     console = Console(highlight=False, markup=False)
     console.print(Text(visible(f"The judge {found.judge} on {found.data}"), "bold"))
-    console.print(f"{found.questions:,} questions of {found.users:,} users, {found.judged:,} judgements\n")
+    console.print(f"{found.questions:,} questions of {found.users:,} users, {found.judged:,} judgements")
+    console.print(f"{BRACKETS}\n", soft_wrap=True)
     for one in findings(found):
         console.print(_line(one), soft_wrap=True)
     for success in found.successes[:_REASONS]:

@@ -13,7 +13,8 @@ from rich.table import Table
 from ..envs.visible import visible
 from ..evaluation.agreement import Agreement
 from ..evaluation.evaluate import Settings, sum_up
-from ..evaluation.intervals import Interval
+from ..evaluation.findings import percent
+from ..evaluation.intervals import BRACKETS, reach, spread
 from ..evaluation.rejudge import Outcome, rejudge
 from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory
@@ -86,26 +87,17 @@ def done(outcome: Outcome, stands: Standing) -> Iterator[str]:
 
 
 def table(stands: Standing) -> Table:
-    found = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    found = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=BRACKETS, caption_justify="left")
     for heading in ("judge", "episodes"):
         found.add_column(heading)
     for heading in ("mean score", "scored", "unscored"):
         found.add_column(heading, justify="right")
     for mean in stands.means:
         name = f"{mean.judge}, beside" if mean.later else mean.judge
-        found.add_row(visible(name), mean.kind, figure(mean.score), f"{mean.score.n:,}", f"{mean.unscored:,}")
+        found.add_row(visible(name), mean.kind, spread(mean.score), f"{mean.score.n:,}", f"{mean.unscored:,}")
     return found
 
 
-def figure(interval: Interval, digits: int = 3, percent: bool = False) -> str:
-    """A figure and its interval."""
-    if interval.mean is None:
-        return "–"
-    scale, digits, unit = (100, 0, " %") if percent else (1, digits, "")
-    mean, low, high = (f"{scale * (value or 0):.{digits}f}" for value in (interval.mean, interval.low, interval.high))
-    return f"{mean}{unit} [{low}, {high}]"
-
-
 def in_words(found: Agreement) -> str:
-    same, shift = figure(found.same, percent=True), figure(found.shift)
-    return f"{same} of {found.same.n:,} aspects alike, kappa {figure(found.kappa, 2)}, its scores {shift} apart"
+    same = f"{percent(found.same)} {reach(found.same, 0, 100)} of {found.same.n:,} aspects alike"
+    return f"{same}, kappa {spread(found.kappa, 2)}, its scores {spread(found.shift)} apart"

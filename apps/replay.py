@@ -10,7 +10,7 @@ from rich.table import Table
 
 from ..envs.data.swap import ProfileOf
 from ..evaluation.evaluate import Speed
-from ..evaluation.intervals import Interval
+from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.played import PlayedRun
 from ..evaluation.replay import Replay, replay
 from ..evaluation.rerun import Otherwise, rerun
@@ -43,7 +43,7 @@ def _table(found: Replay) -> Table:
     for head in ("recorded", "replayed", "difference", "n"):
         shown.add_column(head, justify="right")
     for row in found.rows:
-        figures = _mean(row.recorded), _mean(row.replayed), _spread(row.difference)
+        figures = _mean(row.recorded), _mean(row.replayed), spread(row.difference, sign="+")
         shown.add_row(row.figure, *figures, f"{row.recorded.n:,}")
     shown.add_row("overlap", "–", _mean(found.overlap), "–", f"{found.overlap.n:,}")
     return shown
@@ -55,13 +55,9 @@ def _notes(found: Replay) -> list[str]:
         "a policy that is shown other posts might ask otherwise.",
         *(f"{row.figure}: {row.meaning}" for row in found.rows),
         "overlap: share of the posts shown then that are shown again",
-        f"In brackets: 95 %, by a bootstrap over {found.users:,} users.",
+        BRACKETS,
     ]
 
 
 def _mean(figure: Interval) -> str:
     return "–" if figure.mean is None else f"{figure.mean:.3f}"
-
-
-def _spread(figure: Interval) -> str:
-    return "–" if figure.mean is None else f"{figure.mean:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]"

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from ..envs.errors import OptionError
 from ..envs.visible import visible
+from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.run import RunDirectory
 from ..training.contrast import RewardModelling, contrast
 from ..training.lessons import FineTuning, teach
@@ -93,9 +94,8 @@ def _train(recipe: Single, folder: Path, console: Console) -> None:
 
 def _model_reward(recipe: RewardModelling, folder: Path, console: Console) -> None:
     report = contrast(recipe, folder)
-    right = report["accuracy"]["all"]
-    told = f"{right['mean']:.3f} ({right['low']:.3f} to {right['high']:.3f})"
-    console.print(f"of {report['held_out_pairs']} pairs of people held out it tells {told}", markup=False)
+    told = spread(Interval(**report["accuracy"]["all"]))
+    console.print(f"of {report['held_out_pairs']} pairs of people held out it tells {told}. {BRACKETS}", markup=False)
 
 
 class _Bar(Progress):

@@ -18,12 +18,13 @@ from rich.progress import Progress
 
 from ..envs.errors import OptionError
 from ..evaluation.evaluate import Settings, Speed, evaluate
+from ..evaluation.played import PlayedRun
 from ..evaluation.run import RunDirectory
-from ..training.contenders import contenders
+from ..evaluation.seeded import Played, read
+from ..training.contenders import TRAINED, UNTRAINED, contenders
 from ..training.recipe import Recipe, load_recipe
-from .seeded import Played, read
 
-SUMMARY, ELSEWHERE = "summary.json", "elsewhere"
+SUMMARY, ELSEWHERE, GREEDY = "summary.json", "elsewhere", "greedy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,9 +35,10 @@ class Arm:
     changes: tuple[str, ...] = ()
 
 
-MAIN = "pr2-world"
+MAIN, ONE_SHOT = "pr2-world", "rag-world"
 ARMS = {
     MAIN: Arm(MAIN),
+    ONE_SHOT: Arm(MAIN, ("agent=rag",)),
     "pr2-world-no-baseline": Arm("pr2-world-no-baseline"),
     "pr2-world-delta": Arm("pr2-world-delta"),
     "pr2-world-code": Arm("pr2-world-code"),
@@ -82,9 +84,20 @@ class Bench:
         for test, data in recipe.data.test.items():
             as_trained = next(contenders(recipe, data, out)).settings
             for name, tools in OTHER_TOOLS.items():
-                folder = out / elsewhere(test, name)
-                if not (folder / SUMMARY).exists():
-                    play(f"seed {seed}, {test}, {name}", replace(as_trained, **tools), folder)
+                self._play(f"seed {seed}, {test}, {name}", replace(as_trained, **tools), out / elsewhere(test, name))
+
+    def play_greedily(self, seed: int) -> None:
+        """The policy before training and after it, with the likeliest token each time."""
+        recipe, out = self.recipe(MAIN, seed), self._out(MAIN, seed)
+        for test, data in recipe.data.test.items():
+            for who in contenders(recipe, data, out):
+                if who.name in (TRAINED, UNTRAINED):
+                    settings = replace(who.settings, temperature=0.0)
+                    self._play(f"seed {seed}, {test}, {who.name}, greedy", settings, out / greedy(test, who.name))
+
+    def _play(self, name: str, settings: Settings, folder: Path) -> None:
+        if not (folder / SUMMARY).exists():
+            play(name, settings, folder)
 
     def contenders(self, arm: str) -> list[str]:
         """Who plays the test sets when a run of it ends."""
@@ -94,7 +107,11 @@ class Bench:
     def played(self, arm: str, place: str) -> Played:
         """What was played in one folder of each of the arm's runs, where that ended."""
         folders = {seed: self._out(arm, seed) / place for seed in self._ended(arm)}
-        return {seed: read(folder) for seed, folder in folders.items() if (folder / SUMMARY).exists()}
+        return {
+            seed: read(PlayedRun(RunDirectory(folder)))
+            for seed, folder in folders.items()
+            if (folder / SUMMARY).exists()
+        }
 
     @cache  # noqa: B019
     def _ended(self, arm: str) -> list[int]:
@@ -124,6 +141,11 @@ class Bench:
 def elsewhere(test: str, tools: str) -> str:
     """Where in a run the trained policy's episodes with other tools are."""
     return f"{ELSEWHERE}/{test}/{tools.replace(' ', '')}"
+
+
+def greedy(test: str, who: str) -> str:
+    """Where in a run the episodes at temperature 0 are."""
+    return f"{GREEDY}/{test}/{who}"
 
 
 def play(name: str, settings: Settings, folder: Path) -> Mapping[str, Any]:

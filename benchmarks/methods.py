@@ -20,7 +20,7 @@ from ..envs.data.world.lamp_tables import task_tables
 from ..envs.errors import ProfileGymError
 from ..envs.trajectory import Trajectory
 from ..evaluation.evaluate import Settings
-from ..evaluation.intervals import Interval, Sums, bootstrap
+from ..evaluation.intervals import Interval, Kind, Statistic, Sums, bootstrap, ratio
 from ..evaluation.played import PlayedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
@@ -44,7 +44,8 @@ class Column:
 
     name: str
     sums: Callable[[Trajectory, str], Sequence[float]]
-    statistic: Callable[[Sums], Sums]
+    statistic: Statistic = ratio
+    kind: Kind = "any"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +65,6 @@ class Row:
     name: str
     agent: str
     retriever: str = "bm25"
-
-
-def _mean(totals: Sums) -> Sums:
-    found: Sums = totals[:, 0] / totals[:, 1]
-    return found
 
 
 def _macro_f1(totals: Sums) -> Sums:
@@ -91,31 +87,26 @@ def _score(played: Trajectory, _: str) -> tuple[float, float]:
     return score_of(played) or 0.0, 1.0
 
 
-def _error(played: Trajectory, _: str) -> tuple[float, float]:
-    """The score is the distance below zero."""
-    return abs(score_of(played) or 0.0), 1.0
-
-
 def _part(name: str) -> Column:
     def sums(played: Trajectory, _: str) -> tuple[float, float]:
         return (played.reward.parts[name] if played.reward else 0.0), 1.0
 
-    return Column(f"ROUGE-{name.removeprefix('rouge')}", sums, _mean)
+    return Column(f"ROUGE-{name.removeprefix('rouge')}", sums, kind="fraction")
 
 
 TASKS = {
-    "world": Task("world:seed=7/test", (Column("score", _score, _mean),), "rubric", "pr2-world"),
+    "world": Task("world:seed=7/test", (Column("score", _score, kind="fraction"),), "rubric", "pr2-world"),
     "world-lamp-2": Task(
         "world-lamp-2:seed=7,users=100/test",
-        (Column("accuracy", _score, _mean), Column("macro-F1", _labelled, _macro_f1)),
+        (Column("accuracy", _score, kind="share"), Column("macro-F1", _labelled, _macro_f1, "fraction")),
         recipe="tagpr-world-lamp-2",
     ),
     "world-lamp-3": Task(
         "world-lamp-3:seed=7,users=100/test",
         (
-            Column("MAE", _score, lambda totals: -_mean(totals)),
+            Column("MAE", _score, lambda totals: -ratio(totals)),
             Column(
-                "RMSE", lambda played, _: ((score_of(played) or 0.0) ** 2, 1.0), lambda totals: _mean(totals) ** 0.5
+                "RMSE", lambda played, _: ((score_of(played) or 0.0) ** 2, 1.0), lambda totals: ratio(totals) ** 0.5
             ),
         ),
     ),
@@ -207,7 +198,7 @@ def _over_people(run: PlayedRun, column: Column, played: Sequence[Trajectory]) -
     for one in played:
         found = np.array(column.sums(one, run.find(one.question_id).rubric.reference or ""), float)
         sums[one.user_id] = sums.get(one.user_id, 0.0) + found
-    return bootstrap(np.array(list(sums.values())), column.statistic, len(played))
+    return bootstrap(np.array(list(sums.values())), column.statistic, len(played), column.kind)
 
 
 def _tokens(summary: Mapping[str, Any]) -> str:

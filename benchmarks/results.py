@@ -54,6 +54,7 @@ def training(asked: Asked) -> str:
             bench.make(arm, seed)
             if arm == MAIN:
                 bench.play_elsewhere(seed)
+                bench.play_greedily(seed)
     return Paper(bench).write()
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..evaluation.intervals import Interval
+from ..evaluation.intervals import Interval, spread
 
 UNKNOWN = "–"
 
@@ -13,9 +13,7 @@ def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def figure(found: Interval, sign: str = "") -> str:
-    if found.mean is None:
-        return UNKNOWN
-    return f"{found.mean:{sign}.3f} [{found.low:{sign}.3f}, {found.high:{sign}.3f}]"
+    return spread(found, sign=sign, unit="")
 
 
 def change(before: Interval, after: Interval, difference: Interval) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..envs.reward import Verdict
-from .intervals import Interval, Sums, bootstrap, mean
+from .intervals import Interval, Sums, bootstrap, mean, share
 
 LEVELS = 3  # an aspect is matched 0, 1 or 2
 _DISTANCE = np.array([[(i - j) ** 2 for j in range(LEVELS)] for i in range(LEVELS)], float)
@@ -34,7 +34,7 @@ def agreement(pairs: Iterable[Pair]) -> Agreement:
     rows = _tables(pairs)
     confusion = tuple(tuple(int(count) for count in row) for row in rows.sum(0).reshape(LEVELS, LEVELS))
     n = sum(map(sum, confusion))
-    return Agreement(bootstrap(rows, _same, n), bootstrap(rows, _kappa, n), mean(_shifts(pairs)), confusion)
+    return Agreement(share(_same(rows)), bootstrap(rows, _kappa, n), mean(_shifts(pairs)), confusion)
 
 
 def _tables(pairs: Sequence[Pair]) -> Sums:
@@ -55,8 +55,8 @@ def _shifts(pairs: Sequence[Pair]) -> dict[str, list[float]]:
 
 
 def _same(rows: Sums) -> Sums:
-    shares: Sums = rows[:, :: LEVELS + 1].sum(1) / rows.sum(1)
-    return shares
+    """For each user how many aspects were judged alike, and of how many."""
+    return np.stack([rows[:, :: LEVELS + 1].sum(1), rows.sum(1)], 1)
 
 
 def _kappa(rows: Sums) -> Sums:

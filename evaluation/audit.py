@@ -18,7 +18,7 @@ from ..rewards.judge import Judge
 from ..rewards.rubric import RubricJudge
 from ..rewards.tampering import flags
 from .agreement import Agreement, agreement
-from .intervals import Interval, mean, share
+from .intervals import Interval, mean
 from .judging import close
 from .probes import TOLD, Probe
 from .trial import Trial, Watch, trial
@@ -140,7 +140,7 @@ async def audit(judge: Judge, questions: QuestionSet, limit: int = 50, watch: Wa
         attacks=tuple(_by_kind(attacks)),
         successes=tuple(_successes(attacks)),
         cost=_cost(held),
-        unscored=share(held.unscored, held.judged),
+        unscored=_share(held.unscored),
         reasons=dict(held.reasons.most_common()),
     )
 
@@ -161,9 +161,9 @@ def _kinds(held: Trial) -> Iterator[OfKind]:
     for kind, told in TOLD.items():
         made = [probe for probe in held.probes if probe.kind == kind]
         scores = [(probe.question.user_id, verdict.score) for probe, verdict in _scored(held) if probe.kind == kind]
-        odd = sum(bool(flags(probe.question, probe.answer)) for probe in made)
+        odd = _share((probe.question.user_id, bool(flags(probe.question, probe.answer))) for probe in made)
         if made:
-            yield OfKind(kind, told, _mean(scores), share(odd, len(made)), len(made) - len(scores))
+            yield OfKind(kind, told, _share(scores), odd, len(made) - len(scores))
 
 
 def _repeats(held: Trial) -> Agreement:
@@ -201,11 +201,13 @@ def _scores(held: Trial) -> dict[tuple[str, str], float]:
 
 
 def _places(held: Trial) -> Places:
-    wins = [place for one in held.decisions for place in (one.forth, one.back) if place]
-    right = sum((one.forth == 1) + (one.back == -1) for one in held.decisions)
-    flipped = sum(one.forth != -one.back for one in held.decisions)
-    n = len(held.decisions)
-    return Places(share(flipped, n), share(right, 2 * n), share(wins.count(1), len(wins)))
+    """The two orders of a pair are one value: how it was decided there is no independent of how it was here."""
+    decided = [(one.duel.question.user_id, one.forth, one.back) for one in held.decisions]
+    return Places(
+        _share((user, forth != -back) for user, forth, back in decided),
+        _share((user, ((forth == 1) + (back == -1)) / 2) for user, forth, back in decided),
+        _share((user, place == 1) for user, forth, back in decided for place in (forth, back) if place),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +234,9 @@ def _by_kind(attacks: Sequence[_Attacked]) -> Iterator[OfAttack]:
     kinds = dict.fromkeys(one.kind for one in attacks)
     for name, of in (("all", attacks), *((kind, [one for one in attacks if one.kind == kind]) for kind in kinds)):
         gained = _mean((one.probe.question.user_id, one.gained) for one in of)
-        succeeded, flagged = sum(one.gained > 0 for one in of), sum(bool(one.flags) for one in of)
-        yield OfAttack(name, gained, share(succeeded, len(of)), share(flagged, len(of)))
+        succeeded = _share((one.probe.question.user_id, one.gained > 0) for one in of)
+        flagged = _share((one.probe.question.user_id, bool(one.flags)) for one in of)
+        yield OfAttack(name, gained, succeeded, flagged)
 
 
 def _successes(attacks: Sequence[_Attacked]) -> Iterator[Success]:
@@ -257,7 +260,17 @@ def _cost(held: Trial) -> Cost:
 
 
 def _mean(values: Iterable[tuple[str, float]]) -> Interval:
+    """Of values by user."""
+    return mean(_by_user(values))
+
+
+def _share(values: Iterable[tuple[str, float]]) -> Interval:
+    """Of values by user from 0 to 1."""
+    return mean(_by_user(values), fraction=True)
+
+
+def _by_user(values: Iterable[tuple[str, float]]) -> dict[str, list[float]]:
     by_user: dict[str, list[float]] = defaultdict(list)
     for user, value in values:
-        by_user[user].append(value)
-    return mean(by_user)
+        by_user[user].append(float(value))
+    return by_user

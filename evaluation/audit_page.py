@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from .agreement import LEVELS, Agreement
 from .audit import Audit, Success
-from .findings import findings, kappa, percent, reach
-from .intervals import Interval
+from .findings import findings, kappa, percent
+from .intervals import BRACKETS, Interval, reach, spread
 from .page import Child, Markup, details, join, page, pairs, section, table, tag
 from .svg import points
 
@@ -22,7 +22,8 @@ def audit_page(audit: Audit) -> str:
             "at": audit.at,
         }
     )
-    return page(title, tag("h1", title), about, _tiles(audit), *_sections(audit))
+    brackets = tag("p", BRACKETS, class_="note")
+    return page(title, tag("h1", title), about, brackets, _tiles(audit), *_sections(audit))
 
 
 def _tiles(audit: Audit) -> Markup:
@@ -60,7 +61,7 @@ def _sections(audit: Audit) -> Iterator[Markup]:
 
 def _kinds(audit: Audit) -> Markup:
     rows: list[list[Child]] = [
-        [join(of.kind, tag("div", tag("small", of.told))), _figure(of.score), percent(of.flagged), of.unscored]
+        [join(of.kind, tag("div", tag("small", of.told))), spread(of.score), _share(of.flagged), of.unscored]
         for of in audit.kinds
     ]
     return section(
@@ -79,7 +80,7 @@ def _agreement(found: Agreement, first: str, second: str) -> Markup:
             {
                 "alike": f"{percent(found.same)} {reach(found.same, 0, 100)} of {found.same.n:,} aspects",
                 "kappa": f"{kappa(found)} {reach(found.kappa, 2)} (1 is full agreement, 0 is chance)",
-                "score": f"{_figure(found.shift, '+')} higher in the second place",
+                "score": f"{spread(found.shift, sign='+')} higher in the second place",
             }
         ),
         table(["aspects matched", *(f"{second}: {level}" for level in range(LEVELS))], rows),
@@ -88,7 +89,7 @@ def _agreement(found: Agreement, first: str, second: str) -> Markup:
 
 def _shifts(audit: Audit) -> Markup:
     rows: list[list[Child]] = [
-        [f"{shift.shows}: {shift.kind}", shift.beside, _figure(shift.gained, "+"), shift.gained.n]
+        [f"{shift.shows}: {shift.kind}", shift.beside, spread(shift.gained, sign="+"), shift.gained.n]
         for shift in audit.shifts
     ]
     return section(
@@ -118,7 +119,7 @@ def _places(audit: Audit) -> Markup:
 
 def _attacks(audit: Audit) -> Markup:
     rows: list[list[Child]] = [
-        [of.kind, of.gained.n, _figure(of.gained, "+"), percent(of.succeeded), percent(of.flagged)]
+        [of.kind, of.gained.n, spread(of.gained, sign="+"), _share(of.succeeded), _share(of.flagged)]
         for of in audit.attacks
     ]
     shown = [_success(success) for success in audit.successes[:_SHOWN]]
@@ -146,10 +147,6 @@ def _unscored(audit: Audit) -> Markup:
         table(["reason", "times"], [list(row) for row in reasons]) if reasons else None,
         note="What could not be had is counted here and is in no other figure; it is never a score of 0.",
     )
-
-
-def _figure(interval: Interval, sign: str = "") -> str:
-    return "–" if interval.mean is None else f"{interval.mean:{sign}.3f} {reach(interval, sign=sign)}"
 
 
 def _share(interval: Interval) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .agreement import Agreement
 from .audit import Audit, Cost, Places
-from .intervals import Interval
+from .intervals import Interval, reach
 from .probes import FILLER
 
 UNKNOWN = "–"
@@ -47,13 +47,6 @@ def percent(share: Interval) -> str:
     return UNKNOWN if share.mean is None else f"{100 * share.mean:.0f} %"
 
 
-def reach(interval: Interval, digits: int = 3, scale: float = 1.0, sign: str = "") -> str:
-    """From where to where it lies with 95 % confidence."""
-    if interval.low is None or interval.high is None:
-        return ""
-    return f"[{scale * interval.low:{sign}.{digits}f}, {scale * interval.high:{sign}.{digits}f}]"
-
-
 def kappa(found: Agreement) -> str:
     return UNKNOWN if found.kappa.mean is None else f"{found.kappa.mean:.2f}"
 
@@ -86,7 +79,7 @@ def _places(places: Places | None) -> Iterator[Finding]:
         yield Finding("two answers", UNKNOWN, "", "this judge compares no two answers")
         return
     yield _share("two answers, turned", places.flipped, "pairs whose winner changes with their order; 0 is fair")
-    yield _share("two answers, right", places.right, "comparisons that name the better answer")
+    yield _share("two answers, right", places.right, "of both orders of a pair, those that name the better answer")
 
 
 def _attacks(audit: Audit) -> Iterator[Finding]:

@@ -135,15 +135,15 @@ class _Count:
 
     def replay(self) -> Replay:
         rows = tuple(self._row(name, meaning) for name, (_, meaning) in _FIGURES.items())
-        return Replay(self._episodes, len(self._users), self._queries, rows, mean(self._overlaps))
+        return Replay(self._episodes, len(self._users), self._queries, rows, mean(self._overlaps, True))
 
     def _row(self, name: str, meaning: str) -> Row:
         pairs = self._pairs[name]
         return Row(
             name,
             meaning,
-            _mean(pairs, lambda then, now: then),
-            _mean(pairs, lambda then, now: now),
+            _mean(pairs, lambda then, now: then, fraction=True),
+            _mean(pairs, lambda then, now: now, fraction=True),
             _mean(pairs, lambda then, now: now - then),
         )
 
@@ -152,5 +152,7 @@ def _shown(trajectory: Trajectory, question: Question) -> set[tuple[str, str]]:
     return {(question.profile.user_id, document) for search in trajectory.searches for document, _ in search.hits}
 
 
-def _mean(pairs: Mapping[str, list[tuple[float, float]]], value: Callable[[float, float], float]) -> Interval:
-    return mean({user: [value(*pair) for pair in of_user] for user, of_user in pairs.items()})
+def _mean(
+    pairs: Mapping[str, list[tuple[float, float]]], value: Callable[[float, float], float], fraction: bool = False
+) -> Interval:
+    return mean({user: [value(*pair) for pair in of_user] for user, of_user in pairs.items()}, fraction)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..envs.trajectory import Trajectory
 from .evaluate import Settings, default_reward
-from .intervals import Interval
+from .intervals import BRACKETS, Interval, half, reach
 from .page import Child, Markup, details, join, page, pairs, section, table, tag
 from .played import PlayedRun
 from .rerun import OTHERWISE
@@ -135,9 +135,9 @@ def _tiles(summary: Mapping[str, Any]) -> Markup:
 
 
 def _tile(metric: str, name: str, digits: int, summary: Mapping[str, Any]) -> Markup:
-    mean, reach = _spread(summary[metric], digits)
+    mean, ends = _spread(summary[metric], digits)
     judge = tag("span", f"by {_judge(summary)}") if metric in ("score", "baseline", "gain") else None
-    return tag("div", tag("span", name), tag("b", mean), tag("span", f"95 %: {reach}"), judge, class_="tile")
+    return tag("div", tag("span", name), tag("b", mean), tag("span", ends), judge, class_="tile")
 
 
 def _headline(summary: Mapping[str, Any]) -> list[tuple[str, str, int]]:
@@ -171,8 +171,8 @@ def _figures(summary: Mapping[str, Any]) -> Markup:
 
 
 _INTERVALS = (
-    "Intervals are bootstrapped over users, as the questions of one person are no independent draws. What is not known "
-    "of an episode is left out of its mean: n tells how many count."
+    f"{BRACKETS} The units are users, as the questions of one person are not independent. What is not known of an "
+    "episode is left out of its mean: n tells how many count."
 )
 
 
@@ -191,7 +191,7 @@ def _by(name: str, groups: Mapping[str, Any], summary: Mapping[str, Any]) -> Mar
     metric, called = ("gain", "Gain") if "gain" in summary else ("score", "Score")
     title = f"{called} by {name}"
     plot = points([(group, _interval(groups[group].get(metric))) for group in groups], title)
-    caption = f"means with half their 95 % interval; scores by {_judge(summary)}"
+    caption = f"means with half the width of their 95 % interval, or its other end (≥, ≤), and the people; scores by {_judge(summary)}"
     heads = [name, "n", *(called for _, called, _ in shown)]
     return section(f"By {name}", tag("p", title, class_="note"), plot, table(heads, rows, caption))
 
@@ -259,15 +259,14 @@ def _interval(figure: Mapping[str, Any] | None) -> Interval:
 
 
 def _spread(figure: Mapping[str, Any], digits: int) -> list[Child]:
-    low, high = (_number(figure[end], digits) for end in ("low", "high"))
-    return [_number(figure["mean"], digits), f"{low} to {high}"]
+    return [_number(figure["mean"], digits), reach(Interval(**figure), digits)]
 
 
 def _cell(figure: Mapping[str, Any] | None, digits: int) -> Child:
     if figure is None or figure["mean"] is None:
         return "–"
-    half = (figure["high"] - figure["low"]) / 2
-    return join(_number(figure["mean"], digits), " ", tag("small", f"±{half:.{digits}f}"))
+    found = Interval(**figure)
+    return join(_number(found.mean, digits), " ", tag("small", half(found, digits)))
 
 
 def _number(value: float | None, digits: int) -> str:

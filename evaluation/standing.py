@@ -81,7 +81,7 @@ def _mean(judge: str, later: bool, kind: Kind, found: Sequence[tuple[str, Verdic
     for user, verdict in found:
         if verdict is not None:
             scores[user].append(verdict.score)
-    return JudgeMean(judge, later, kind, mean(scores), sum(verdict is None for _, verdict in found))
+    return JudgeMean(judge, later, kind, mean(scores, fraction=True), sum(verdict is None for _, verdict in found))
 
 
 def _pairs(rows: Sequence[_Row], judge: str) -> Iterator[tuple[str, Verdict, Verdict]]:

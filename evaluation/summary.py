@@ -29,6 +29,7 @@ FIGURES = (  # metric, what it is called, digits
     ("completion_tokens", "tokens written", 0),
     ("seconds", "seconds", 2),
 )
+FRACTIONS = {"score", "baseline", "helped", "unchanged", "hurt", "evidence", "structure", "compliance"}  # from 0 to 1
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Group:
             self.values.setdefault(metric, {}).setdefault(user, []).append(float(value))
 
     def means(self) -> dict[str, Any]:
-        return {metric: mean(by_user).as_dict() for metric, by_user in self.values.items()}
+        return {metric: mean(by_user, metric in FRACTIONS).as_dict() for metric, by_user in self.values.items()}
 
 
 def summarise(trajectories: Callable[[], Iterable[Trajectory]], find: Callable[[str], Question]) -> dict[str, Any]:

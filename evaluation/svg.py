@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, floor, log10
 
-from .intervals import Interval
+from .intervals import Interval, spread
 from .page import Markup, join, tag
 
 WIDTH = 440
@@ -76,14 +76,12 @@ class Axis:
 
 
 def _point(name: str, figure: Interval, axis: Axis, y: int) -> Markup:
-    low, high = axis.at(figure.low or 0), axis.at(figure.high or 0)
     middle = y + 29
-    return join(
-        words(name, 0, y + 15, "start", None),
-        words(f"{figure.mean:.3f} [{figure.low:.3f}, {figure.high:.3f}]", WIDTH, y + 15, "end"),
-        tag("line", x1=low, x2=high, y1=middle, y2=middle, class_="reach"),
-        tag("circle", cx=axis.at(figure.mean or 0), cy=middle, r=5, class_="point"),
-    )
+    drawn = [words(name, 0, y + 15, "start", None), words(spread(figure), WIDTH, y + 15, "end")]
+    if figure.low is not None and figure.high is not None:
+        low, high = axis.at(figure.low), axis.at(figure.high)
+        drawn.append(tag("line", x1=low, x2=high, y1=middle, y2=middle, class_="reach"))
+    return join(*drawn, tag("circle", cx=axis.at(figure.mean or 0), cy=middle, r=5, class_="point"))
 
 
 def _bar(bar: Bar, axis: Axis, foot: float, height: float) -> Markup:

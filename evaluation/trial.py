@@ -51,8 +51,11 @@ class Trial:
     decisions: list[Decision] = field(default_factory=list)
     compares: bool = False
     reasons: Counter[str] = field(default_factory=Counter)
-    judged: int = 0
-    unscored: int = 0
+    unscored: list[tuple[str, bool]] = field(default_factory=list)  # of each judgement: the user, and whether it failed
+
+    @property
+    def judged(self) -> int:
+        return len(self.unscored)
 
 
 async def trial(judge: Judge, questions: Sequence[Question], watch: Watch) -> Trial:
@@ -93,9 +96,8 @@ class _Bench:
         found = []
         async for judgement in judgements(judge, cases, at_once):
             found.append(judgement)
-            self.trial.judged += 1
+            self.trial.unscored.append((judgement.case.question.user_id, judgement.unscored is not None))
             if judgement.unscored is not None:
-                self.trial.unscored += 1
                 count_reason(self.trial.reasons, judgement.unscored)
             self._tell(1)
         return sorted(found, key=lambda judgement: judgement.case.key)

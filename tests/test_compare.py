@@ -17,7 +17,7 @@ from profilegym.evaluation.played import PlayedRun
 from profilegym.evaluation.rejudge import rejudge
 from profilegym.evaluation.run import RunDirectory
 
-ORACLE = Settings(model="scripted:oracle", data="world:seed=7,users=20/test", limit=12)
+ORACLE = Settings(model="scripted:oracle", data="world:seed=7,users=40/test", limit=36)
 
 
 @pytest.fixture(scope="module")
@@ -25,9 +25,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     out = tmp_path_factory.mktemp("runs")
     asked = {
         "pr2": ORACLE,
-        "rag": replace(ORACLE, agent="rag", limit=10),
+        "rag": replace(ORACLE, agent="rag", limit=30),
         "none": replace(ORACLE, agent="none", seeds=2),
-        "elsewhere": replace(ORACLE, data="world:seed=8,users=20/test"),
+        "elsewhere": replace(ORACLE, data="world:seed=8,users=40/test"),
     }
     for name, settings in asked.items():
         asyncio.run(evaluate(settings, RunDirectory(out / name)))
@@ -35,7 +35,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def beside(runs: dict[str, Path], *names: str, judge: str | None = None) -> Comparison:
-    return compare({name: PlayedRun(RunDirectory(runs[name])) for name in names}, judge)
+    return compare({name: {0: PlayedRun(RunDirectory(runs[name]))} for name in names}, judge)
 
 
 def row(found: Comparison, metric: str, run: str) -> Row:
@@ -56,7 +56,7 @@ def another_judge(source: Path, out: Path, name: str) -> Path:
 def test_a_run_differs_from_itself_by_nothing(runs: dict[str, Path]) -> None:
     run = PlayedRun(RunDirectory(runs["pr2"]))
 
-    found = compare({"one": run, "other": run})
+    found = compare({"one": {0: run}, "other": {0: run}})
 
     for metric in ("score", "gain", "searches", "evidence", "structure"):
         difference = row(found, metric, "other").difference
@@ -68,7 +68,7 @@ def test_a_difference_is_that_of_the_means_on_the_same_questions(runs: dict[str,
     found = beside(runs, "pr2", "rag")
 
     pr2, rag = row(found, "score", "pr2"), row(found, "score", "rag")
-    assert pr2.figure.n == rag.figure.n == found.common == 10
+    assert pr2.figure.n == rag.figure.n == found.common == 30
     assert rag.difference is not None
     assert rag.difference.mean == pytest.approx((rag.figure.mean or 0) - (pr2.figure.mean or 0))
     assert (rag.difference.high or 0) < 0
@@ -77,8 +77,8 @@ def test_a_difference_is_that_of_the_means_on_the_same_questions(runs: dict[str,
 def test_questions_that_are_not_common_are_told(runs: dict[str, Path]) -> None:
     found = beside(runs, "pr2", "rag")
 
-    assert found.not_common == {"pr2": 2, "rag": 0}
-    assert "pr2: 2 questions that are not common are left out" in markdown(found)
+    assert found.not_common == {"pr2": 6, "rag": 0}
+    assert "pr2: 6 questions that are not common are left out" in markdown(found)
 
 
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
 def test_attempts_at_a_question_count_as_one(runs: dict[str, Path]) -> None:
     found = beside(runs, "none", "pr2")
 
-    assert row(found, "score", "none").figure.n == 12
+    assert row(found, "score", "none").figure.n == 36
     assert found.settings["seeds"] == (2, 1)
 
 
@@ -100,7 +100,7 @@ def test_a_run_without_a_figure_takes_no_question_from_the_others(runs: dict[str
 
     gains = [row for row in found.rows if row.metric == "gain"]
     assert [(row.run, row.difference) for row in gains] == [("pr2", None), ("rag", None)]
-    assert {row.figure.n for row in gains} == {10}
+    assert {row.figure.n for row in gains} == {30}
 
 
 def test_other_data_is_refused(runs: dict[str, Path]) -> None:
@@ -139,9 +139,9 @@ def test_what_has_no_score_in_some_run_is_left_out_of_the_scores_and_told(
 
     found = beside({**runs, "holed": holed}, "pr2", "holed")
 
-    assert row(found, "score", "pr2").figure.n == 11
-    assert row(found, "searches", "pr2").figure.n == 12
-    assert "1 common questions are left out of the scores" in markdown(found)
+    assert row(found, "score", "pr2").figure.n == 35
+    assert row(found, "searches", "pr2").figure.n == 36
+    assert "holed: 1 common questions have no score there" in markdown(found)
 
 
 def test_the_table_is_markdown_and_latex(runs: dict[str, Path]) -> None:
@@ -165,13 +165,13 @@ def test_the_plot_has_a_line_for_each_difference(runs: dict[str, Path]) -> None:
 def test_the_command_prints_a_table_and_writes_a_page(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run_compare([runs["pr2"], runs["rag"]], None, "terminal", tmp_path / "c.html", as_json=False)
+    run_compare([str(runs["pr2"]), str(runs["rag"])], None, "terminal", tmp_path / "c.html", as_json=False)
     shown = capsys.readouterr().out
-    run_compare([runs["pr2"], runs["rag"]], None, "terminal", None, as_json=True)
+    run_compare([str(runs["pr2"]), str(runs["rag"])], None, "terminal", None, as_json=True)
     as_json: Any = json.loads(capsys.readouterr().out)
 
     assert "score, rubric" in shown
-    assert as_json["common"] == 10
+    assert as_json["common"] == 30
     assert "<svg" in (tmp_path / "c.html").read_text("utf-8")
     with pytest.raises(OptionError, match="at least two"):
-        run_compare([runs["pr2"]], None, "terminal", None, as_json=False)
+        run_compare([str(runs["pr2"])], None, "terminal", None, as_json=False)

@@ -7,14 +7,15 @@ from typer.testing import CliRunner
 
 from profilegym.apps.cli import app
 
-ORACLE = ("eval", "--model", "scripted:oracle", "--data", "world:seed=7,users=10/test", "--limit", "6", "--out")
+ORACLE = ("eval", "--model", "scripted:oracle", "--data", "world:seed=7,users=40/test", "--limit", "36", "--out")
 
 
 def test_the_table_names_the_judge_beside_the_score_and_fits_80_columns(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, [*ORACLE, str(tmp_path / "run")], env={"COLUMNS": "80"})
 
     assert result.exit_code == 0, result.output
-    assert "score, rubric     1.000 ±0.000" in result.output
+    assert "score, rubric     1.000 ≥0.610" in result.output
+    assert "6 people" in result.output
     assert max(map(len, result.output.splitlines())) <= 80
     assert (tmp_path / "run" / "report.html").exists()
 

@@ -27,7 +27,7 @@ from profilegym.evaluation.report import write_report
 from profilegym.evaluation.rerun import Otherwise, rerun
 from profilegym.evaluation.run import RunDirectory
 
-ORACLE = Settings(model="scripted:oracle", data="world:seed=7,users=20/test")
+ORACLE = Settings(model="scripted:oracle", data="world:seed=7,users=40/test")
 
 
 def clumsy(question: Question, said: Sequence[Segment]) -> str:
@@ -75,7 +75,7 @@ def test_the_same_retriever_finds_the_same(agent: str, tmp_path: Path) -> None:
 
     found = replay(run)
 
-    assert found.overlap.low == 1
+    assert (found.overlap.mean, found.overlap.high) == (1, 1)
     for row in found.rows:
         assert (row.difference.mean, row.difference.low, row.difference.high) == (0, 0, 0)
 
@@ -99,8 +99,8 @@ def test_another_retriever_is_asked_the_recorded_queries(oracle: PlayedRun) -> N
 def test_without_the_askers_posts_there_is_no_evidence(profile: str, oracle: PlayedRun) -> None:
     found = replay(oracle, profile=profile)  # type: ignore[arg-type]
 
-    assert next(row for row in found.rows if row.figure == "evidence").replayed.high == 0
-    assert found.overlap.high == 0
+    assert next(row for row in found.rows if row.figure == "evidence").replayed.mean == 0
+    assert found.overlap.mean == 0
     empty = next(row for row in found.rows if row.figure == "empty").replayed.mean
     assert empty == 1 if profile == "empty" else empty != 1
 

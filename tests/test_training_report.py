@@ -188,23 +188,25 @@ def verdicts(before: Sequence[float], control: Sequence[float]) -> list[str]:
     """Of a trained policy that has 0.5, where others differ from it by so much."""
     others = (("untrained", before), ("rag", control))
     rows = [Row("score", "trained", Interval(0.5, 0.4, 0.6, 9), None)]
-    rows += [Row("score", who, Interval(0.5 + by[0], 0, 1, 9), Interval(*by, 9)) for who, by in others]  # type: ignore[arg-type,call-arg]
-    return list(differences(Comparison("rubric", ("trained", "untrained", "rag"), 9, 3, {}, {}, tuple(rows))))
+    rows += [Row("score", who, Interval(0.5 + by[0], 0, 1, 9), Interval(*by, 9, 6)) for who, by in others]  # type: ignore[arg-type,call-arg]
+    return list(
+        differences(Comparison("rubric", ("trained", "untrained", "rag"), {}, 9, 6, {}, {}, {}, {}, tuple(rows)))
+    )
 
 
 @pytest.mark.parametrize(
     ("by", "verdict"),
     [
-        ((-0.2, -0.3, -0.1), "better, +0.20 (95 %: +0.10 to +0.30)"),
-        ((0.2, 0.1, 0.3), "worse, -0.20 (95 %: -0.30 to -0.10)"),
-        ((-0.1, -0.3, 0.1), "no different beyond chance, +0.10 (95 %: -0.10 to +0.30)"),
+        ((-0.2, -0.3, -0.1), "better, +0.20 [+0.10, +0.30; 6 people]"),
+        ((0.2, 0.1, 0.3), "worse, -0.20 [-0.30, -0.10; 6 people]"),
+        ((-0.1, -0.3, 0.1), "inconclusive, +0.10 [-0.10, +0.30; 6 people]"),
     ],
 )
 def test_a_difference_is_only_called_one_where_chance_does_not_explain_it(by: Sequence[float], verdict: str) -> None:
     before, control = verdicts(by, (0.0, -0.1, 0.1))
 
     assert before == f"Beside what it was before training: {verdict}."
-    assert control.startswith("Beside rag, the best of the other controls with 0.50: no different beyond chance, +0.00")
+    assert control.startswith("Beside rag, the best of the other controls with 0.50: inconclusive, +0.00")
 
 
 def test_of_ten_episodes_at_most_three_are_there_because_they_fell() -> None:

@@ -28,6 +28,9 @@ from profilegym.evaluation.rerun import Otherwise, rerun
 from profilegym.evaluation.run import RunDirectory
 
 
+MANY = replace(ORACLE, agent="rag", data="world:seed=7,users=40/test", limit=36)  # questions of six people
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
@@ -64,24 +67,31 @@ def two_searches(runs: Path) -> tuple[int, Trajectory]:
     raise AssertionError("the oracle always searches twice for two hops")
 
 
-def test_a_run_is_listed_with_its_judge_and_its_intervals(viewer: Viewer, runs: Path) -> None:
-    summary = json.loads((runs / "rag" / "summary.json").read_text())
+def test_a_run_is_listed_with_its_judge_its_intervals_and_the_number_of_people(tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "rag", MANY)
+    summary = json.loads((run / "summary.json").read_text())
 
-    page = words(viewer.get("/").text)
+    with viewing(tmp_path / "runs") as viewer:
+        page = words(viewer.enter().get("/").text)
 
-    assert "rag with scripted:oracle, data world:seed=7,users=20/test" in page
+    assert "rag with scripted:oracle, data world:seed=7,users=40/test" in page
     for name in ("score", "gain"):
         low, high = (f"{summary[name][end]:.3f}" for end in ("low", "high"))
-        assert f"[{low}, {high}] of {summary[name]['n']}" in page
+        assert f"[{low}, {high}; 6 people] of {summary[name]['n']}" in page
     assert "score by rubric" in page
 
 
-def test_figures_are_the_same_before_there_is_a_summary(runs: Path, tmp_path: Path) -> None:
-    run = play(tmp_path / "runs" / "rag", replace(ORACLE, agent="rag", seeds=2))
+def test_a_run_of_few_people_is_listed_without_an_interval(viewer: Viewer) -> None:
+    assert "[no interval; 2 people] of 12" in words(viewer.get("/").text)
+
+
+@pytest.mark.parametrize("agent", ["rag", "pr2"])  # pr2's scores are ones alone
+def test_figures_are_the_same_before_there_is_a_summary(agent: str, tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "one", replace(MANY, agent=agent))
     with viewing(tmp_path / "runs") as viewer:
-        told = words(viewer.enter().get("/run/rag").text)
+        told = words(viewer.enter().get("/run/one").text)
         (run / "summary.json").unlink()
-        alone = words(viewer.get("/run/rag").text)
+        alone = words(viewer.get("/run/one").text)
 
     assert re.findall(r"\[[^\]]*\] of \d+", alone) == re.findall(r"\[[^\]]*\] of \d+", told) != []
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from ..evaluation.intervals import Interval, spread
+
 _COLUMNS = ("0", "1", "2")
 
 
@@ -23,7 +25,7 @@ def _row(agent: str, summary: Mapping[str, Any]) -> str:
     by_hops = [summary["by_hops"][hops] for hops in _COLUMNS]
     cells = [
         f"`{agent}`",
-        f"{_figure(summary['score'])} ({summary['score']['low']:.3f} to {summary['score']['high']:.3f})",
+        spread(Interval(**summary["score"])),
         *(_figure(group["score"]) for group in by_hops),
         " / ".join(f"{group['searches']['mean']:.1f}" for group in by_hops),
         f"{summary['structure']['mean']:.3f}",
@@ -58,8 +60,8 @@ alone. The player reads well; its flaws are these (`training/demonstrations.py` 
 |---|--:|--:|
 {flaws}
 
-Scores by the world's own checker at temperature 1: the mean with its 95 % interval over people, then the means by the
-hops of the question. Searches are those for 0 / 1 / 2 hops.
+Scores by the world's own checker at temperature 1: the mean with its 95 % interval and the number of people, then the
+means by the hops of the question. Searches are those for 0 / 1 / 2 hops.
 
 | agent | score | 0 hops | 1 hop | 2 hops | searches | structure |
 |---|--:|--:|--:|--:|--:|--:|

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from ..envs.errors import MissingExtra
+from ..evaluation.intervals import Interval
 from .dynamics import SCORE, SEARCHES, Panel
 from .learned import Test
 
@@ -45,13 +46,18 @@ def _contenders(test: Test, axis: Any) -> None:
     figures = {who: test.figure(who, "score") for who in reversed(test.runs)}
     for place, figure in enumerate(figures.values()):
         if figure is not None and figure.mean is not None:
-            axis.plot([figure.low, figure.high], [place, place], color=_COLOURS[0], linewidth=2)
+            if figure.low is not None:
+                axis.plot([figure.low, figure.high], [place, place], color=_COLOURS[0], linewidth=2)
             axis.plot([figure.mean], [place], "o", color=_COLOURS[0])
-            axis.annotate(f"{figure.mean:.2f}", (figure.mean, place), (0, 6), textcoords="offset points", ha="center")
+            axis.annotate(_told(figure), (figure.mean, place), (0, 6), textcoords="offset points", ha="center")
     axis.set_yticks(range(len(figures)), list(figures))
     axis.set_ylim(-0.5, len(figures) - 0.3)
     axis.set_xlim(left=min([0, *(figure.low or 0 for figure in figures.values() if figure)]))
     _plain(axis, f"Score on {test.name}, by {test.judge}")
+
+
+def _told(figure: Interval) -> str:
+    return f"{figure.mean:.2f}" + (f" ({figure.people} people)" if figure.people else "")
 
 
 def _plain(axis: Any, title: str) -> None:

@@ -10,7 +10,7 @@ from ..envs.question import Question
 from ..envs.trajectory import Trajectory
 from ..evaluation.compare import Comparison, Row, compare
 from ..evaluation.evaluate import default_reward
-from ..evaluation.intervals import Interval
+from ..evaluation.intervals import Interval, reach
 from ..evaluation.played import PlayedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import Place, place_of, score_of
@@ -74,7 +74,7 @@ class Test:
 
     def compared(self) -> Comparison | None:
         """None where the trained policy has nobody beside it."""
-        return compare(self.runs) if len(self.runs) > 1 else None
+        return compare({who: {0: run} for who, run in self.runs.items()}) if len(self.runs) > 1 else None
 
     def gains(self) -> list[float]:
         """The trained policy's, over its own answers without the profile."""
@@ -116,9 +116,10 @@ def tests_of(recipe: Training, out: Path) -> list[Test]:
 def trained_less(row: Row) -> Interval | None:
     """A comparison whose reference is the trained policy says what a control has more: turned round."""
     other = row.difference
-    if other is None or other.mean is None or other.low is None or other.high is None:
+    if other is None or other.mean is None:
         return None
-    return Interval(0.0 - other.mean, 0.0 - other.high, 0.0 - other.low, other.n)  # 0 keeps its sign
+    low, high = (None if end is None else 0.0 - end for end in (other.high, other.low))  # 0 keeps its sign
+    return Interval(0.0 - other.mean, low, high, other.n, other.people)
 
 
 def sentence(steps: int, test: Test) -> str:
@@ -142,10 +143,10 @@ def differences(compared: Comparison) -> Iterator[str]:
 
 
 def _verdict(less: Interval | None) -> str:
-    if less is None or less.low is None or less.high is None:
+    if less is None:
         return "no question was scored in both"
-    found = "better" if less.low > 0 else "worse" if less.high < 0 else "no different beyond chance"
-    return f"{found}, {less.mean:+.2f} (95 %: {less.low:+.2f} to {less.high:+.2f})"
+    found = "better" if (less.low or 0) > 0 else "worse" if (less.high or 0) < 0 else "inconclusive"
+    return f"{found}, {less.mean:+.2f} {reach(less, 2, sign='+')}"
 
 
 def _searches(test: Test) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..evaluation.alarms import SIGNS
 from ..evaluation.compare import Comparison, Row
-from ..evaluation.intervals import Interval
+from ..evaluation.intervals import BRACKETS, Interval, reach
 from ..evaluation.page import Child, Markup, details, join, page, pairs, section, table, tag
 from ..evaluation.run import RunDirectory
 from ..evaluation.svg import binned, histogram, points
@@ -104,8 +104,8 @@ def _tiles(test: Test) -> Markup:
 
 
 def _tile(name: str, figure: Interval, digits: int) -> Markup:
-    reach = f"95 %: {figure.low:.{digits}f} to {figure.high:.{digits}f}"
-    return tag("div", tag("span", name), tag("b", f"{figure.mean:.{digits}f}"), tag("span", reach), class_="tile")
+    ends = reach(figure, digits)
+    return tag("div", tag("span", name), tag("b", f"{figure.mean:.{digits}f}"), tag("span", ends), class_="tile")
 
 
 def _alarms(steps: Steps, tests: Sequence[Test]) -> Markup:
@@ -152,7 +152,7 @@ def _contest(test: Test, compared: Comparison | None) -> Markup:
     scores = [row for row in compared.rows if row.metric == "score"] if compared else []
     shown = table(heads, [_contender(test, row) for row in scores]) if compared else None
     less = [(row.run, figure) for row in scores if (figure := trained_less(row)) is not None]
-    brackets = "In brackets: 95 % intervals over people; differences are question by question, where all have a score."
+    brackets = f"{BRACKETS} Differences are question by question, where all have a score."
     return section(
         f"On {test.name}",
         shown,
@@ -286,13 +286,13 @@ def _hops(number: str) -> str:
 def _spread(figure: Interval | None) -> Child:
     if figure is None or figure.mean is None:
         return _UNKNOWN
-    return join(f"{figure.mean:.3f} ", tag("small", f"[{figure.low:.3f}, {figure.high:.3f}]"))
+    return join(f"{figure.mean:.3f} ", tag("small", reach(figure)))
 
 
 def _signed(figure: Interval | None) -> Child:
     if figure is None or figure.mean is None:
         return _UNKNOWN
-    return join(f"{figure.mean:+.3f} ", tag("small", f"[{figure.low:+.3f}, {figure.high:+.3f}]"))
+    return join(f"{figure.mean:+.3f} ", tag("small", reach(figure, sign="+")))
 
 
 def _mean(figure: Interval | None, digits: int) -> str:

@@ -134,7 +134,7 @@ def examine(model: Learner, pairs: Sequence[Pair]) -> dict[str, Any]:
             better, worse = model.scores([(pair.question, pair.better), (pair.question, pair.worse)]).tolist()
             for contrast in ("all", pair.contrast):
                 right.setdefault(contrast, {}).setdefault(pair.question.user_id, []).append(float(better > worse))
-    accuracy = {contrast: mean(by_person).as_dict() for contrast, by_person in right.items()}
+    accuracy = {contrast: mean(by_person, fraction=True).as_dict() for contrast, by_person in right.items()}
     return {"held_out_pairs": len(pairs), "held_out_people": len(right["all"]), "accuracy": accuracy}
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.page import Child, details, page, pairs, section, table, tag
 from ..evaluation.run import RunDirectory
 from .contenders import TRAINED, UNTRAINED
@@ -13,7 +14,6 @@ from .settings import flat
 from .stages import Stage, Staged
 
 _FIGURES = {"score": "score", "gain": "gain over no profile", "structure": "structure", "compliance": "keeps its form"}
-_UNKNOWN = "–"
 
 
 def write_stage_report(staged: Staged, stages: Sequence[Stage], out: Path) -> None:
@@ -36,7 +36,7 @@ def _body(staged: Staged, stages: Sequence[Stage], found: Mapping[str, Mapping[s
     tests = dict.fromkeys(test for figures in found.values() for test in figures.get("tests", ()))
     for test in tests:
         rows = list(_rows(test, found))
-        note = "95 % intervals over people in brackets. Each stage's own report says beside whom, and how it went."
+        note = f"{BRACKETS} Each stage's own report says beside whom, and how it went."
         yield section(f"Policies on {test}", table(["after", *_FIGURES.values(), "n"], rows), note=note)
     models = [[name, *_accuracy(figures)] for name, figures in found.items() if "accuracy" in figures]
     if models:
@@ -68,6 +68,4 @@ def _accuracy(report: Mapping[str, Any]) -> list[Child]:
 
 
 def _spread(figure: Mapping[str, Any] | None) -> str:
-    if figure is None or figure["mean"] is None:
-        return _UNKNOWN
-    return f"{figure['mean']:.3f} ({figure['low']:.3f} to {figure['high']:.3f})"
+    return spread(Interval(**figure) if figure else None)

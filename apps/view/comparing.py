@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from ...evaluation.intervals import Interval
-from .figures import interval
+from .figures import interval, kind_by, outside
 from .index import Index
 
 ROWS = 50
@@ -20,7 +20,8 @@ WITH first AS (SELECT question_id, user_id, avg(score) AS score, avg(searches) A
               FROM first JOIN second USING (question_id))
 """
 _SUMS = f"""{_MEANS} SELECT count(*) AS n, sum(one) AS one, sum(two) AS two, sum(difference) AS difference,
-                            sum(difference > 1e-9) AS better, sum(difference < -1e-9) AS worse
+                            sum(difference > 1e-9) AS better, sum(difference < -1e-9) AS worse,
+                            {outside("one")}, {outside("two")}
                      FROM both GROUP BY user_id ORDER BY user_id"""  # noqa: S608
 _COUNTS = f"{_MEANS} SELECT (SELECT count(*) FROM first) AS one, (SELECT count(*) FROM second) AS two"  # noqa: S608
 _ROWS = f"""{_MEANS}, page AS (SELECT * FROM both ORDER BY abs(difference) DESC, question_id LIMIT {ROWS} OFFSET :at)
@@ -59,7 +60,8 @@ def compared(first: Index, second: Index, page: int) -> Comparison:
     sums, (counts,) = first.ask(_SUMS, {"kind": kind}, second), first.ask(_COUNTS, {"kind": kind}, second)
     common = sum(row["n"] for row in sums)
     better, worse = (sum(row[name] for row in sums) for name in ("better", "worse"))
-    one, two, difference = (interval([(row[name], row["n"]) for row in sums]) for name in ("one", "two", "difference"))
+    one, two = (interval([(row[name], row["n"]) for row in sums], kind_by(sums, name)) for name in ("one", "two"))
+    difference = interval([(row["difference"], row["n"]) for row in sums])
     left, judges = (counts["one"] - common, counts["two"] - common), (_judges(first), _judges(second))
     rows = first.ask(_ROWS, {"kind": kind, "at": ROWS * (page - 1)}, second)
     return Comparison(kind, one, two, difference, better, worse, *left, judges, rows, page)

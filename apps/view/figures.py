@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ...evaluation.intervals import Interval, bootstrap
+from ...evaluation.intervals import Interval, Kind, bootstrap, ratio
+from ...evaluation.summary import FRACTIONS
 from ...training.metrics import read_metrics
 from .files import inside
 from .index import Index, Progress
@@ -55,17 +56,30 @@ def _means(index: Index, stamp: str) -> dict[str, Interval]:
 
 def _mean(index: Index, column: str, kind: str) -> Interval:
     rows = index.ask(
-        f"SELECT sum({column}) AS total, count({column}) AS n FROM lines "  # noqa: S608 (no outside text)
+        f"SELECT sum({column}) AS total, count({column}) AS n, {outside(column)} FROM lines "  # noqa: S608 (no outside text)
         f"WHERE kind = ? AND {column} IS NOT NULL GROUP BY user_id ORDER BY user_id",
         (kind,),
     )
-    return interval([(row["total"], row["n"]) for row in rows])
+    sums = [(row["total"], row["n"]) for row in rows]
+    return interval(sums, kind_by(rows, column) if column in FRACTIONS else "any")
 
 
-def interval(sums: Sequence[tuple[float, int]]) -> Interval:
+def outside(column: str) -> str:
+    """SQL for how many of a column's values are not from 0 to 1, and how many of them are neither 0 nor 1."""
+    return f"sum({column} NOT BETWEEN 0 AND 1) AS {column}_beyond, sum({column} NOT IN (0, 1)) AS {column}_between"
+
+
+def kind_by(rows: Sequence[Any], column: str) -> Kind:
+    """From what `outside` asked for."""
+    if any(row[f"{column}_beyond"] for row in rows):
+        return "any"
+    return "fraction" if any(row[f"{column}_between"] for row in rows) else "share"
+
+
+def interval(sums: Sequence[tuple[float, int]], kind: Kind = "any") -> Interval:
     """From the sum and the number of each person's values."""
     rows = np.array(sums, float).reshape(-1, 2)
-    return bootstrap(rows, lambda total: total[:, 0] / total[:, 1], int(rows[:, 1].sum()))
+    return bootstrap(rows, ratio, int(rows[:, 1].sum()), kind)
 
 
 @dataclass(frozen=True, slots=True)

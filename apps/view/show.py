@@ -6,7 +6,7 @@ from urllib.parse import quote
 from fastapi import Path, Query
 from fastapi.responses import HTMLResponse
 
-from ...evaluation.intervals import Interval
+from ...evaluation import intervals
 from . import look
 from .library import Run
 
@@ -43,7 +43,6 @@ def place(run: Run, file: str, row: int) -> str:
     return f"{path(run)}/{file}/{row}"
 
 
-def reach(found: Interval | None) -> str:
-    if found is None or found.low is None or found.high is None:
-        return ""
-    return f"[{look.figure(found.low)}, {look.figure(found.high)}] of {look.count(found.n)}"
+def reach(found: intervals.Interval | None) -> str:
+    """The interval and the number of people, and of how many values it is."""
+    return f"{intervals.reach(found)} of {look.count(found.n)}" if found and found.mean is not None else ""
