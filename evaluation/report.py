@@ -191,7 +191,8 @@ def _by(name: str, groups: Mapping[str, Any], summary: Mapping[str, Any]) -> Mar
     metric, called = ("gain", "Gain") if "gain" in summary else ("score", "Score")
     title = f"{called} by {name}"
     plot = points([(group, _interval(groups[group].get(metric))) for group in groups], title)
-    caption = f"means with half the width of their 95 % interval, or its other end (≥, ≤), and the people; scores by {_judge(summary)}"
+    widths = "means with half the width of their 95 % interval, or its other end (≥, ≤), and the people"
+    caption = f"{widths}; scores by {_judge(summary)}"
     heads = [name, "n", *(called for _, called, _ in shown)]
     return section(f"By {name}", tag("p", title, class_="note"), plot, table(heads, rows, caption))
 

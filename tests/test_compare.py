@@ -2,15 +2,28 @@
 
 import asyncio
 import json
+import shutil
+from collections.abc import Sequence
 from dataclasses import replace
+from math import sqrt
 from pathlib import Path
+from random import Random
+from statistics import fmean, stdev
 from typing import Any
 
 import pytest
+import yaml
+from typer.testing import CliRunner
 
+from profilegym import Question
+from profilegym.agents.models.model import register_model
+from profilegym.agents.models.oracle import play
+from profilegym.agents.models.scripted import ScriptedModel
+from profilegym.agents.writing import answer_with
+from profilegym.apps.cli import app
 from profilegym.apps.compare import latex, markdown, plot, run_compare
 from profilegym.envs.errors import DataError, OptionError
-from profilegym.envs.trajectory import verdict_record
+from profilegym.envs.trajectory import Segment, verdict_record
 from profilegym.evaluation.compare import Comparison, Row, compare
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.played import PlayedRun
@@ -175,3 +188,140 @@ def test_the_command_prints_a_table_and_writes_a_page(
     assert "<svg" in (tmp_path / "c.html").read_text("utf-8")
     with pytest.raises(OptionError, match="at least two"):
         run_compare([str(runs["pr2"])], None, "terminal", None, as_json=False)
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two kinds of runs of three seeds each: `clumsy-0` … and `rag-0` …, which has one more."""
+    out = tmp_path_factory.mktemp("seeds")
+    for seed in range(4):
+        for name, settings in (("clumsy", replace(ORACLE, model="by-luck")), ("rag", replace(ORACLE, agent="rag"))):
+            if seed < 3 or name == "rag":
+                asyncio.run(evaluate(replace(settings, first_seed=seed), RunDirectory(out / f"{name}-{seed}")))
+    return out
+
+
+LUCK = Random(1)
+
+
+def by_luck(question: Question, said: Sequence[Segment]) -> str:
+    """Answers as the oracle does, or not at all, as chance has it: other seeds, other figures."""
+    return play(question, said) if LUCK.random() < 0.7 else answer_with("I give up.", "")
+
+
+register_model("by-luck", lambda: ScriptedModel("by-luck", by_luck))
+
+
+def shown(*sides: str, capsys: pytest.CaptureFixture[str]) -> Any:
+    run_compare(sides, None, "terminal", None, as_json=True)
+    return json.loads(capsys.readouterr().out)
+
+
+def test_several_seeds_of_each_side_are_compared_over_people_and_seeds(
+    seeds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clumsy, rag = f"{seeds}/clumsy-*", f"{seeds}/rag-[0-2]"
+
+    found = shown(clumsy, rag, capsys=capsys)
+
+    assert found["seeds"] == {clumsy: [0, 1, 2], rag: [0, 1, 2]}
+    scores = {row["run"]: row for row in found["rows"] if row["metric"] == "score"}
+    alone = [
+        {row["run"]: row["figure"]["mean"] for row in one["rows"] if row["metric"] == "score"}
+        for one in (shown(f"{seeds}/clumsy-{seed}", f"{seeds}/rag-{seed}", capsys=capsys) for seed in range(3))
+    ]
+    means = [list(one.values()) for one in alone]
+    assert scores[clumsy]["figure"]["mean"] == pytest.approx(fmean(mean[0] for mean in means))
+    assert scores[rag]["difference"]["mean"] == pytest.approx(fmean(mean[1] - mean[0] for mean in means))
+    assert (scores[rag]["difference"]["people"], scores[rag]["figure"]["n"]) == (6, 3 * 36)
+    spread = stdev(mean[1] - mean[0] for mean in means)
+    wide = scores[rag]["difference"]["high"] - scores[rag]["difference"]["low"]
+    assert wide > 2 * 4.303 * spread / sqrt(3) > 0  # of the seeds alone, by Student's t
+
+
+def test_a_pattern_is_the_same_by_the_command_line(seeds: Path) -> None:
+    result = CliRunner().invoke(app, ["compare", f"{seeds}/clumsy-*", f"{seeds}/rag-*"], env={"COLUMNS": "300"})
+
+    assert result.exit_code == 0, result.output
+    assert "clumsy-*: seeds 0, 1, 2" in result.output
+    assert "rag-*: seeds 0, 1, 2\n" in result.output.replace(" \n", "\n")  # the fourth has no other beside it
+
+
+def test_one_run_stands_beside_every_seed_of_the_other_side(seeds: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, several = f"{seeds}/rag-3", f"{seeds}/clumsy-*"
+
+    found = shown(one, several, capsys=capsys)
+
+    assert found["seeds"] == {one: [3], several: [0, 1, 2]}
+    first, second = (row for row in found["rows"] if row["metric"] == "searches")
+    assert first["figure"]["n"] == 36
+    assert second["difference"]["mean"] == pytest.approx(second["figure"]["mean"] - first["figure"]["mean"])
+
+
+def test_sides_without_a_seed_in_common_are_refused(seeds: Path) -> None:
+    with pytest.raises(OptionError, match=r"no seed in common: .*clumsy-\[01\] has 0, 1; .*rag-\[23\] has 2, 3"):
+        run_compare([f"{seeds}/clumsy-[01]", f"{seeds}/rag-[23]"], None, "terminal", None, as_json=True)
+
+
+def test_a_pattern_that_matches_nothing_is_an_error(seeds: Path) -> None:
+    with pytest.raises(DataError, match=r"nothing-\*' matches no run directory"):
+        run_compare([f"{seeds}/rag-*", f"{seeds}/nothing-*"], None, "terminal", None, as_json=True)
+
+
+def test_a_pattern_that_mixes_kinds_of_runs_is_refused_by_what_differs(seeds: Path) -> None:
+    with pytest.raises(OptionError, match=r"\* mixes runs: .*clumsy-0 and .*rag-0 differ in agent, model, and"):
+        run_compare([f"{seeds}/*", f"{seeds}/rag-0"], None, "terminal", None, as_json=True)
+
+
+def test_two_runs_of_one_seed_are_refused(seeds: Path, tmp_path: Path) -> None:
+    for name in ("a-0", "a-1"):
+        shutil.copytree(seeds / "rag-0", tmp_path / name)
+
+    with pytest.raises(OptionError, match=r"two runs of seed 0, .*a-0 and .*a-1"):
+        run_compare([f"{tmp_path}/a-*", f"{seeds}/rag-0"], None, "terminal", None, as_json=True)
+
+
+def trained(folder: Path, source: Path, seed: int, **settings: Any) -> None:
+    """A training run as it lies there, whose policy played what the source holds."""
+    played = folder / "evaluations" / "test" / "trained"
+    shutil.copytree(source, played)
+    recipe = yaml.safe_load((played / "recipe.yaml").read_text())
+    recipe["settings"] |= {"model": f"hf:elsewhere/{folder.name}/final", "first_seed": seed}
+    (played / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    training = {"agent": "pr2", "data": {"train": "world/train", "test": {"test": "world/test"}}, "seed": seed}
+    (folder / "recipe.yaml").write_text(yaml.safe_dump({"settings": training | settings}))
+
+
+def test_trained_policies_are_one_side_though_each_has_a_path_of_its_own(
+    seeds: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for seed in (0, 1):
+        trained(tmp_path / f"a-{seed}", seeds / "clumsy-0", seed, steps=7)
+        trained(tmp_path / f"b-{seed}", seeds / f"rag-{seed}", seed, steps=7 + seed)
+    side = f"{tmp_path}/a-*/evaluations/test/trained"
+
+    assert shown(side, str(seeds / "rag-0"), capsys=capsys)["seeds"][side] == [0, 1]
+    with pytest.raises(OptionError, match="differ in training steps, and"):
+        shown(f"{tmp_path}/b-*/evaluations/test/trained", side, capsys=capsys)
+
+
+def test_a_training_run_is_refused_with_the_path_of_what_its_policy_played(seeds: Path, tmp_path: Path) -> None:
+    trained(tmp_path / "a-0", seeds / "rag-0", 0)
+
+    with pytest.raises(OptionError, match="a-0/evaluations/test/trained"):
+        run_compare([f"{tmp_path}/a-*", f"{seeds}/rag-0"], None, "terminal", None, as_json=True)
+
+
+def test_bounds_are_what_the_unscored_could_make_of_a_difference(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Of 36 questions one has no score in the other run, where all others have the same in both: between 1 and 0."""
+    holed = another_judge(runs["pr2"], tmp_path / "holed", "rubric")
+    lines = [json.loads(line) for line in (holed / "trajectories.jsonl").read_text().splitlines()]
+    lines[-1] |= {"verdict": verdict_record(None), "reward": {"total": None, "parts": {}, "unscored": "no reply"}}
+    (holed / "trajectories.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+    found = beside({**runs, "holed": holed}, "pr2", "holed")
+
+    assert found.unscored == {"pr2": 0, "holed": 1}
+    assert row(found, "score", "pr2").figure.mean == 1.0
+    assert (found.bounds["holed"].low, found.bounds["holed"].high) == (pytest.approx(-1 / 36), 0.0)
+    assert beside(runs, "pr2", "rag").bounds == {}

@@ -27,7 +27,6 @@ from profilegym.evaluation.rejudge import rejudge
 from profilegym.evaluation.rerun import Otherwise, rerun
 from profilegym.evaluation.run import RunDirectory
 
-
 MANY = replace(ORACLE, agent="rag", data="world:seed=7,users=40/test", limit=36)  # questions of six people
 
 
