@@ -19,29 +19,30 @@ pytest.importorskip("trl")
 pytest.importorskip("matplotlib")
 
 from profilegym.benchmarks import arms, results  # noqa: E402
-from profilegym.benchmarks.arms import ARMS, MAIN, Bench  # noqa: E402
+from profilegym.benchmarks.arms import ARMS, MAIN, ONE_SHOT, Bench  # noqa: E402
 from profilegym.benchmarks.paper import Paper  # noqa: E402
-from profilegym.benchmarks.seeded import Answered, Side, less, mean, share  # noqa: E402
 from profilegym.benchmarks.tables import figure  # noqa: E402
-from profilegym.benchmarks.verdict import more, no_less  # noqa: E402
+from profilegym.benchmarks.verdict import count, more, no_worse  # noqa: E402
+from profilegym.evaluation.seeded import Answered, Side, less, mean, share  # noqa: E402
+from profilegym.training import demonstrations  # noqa: E402
 from profilegym.training.recipe import load_recipe  # noqa: E402
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
-UNREAD = shutil.ignore_patterns("checkpoints", "final", "best", "elsewhere", "report.*")
+UNREAD = shutil.ignore_patterns("checkpoints", "final", "best", "elsewhere", "greedy", "report.*")
 ONE = ["training", "--only", MAIN, "--seeds", "1"]
 
 
 def small(policy: Path) -> list[str]:
-    data = "{train: 'world:users=12/train', validation: 'world:users=12/validation', test: %s}"
-    tests = "{test: 'world:seed=5,users=12/test', test_unseen: 'world:seed=5,users=12/test_unseen'}"
+    data = "{train: 'world:users=40/train', validation: 'world:users=40/validation', test: %s}"
+    tests = "{test: 'world:seed=5,users=40/test', test_unseen: 'world:seed=5,users=40/test_unseen'}"
     return [
         f"model=hf:{policy}",
         f"reward={Path(__file__).parent / 'tiny_policy.py'}:by_chance",
         f"data={data % tests}",
         "generation={turn_tokens: 12, max_tokens: 30}",
         "optimiser={steps: 2, questions: 2}",
-        "watch={evaluate: 2, questions: 6, save: 2}",
-        "conclusion={controls: [none, pr2], questions: 6}",
+        "watch={evaluate: 2, questions: 36, save: 2}",
+        "conclusion={controls: [none, rag, pr2], questions: 36}",
     ]
 
 
@@ -97,7 +98,7 @@ def test_what_is_not_run_names_the_command_that_runs_it(checkout: Path) -> None:
     shown = row(page(checkout), "The rollout without the profile", "`delta`")
 
     assert shown[0] == "not run: `python -m profilegym.benchmarks.results training --only pr2-world-delta`"
-    assert "- test, less `delta`: not known" in page(checkout)
+    assert "- test, less `delta`, no worse by more than 0.02: not known" in page(checkout)
 
 
 def test_it_goes_on_where_it_was_and_leaves_the_rest_of_the_page_alone(
@@ -157,9 +158,9 @@ def another(bench: Bench, arm: str, seed: int, score: float) -> None:
 @pytest.mark.parametrize(
     ("without", "verdict"),
     [
-        ((0.3, 0.31, 0.29), "**holds here**, +0.300 ["),
-        ((0.9, 0.1, 0.5), "**does not hold here beyond chance**, +0.100 ["),
-        ((0.8, 0.81, 0.79), "**does not hold here**, -0.200 ["),
+        ((0.3, 0.31, 0.29), "**supported**, +0.300 ["),
+        ((0.9, 0.1, 0.5), "**inconclusive**, +0.100 ["),
+        ((0.8, 0.81, 0.79), "**contradicted**, -0.200 ["),
     ],
 )
 def test_a_claim_is_told_from_all_seeds_of_both_recipes(without: list[float], verdict: str, bench: Bench) -> None:
@@ -169,8 +170,8 @@ def test_a_claim_is_told_from_all_seeds_of_both_recipes(without: list[float], ve
 
     text = Paper(bench).write()
 
-    assert f"- test, less without them: {verdict}" in text
-    assert row(text, "The rollout without the profile", "`joint`", "test")[:2] == ["3", "0.600 [0.600, 0.600]"]
+    assert f"- test, less without them, more than 0: {verdict}" in text
+    assert row(text, "The rollout without the profile", "`joint`", "test")[:2] == ["3", "0.600 [0.600, 0.600; 6]"]
     assert row(text, "The rollout without the profile", "without it", "test")[0] == "3"
 
 
@@ -186,9 +187,52 @@ def test_the_best_number_of_posts_is_neither_the_fewest_nor_the_most(bench: Benc
     another(bench, "pr2-world-top-k-10", 0, 0.9)
     at_the_end = Paper(Bench(bench._folder, bench._changes)).write()
 
-    assert "- test, 5 less 1: **holds here**, +0.500" in inside
-    assert "- test, 5 less 10: **holds here**, +0.400" in inside
-    assert "- test: **does not hold here**, 10 is best" in at_the_end
+    assert "- test, 5 less 1, more than 0: **supported**, +0.500" in inside
+    assert "- test, 5 less 10, more than 0: **supported**, +0.400" in inside
+    assert "- test, 5 less 10, more than 0: **contradicted**, -0.200" in at_the_end
+
+
+def test_a_trained_one_shot_rag_stands_beside_trained_pr2(bench: Bench) -> None:
+    another(bench, MAIN, 0, 0.6)
+    missing = Paper(bench).write()
+    another(bench, ONE_SHOT, 0, 0.5)
+
+    text = Paper(Bench(bench._folder, bench._changes)).write()
+
+    assert (
+        "| `rag`, trained | not run: `python -m profilegym.benchmarks.results training --only rag-world` |" in missing
+    )
+    assert "- test, less `rag`, trained, more than 0: not known" in missing
+    told = row(text, "PR2 beside its controls", "`rag`, trained", "test")
+    assert told[:2] == ["1", "0.500 [0.500, 0.500; 6]"]
+    assert told[-1].startswith("+0.100 [")
+    assert "- test, less `rag`, trained, the best control, more than 0: **supported**, +0.100" in text
+    assert "- test, less `rag`, trained, more than 0: **supported**, +0.100" in text
+
+
+def test_the_policy_is_played_greedily_before_training_and_after_it(checkout: Path) -> None:
+    run = checkout / "runs/results/training/pr2-world-0"
+
+    shown = row(page(checkout), "Greedy", "0", "test")
+
+    summaries = [
+        json.loads((run / "greedy/test" / who / "summary.json").read_text()) for who in ("untrained", "trained")
+    ]
+    assert shown[1:3] == [figure(Interval(**summary["score"])) for summary in summaries]
+    settings = yaml.safe_load((run / "greedy/test/trained/recipe.yaml").read_text())["settings"]
+    as_drawn = yaml.safe_load((run / "evaluations/test/trained/recipe.yaml").read_text())["settings"]
+    assert settings == as_drawn | {"temperature": 0.0}
+    assert (
+        row(page(checkout), "Greedy", "1", "test")[2]
+        == row(page(checkout), "PR2 beside its controls", "`trained`", "test")[1]
+    )
+
+
+def test_the_page_says_that_the_pilot_has_only_ever_seen_three_posts(checkout: Path) -> None:
+    section = page(checkout).partition("### Posts a search\n")[2].partition("\n### ")[0]
+
+    assert "only ever been shown three posts" in section
+    assert demonstrations._SHOWN == 3
 
 
 def test_three_posts_are_what_the_main_recipe_shows() -> None:
@@ -229,24 +273,40 @@ def test_questions_of_other_hops_are_set_beside_each_other_as_they_are() -> None
 
     assert mean(one).mean == pytest.approx(0.7)
     assert found.mean == pytest.approx(0.1)
-    assert (found.low, found.high) == pytest.approx((-0.2, 0.4))  # b alone, and a alone
+    assert (found.low, found.high, found.people) == (None, None, 2)
 
 
 @pytest.mark.parametrize(
     ("interval", "gained", "kept"),
     [
-        ((0.1, 0.3), "holds here", "holds here"),
-        ((-0.1, 0.3), "does not hold here beyond chance", "holds here, as far as can be told"),
-        ((-0.3, -0.1), "does not hold here", "does not hold here"),
+        ((0.1, 0.3), "supported", "supported"),
+        ((-0.01, 0.3), "inconclusive", "supported"),
+        ((-0.1, 0.3), "inconclusive", "inconclusive"),
+        ((-0.03, -0.01), "contradicted", "inconclusive"),
+        ((-0.3, -0.1), "contradicted", "contradicted"),
+        ((None, None), "inconclusive", "inconclusive"),  # too few people
     ],
 )
-def test_a_verdict_is_the_intervals(interval: tuple[float, float], gained: str, kept: str) -> None:
-    found = Interval(sum(interval) / 2, *interval, 9)
+def test_gains_and_no_loss_are_told_by_one_rule_and_a_margin_that_is_told(
+    interval: tuple[float | None, float | None], gained: str, kept: str
+) -> None:
+    found = Interval(0.1, *interval, n=9, people=9)
 
-    assert more("people", found).startswith(f"people: **{gained}**, {found.mean:+.3f} [")
-    assert no_less("people", found).startswith(f"people: **{kept}**, ")
+    assert more("people", found).startswith(f"people, more than 0: **{gained}**, +0.100 [")
+    assert no_worse("people", found).startswith(f"people, no worse by more than 0.02: **{kept}**, +0.100 [")
+    assert more("people", Interval(None, None, None, 0, 0)) == "people, more than 0: not known"
 
 
 def test_a_share_is_told_from_its_bound() -> None:
-    assert more("test", Interval(0.95, 0.91, 0.97, 9), 0.9) == "test: **holds here**, 0.950 [0.910, 0.970]"
-    assert "beyond chance" in more("test", Interval(0.95, 0.89, 0.97, 9), 0.9)
+    assert more("test", Interval(0.95, 0.91, 0.97, 9, 9), 0.9) == (
+        "test, more than 0.9: **supported**, 0.950 [0.910, 0.970; 9]"
+    )
+    assert "**inconclusive**" in more("test", Interval(0.95, 0.89, 0.97, 9, 9), 0.9)
+
+
+def test_the_verdicts_of_a_page_are_counted() -> None:
+    page = "\n".join(more("test", Interval(0.0, low, low + 1, 9, 9)) for low in (0.1, 0.2, -0.5, -3.0))
+
+    assert count(f"**supported** is a word here\n{page}").startswith(
+        "4 verdicts: 2 supported, 1 contradicted, 1 inconclusive."
+    )

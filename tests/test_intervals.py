@@ -180,7 +180,7 @@ def test_a_figure_that_hangs_on_one_person_has_no_interval() -> None:
 
 
 def test_an_interval_is_told_with_its_people_where_they_are_known() -> None:
-    known, old = Interval(0.5, 0.25, 0.75, 90, 30), Interval(**{"mean": 0.5, "low": 0.25, "high": 0.75, "n": 90})
+    known, old = Interval(0.5, 0.25, 0.75, 90, 30), Interval(mean=0.5, low=0.25, high=0.75, n=90)
 
     assert spread(known) == "0.500 [0.250, 0.750; 30 people]"
     assert reach(known, 0, 100, unit="") == "[25, 75; 30]"
