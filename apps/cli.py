@@ -200,7 +200,7 @@ def judge_audit(
 ) -> None:
     """Agreement with itself and with the truth, biases, attacks, cost and time, on answers of known worth.
 
-    Example: profilegym judge audit --judge rubric --data world:users=20/test --out audit
+    Example: profilegym judge audit --judge rubric --data world:users=100/test --out audit
     """
     from .judge import run_audit
 

@@ -138,6 +138,19 @@ def test_a_judge_that_goes_by_the_place_is_found_out(questions: QuestionSet) -> 
     assert (audited.places.flipped.mean, audited.places.right.mean, audited.places.first.mean) == (1.0, 0.5, 1.0)
 
 
+def test_both_orders_of_a_pair_are_one_value_and_people_are_what_an_audit_is_over() -> None:
+    exact = asyncio.run(audit(RubricJudge(), load_questions("world:users=40/test"), limit=24))
+
+    places = exact.places
+    assert places is not None
+    assert places.right.n == places.flipped.n < places.first.n <= 2 * places.flipped.n
+    figures = (places.right, places.flipped, exact.kinds[0].flagged, exact.attacks[0].flagged, exact.unscored)
+    assert {found.people for found in figures} == {exact.users}
+    assert (places.flipped.mean, places.flipped.low) == (0.0, 0.0)
+    wilson = 1 - 1 / (1 + 1.959964**2 / exact.users)  # none of so many people
+    assert places.flipped.high == pytest.approx(wilson, abs=1e-3)
+
+
 def test_what_cannot_be_judged_is_counted_by_its_reason_and_averaged_into_nothing(questions: QuestionSet) -> None:
     def flaw(answer: str) -> int:
         if "I am sorry" in answer:
