@@ -1,12 +1,13 @@
 """How often an interval that says 95 % holds the truth, by simulation; writes the table of `docs/evaluation.md`.
 
-python -m profilegym.benchmarks.coverage [--trials 2000]
+python -m profilegym.benchmarks.coverage [--trials 200]
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from statistics import NormalDist
 from typing import Any
@@ -20,7 +21,7 @@ from .tables import table
 PAGE = Path("docs/evaluation.md")  # of the checkout that it is run in
 PEOPLE = (5, 10, 18, 30, 60)
 QUESTIONS = 8  # a person has one to so many
-TRIALS = 1_000
+TRIALS = 2_000
 
 Random = np.random.Generator
 Ends = tuple[float, float]
@@ -111,11 +112,14 @@ def _sums(answers: Sequence[Sums]) -> Sums:
 
 
 def _redrawn(answers: Sequence[Sums]) -> Sums:
-    people = len(answers)
-    counts = np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), RESAMPLES)
-    totals = counts @ _sums(answers)
+    totals = _draws(len(answers)) @ _sums(answers)
     found: Sums = totals[:, 0] / totals[:, 1]
     return found
+
+
+@lru_cache
+def _draws(people: int) -> Sums:
+    return np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), RESAMPLES).astype(float)
 
 
 def coverage(world: World, people: int, trials: int) -> dict[str, float]:

@@ -16,6 +16,7 @@ Kind = Literal["any", "fraction", "share"]  # a fraction lies between 0 and 1; a
 LEAST = 5  # people; fewer give no interval
 FEW = 40  # people; fewer are studentized
 RESAMPLES, _CHUNK = 2_000, 50
+_REMEMBERED = 200  # people; draws of more are too large to be kept
 BRACKETS = f"In brackets: the 95 % interval, and the number of people that it is over; none below {LEAST} people."
 _TAILS = 20  # draws of t for each draw of people, as its tails are long
 _WITHOUT_SPREAD = 0.01  # of the draws of few people may be of people who are all alike
@@ -174,14 +175,16 @@ def _moved(places: Sums, by_seed: Sequence[float]) -> Sums:
     return moved
 
 
-@lru_cache(64)
+@lru_cache(16)
 def _draws(people: int) -> Sums:
     """How often each person is in each draw of as many, with replacement."""
     return np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), RESAMPLES).astype(float)
 
 
 def _resampled(sums: Sums) -> Sums:
-    """The totals of as many draws of users, with replacement, a few draws at a time as there may be many users."""
+    """The totals of as many draws of users, with replacement, a few draws at a time where there are many users."""
+    if len(sums) <= _REMEMBERED:
+        return _draws(len(sums)) @ sums
     generator, even = np.random.default_rng(0), np.full(len(sums), 1 / len(sums))
     chunks = [generator.multinomial(len(sums), even, _CHUNK) @ sums for _ in range(RESAMPLES // _CHUNK)]
     return np.concatenate(chunks)
