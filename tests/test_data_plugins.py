@@ -76,7 +76,7 @@ def test_a_set_of_another_name_is_known_by_the_spec_that_made_it(file: Path) -> 
 
 def test_an_environment_is_made_of_what_a_factory_or_a_loader_lists(file: Path, registered: None) -> None:
     for data in (f"{file}:listed", "ready:q7"):
-        env = gym.make("profilegym/ProfileQA-v0", data=data)
+        env = gym.make("profilegym/ProfileQA-v0", data=data, reward="none")
         env.reset(seed=1)
         env.close()
 
