@@ -10,14 +10,14 @@ from rich.text import Text
 
 from ..envs.retrieval import make_retriever
 from ..envs.retrieval.comparison import Comparison, compare
-from ..envs.retrieval.conformance import CHECKS, Finding, examine
+from ..envs.retrieval.conformance import Finding, examine
 from ..envs.visible import visible
 
 if TYPE_CHECKING:
     from ..evaluation.determinism import Repetition
     from ..evaluation.evaluate import Settings
 
-_NAME_WIDTH = max(len(check.name) for check in CHECKS)
+_NAME_WIDTH = 20  # of the longest name of a check
 
 
 def check_retriever(spec: str, as_json: bool = False) -> int:
@@ -47,6 +47,23 @@ def check_agent(spec: str, as_json: bool = False) -> int:
     from ..agents.agent import make_agent
 
     return _report("agent", spec, conformance.examine(make_agent(spec)), as_json)
+
+
+def check_judge(spec: str, as_json: bool = False) -> int:
+    """Print how the judge keeps its promises: 0 where it keeps them all, 1 where it does not."""
+    from ..envs.retrieval.conformance import examine
+    from ..rewards import judge_conformance
+    from ..rewards.judges import make_judge
+
+    return _report("judge", spec, examine(make_judge(spec), judge_conformance.CHECKS), as_json)
+
+
+def check_model(spec: str, as_json: bool = False) -> int:
+    """Print how the model keeps its promises: 0 where it keeps them all, 1 where it does not."""
+    from ..agents.models import conformance
+    from ..agents.models.model import make_model
+
+    return _report("model", spec, conformance.examine(make_model(spec)), as_json)
 
 
 def check_determinism(settings: "Settings", as_json: bool = False) -> int:

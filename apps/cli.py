@@ -14,13 +14,12 @@ app = typer.Typer(
     name="profilegym",
     help="A text environment in which a language model answers a person's question by searching that person's history.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
-data = typer.Typer(help="Look at a data set, or check one.", no_args_is_help=True)
-check = typer.Typer(help="Check a plug-in against its contract.", no_args_is_help=True)
-judge = typer.Typer(help="Find out what a judge's word is worth.", no_args_is_help=True)
-bench = typer.Typer(help="Measure speed and memory beside the peers that are installed.", no_args_is_help=True)
+data = typer.Typer(help="Show or validate a data set.", no_args_is_help=True)
+check = typer.Typer(help="Test a plug-in against its contract.", no_args_is_help=True)
+judge = typer.Typer(help="Measure how reliable a judge is.", no_args_is_help=True)
+bench = typer.Typer(help="Measure speed and memory beside other libraries.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(check, name="check")
 app.add_typer(judge, name="judge")
@@ -34,14 +33,48 @@ RewardSpec = Annotated[
     str, typer.Argument(metavar="SPEC", help="A reward: rubric, pr2:rubric, path/to/file.py:factory …")
 ]
 AgentSpec = Annotated[str, typer.Argument(metavar="SPEC", help="An agent: pr2, plan, path/to/file.py:factory …")]
+JudgeSpec = Annotated[str, typer.Argument(metavar="SPEC", help="A judge: rubric, openai:MODEL,cache=FILE …")]
+ModelSpec = Annotated[str, typer.Argument(metavar="SPEC", help="A model: pilot, hf:PATH_OR_ID, openai:MODEL …")]
 CompareFormat = Literal["terminal", "markdown", "latex"]
 ProfileName = Literal["own", "random", "empty"]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of a report.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a report.")]
+
+_SAMPLING, _EPISODE, _SPEED = "Sampling", "Episode", "Speed"  # groups of options in the help
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(f"profilegym {__version__}")
+        raise typer.Exit
+
+
+def _from_file(context: typer.Context, path: Path | None) -> Path | None:
+    """Options of the command line count more than those of the file."""
+    if path is not None:
+        from .options import read_options
+
+        context.default_map = read_options(path, [str(option.name) for option in context.command.params])
+    return path
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, to stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print no progress bars and no warnings.")] = False,
+) -> None:
+    from .options import set_verbosity
+
+    set_verbosity(verbose, quiet)
 
 
 @data.command("show")
 def data_show(spec: DataSpec, as_json: AsJson = False) -> None:
-    """Sizes, distributions, an example and the leaks left out.
+    """Print sizes, distributions, an example, and how many documents were left out as leaks.
 
     Example: profilegym data show world:seed=7,users=50
     """
@@ -52,7 +85,7 @@ def data_show(spec: DataSpec, as_json: AsJson = False) -> None:
 
 @data.command("validate")
 def data_validate(spec: DataSpec, as_json: AsJson = False) -> None:
-    """Read every record and name what is wrong; exits with 1 if anything is.
+    """Read every record and print what is wrong. Exit code 1 if anything is.
 
     Example: profilegym data validate lamp-qa:Art_and_Entertainment_test.json
     """
@@ -63,7 +96,7 @@ def data_validate(spec: DataSpec, as_json: AsJson = False) -> None:
 
 @check.command("retriever")
 def check_retriever(spec: RetrieverSpec, as_json: AsJson = False) -> None:
-    """Run the conformance kit on a retriever; exits with 1 if it breaks its contract.
+    """Test a retriever against its contract. Exit code 1 if it breaks it.
 
     Example: profilegym check retriever examples/my_retriever.py:make
     """
@@ -74,7 +107,7 @@ def check_retriever(spec: RetrieverSpec, as_json: AsJson = False) -> None:
 
 @check.command("reward")
 def check_reward(spec: RewardSpec, as_json: AsJson = False) -> None:
-    """Run the conformance kit on a reward; exits with 1 if it breaks its contract.
+    """Test a reward against its contract. Exit code 1 if it breaks it.
 
     Example: profilegym check reward compose:1*score:rubric+0.1*structure
     """
@@ -85,13 +118,35 @@ def check_reward(spec: RewardSpec, as_json: AsJson = False) -> None:
 
 @check.command("agent")
 def check_agent(spec: AgentSpec, as_json: AsJson = False) -> None:
-    """Run the conformance kit on an agent; exits with 1 if it breaks its contract.
+    """Test an agent against its contract. Exit code 1 if it breaks it.
 
     Example: profilegym check agent plan
     """
     from .check import check_agent
 
     raise typer.Exit(check_agent(spec, as_json))
+
+
+@check.command("judge")
+def check_judge(spec: JudgeSpec, as_json: AsJson = False) -> None:
+    """Test a judge against its contract. Exit code 1 if it breaks it. An endpoint gets some forty short answers.
+
+    Example: profilegym check judge openai:MODEL,cache=judge.sqlite
+    """
+    from .check import check_judge
+
+    raise typer.Exit(check_judge(spec, as_json))
+
+
+@check.command("model")
+def check_model(spec: ModelSpec, as_json: AsJson = False) -> None:
+    """Test a model against its contract. Exit code 1 if it breaks it.
+
+    Example: profilegym check model pilot
+    """
+    from .check import check_model
+
+    raise typer.Exit(check_model(spec, as_json))
 
 
 @check.command("determinism")
@@ -102,10 +157,10 @@ def check_determinism(
     judge: Annotated[str, typer.Option(help="rubric, or an evaluator LLM with a cache.")] = "rubric",
     retriever: Annotated[str, typer.Option(help="bm25, dense, path/to/file.py:factory …")] = "bm25",
     limit: Annotated[int, typer.Option(help="Only the first questions.")] = 32,
-    seed: Annotated[int, typer.Option(help="What all that is drawn follows from.")] = 0,
+    seed: Annotated[int, typer.Option(help="Random seed.")] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Play a run twice, in processes of their own: the same trajectories but for times, else it exits with 1.
+    """Run twice, each time in a new process. Exit code 1 unless the trajectories match, timings aside.
 
     Example: profilegym check determinism --agent pr2 --model pilot
     """
@@ -119,15 +174,15 @@ def check_determinism(
 @app.command()
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="A file, or the name of one that comes with the package.")
+        str, typer.Argument(metavar="RECIPE", help="A YAML file, or a name that `profilegym recipes` lists.")
     ],
     changes: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE] …", help="Settings to change: optimiser.steps=20")
     ] = None,
-    out: Annotated[Path | None, typer.Option(help="The run directory; else runs/ and the recipe's name.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything and say what it will take.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The run directory. Default: runs/ and the recipe's name.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the recipe and print what it will take.")] = False,
 ) -> None:
-    """Train a policy by a recipe; killed and run again, it goes on from the newest checkpoint.
+    """Train a policy from a recipe. Run again after an interruption, it resumes from the newest checkpoint.
 
     Example: profilegym train training/recipes/pr2-world.yaml optimiser.steps=20
     """
@@ -136,33 +191,80 @@ def train(
     run_train(recipe, changes or [], out, dry_run)
 
 
+@app.command("recipes")
+def recipes(
+    name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="The recipe to print in full.")] = None,
+    changes: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE] …", help="Settings to change: optimiser.steps=20")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the recipes that come with the package, or print one with every setting resolved.
+
+    Example: profilegym recipes pr2-world > mine.yaml
+    """
+    from .recipes import run_recipes
+
+    run_recipes(name, changes or [], as_json)
+
+
+@app.command("doctor")
+def doctor(as_json: AsJson = False) -> None:
+    """Print versions, extras, GPU, Java, endpoint and disk space, and how to install what is missing.
+
+    Example: profilegym doctor
+    """
+    from .doctor import run_doctor
+
+    raise typer.Exit(run_doctor(as_json))
+
+
 @app.command("eval")
 def evaluate(
-    out: Annotated[Path, typer.Option(help="The run directory to write, or to go on with.")],
+    out: Annotated[Path, typer.Option(help="The run directory to write or to resume.")],
+    settings_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--settings",
+            callback=_from_file,
+            is_eager=True,
+            help="A YAML file with these options, or a run's recipe.yaml. The command line overrides it.",
+        ),
+    ] = None,
     agent: Annotated[
         str, typer.Option(help="pr2, none, rag, rag-random, recency, plan, rpm, human, scripted:oracle …")
     ] = "pr2",
     model: Annotated[str, typer.Option(help="pilot, hf:PATH_OR_ID, openai:MODEL, scripted:oracle …")] = "pilot",
     data: Annotated[str, typer.Option(help="A data set.")] = "world:seed=7/test",
     judge: Annotated[
-        str | None, typer.Option(help="rubric, openai:MODEL …; else what the data set itself is scored by.")
+        str | None, typer.Option(help="rubric, openai:MODEL … Default: the data set's own metric.")
     ] = None,
     retriever: Annotated[str, typer.Option(help="bm25, dense, path/to/file.py:factory …")] = "bm25",
-    limit: Annotated[int | None, typer.Option(help="Only the first questions.")] = None,
-    seeds: Annotated[int, typer.Option(help="Attempts at each question.")] = 1,
-    first_seed: Annotated[int, typer.Option(help="What all that is drawn follows from.")] = 0,
-    temperature: Annotated[float, typer.Option(help="0 always takes the likeliest token.")] = 1.0,
-    top_p: Annotated[float, typer.Option(help="Draw from the likeliest tokens of this share only.")] = 1.0,
-    turn_tokens: Annotated[int, typer.Option(help="What the policy may write in a turn.")] = 256,
-    max_tokens: Annotated[int, typer.Option(help="What the policy may write in an episode.")] = 2048,
-    top_k: Annotated[int, typer.Option(help="Posts shown after a search.")] = 3,
-    max_searches: Annotated[int, typer.Option(help="Searches before the last turn.")] = 4,
-    protocol: Annotated[str, typer.Option(help="tags, or tools for chat models that prefer them.")] = "tags",
-    in_flight: Annotated[int, typer.Option(help="Episodes played at once.")] = 256,
-    deadline: Annotated[float, typer.Option(help="Seconds that an episode may take.")] = 600.0,
+    limit: Annotated[int | None, typer.Option(help="Number of questions, from the first.")] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Attempts at each question, each with its own seed.", rich_help_panel=_SAMPLING)
+    ] = 1,
+    first_seed: Annotated[int, typer.Option(help="Random seed of the first attempt.", rich_help_panel=_SAMPLING)] = 0,
+    temperature: Annotated[
+        float, typer.Option(help="Sampling temperature; 0 is greedy.", rich_help_panel=_SAMPLING)
+    ] = 1.0,
+    top_p: Annotated[float, typer.Option(help="Nucleus sampling threshold (top-p).", rich_help_panel=_SAMPLING)] = 1.0,
+    turn_tokens: Annotated[int, typer.Option(help="Maximum new tokens in a turn.", rich_help_panel=_SAMPLING)] = 256,
+    max_tokens: Annotated[
+        int, typer.Option(help="Maximum new tokens in an episode.", rich_help_panel=_SAMPLING)
+    ] = 2048,
+    top_k: Annotated[int, typer.Option(help="Documents shown after a search.", rich_help_panel=_EPISODE)] = 3,
+    max_searches: Annotated[int, typer.Option(help="Searches before the final turn.", rich_help_panel=_EPISODE)] = 4,
+    protocol: Annotated[
+        str, typer.Option(help="tags, or tools for native tool calls.", rich_help_panel=_EPISODE)
+    ] = "tags",
+    in_flight: Annotated[int, typer.Option(help="Maximum concurrent episodes.", rich_help_panel=_SPEED)] = 256,
+    deadline: Annotated[
+        float, typer.Option(help="Time-out of an episode, in seconds.", rich_help_panel=_SPEED)
+    ] = 600.0,
     as_json: AsJson = False,
 ) -> None:
-    """Play an agent's episodes beside the same policy without the profile, and score both.
+    """Evaluate an agent and its baseline without the profile, and score both. Run again, it resumes.
 
     Example: profilegym eval --agent pr2 --model pilot --data world:seed=7/test --limit 200 --out runs/pr2-pilot
     """
@@ -181,7 +283,7 @@ def index(
     spec: DataSpec,
     out: Annotated[Path, typer.Option(help="The folder to write.")] = Path("profiles.bm25"),
 ) -> None:
-    """Compile a data set's profiles into one memory-mapped BM25 index that many processes share.
+    """Build one memory-mapped BM25 index of all profiles of a data set, to be shared by processes.
 
     Example: profilegym index world:users=1000 --out world.bm25; then name the retriever bm25:store=world.bm25
     """
@@ -192,13 +294,13 @@ def index(
 
 @judge.command("audit")
 def judge_audit(
-    judge: Annotated[str, typer.Option(help="The judge to try: rubric, openai:MODEL,cache=FILE …")],
-    data: Annotated[str, typer.Option(help="The questions to make answers from: world:users=20/test …")],
-    limit: Annotated[int, typer.Option(min=1, help="How many questions at most, from all over the set.")] = 50,
+    judge: Annotated[str, typer.Option(help="The judge to audit: rubric, openai:MODEL,cache=FILE …")],
+    data: Annotated[str, typer.Option(help="The questions that answers are made from: world:users=20/test …")],
+    limit: Annotated[int, typer.Option(min=1, help="Maximum number of questions, spread over the set.")] = 50,
     out: Annotated[Path | None, typer.Option(help="A folder for audit.html and audit.json.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Agreement with itself and with the truth, biases, attacks, cost and time, on answers of known worth.
+    """Measure a judge on answers of known worth: agreement, biases, prompt injection, cost and time.
 
     Example: profilegym judge audit --judge rubric --data world:users=100/test --out audit
     """
@@ -210,27 +312,27 @@ def judge_audit(
 @app.command("play")
 def play(
     data: Annotated[str, typer.Option(help="A data set.")] = "world:seed=7/test",
-    question: Annotated[str | None, typer.Option(help="The id of a question; else you pick one.")] = None,
-    user: Annotated[str | None, typer.Option(help="Only the questions of this person.")] = None,
+    question: Annotated[str | None, typer.Option(help="The id of a question. Default: choose from a list.")] = None,
+    user: Annotated[str | None, typer.Option(help="Only the questions of this user.")] = None,
     agent: Annotated[
         str | None,
-        typer.Option(help="The policy's agent: pr2, rag, scripted:oracle … With --plain it plays by itself."),
+        typer.Option(help="The policy's agent: pr2, rag, scripted:oracle … With --plain it plays alone."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="The policy's model, loaded when it is first asked: pilot, openai:MODEL …")
+        str | None, typer.Option(help="The policy's model, loaded when first used: pilot, openai:MODEL …")
     ] = None,
     judge: Annotated[
-        str | None, typer.Option(help="rubric, openai:MODEL …; else what the data set itself is scored by.")
+        str | None, typer.Option(help="rubric, openai:MODEL … Default: the data set's own metric.")
     ] = None,
     retriever: Annotated[str, typer.Option(help="bm25, dense, path/to/file.py:factory …")] = "bm25",
-    top_k: Annotated[int, typer.Option(help="Posts shown after a search.")] = 3,
-    max_searches: Annotated[int, typer.Option(help="Searches before the last turn.")] = 4,
-    protocol: Annotated[str, typer.Option(help="tags, or tools: how turns are written down.")] = "tags",
-    seed: Annotated[int, typer.Option(help="What all that the policy draws follows from.")] = 0,
-    plain: Annotated[bool, typer.Option("--plain", help="Line by line, for screen readers, pipes and tests.")] = False,
-    out: Annotated[Path, typer.Option(help="The folder for the games that are over.")] = Path("runs/play"),
+    top_k: Annotated[int, typer.Option(help="Documents shown after a search.")] = 3,
+    max_searches: Annotated[int, typer.Option(help="Searches before the final turn.")] = 4,
+    protocol: Annotated[str, typer.Option(help="tags, or tools for native tool calls.")] = "tags",
+    seed: Annotated[int, typer.Option(help="Random seed of the policy.")] = 0,
+    plain: Annotated[bool, typer.Option("--plain", help="Plain text, for screen readers, pipes and tests.")] = False,
+    out: Annotated[Path, typer.Option(help="The folder for finished episodes.")] = Path("runs/play"),
 ) -> None:
-    """Sit in the policy's chair: search, answer, ask the policy, take back, branch, and see what it was worth.
+    """Play an episode yourself, in place of the policy: search, answer, ask the policy, undo, branch.
 
     Example: profilegym play --data world:seed=7/test --model pilot
     """
@@ -252,11 +354,11 @@ def play(
 @app.command("rejudge")
 def rejudge(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.")],
-    judge: Annotated[str | None, typer.Option(help="Another judge than the run's own: rubric, openai:MODEL …")] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Ask anew about every answer, scored or not.")] = False,
+    judge: Annotated[str | None, typer.Option(help="The judge: rubric, openai:MODEL … Default: the run's own.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Judge every answer again, scored or not.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Score what a run could not, or all of it by another judge beside the old verdicts; exits with 1 if any stays so.
+    """Score a run's unscored answers, or all answers by another judge. Exit code 1 if any stays unscored.
 
     Example: profilegym rejudge runs/pr2 --judge openai:MODEL,cache=judge.sqlite
     """
@@ -276,10 +378,10 @@ def compare(
     ],
     judge: Annotated[
         str | None,
-        typer.Option(help="Whose verdicts, where rejudged by it; any: each run's own, though they differ."),
+        typer.Option(help="The judge whose verdicts count; any: each run's own, even if they differ."),
     ] = None,
-    form: Annotated[CompareFormat, typer.Option("--format", help="How to print the table.")] = "terminal",
-    out: Annotated[Path | None, typer.Option(help="A page to write as well, with a plot.")] = None,
+    form: Annotated[CompareFormat, typer.Option("--format", help="Format of the table.")] = "terminal",
+    out: Annotated[Path | None, typer.Option(help="An HTML page to write, with a plot.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare runs, or several seeds of each, on the questions that all of them played, with intervals.
@@ -301,11 +403,11 @@ def explain(
     ),
     data: Annotated[str | None, typer.Option(help="The data set that has the user's posts.")] = None,
     model: Annotated[
-        str | None, typer.Option(help="With --data: who makes what is not there: openai:MODEL, scripted:world …")
+        str | None, typer.Option(help="With --data: the model that builds it if missing: openai:MODEL …")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """What RPM knows of one person: factors, how the person responds to them, and how past responses came about.
+    """Print RPM's model of a user: factors, the user's responses to them, and reasoning paths of past responses.
 
     Example: profilegym explain world-lamp-3-0-000007 --data world-lamp-3/test --model scripted:world
     """
@@ -320,13 +422,13 @@ def explain(
 def view(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN_DIR", help="Run directories, or folders of them; else ./runs."),
+        typer.Argument(metavar="RUN_DIR", help="Run directories, or folders of them. Default: ./runs."),
     ] = None,
-    port: Annotated[int, typer.Option(help="Where to listen on 127.0.0.1; 0 takes any that is free.")] = 0,
-    redact: Annotated[bool, typer.Option("--redact", help="Leave the text of profiles out of every export.")] = False,
+    port: Annotated[int, typer.Option(help="The port on 127.0.0.1; 0 chooses a free one.")] = 0,
+    redact: Annotated[bool, typer.Option("--redact", help="Leave profile texts out of every export.")] = False,
     open_browser: Annotated[bool, typer.Option("--open/--no-open", help="Open the browser.")] = True,
 ) -> None:
-    """Look at runs in the browser: follow one that is being written, step through a trajectory, branch, compare, play.
+    """Show runs in the browser: follow a live run, step through trajectories, branch, compare, play.
 
     Example: profilegym view runs/pr2-pilot
     """
@@ -339,17 +441,17 @@ def view(
 def replay(
     run: Annotated[Path, typer.Argument(metavar="RUN_DIR", help="The directory of a run.")],
     retriever: Annotated[str | None, typer.Option(help="Another retriever: dense, path/to/file.py:factory …")] = None,
-    top_k: Annotated[int | None, typer.Option(help="Other than recorded: posts shown after a search.")] = None,
-    profile: Annotated[ProfileName | None, typer.Option(help="Whose posts are searched.")] = None,
+    top_k: Annotated[int | None, typer.Option(help="Documents shown after a search, if not as recorded.")] = None,
+    profile: Annotated[ProfileName | None, typer.Option(help="The profile that is searched.")] = None,
     from_step: Annotated[
-        int | None, typer.Option(help="Keep this many recorded turns of each episode, and play it anew from there.")
+        int | None, typer.Option(help="Keep this many recorded turns of each episode, and generate the rest again.")
     ] = None,
-    agent: Annotated[str | None, typer.Option(help="Who goes on, if not who began.")] = None,
-    model: Annotated[str | None, typer.Option(help="The model to go on with, if not that of the run.")] = None,
+    agent: Annotated[str | None, typer.Option(help="The agent from there on. Default: the run's own.")] = None,
+    model: Annotated[str | None, typer.Option(help="The model from there on. Default: the run's own.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run directory to write, with --from-step.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Ask a run's queries of another retriever without generating anything, or play its episodes anew from a step.
+    """Repeat recorded queries with another retriever, or generate a run's episodes again from a step on.
 
     Example: profilegym replay runs/pr2-pilot --retriever dense
     """
@@ -370,7 +472,7 @@ def replay(
 
 @bench.command("retrieval")
 def bench_retrieval(as_json: AsJson = False) -> None:
-    """BM25 beside plain numpy, bm25s, rank-bm25 and pyserini.
+    """Compare BM25 with plain numpy, bm25s, rank-bm25 and pyserini.
 
     Example: profilegym bench retrieval --json
     """
@@ -381,7 +483,7 @@ def bench_retrieval(as_json: AsJson = False) -> None:
 
 @bench.command("env")
 def bench_env(as_json: AsJson = False) -> None:
-    """Episodes and environments beside Gymnasium's bare loop, gem, skyrl-gym and verifiers.
+    """Compare environment steps with Gymnasium's bare loop, gem, skyrl-gym and verifiers.
 
     Example: profilegym bench env --json
     """
@@ -392,7 +494,7 @@ def bench_env(as_json: AsJson = False) -> None:
 
 @bench.command("judge")
 def bench_judge(as_json: AsJson = False) -> None:
-    """Judgements a second beside the openai client alone, with tenacity, and verifiers; and among faults.
+    """Compare judgements per second with the bare openai client, with tenacity and with verifiers; also under faults.
 
     Example: profilegym bench judge --json
     """
@@ -404,11 +506,11 @@ def bench_judge(as_json: AsJson = False) -> None:
 @bench.command("rollout")
 def bench_rollout(
     parts: Annotated[
-        list[str] | None, typer.Argument(help="memory, peers, reading, alone, endpoint; all of them if none is named.")
+        list[str] | None, typer.Argument(help="memory, peers, reading, alone, endpoint. Default: all.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Rollouts of the pilot beside TRL's own loop, and of a model behind an endpoint beside bare clients.
+    """Compare rollouts with TRL's own loop, and rollouts over an endpoint with bare clients.
 
     Example: profilegym bench rollout --json
     """
@@ -419,7 +521,7 @@ def bench_rollout(
 
 @bench.command("train")
 def bench_train(as_json: AsJson = False) -> None:
-    """A training step beside the bare loop of the same model and tokens, and what of it is not the model.
+    """Compare a training step with the bare loop of the same model and tokens.
 
     Example: profilegym bench train --json
     """

@@ -17,6 +17,7 @@ from ..evaluation.intervals import LEAST, Interval, half
 from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import FIGURES, score_of
+from .options import is_quiet
 
 
 def run_eval(settings: Settings, speed: Speed, out: Path, as_json: bool = False) -> int:
@@ -84,7 +85,7 @@ class Bar(Progress):
 
     def __init__(self, console: Console, settings: Settings) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console)
+        super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console, disable=is_quiet())
         self._name = f"{settings.agent} {settings.model}"
         self._scores: dict[str, list[float]] = {"personalised": [], "baseline": []}
 

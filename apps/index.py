@@ -15,6 +15,7 @@ from rich.progress import Progress
 from ..envs.data import QuestionSet, load_questions
 from ..envs.retrieval.bm25 import postings
 from ..envs.retrieval.store import FILE, StoreWriter, encode
+from .options import is_quiet
 
 _CHUNK = 200  # questions that a worker takes at a time
 Block = tuple[bytes, bytes]
@@ -24,7 +25,7 @@ def index(spec: str, out: Path) -> None:
     """Index every profile of the data set once; a run that was killed is simply started again."""
     console, start = Console(), perf_counter()
     count = len(load_questions(spec))
-    with Progress(console=console) as progress, StoreWriter(out) as writer:
+    with Progress(console=console, disable=is_quiet()) as progress, StoreWriter(out) as writer:
         task = progress.add_task(f"indexing {spec}", total=count)
         for done, blocks in _blocks(spec, count):
             for digest, block in blocks:

@@ -20,6 +20,7 @@ from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory
 from ..evaluation.standing import Standing, standing
 from ..evaluation.verdicts import FILE
+from .options import is_quiet
 
 INTERRUPTED = 130  # what shells expect
 
@@ -59,7 +60,7 @@ class Bar(Progress):
 
 def bar(console: Console, name: str) -> Bar:
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    progress = Bar(*columns, console=console, transient=True, disable=not console.is_terminal)
+    progress = Bar(*columns, console=console, transient=True, disable=is_quiet() or not console.is_terminal)
     progress.add_task(visible(name), total=None)
     return progress
 

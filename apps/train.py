@@ -19,8 +19,10 @@ from ..training.contrast import RewardModelling, contrast
 from ..training.lessons import FineTuning, teach
 from ..training.metrics import METRICS, read_metrics
 from ..training.plan import Plan, Work, plan_of
+from ..training.policy import FINAL
 from ..training.recipe import Recipe, Training
 from ..training.stages import Single, Stage, Staged, load_any, stages_of
+from .options import is_quiet
 
 SHOWN = (  # in the bar: metric, how it is called, digits
     ("score", "score", 2),
@@ -88,8 +90,18 @@ def _train(recipe: Single, folder: Path, console: Console) -> None:
     with _Bar(console, recipe, folder) as bar:
         learn(folder, bar.tell)
     conclude(recipe, folder, console.print)
-    ended = f"{folder / 'final'} is a plain transformers model; {folder / 'report.html'} tells what it learned"
-    console.print(ended, markup=False, soft_wrap=True)
+    console.print(*_next_steps(recipe, folder), sep="\n", markup=False, highlight=False, soft_wrap=True)
+
+
+def _next_steps(recipe: Training, folder: Path) -> Iterator[str]:
+    """What to do with a trained policy."""
+    final = folder / FINAL
+    test = next(iter(recipe.data.test.values()), recipe.data.train)
+    yield f"The report: {folder / 'report.html'}. The policy, a plain transformers model: {final}"
+    yield "What to do next:"
+    yield f"  profilegym view {folder}"
+    yield f"  profilegym play --model hf:{final} --data {test}"
+    yield f"  profilegym eval --agent {recipe.agent} --model hf:{final} --data {test} --out {folder}-eval"
 
 
 def _model_reward(recipe: RewardModelling, folder: Path, console: Console) -> None:
@@ -103,7 +115,7 @@ class _Bar(Progress):
 
     def __init__(self, console: Console, recipe: Training, folder: Path) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
-        super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console)
+        super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console, disable=is_quiet())
         self._known: set[str] = set()
         steps = read_metrics(folder / METRICS)
         done = steps[-1]["step"] if steps else 0

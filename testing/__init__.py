@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contracts import AgentContract, JudgeContract, RetrieverContract, RewardContract
+    from .contracts import AgentContract, JudgeContract, ModelContract, RetrieverContract, RewardContract
     from .endpoint import JudgeServer
     from .loopback import Fault
     from .policy_server import PolicyServer
@@ -14,6 +14,7 @@ __all__ = [
     "Fault",
     "JudgeContract",
     "JudgeServer",
+    "ModelContract",
     "PolicyServer",
     "RetrieverContract",
     "RewardContract",
@@ -23,6 +24,7 @@ _HOME_OF = {
     "AgentContract": "contracts",
     "Fault": "loopback",
     "JudgeContract": "contracts",
+    "ModelContract": "contracts",
     "JudgeServer": "endpoint",
     "PolicyServer": "policy_server",
     "RetrieverContract": "contracts",

@@ -7,6 +7,8 @@ import pytest
 
 from ..agents.agent import Agent
 from ..agents.conformance import CHECKS as OF_AGENTS
+from ..agents.models.conformance import CHECKS as OF_MODELS
+from ..agents.models.model import Model
 from ..envs.retrieval import Retriever
 from ..envs.retrieval.conformance import CHECKS as OF_RETRIEVERS
 from ..envs.retrieval.conformance import Check
@@ -17,7 +19,7 @@ from ..rewards.conformance import with_baselines
 from ..rewards.judge import Judge
 from ..rewards.judge_conformance import CHECKS as OF_JUDGES
 
-__all__ = ["AgentContract", "JudgeContract", "RetrieverContract", "RewardContract"]
+__all__ = ["AgentContract", "JudgeContract", "ModelContract", "RetrieverContract", "RewardContract"]
 
 T = TypeVar("T")
 
@@ -75,4 +77,12 @@ class AgentContract(_Contract[Agent]):
 
     @_each(OF_AGENTS)
     def test_it_keeps_its_promise(self, check: Check, made: Agent) -> None:
+        check.run(made)
+
+
+class ModelContract(_Contract[Model]):
+    """The same for a model. It writes some sixty short turns."""
+
+    @_each(OF_MODELS)
+    def test_it_keeps_its_promise(self, check: Check, made: Model) -> None:
         check.run(made)

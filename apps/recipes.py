@@ -1,0 +1,42 @@
+"""`profilegym recipes`: the recipes that come with the package, and one of them with everything resolved."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import yaml
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from ..envs.visible import visible
+from ..training.settings import read_settings, recipe_names
+from ..training.stages import load_any
+
+
+def run_recipes(name: str | None, changes: Sequence[str], as_json: bool = False) -> None:
+    if name is None:
+        _list(as_json)
+        return
+    settings = load_any(name, changes).model_dump(mode="json")
+    if as_json:
+        Console().print_json(data=settings)
+    else:
+        print(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), end="")  # noqa: T201 (to be saved)
+
+
+def _list(as_json: bool) -> None:
+    contents = {name: read_settings(name)[0] for name in recipe_names()}
+    if as_json:
+        Console().print_json(data={name: content["about"] for name, content in contents.items()})
+        return
+    found = Table(box=box.SIMPLE_HEAD)
+    for heading in ("recipe", "method", "about"):
+        found.add_column(heading, overflow="fold")
+    for name, content in contents.items():
+        found.add_row(name, visible(_method(content)), visible(content["about"]))
+    Console().print(found, "Show one: profilegym recipes NAME. Run one: profilegym train NAME", highlight=False)
+
+
+def _method(content: Mapping[str, Any]) -> str:
+    method: str = content.get("method", "grpo")
+    return f"{method}: {', '.join(content['stages'])}" if "stages" in content else method
