@@ -108,8 +108,10 @@ def _endpoint(environment: Mapping[str, str]) -> Item:
 
     url, key = environment.get("OPENAI_BASE_URL"), environment.get("OPENAI_API_KEY")
     told = f"OPENAI_BASE_URL {url or 'not set'}, OPENAI_API_KEY {'set' if key else 'not set'}"
+    if not url and key:
+        return Item("endpoint", True, f"{told}: openai:MODEL asks OpenAI, which was not asked now")
     if not url:
-        return Item("endpoint", None, told, "set both to use openai:MODEL as a model or a judge")
+        return Item("endpoint", None, told, "set OPENAI_API_KEY, and OPENAI_BASE_URL for another server than OpenAI's")
     if not url.startswith(("http://", "https://")):
         return Item("endpoint", False, told, "OPENAI_BASE_URL must begin with http:// or https://")
     request = Request(f"{url.rstrip('/')}/models", headers={"Authorization": f"Bearer {key}"})  # noqa: S310 (checked)
