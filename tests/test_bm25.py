@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matching import naming
 
 from profilegym.envs.errors import OptionError
 from profilegym.envs.question import Document, Profile
@@ -80,7 +81,7 @@ def test_k_larger_than_the_profile_gives_what_matches() -> None:
 
 @pytest.mark.parametrize("k", [0, -1])
 def test_k_below_one_is_refused(k: int) -> None:
-    with pytest.raises(OptionError, match=f"k is {k}"):
+    with pytest.raises(OptionError, match=naming("k", k)):
         BM25().search(profile("boat"), "boat", k)
 
 

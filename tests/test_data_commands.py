@@ -137,7 +137,7 @@ def test_the_verdict_on_a_broken_file_can_be_read(tmp_path: Path, capsys: pytest
 
 
 def test_an_unknown_data_set_is_for_the_command_line_to_report() -> None:
-    with pytest.raises(UnknownName, match="no data set 'wrold'"):
+    with pytest.raises(UnknownName, match="'wrold'"):
         validate("wrold")
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matching import naming
 
 from profilegym import Document, Profile, make_retriever
 from profilegym.envs.errors import MissingExtra, OptionError, RetrievalError
@@ -204,7 +205,7 @@ def test_a_spoilt_cache_file_is_named(tmp_path: Path) -> None:
     cache = EmbeddingCache(tmp_path, "model", "f")
     cache.path.write_bytes(b"this is no database" * 100)
 
-    with pytest.raises(RetrievalError, match=r"model-f\.sqlite.*delete the file"):
+    with pytest.raises(RetrievalError, match=naming(cache.path, "cache=DIR")):
         cache.read(["tea"])
 
 
@@ -272,17 +273,17 @@ def test_it_goes_to_another_process_by_pickle_and_is_not_copied_in_this_one(dens
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("spec", "named"),
     [
-        ("dense:similarity=euclid", "similarity is 'euclid'.*cosine or dot"),
-        ("dense:batch=0", "batch is 0"),
-        ("dense:./no/such/folder", "no encoder folder './no/such/folder'"),
-        ("dense:pooling=cls", "pooling"),
-        ("dense:profiles=0", "0 entries"),
+        ("dense:similarity=euclid", ["similarity", "euclid", "cosine", "dot"]),
+        ("dense:batch=0", ["batch", 0]),
+        ("dense:./no/such/folder", ["'./no/such/folder'"]),
+        ("dense:pooling=cls", ["'pooling'"]),
+        ("dense:profiles=0", [0]),
     ],
 )
-def test_an_option_that_cannot_work_is_named(spec: str, message: str) -> None:
-    with pytest.raises(OptionError, match=message):
+def test_an_option_that_cannot_work_is_named(spec: str, named: list[object]) -> None:
+    with pytest.raises(OptionError, match=naming(*named)):
         make_retriever(spec)
 
 

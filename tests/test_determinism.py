@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import naming
 
 from profilegym.apps.check import check_determinism
 from profilegym.envs.errors import ProfileGymError
@@ -103,5 +104,5 @@ def test_a_model_that_depends_on_the_order_of_sets_is_found_out(
 
 
 def test_a_run_that_fails_says_why() -> None:
-    with pytest.raises(ProfileGymError, match="no script 'nobody'"):
+    with pytest.raises(ProfileGymError, match=naming("'nobody'", "oracle")):
         repeat(Settings(model="scripted:nobody", data="world:seed=7,users=20/test", limit=1))

@@ -13,6 +13,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
+from matching import naming
 
 import profilegym as pg
 from profilegym.envs.episode import clean_lines
@@ -128,7 +129,7 @@ def test_any_kind_of_whole_number_is_a_seed(env: gym.Env[str, str]) -> None:
     assert env.reset(seed=np.int64(3)) == env.reset(seed=3)  # type: ignore[arg-type]
 
     for seed in (-1, 0.5, "3"):
-        with pytest.raises(OptionError, match="seed="):
+        with pytest.raises(OptionError, match=f"seed={seed!r}"):
             env.reset(seed=seed)  # type: ignore[arg-type]
 
 
@@ -220,7 +221,7 @@ def test_a_reward_that_is_no_finite_number_is_an_error(
     env = ProfileQAEnv(questions, retriever, lambda episodes: [pg.Reward(total)])
     env.reset(seed=1)
 
-    with pytest.raises(RewardError, match="the reward of episode"):
+    with pytest.raises(RewardError, match=naming(env.episode.question.id, total)):
         env.step("<answer>tea</answer>")
 
 
@@ -242,7 +243,7 @@ def test_a_rendered_transcript_cannot_drive_the_terminal(questions: pg.QuestionL
         ({"max_searches": -1}, "max_searches=-1"),
         ({"protocol": "xml"}, "protocol='xml'"),
         ({"kind": "other"}, "kind='other'"),
-        ({"max_serches": 3}, "did you mean 'max_searches'"),
+        ({"max_serches": 3}, naming("max_serches", "max_searches")),
         ({"render_mode": "human"}, "render_mode='human'"),
     ],
 )
@@ -258,13 +259,13 @@ def test_a_misuse_says_what_to_do(questions: pg.QuestionList, retriever: Any) ->
 
     with pytest.raises(EpisodeError, match="reset"):
         env.step("<answer>tea</answer>")
-    with pytest.raises(DataError, match="no question 'q99'"):
+    with pytest.raises(DataError, match=naming("'q99'", "q0")):
         env.reset(options={"question_id": "q99"})
-    with pytest.raises(OptionError, match="question_id"):
+    with pytest.raises(OptionError, match=naming("'question'", "question_id")):
         env.reset(options={"question": "q1"})
-    with pytest.raises(OptionError, match="reset_mask"):
+    with pytest.raises(OptionError, match=naming("reset_mask", "question_id")):
         env.reset(options={"reset_mask": [True]})
-    with pytest.raises(DataError, match="holds no question"):
+    with pytest.raises(DataError):
         ProfileQAEnv(pg.QuestionList([]), retriever)
 
 
@@ -305,11 +306,11 @@ def test_data_that_the_rubric_cannot_score_are_refused_when_the_environment_is_m
 ) -> None:
     bare = [without_phrases(question) for question in questions]
 
-    with pytest.raises(RewardError, match="name an evaluator LLM"):
+    with pytest.raises(RewardError, match=naming("rubric", 5, "score:openai:MODEL")):
         gym.make(ID, data=bare, retriever=retriever)
-    with pytest.raises(RewardError, match="name an evaluator LLM"):
+    with pytest.raises(RewardError, match=naming("rubric", 5, "score:openai:MODEL")):
         gym.make_vec(ID, 2, vectorization_mode="vector_entry_point", data=bare, retriever=retriever)
-    with pytest.raises(DataError, match="holds no question"):
+    with pytest.raises(DataError):
         gym.make(ID, data=[], retriever=retriever)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import naming
 
 from profilegym import TrajectoryReader, load_questions
 from profilegym.envs.data.swap import swapped
@@ -87,12 +88,12 @@ def test_an_episode_that_failed_is_played_again(tmp_path: Path) -> None:
 def test_a_directory_of_another_run_is_refused_by_what_differs(tmp_path: Path) -> None:
     run(ORACLE, tmp_path)
 
-    with pytest.raises(OptionError, match="limit=12 there, 6 now"):
+    with pytest.raises(OptionError, match=naming(tmp_path, "limit", 12, 6)):
         run(replace(ORACLE, limit=6), tmp_path)
 
 
 def test_two_processes_cannot_write_to_one_directory(tmp_path: Path) -> None:
-    with RunDirectory(tmp_path).writing({}), pytest.raises(OptionError, match="another process"):
+    with RunDirectory(tmp_path).writing({}), pytest.raises(OptionError, match="process"):
         run(ORACLE, tmp_path)
 
 
@@ -119,7 +120,7 @@ def test_another_users_profile_is_always_the_same_one() -> None:
 def test_data_without_a_score_of_its_own_asks_for_an_evaluator() -> None:
     assert default_reward("world:seed=7/test") == "score:rubric"
     assert default_reward("world,leaks=none") == "score:rubric"
-    with pytest.raises(OptionError, match="--judge openai:MODEL"):
+    with pytest.raises(OptionError, match=naming("lamp-qa:Art_and_Entertainment/test", "--judge openai:MODEL")):
         default_reward("lamp-qa:Art_and_Entertainment/test")
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import naming
 
 import profilegym as pg
 from profilegym.agents.agent import make_agent
@@ -297,8 +298,9 @@ def test_neither_end_of_luck_draws_what_is_impossible() -> None:
 )
 def test_a_sampling_that_cannot_work_is_refused(bad: dict[str, float]) -> None:
     session = make_hf().open(QUESTION, 0)
+    ((name, value),) = bad.items()
 
-    with pytest.raises(OptionError, match=next(iter(bad))):
+    with pytest.raises(OptionError, match=naming(name, value)):
         run(session.speak([Segment("environment", "dog")], Sampling(**bad), ()))  # type: ignore[arg-type]
 
 
@@ -482,7 +484,7 @@ def test_a_model_that_fails_ends_the_turns_and_not_the_next_ones() -> None:
     owned = make_torch_model()
     model = make_hf(owned)
     broken = owned.register_forward_pre_hook(fail)
-    with pytest.raises(ModelError, match="the model failed: MemoryError: no room; fewer rows take less"):
+    with pytest.raises(ModelError, match=naming("MemoryError: no room", "rows")):
         run(speak())
     broken.remove()
 
@@ -490,14 +492,15 @@ def test_a_model_that_fails_ends_the_turns_and_not_the_next_ones() -> None:
 
 
 @pytest.mark.parametrize(
-    ("config", "reason"), [("Gemma2", "uses softcap"), ("Bloom", "does not leave the attention of every layer")]
+    ("config", "named"),
+    [("Gemma2", ["Gemma2Attention", "softcap"]), ("Bloom", ["BloomForCausalLM", "AttentionInterface"])],
 )
-def test_an_architecture_that_would_be_read_wrongly_is_refused(config: str, reason: str) -> None:
+def test_an_architecture_that_would_be_read_wrongly_is_refused(config: str, named: list[str]) -> None:
     sizes = {"vocab_size": len(TOKENIZER), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
     made = getattr(transformers, f"{config}Config")(**sizes, **({"head_dim": 8} if config == "Gemma2" else {}))
     session = make_hf(transformers.AutoModelForCausalLM.from_config(made)).open(QUESTION, 0)
 
-    with pytest.raises(ModelError, match=f"{reason}.*openai:MODEL"):
+    with pytest.raises(ModelError, match=naming(*named, "openai:MODEL")):
         run(session.speak([Segment("environment", "dog")], GREEDY, STOP))
 
 
@@ -517,11 +520,11 @@ def test_a_folder_is_loaded_by_its_spec(folder: Path) -> None:
 
 
 def test_what_cannot_be_loaded_is_named() -> None:
-    with pytest.raises(ModelError, match="no model can be loaded from '/nowhere/at/all'"):
+    with pytest.raises(ModelError, match="'/nowhere/at/all'"):
         make_model("hf:/nowhere/at/all")
     with pytest.raises(OptionError, match="rows=0"):
         make_hf(rows=0)
-    with pytest.raises(ModelError, match="no tokens"):
+    with pytest.raises(ModelError, match="tokens"):
         run(make_hf().open(QUESTION, 0).speak([Segment("environment", "")], GREEDY, ()))
 
 

@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from matching import naming
 
 from profilegym import Document, Hit, Profile, make_retriever
 from profilegym.envs.errors import OptionError, RetrievalError
@@ -107,7 +108,7 @@ def test_the_same_id_means_each_askers_own_document(server: Server) -> None:
 def test_a_document_that_is_not_the_askers_is_an_error(server: Server, foreign: dict[str, str]) -> None:
     server.finds(hit(id="1"), hit(**foreign))
 
-    with pytest.raises(RetrievalError, match=r"not in the profile of user 'ann'.*only the profile named"):
+    with pytest.raises(RetrievalError, match=naming(server.url, "ann", *foreign.values(), "profile_ids")):
         Http(server.url).search(ANN, "coffee", 3)
 
 
@@ -133,7 +134,7 @@ def test_a_passing_fault_is_asked_again(server: Server, fault: Reply) -> None:
 def test_a_lasting_fault_says_what_the_server_said(server: Server) -> None:
     server.replies = [(500, b"index not loaded")] * 9
 
-    with pytest.raises(RetrievalError, match=r"answered 500 .*index not loaded"):
+    with pytest.raises(RetrievalError, match=naming(server.url, 500, "index not loaded")):
         Http(server.url, retries=2, backoff=0).search(ANN, "tea", 3)
     assert len(server.asked) == 3
 
@@ -141,7 +142,7 @@ def test_a_lasting_fault_says_what_the_server_said(server: Server) -> None:
 def test_a_refusal_is_not_asked_again(server: Server) -> None:
     server.replies = [(422, {"detail": "topk too large"})]
 
-    with pytest.raises(RetrievalError, match=r"answered 422 .*topk too large"):
+    with pytest.raises(RetrievalError, match=naming(server.url, 422, "topk too large")):
         Http(server.url, backoff=0).search(ANN, "tea", 3)
     assert len(server.asked) == 1
 
@@ -150,36 +151,36 @@ def test_a_slow_server_is_given_up_after_the_time_out(server: Server) -> None:
     server.replies = [(200, "slow")] * 2
     started = time.monotonic()
 
-    with pytest.raises(RetrievalError, match=r"no answer within 0.2 s.*is the server up"):
+    with pytest.raises(RetrievalError, match=naming(server.url, 0.2)):
         Http(server.url, timeout=0.2, retries=1, backoff=0).search(ANN, "tea", 3)
     assert time.monotonic() - started < 10
 
 
 def test_an_absent_server_is_named(server: Server) -> None:
-    with pytest.raises(RetrievalError, match=r"http://127.0.0.1:1/retrieve gave no answer"):
+    with pytest.raises(RetrievalError, match=naming("http://127.0.0.1:1/retrieve")):
         Http("http://127.0.0.1:1/retrieve", retries=0).search(ANN, "tea", 3)
 
 
 @pytest.mark.parametrize(
-    ("reply", "message"),
+    ("reply", "named"),
     [
-        (b"<html>not json</html>", r"JSON; it sent <html>"),
-        ([], r"1 lists under 'result'.*it sent \[\]"),
-        ({"result": []}, r"1 lists under 'result'"),
-        ({"result": {"q": []}}, r"1 lists under 'result'"),
-        ({"result": ["documents"]}, r"a list of at most 3 hits.*'documents'"),
-        ({"result": [[hit(id="1")] * 4]}, "at most 3 hits"),
-        ({"result": [[{"id": "1"}]]}, r"\"score\": number\}; it sent \{'id': '1'\}"),
-        ({"result": [[hit("high", id="1")]]}, "it sent .*high"),
-        ({"result": [[hit(float("nan"), id="1")]]}, "it sent .*nan"),
-        ({"result": [[hit(None, id="1")]]}, "it sent .*None"),
-        ({"result": [[hit(2, id="1"), hit(1, id="1")]]}, "each document once"),
+        (b"<html>not json</html>", ["JSON", "<html>not json</html>"]),
+        ([], [1, "'result'", "[]"]),
+        ({"result": []}, [1, "'result'", "{'result': []}"]),
+        ({"result": {"q": []}}, [1, "'result'", "{'q': []}"]),
+        ({"result": ["documents"]}, [3, "'documents'"]),
+        ({"result": [[hit(id="1")] * 4]}, [3, "'id': '1'"]),
+        ({"result": [[{"id": "1"}]]}, ['"score"', "{'id': '1'}"]),
+        ({"result": [[hit("high", id="1")]]}, ["'high'"]),
+        ({"result": [[hit(float("nan"), id="1")]]}, ["nan"]),
+        ({"result": [[hit(None, id="1")]]}, ["None"]),
+        ({"result": [[hit(2, id="1"), hit(1, id="1")]]}, ["'id': '1'", "once"]),
     ],
 )
-def test_a_malformed_reply_says_what_was_found(server: Server, reply: Any, message: str) -> None:
+def test_a_malformed_reply_says_what_was_found(server: Server, reply: Any, named: list[object]) -> None:
     server.replies = [(200, reply)]
 
-    with pytest.raises(RetrievalError, match=message):
+    with pytest.raises(RetrievalError, match=naming(server.url, *named)):
         Http(server.url, retries=0).search(ANN, "tea", 3)
 
 
@@ -201,18 +202,18 @@ def test_https_is_a_spec_too() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("spec", "named"),
     [
-        ("http:localhost:8000", "'localhost:8000' is no address.*http:http://host:port"),
-        ("http:ftp://host", "no address"),
-        ("http", "missing.*url"),
-        ("http:http://h,timeout=0", "timeout is 0"),
-        ("http:http://h,retries=-1", "retries -1"),
-        ("http:http://h,speed=9", "speed"),
+        ("http:localhost:8000", ["'localhost:8000'", "http:http://host:port"]),
+        ("http:ftp://host", ["'ftp://host'"]),
+        ("http", ["'url'"]),
+        ("http:http://h,timeout=0", ["timeout", "0 s"]),
+        ("http:http://h,retries=-1", ["retries", -1]),
+        ("http:http://h,speed=9", ["'speed'"]),
     ],
 )
-def test_an_option_that_cannot_work_is_named(spec: str, message: str) -> None:
-    with pytest.raises(OptionError, match=message):
+def test_an_option_that_cannot_work_is_named(spec: str, named: list[object]) -> None:
+    with pytest.raises(OptionError, match=naming(*named)):
         make_retriever(spec)
 
 

@@ -1,5 +1,6 @@
 import asyncio
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import make_question
+from matching import naming
 
 from profilegym import Aspect, Question, Rubric, Verdict, make_judge
 from profilegym.envs.completion import Messages, Reply, Sampling
@@ -104,7 +106,7 @@ def test_an_empty_answer_is_worth_nothing_and_costs_nothing(answer: str) -> None
 
 
 def test_a_question_without_aspects_cannot_be_judged() -> None:
-    with pytest.raises(JudgeError, match="'q1' has no aspects"):
+    with pytest.raises(JudgeError, match="'q1'"):
         asyncio.run(LLMJudge(one_of(verdict(2))).score(asked(), "Rooibos."))
 
 
@@ -144,7 +146,7 @@ def test_the_last_complete_object_is_the_verdict(reply: str, match: int) -> None
     ],
 )
 def test_what_is_no_verdict_is_never_taken_for_one(reply: str) -> None:
-    with pytest.raises(Unreadable, match="in the evaluator's reply"):
+    with pytest.raises(Unreadable, match=re.escape(repr(reply)[:20])):
         parse(reply)
 
 
@@ -160,9 +162,7 @@ def test_an_unreadable_reply_is_asked_again_at_a_rising_temperature() -> None:
 def test_an_unreadable_verdict_is_unscored_not_zero() -> None:
     script = one_of("I cannot decide. " * 100)
 
-    with pytest.raises(
-        JudgeError, match="asked 3 times: no verdict in the evaluator's reply: 'I cannot decide"
-    ) as error:
+    with pytest.raises(JudgeError, match=naming(3, "I cannot decide")) as error:
         asyncio.run(LLMJudge(script, max_replies=3).score(asked(ASPECTS[0]), "Rooibos."))
 
     assert len(script.calls) == 3
@@ -277,14 +277,14 @@ def test_nothing_loses_and_the_same_is_a_tie_without_a_call(first: str, second: 
 def test_what_names_no_better_answer_is_asked_again_and_then_an_error(reply: str) -> None:
     script = one_of(reply)
 
-    with pytest.raises(JudgeError, match=r"asked 2 times: no .* in the evaluator's reply"):
+    with pytest.raises(JudgeError, match=naming(2, repr(reply))):
         asyncio.run(LLMJudge(script, max_replies=2).prefer(asked(*ASPECTS), "Rooibos.", "Oolong."))
 
     assert len(script.calls) == 2
 
 
 def test_a_comparison_needs_aspects_too() -> None:
-    with pytest.raises(JudgeError, match="'q1' has no aspects"):
+    with pytest.raises(JudgeError, match="'q1'"):
         asyncio.run(LLMJudge(one_of(better("first"))).prefer(asked(), "Rooibos.", ""))
 
 
@@ -369,16 +369,16 @@ def test_a_judge_s_tokens_temperature_and_more_fields_are_options(tmp_path: Path
 
 @pytest.mark.parametrize("given", ["nowhere.json", "{", "[1]", '{"a":', "."])
 def test_more_fields_that_are_no_json_object_are_refused(given: str) -> None:
-    with pytest.raises(OptionError, match="extra_body"):
+    with pytest.raises(OptionError, match=naming("extra_body", repr(given))):
         make_judge("openai:m", base_url="http://127.0.0.1:9/v1", api_key="none", extra_body=given)
 
 
 def test_attempts_are_those_of_a_call_and_max_replies_those_at_a_verdict() -> None:
-    with JudgeServer("I cannot decide.", script=[Fault.ERROR]) as server, pytest.raises(JudgeError, match="500"):
+    with JudgeServer("I cannot decide.", script=[Fault.ERROR]) as server, pytest.raises(JudgeError, match=naming(500)):
         judged_by(server, attempts=1)
     assert server.requests == 1
 
-    with JudgeServer("I cannot decide.") as server, pytest.raises(JudgeError, match="asked 2 times"):
+    with JudgeServer("I cannot decide.") as server, pytest.raises(JudgeError, match=naming(2)):
         judged_by(server, attempts=1, max_replies=2)
     assert server.requests == 2
 

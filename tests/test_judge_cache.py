@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from conftest import make_question
+from matching import naming
 from test_judge import ASPECTS, Script, asked, one_of, verdict
 
 from profilegym import Verdict, make_judge
@@ -67,7 +68,7 @@ def test_what_was_paid_for_before_a_failure_is_not_paid_for_again(tmp_path: Path
     replies = {"Cups": "no"}
     script = Script(lambda prompt, _: replies.get("Cups" if "\nCups\n" in prompt else "", verdict(2)))
     judge = LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite"), max_replies=1)
-    with pytest.raises(JudgeError, match="no verdict"):
+    with pytest.raises(JudgeError, match="'no'"):
         asyncio.run(judge.score(asked(*ASPECTS), "Rooibos."))
 
     replies.clear()
@@ -100,7 +101,7 @@ def test_offline_only_the_cache_answers(tmp_path: Path) -> None:
     script = one_of(verdict(1))
     judge = LLMJudge(script, cache=Cache(tmp_path / "judge.sqlite"), offline=True)
 
-    with pytest.raises(JudgeError, match="not in the cache"):
+    with pytest.raises(JudgeError, match=naming(tmp_path / "judge.sqlite", "openai:script")):
         asyncio.run(judge.score(asked(*ASPECTS), "Rooibos."))
     assert script.calls == []
 
@@ -218,7 +219,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes | None) -> None:
     else:
         path.write_bytes(content)
 
-    with pytest.raises(JudgeError, match=r"the judge's cache '.*judge\.sqlite' cannot be used: .* another file"):
+    with pytest.raises(JudgeError, match=naming(path)):
         Cache(path)
 
 
@@ -238,5 +239,5 @@ def test_a_reply_in_the_cache_that_holds_no_verdict_is_an_error(tmp_path: Path) 
         connection.execute("UPDATE replies SET text = 'nonsense'")
     connection.close()
 
-    with pytest.raises(JudgeError, match="no verdict in the evaluator's reply: 'nonsense'"):
+    with pytest.raises(JudgeError, match="'nonsense'"):
         asyncio.run(judge.score(asked(ASPECTS[0]), "Rooibos."))

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import make_question
+from matching import naming
 
 from profilegym import Episode, Rubric, make_reward
 from profilegym.envs.errors import DataError
@@ -52,9 +53,9 @@ def test_mae_and_rmse_are_those_worked_out_by_hand() -> None:
 
 
 def test_what_cannot_be_measured_is_refused() -> None:
-    with pytest.raises(DataError, match="1 answers for 2 references"):
+    with pytest.raises(DataError, match=naming(1, 2)):
         accuracy(["a"], ["a", "b"])
-    with pytest.raises(DataError, match="the reference 'good' is no rating"):
+    with pytest.raises(DataError, match="'good'"):
         mae(["1"], ["good"])
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import naming
 
 from profilegym import Document, load_questions
 from profilegym.envs.errors import DataError
@@ -112,7 +113,7 @@ def test_a_test_split_may_keep_its_outputs_to_itself(write: Callable[..., str]) 
     (question,) = load_questions(write(3, [record(3)], None, "test"))
 
     assert question.rubric.reference is None
-    with pytest.raises(DataError, match=r"dev_outputs\.json cannot be read"):
+    with pytest.raises(DataError, match=naming("dev_outputs.json")):
         load_questions(write(3, [record(3)], None, "dev"))
 
 
@@ -124,35 +125,33 @@ def test_the_output_stays_in_the_rubric(write: Callable[..., str], hidden_in: Ca
 
 
 @pytest.mark.parametrize(
-    ("golds", "changes", "message"),
+    ("golds", "changes", "named"),
     [
-        ({"1": "4", "8": "2"}, {}, "dev_outputs.json: id '8' is no question of"),
-        ({}, {}, "record 1 (id '1'), field id: found '1'; expected an id that the outputs have too"),
-        ({"1": "4"}, {"task": "LaMP_5"}, "dev_outputs.json, field task: found 'LaMP_5'; expected 'LaMP_3'"),
-        ({"1": "4"}, {"golds": 3}, "dev_outputs.json, field golds: found 3; expected a list of objects"),
-        ({"1": None}, {}, "field golds[0].output: found None; expected a string or a number"),
+        ({"1": "4", "8": "2"}, {}, ["dev_outputs.json", "'8'"]),
+        ({}, {}, [1, "id", "'1'", "outputs"]),
+        ({"1": "4"}, {"task": "LaMP_5"}, ["dev_outputs.json", "task", "'LaMP_5'", "'LaMP_3'"]),
+        ({"1": "4"}, {"golds": 3}, ["dev_outputs.json", "golds", 3]),
+        ({"1": None}, {}, ["golds[0].output", "None"]),
     ],
 )
 def test_outputs_that_do_not_belong_are_named(
-    write: Callable[..., str], golds: dict[str, Any], changes: dict[str, Any], message: str
+    write: Callable[..., str], golds: dict[str, Any], changes: dict[str, Any], named: list[object]
 ) -> None:
     spec = write(3, [record(3)], golds, **changes)
 
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=naming(*named)):
         load_questions(spec)
-
-    assert message in str(caught.value)
 
 
 def test_items_of_another_task_are_named(write: Callable[..., str]) -> None:
     spec = write(3, [record(3, profile=[ITEMS[2]])], {"1": "4"})
 
-    with pytest.raises(DataError, match=r"field profile\[0\]\.text: missing among 'id, description, tag'"):
+    with pytest.raises(DataError, match=naming("profile[0].text", "id, description, tag")):
         load_questions(spec)
 
 
 def test_a_spec_without_a_split_says_what_to_write() -> None:
-    with pytest.raises(DataError, match=r"write lamp-3:DIR/train, DIR/dev, DIR/test, or lamp-3:FILE\.json"):
+    with pytest.raises(DataError, match=naming("lamp-3:some/folder", "lamp-3:DIR/train", "lamp-3:FILE.json")):
         load_questions("lamp-3:some/folder")
-    with pytest.raises(DataError, match=r"some/dev_questions\.json cannot be read: No such file"):
+    with pytest.raises(DataError, match=naming("some/dev_questions.json")):
         load_questions("lamp-3:some/dev")

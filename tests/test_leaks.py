@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matching import naming
 
 from profilegym import Aspect, Document, Profile, Question, Rubric, load_questions
 from profilegym.envs.data.jsonl import write_jsonl
@@ -276,5 +277,5 @@ def test_made_up_data_takes_the_choice_and_has_nothing_to_leave_out(name: str) -
 
 @pytest.mark.parametrize("spec", ["world,leaks=nothing", "world:leaks=1/test", "jsonl:mine.jsonl,leaks="])
 def test_a_word_that_names_no_choice_is_refused(spec: str) -> None:
-    with pytest.raises(OptionError, match="give one of question, strict, none"):
+    with pytest.raises(OptionError, match=naming("leaks", "question", "strict", "none")):
         load_questions(spec)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import naming
 
 from profilegym import Document, load_questions
 from profilegym.envs.errors import DataError
@@ -70,7 +71,7 @@ def test_a_split_of_a_folder_is_found(write: Callable[..., str], file: str) -> N
     folder = Path(write(record("longlamp-2"), name=file)).parent
 
     assert len(load_questions(f"longlamp-2:{folder}/test")) == 1
-    with pytest.raises(DataError, match=r"there is no .*train\.json and no .*train\.jsonl"):
+    with pytest.raises(DataError, match=naming(f"{folder}/train.json", f"{folder}/train.jsonl")):
         load_questions(f"longlamp-2:{folder}/train")
 
 
@@ -96,11 +97,8 @@ def test_the_output_stays_in_the_rubric(write: Callable[..., str], hidden_in: Ca
 def test_items_of_another_task_name_that_task(write: Callable[..., str]) -> None:
     path = write(record("longlamp-3"))
 
-    with pytest.raises(DataError) as caught:
+    with pytest.raises(DataError, match=naming("profile[0].output", "longlamp-3")):
         load_questions(f"longlamp-4:{path}")
-
-    assert "field profile[0].output: missing" in str(caught.value)
-    assert "expected the text of one of the user's topics; longlamp-3 reads product reviews" in str(caught.value)
 
 
 def test_the_hub_is_read_through_its_library(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -118,5 +116,5 @@ def test_the_hub_is_read_through_its_library(monkeypatch: pytest.MonkeyPatch) ->
 
     assert asked == [("LongLaMP/LongLaMP", "product_review_user", "val")]
     assert question.profile.documents == (DOCUMENTS["longlamp-3"],)
-    with pytest.raises(DataError, match="no split 'validation'; known: train, val, test"):
+    with pytest.raises(DataError, match=naming("'validation'", "train", "val", "test")):
         load_questions("longlamp-3:product_review_user/validation")

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 from conftest import make_question
+from matching import naming
 
 from profilegym import Episode, Rubric, make_reward
 from profilegym.envs.errors import MissingExtra, OptionError, RewardError
@@ -87,7 +88,7 @@ def test_an_answer_without_a_reference_is_unscored() -> None:
 
 
 def test_an_unknown_rouge_and_a_missing_extra_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(OptionError, match="no ROUGE '7'"):
+    with pytest.raises(OptionError, match=naming("'7'", "1+2+L+Lsum")):
         make_reward("rouge:1+7")
     monkeypatch.setitem(sys.modules, "sacrebleu", None)
     with pytest.raises(MissingExtra, match=r"profilegym\[metrics\]"):

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matching import naming
 
 import profilegym as pg
 from profilegym.agents.agent import make_agent
@@ -111,7 +112,7 @@ def test_two_steps_of_making_a_pilot(tmp_path: Path) -> None:
 
 
 def test_a_shape_without_a_head_that_finds_lines_is_refused() -> None:
-    with pytest.raises(OptionError, match="heads=2: give more than neighbours=2"):
+    with pytest.raises(OptionError, match=naming("heads=2", "neighbours=2")):
         load_settings(PilotRecipe, "pilot", ["shape.heads=2"])
 
 

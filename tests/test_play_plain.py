@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import naming
 
 import profilegym as pg
 from profilegym.agents.agent import make_agent
@@ -197,19 +198,19 @@ def test_hostile_text_reaches_no_terminal(typed: Typed) -> None:
 
 
 def test_what_was_named_and_is_not_there_is_said_at_the_start(tmp_path: Path) -> None:
-    for named, problem in (
-        ({"question_id": "nothing"}, "no question 'nothing' in"),
-        ({"user": "nobody"}, "no question by 'nobody' in .*; people are named like: world-7-"),
-        ({"question_id": QUESTION.id, "user": "nobody"}, f"is asked by '{QUESTION.user_id}', not by 'nobody'"),
+    for asked, named in (
+        ({"question_id": "nothing"}, ["'nothing'", "world-7-000007-0"]),
+        ({"user": "nobody"}, ["'nobody'", "world-7-000007"]),
+        ({"question_id": QUESTION.id, "user": "nobody"}, [QUESTION.id, f"'{QUESTION.user_id}'", "'nobody'"]),
     ):
-        with pytest.raises(ProfileGymError, match=problem):
-            run_lines(Sitting(ORACLE, tmp_path, **named), watched=False)
+        with pytest.raises(ProfileGymError, match=naming(*named)):
+            run_lines(Sitting(ORACLE, tmp_path, **asked), watched=False)
 
 
 def test_the_human_agent_is_refused_as_nobody_to_ask(tmp_path: Path) -> None:
     assert make_agent("human").name == "human"
 
-    with pytest.raises(OptionError, match="agent 'human' is you"):
+    with pytest.raises(OptionError, match=naming("'human'", "pr2")):
         Sitting(Settings(agent="human", data=DATA), tmp_path)
 
 

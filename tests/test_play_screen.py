@@ -280,7 +280,7 @@ async def test_a_question_that_is_not_there_is_said_and_another_can_be_picked(tm
 
 
 def test_without_a_terminal_the_screen_points_to_plain(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="add --plain"):
+    with pytest.raises(OptionError, match="--plain"):
         run_screen(Sitting(ORACLE, tmp_path))
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from matching import naming
 
 from profilegym import Document, Profile, make_retriever
 from profilegym.envs.errors import OptionError
@@ -80,5 +81,5 @@ def test_an_empty_query_or_profile_finds_nothing_and_k_must_be_positive(spec: st
     retriever = make_retriever(spec)
 
     assert retriever.search_many([(profile(None), " "), (profile(), "tea")], 3) == [[], []]
-    with pytest.raises(OptionError, match="k is 0"):
+    with pytest.raises(OptionError, match=naming("k", 0)):
         retriever.search(profile(None), "tea", 0)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import yaml
+from matching import naming
 
 from profilegym.envs.errors import OptionError
 from profilegym.evaluation.run import RunDirectory
@@ -87,7 +88,7 @@ def test_recipes_that_extend_each_other_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("extends: b.yaml\n")
     (tmp_path / "b.yaml").write_text("extends: a.yaml\n")
 
-    with pytest.raises(OptionError, match=r"a\.yaml extends .*b\.yaml extends .*a\.yaml: nothing is left"):
+    with pytest.raises(OptionError, match=naming(tmp_path / "a.yaml", tmp_path / "b.yaml")):
         load_recipe(tmp_path / "a.yaml")
 
 
@@ -110,30 +111,28 @@ def test_settings_are_changed_key_by_key_and_null_takes_one_back_to_its_default(
 
 @pytest.mark.parametrize("change", ["optimiser.steps", "seed=[1"])
 def test_a_change_that_cannot_be_read_is_refused(change: str) -> None:
-    with pytest.raises(OptionError, match=r"changes nothing|is no YAML"):
+    with pytest.raises(OptionError, match=naming(repr(change))):
         load_recipe("pr2-world", [change])
 
 
-@pytest.mark.parametrize(
-    ("asked", "near"), [("pr2-wrold", "did you mean 'pr2-world'?"), ("zebra", "come with the package: pilot, pr2-")]
-)
+@pytest.mark.parametrize(("asked", "near"), [("pr2-wrold", "pr2-world"), ("zebra", "pilot")])
 def test_an_unknown_recipe_is_refused_with_the_nearest_one(asked: str, near: str) -> None:
-    with pytest.raises(OptionError) as error:
+    with pytest.raises(OptionError, match=naming(asked, near)):
         load_recipe(asked)
-
-    assert near in str(error.value)
 
 
 def test_a_recipe_of_another_method_is_refused_for_that_alone() -> None:
-    with pytest.raises(OptionError, match=r"^pilot\.yaml: method='pilot': Input should be 'grpo'$"):
+    with pytest.raises(OptionError, match=naming("pilot.yaml", "method='pilot'", "'grpo'")) as error:
         load_recipe("pilot")
+
+    assert len(str(error.value).splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["- a list", "a: [", "just words"])
 def test_a_file_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> None:
     (tmp_path / "mine.yaml").write_text(text)
 
-    with pytest.raises(OptionError, match=r"mine\.yaml (is no YAML|holds)"):
+    with pytest.raises(OptionError, match=naming(tmp_path / "mine.yaml")):
         load_recipe(tmp_path / "mine.yaml")
 
 

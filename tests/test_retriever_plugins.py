@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from matching import naming
 
 from profilegym import Document, Profile, make_retriever, register_retriever
 from profilegym.envs.errors import OptionError, UnknownName
@@ -101,23 +102,23 @@ def test_an_object_is_its_own_retriever() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "message"),
+    ("spec", "named"),
     [
-        ("nosuch", "no retriever 'nosuch'; known: bm25, dense, .*package.module:factory"),
-        ("no/such/file.py:make", "no retriever 'no/such/file.py:make': there is no file 'no/such/file.py'"),
-        ("no.such.module:make", "no retriever 'no.such.module:make': No module named 'no'"),
-        ("firstfinder.search:Second", "no retriever 'firstfinder.search:Second': .*no attribute 'Second'"),
-        ("bm52:k1=1", "no retriever 'bm52:k1=1'; known: bm25, dense"),
-        ("firstfinder:k1=1", "no retriever 'firstfinder:k1=1': .*no attribute 'k1=1'; known: bm25, dense"),
+        ("nosuch", ["'nosuch'", "bm25", "dense", "package.module:factory"]),
+        ("no/such/file.py:make", ["'no/such/file.py:make'", "'no/such/file.py'"]),
+        ("no.such.module:make", ["'no.such.module:make'", "No module named 'no'"]),
+        ("firstfinder.search:Second", ["'firstfinder.search:Second'", "no attribute 'Second'"]),
+        ("bm52:k1=1", ["'bm52:k1=1'", "bm25", "dense"]),
+        ("firstfinder:k1=1", ["'firstfinder:k1=1'", "no attribute 'k1=1'", "bm25", "dense"]),
     ],
 )
-def test_a_plugin_that_is_not_there_is_named(plugin: Path, spec: str, message: str) -> None:
-    with pytest.raises(UnknownName, match=message):
+def test_a_plugin_that_is_not_there_is_named(plugin: Path, spec: str, named: list[str]) -> None:
+    with pytest.raises(UnknownName, match=naming(*named)):
         make_retriever(spec)
 
 
 def test_an_option_that_the_factory_lacks_is_named(plugin: Path) -> None:
-    with pytest.raises(OptionError, match=r"'firstfinder.search:First,speed=9'.*'speed'"):
+    with pytest.raises(OptionError, match=naming("'firstfinder.search:First,speed=9'", "'speed'")):
         make_retriever("firstfinder.search:First,speed=9")
 
 
@@ -128,5 +129,5 @@ def test_an_error_inside_the_factory_is_not_mistaken_for_a_bad_option(plugin: Pa
 
 @pytest.mark.parametrize("name", ["", "my:own", "2nd", "a b"])
 def test_a_name_that_no_spec_could_hold_is_refused(name: str) -> None:
-    with pytest.raises(OptionError, match="cannot name a retriever"):
+    with pytest.raises(OptionError, match=naming(repr(name))):
         register_retriever(name, lambda: make_retriever("recency"))

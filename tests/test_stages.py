@@ -1,7 +1,6 @@
 """Training in stages: what each begins with, what it names of the others, and what is not done twice."""
 
 import json
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
+from matching import naming
 
 from profilegym.apps.train import run_train
 from profilegym.envs.errors import DataError, OptionError
@@ -66,7 +66,7 @@ def test_a_stage_can_name_the_folder_of_one_before_it_wherever_a_word_stands() -
 def test_a_folder_that_no_stage_before_has_is_refused(name: str) -> None:
     mine = staged(rm=RM, learn=GRPO | {"reward": f"prlm:hf:{{{name}}}"}, later=RM)
 
-    with pytest.raises(OptionError, match=re.escape(f"stage learn: {{{name}}} is no stage before it; there are: rm")):
+    with pytest.raises(OptionError, match=naming("learn", f"{{{name}}}", "rm")):
         stages_of(mine, Path("out"))
 
 
@@ -97,31 +97,32 @@ def test_a_stage_extends_one_before_it_or_any_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("stage", "told"),
+    ("stage", "named"),
     [
-        (GRPO | {"rewrad": "rubric"}, "stage it: no setting 'rewrad'; did you mean 'reward'?"),
-        (SFT | {"optimiser": {"steps": 2, "bach": 3}}, "stage it: no setting 'optimiser.bach'; did you mean 'batch'?"),
-        (SFT | {"lessons": {}}, "stage it: lessons={}: give run, a directory, or player, a model: one of the two"),
-        (SFT | {"lessons": {"run": "a", "player": "b"}}, "one of the two"),
-        (RM | {"kind": "prmu"}, "needs another: an agent with somebody else's posts"),
-        (RM | {"another": "rag-random"}, "needs another: an agent with somebody else's posts"),
-        (RM | {"data": {"train": "jsonl:mine.jsonl"}}, "stage it: jsonl:mine.jsonl has no score of its own"),
-        (SFT | {"data": {"train": "jsonl:mine.jsonl"}}, "stage it: jsonl:mine.jsonl has no score of its own"),
-        (GRPO | {"method": "ppo"}, "stage it: method='ppo': give one of grpo, sft, reward-model"),
-        (GRPO | {"judge": "openai:m,api_key=sk-SECRET"}, "stages.it.judge holds a key"),
+        (GRPO | {"rewrad": "rubric"}, ["'rewrad'", "'reward'"]),
+        (SFT | {"optimiser": {"steps": 2, "bach": 3}}, ["'optimiser.bach'", "'batch'"]),
+        (SFT | {"lessons": {}}, ["lessons={}", "run", "player"]),
+        (SFT | {"lessons": {"run": "a", "player": "b"}}, ["'run'", "'player'"]),
+        (RM | {"kind": "prmu"}, ["prmu", "another"]),
+        (RM | {"another": "rag-random"}, ["another"]),
+        (RM | {"data": {"train": "jsonl:mine.jsonl"}}, ["jsonl:mine.jsonl"]),
+        (SFT | {"data": {"train": "jsonl:mine.jsonl"}}, ["jsonl:mine.jsonl"]),
+        (GRPO | {"method": "ppo"}, ["method='ppo'", "grpo", "sft", "reward-model"]),
+        (GRPO | {"judge": "openai:m,api_key=sk-SECRET"}, ["stages.it.judge"]),
     ],
 )
-def test_a_stage_that_cannot_work_is_refused_by_its_name(stage: Any, told: str) -> None:
-    with pytest.raises(OptionError) as error:
+def test_a_stage_that_cannot_work_is_refused_by_its_name(stage: Any, named: list[str]) -> None:
+    with pytest.raises(OptionError, match=naming("it", *named)) as error:
         stages_of(staged(it=stage), Path("out"))
 
-    assert told in str(error.value)
     assert "SECRET" not in str(error.value)
 
 
-@pytest.mark.parametrize(("name", "out"), [("../up", "out"), ("a b", "out"), ("fine", "one,two")])
-def test_names_that_would_not_do_as_folders_or_in_specs_are_refused(name: str, out: str) -> None:
-    with pytest.raises(OptionError, match=r"a name is letters|a comma would end"):
+@pytest.mark.parametrize(
+    ("name", "out", "wrong"), [("../up", "out", "../up"), ("a b", "out", "a b"), ("fine", "one,two", "one,two")]
+)
+def test_names_that_would_not_do_as_folders_or_in_specs_are_refused(name: str, out: str, wrong: str) -> None:
+    with pytest.raises(OptionError, match=naming(repr(wrong))):
         stages_of(staged(**{name: SFT}), Path(out))
 
 
@@ -184,9 +185,7 @@ def test_lessons_of_a_run_that_is_there_are_not_played_again(tmp_path: Path) -> 
 
 
 def test_without_a_lesson_there_is_nothing_to_learn(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"holds no lesson: no episode was answered and scored at least lessons\.least=2"
-    ):
+    with pytest.raises(DataError, match=naming("lessons.least=2")):
         lessons(fine_tuning(least=2.0), tmp_path)
 
 
@@ -283,7 +282,7 @@ def test_what_is_done_is_not_done_again_and_what_is_not_is(
 def test_other_settings_in_the_same_folder_are_refused(run: tuple[Path, Path]) -> None:
     path, out = run
 
-    with pytest.raises(OptionError, match="holds another run"):
+    with pytest.raises(OptionError, match=naming(out, "'seed': 9")):
         run_train(str(path), ["stages.learn.seed=9"], out, dry_run=False)
 
 
@@ -296,7 +295,7 @@ def test_a_run_of_stages_can_be_made_again_from_its_own_directory(run: tuple[Pat
 def test_several_processes_are_refused(run: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
 
-    with pytest.raises(OptionError, match="method=stages runs in one process; only grpo can have several"):
+    with pytest.raises(OptionError, match=naming("method=stages", "grpo")):
         run_train(str(run[0]), [], run[1], dry_run=False)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import naming
 
 from profilegym import Question, make_retriever
 from profilegym.agents.agent import make_agent
@@ -104,15 +105,17 @@ def test_sentences_in_a_row_that_do_the_same_are_one_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("reply", "why"),
+    ("reply", "sentence"),
     [
-        ("1 understand_task\n2 guess", "the labeller gave sentence 2 no known tag"),
-        ("1. <understand_task>", "the labeller gave sentence 2 no known tag"),
-        ("I would rather not.", "the labeller gave sentence 1 no known tag"),
+        ("1 understand_task\n2 guess", 2),
+        ("1. <understand_task>", 2),
+        ("I would rather not.", 1),
     ],
 )
-def test_a_sentence_without_a_known_tag_spoils_the_chain(reply: str, why: str, ask: Callable[..., Question]) -> None:
-    with pytest.raises(NoChain, match=why):
+def test_a_sentence_without_a_known_tag_spoils_the_chain(
+    reply: str, sentence: int, ask: Callable[..., Question]
+) -> None:
+    with pytest.raises(NoChain, match=naming(sentence)):
         asyncio.run(label(Replies([reply]), ask(), ["I look.", "I see."]))
 
 
@@ -151,7 +154,7 @@ def test_a_tagging_that_is_called_again_asks_for_what_failed_and_nothing_else(ru
 def test_another_threshold_is_another_tagging(run: Path, tmp_path: Path) -> None:
     tag(of(run), tmp_path)
 
-    with pytest.raises(OptionError, match="holds another run"):
+    with pytest.raises(OptionError, match=naming(tmp_path, "least", 1.0, 0.5)):
         tag(of(run, least=0.5), tmp_path)
 
 

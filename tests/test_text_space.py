@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from gymnasium.vector import utils
+from matching import naming
 
 from profilegym.envs.text_space import UnicodeText
 
@@ -48,5 +49,5 @@ def test_a_text_that_does_not_fit_is_refused() -> None:
     space = UnicodeText(3)
     memory = gym_memory.create_shared_memory(space, 1, multiprocessing)
 
-    with pytest.raises(ValueError, match="4 characters does not fit a space of 3"):
+    with pytest.raises(ValueError, match=naming(4, 3)):
         gym_memory.write_to_shared_memory(space, 0, "four", memory)

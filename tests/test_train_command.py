@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import naming
 
 from profilegym import TrajectoryReader
 from profilegym.apps.train import run_train
@@ -91,7 +92,7 @@ def test_what_cannot_work_ends_a_dry_run_with_1_after_the_plan() -> None:
 
 
 def test_what_cannot_work_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
-    with pytest.raises(OptionError, match="leaves split 'test' empty"):
+    with pytest.raises(OptionError, match=naming("users=4", "'test'", 8)):
         run_train("pr2-world", ["data.test.test=world:users=4/test"], tmp_path / "run", dry_run=False)
 
     assert not (tmp_path / "run").exists()
@@ -102,7 +103,7 @@ def test_a_package_that_the_run_needs_is_asked_for_before_anything_is_loaded(
 ) -> None:
     monkeypatch.setattr(checks, "find_spec", lambda package: None if package == "trackio" else True)
 
-    with pytest.raises(OptionError, match="trackio not installed: pip install trackio"):
+    with pytest.raises(OptionError, match="pip install trackio"):
         run_train("pr2-world", ["watch.report_to=[trackio]"], tmp_path / "run", dry_run=False)
     run_train("pr2-world", ["watch.report_to=[trackio]"], tmp_path / "run", dry_run=True)
 

@@ -5,6 +5,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
+from matching import naming
 
 import profilegym as pg
 from profilegym.envs.errors import BudgetSpent, EpisodeError, OptionError
@@ -127,7 +128,7 @@ def test_without_autoreset_a_mask_says_who_begins_anew(
     venv = ProfileQAVectorEnv(questions, retriever, length_reward, num_envs=2, autoreset_mode="Disabled")
     venv.reset(seed=1, options={"question_id": ["q0", "q1"]})
     venv.step(["<answer>tea</answer>", "<search>tea</search>"])
-    with pytest.raises(EpisodeError, match=r"places \[0\] are over"):
+    with pytest.raises(EpisodeError, match=naming("[0]", "reset_mask")):
         venv.step(["hm", "hm"])
 
     observations, infos = venv.reset(options={"reset_mask": np.array([True, False]), "question_id": "q4"})
@@ -291,13 +292,13 @@ def test_a_misuse_says_what_to_do(questions: pg.QuestionList, retriever: Any) ->
     with pytest.raises(EpisodeError, match="reset"):
         venv.step(["a", "b"])
     venv.reset(seed=[1, 2])
-    with pytest.raises(EpisodeError, match="1 actions for 2 episodes"):
+    with pytest.raises(EpisodeError, match=naming(1, 2)):
         venv.step(["a"])
-    with pytest.raises(OptionError, match="seed has 3 values"):
+    with pytest.raises(OptionError, match=naming("seed", 3, 2)):
         venv.reset(seed=[1, 2, 3])
-    wrong: list[Any] = [-1, 0.5, [1, -1]]
-    for seed in wrong:
-        with pytest.raises(OptionError, match="seed="):
+    wrong: list[tuple[Any, str]] = [(-1, "seed=-1"), (0.5, "seed=0.5"), ([1, -1], "seed=-1")]
+    for seed, told in wrong:
+        with pytest.raises(OptionError, match=naming(told)):
             venv.reset(seed=seed)
     with pytest.raises(OptionError, match="num_envs=0"):
         ProfileQAVectorEnv(questions, retriever, num_envs=0)

@@ -233,9 +233,9 @@ def test_what_cannot_be_told_again_word_for_word_is_refused(runs: Path) -> None:
     _, trajectory = two_searches(runs)
     question = QUESTIONS.find(trajectory.question_id)
 
-    with pytest.raises(DataError, match="word for word"):
+    with pytest.raises(DataError, match="recipe"):
         retold(trajectory, question, replace(ORACLE, max_searches=3), 1)
-    with pytest.raises(DataError, match="not among them"):
+    with pytest.raises(DataError, match=r"'d\d+'"):
         retold(trajectory, swapped(question, "empty", QUESTIONS), ORACLE, 1)
 
 

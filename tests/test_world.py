@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import naming
 
 from profilegym import Question, QuestionSet, load_questions, make_retriever
 from profilegym.benchmarks.world import distinct_words, shown
@@ -133,29 +134,29 @@ def test_a_question_is_found_by_its_id_and_survives_pickling(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    ("spec", "error", "message"),
+    ("spec", "error", "named"),
     [
-        ("world/tset", DataError, "no split 'tset'.*did you mean 'test'"),
-        ("world:sed=3", OptionError, "no option 'sed'.*did you mean 'seed'"),
-        ("world:users=many", OptionError, "users=many.*whole number"),
-        ("world:users=0", OptionError, "users=0.*1 or more"),
-        ("world:docs=39", OptionError, "docs=39.*from 40"),
-        ("world:docs=1001", OptionError, "docs=1001.*to 1000"),
-        ("world:hops=3", OptionError, "hops=3.*0, 1 or 2"),
-        ("world:hops=true", OptionError, "hops=True.*whole number"),
-        ("world:seed=-1", OptionError, "seed=-1.*0 or more"),
-        ("world:users=7/test", OptionError, "users=7 leaves split 'test' empty; ask for 8"),
-        ("world:7", OptionError, "'7' is not an option"),
+        ("world/tset", DataError, ["'tset'", "'test'"]),
+        ("world:sed=3", OptionError, ["'sed'", "'seed'"]),
+        ("world:users=many", OptionError, ["users=many"]),
+        ("world:users=0", OptionError, ["users=0", 1]),
+        ("world:docs=39", OptionError, ["docs=39", 40]),
+        ("world:docs=1001", OptionError, ["docs=1001", 1000]),
+        ("world:hops=3", OptionError, ["hops=3", 0, 1, 2]),
+        ("world:hops=true", OptionError, ["hops=True"]),
+        ("world:seed=-1", OptionError, ["seed=-1", 0]),
+        ("world:users=7/test", OptionError, ["users=7", "'test'", 8]),
+        ("world:7", OptionError, ["'7'", "users="]),
     ],
 )
-def test_a_wrong_spec_is_refused_with_what_would_work(spec: str, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=message):
+def test_a_wrong_spec_is_refused_with_what_would_work(spec: str, error: type[Exception], named: list[object]) -> None:
+    with pytest.raises(error, match=naming(*named)):
         load_questions(spec)
 
 
 @pytest.mark.parametrize("wrong", ["world-7-000017-6", "world-8-000017-1", "world-7-000120-1", "world-7-000016-1", "x"])
 def test_an_id_that_is_not_in_the_set_is_an_error(wrong: str) -> None:
-    with pytest.raises(DataError, match="its ids look like: world-7-000007"):
+    with pytest.raises(DataError, match=naming(repr(wrong), "world-7-000007")):
         load("world:seed=7,users=120/test").find(wrong)
 
 

@@ -7,6 +7,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 import pytest
+from matching import naming
 
 from profilegym import load_questions
 from profilegym.benchmarks.world_lamp import run
@@ -58,7 +59,7 @@ def test_what_is_written_is_lamps_own_form_and_reads_back_the_same(name: str, tm
 
 
 def test_a_whole_world_has_no_file_names() -> None:
-    with pytest.raises(DataError, match=r"names no split.*world-lamp-3:users=20/test"):
+    with pytest.raises(DataError, match=naming("world-lamp-3:users=20/test")):
         write_lamp(load("world-lamp-3:users=20"), "anywhere")
 
 
@@ -125,14 +126,14 @@ def test_a_set_goes_to_another_process() -> None:
 
 
 @pytest.mark.parametrize(
-    ("spec", "error", "message"),
+    ("spec", "error", "named"),
     [
-        ("world-lamp-3/tset", DataError, "has no split 'tset' (did you mean 'test'?); its splits: train, dev, test"),
-        ("world-lamp-3:docs=9", OptionError, "has no option 'docs'; its options: seed, users"),
-        ("world-lamp-3:users=0", OptionError, "users=0 cannot be; it must be 1 or more"),
-        ("world-lamp-3:users=7/test", OptionError, "leaves split 'test' empty; ask for 8 or more"),
+        ("world-lamp-3/tset", DataError, ["'tset'", "'test'", "train", "dev"]),
+        ("world-lamp-3:docs=9", OptionError, ["'docs'", "seed", "users"]),
+        ("world-lamp-3:users=0", OptionError, ["users=0", 1]),
+        ("world-lamp-3:users=7/test", OptionError, ["users=7", "'test'", 8]),
     ],
 )
-def test_a_wrong_spec_says_what_to_write(spec: str, error: type[Exception], message: str) -> None:
-    with pytest.raises(error, match=re.escape(message)):
+def test_a_wrong_spec_says_what_to_write(spec: str, error: type[Exception], named: list[object]) -> None:
+    with pytest.raises(error, match=naming(*named)):
         load_questions(spec)
