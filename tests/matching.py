@@ -1,4 +1,4 @@
-"""What a test may ask of an error's message: the values that it must name, in whatever words."""
+"""What a test may ask of a message: the values that it must name, in whatever words."""
 
 import re
 
@@ -6,6 +6,11 @@ import re
 def naming(*values: object) -> str:
     """A pattern for `match` of `pytest.raises`: the message names each value, in any order; 6 is not named by 60."""
     return "(?s)" + "".join(f"(?=.*{_alone(value)})" for value in values)
+
+
+def names(text: object, *values: object) -> bool:
+    """Whether a text does."""
+    return re.search(naming(*values), str(text)) is not None
 
 
 def _alone(value: object) -> str:

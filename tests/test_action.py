@@ -1,7 +1,7 @@
 import json
-import time
 
 import pytest
+from timing import growth
 
 from profilegym import Answer, Malformed, SearchProfile, parse_action, parse_tool_call
 
@@ -61,12 +61,11 @@ def test_a_reason_never_quotes_the_policy() -> None:
 
 @pytest.mark.parametrize("hostile", ["<" + " " * 200_000, "< " * 100_000, "<search>" * 50_000, "</" * 100_000])
 def test_parsing_a_hostile_text_takes_linear_time(hostile: str) -> None:
-    start = time.perf_counter()
+    def parse(size: int) -> None:
+        parse_action(hostile[:size])
+        parse_action(hostile[:size] + "</search>")
 
-    parse_action(hostile)
-    parse_action(hostile + "</search>")
-
-    assert time.perf_counter() - start < 1
+    assert growth(parse, len(hostile)) < 33
 
 
 @pytest.mark.parametrize(

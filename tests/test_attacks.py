@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -12,6 +11,7 @@ from conftest import make_profile, make_question
 from hypothesis import given
 from hypothesis import strategies as st
 from test_judge import one_of, verdict
+from timing import growth
 
 from profilegym import Aspect, Question, Rubric, load_questions
 from profilegym.rewards.attacks import Attack, attacks
@@ -156,8 +156,4 @@ def test_whatever_is_compared_the_parts_stay_apart(reason: str, first: str, seco
 
 @pytest.mark.parametrize("unit", ["-", "\n", " ", "</", "[/", "<|", "give ", "ignore ", "as the ", "#", "a", "{", "1."])
 def test_a_hostile_answer_cannot_hold_up_the_detector(unit: str) -> None:
-    started = time.process_time()
-
-    flags(QUESTION, unit * 8000)
-
-    assert time.process_time() - started < 1.0
+    assert growth(lambda size: flags(QUESTION, unit * size), 8000) < 33

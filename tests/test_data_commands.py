@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import names
 
 from profilegym import Aspect, Document, Profile, Question, Rubric
 from profilegym.apps.data import show, validate
@@ -82,7 +83,7 @@ def test_show_speaks_json(write: Callable[..., str], capsys: pytest.CaptureFixtu
 def test_sound_data_is_valid(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
     assert validate(write(question(1, "I like tea."))) == 0
 
-    assert "sound, 1 questions read" in " ".join(capsys.readouterr().out.split())
+    assert names(capsys.readouterr().out, 1)
 
 
 def test_doubts_are_warnings_with_examples(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -125,7 +126,7 @@ def test_a_broken_file_is_an_error_with_its_place(tmp_path: Path, capsys: pytest
 
     (problem,) = json.loads(capsys.readouterr().out)["problems"]
     assert problem["kind"] == "error"
-    assert "mine.jsonl, record 1 (id 1), field user_id: missing" in problem["what"]
+    assert names(problem["what"], "mine.jsonl", 1, "user_id")
 
 
 def test_the_verdict_on_a_broken_file_can_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

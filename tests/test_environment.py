@@ -151,6 +151,7 @@ def test_no_two_episodes_of_different_seeds_share_an_id(questions: pg.QuestionLi
     assert found[:3] == names(made[3], 0)
 
 
+@pytest.mark.slow
 def test_no_two_episodes_of_environments_without_a_seed_share_an_id_not_even_among_processes() -> None:
     code = (
         "import gymnasium, profilegym; env = gymnasium.make('profilegym/ProfileQA-v0', data='world:users=10'); "

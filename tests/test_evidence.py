@@ -44,7 +44,7 @@ def test_evidence_is_unscored_where_nobody_knows_the_documents(wanted: tuple[tup
     (reward,) = make_reward("evidence")([searched([0], *wanted)])
 
     assert reward.total is None
-    assert "names the documents" in str(reward.unscored)
+    assert reward.unscored
 
 
 def test_searches_and_hits_have_their_price() -> None:

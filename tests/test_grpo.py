@@ -24,6 +24,8 @@ pytest.importorskip("trl")
 from profilegym.training import grpo  # noqa: E402
 from profilegym.training.train import Stopped, train  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 TIMES = ("step_time", "rollout_seconds", "epoch")
 
 

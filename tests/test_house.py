@@ -62,6 +62,7 @@ def test_heavy_things_are_imported_where_they_are_used(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path, top_level_only=True)} & HEAVY
 
 
+@pytest.mark.slow
 def test_the_wheel_holds_the_library_and_nothing_else(tmp_path: Path) -> None:
     command = ["git", "ls-files", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout.splitlines()
@@ -90,12 +91,14 @@ def seconds(*codes: str) -> list[float]:
     return [min(map(float, times)) for times in zip(*rounds, strict=True)]
 
 
+@pytest.mark.slow
 def test_the_import_takes_little_more_than_gymnasiums() -> None:
     ours, gymnasiums = seconds("import profilegym", "import gymnasium")
 
     assert ours < 1.5 * gymnasiums
 
 
+@pytest.mark.slow
 def test_the_help_takes_little_more_than_gymnasium_and_any_help_by_typer() -> None:
     bare_app = "import gymnasium, typer; app = typer.Typer(); app.command()(lambda: None)"
 
@@ -107,6 +110,7 @@ def test_the_help_takes_little_more_than_gymnasium_and_any_help_by_typer() -> No
     assert ours < 1.5 * bare
 
 
+@pytest.mark.slow
 def test_the_import_loads_neither_torch_nor_a_network_client() -> None:
     code = "import sys, profilegym; print(*sorted(set(sys.argv[1:]) & set(sys.modules)))"
     names = [*HEAVY, "requests", "http.client", "urllib.request", "scipy"]
@@ -116,6 +120,7 @@ def test_the_import_loads_neither_torch_nor_a_network_client() -> None:
     assert loaded.strip() == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "imports",
     [
@@ -133,6 +138,7 @@ def test_the_environment_is_known_to_gymnasium_whatever_was_imported_first(impor
     assert made.stdout.strip() == "profilegym/ProfileQA-v0"
 
 
+@pytest.mark.slow
 def test_gymnasium_imports_the_package_where_the_id_names_it() -> None:
     code = "import gymnasium; gymnasium.make('profilegym:profilegym/ProfileQA-v0', data='world:users=10')"
 

@@ -323,21 +323,30 @@ def test_a_judge_that_could_not_work_is_refused(options: dict[str, Any]) -> None
         LLMJudge(one_of(verdict(2)), **options)
 
 
-def test_a_judge_is_closed_by_async_with() -> None:
-    async def score() -> Any:
+def test_a_judge_is_closed_by_async_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    import openai
+
+    close, closed = openai.AsyncOpenAI.close, list[str]()
+
+    async def noted(self: openai.AsyncOpenAI) -> None:
+        closed.append(str(self.base_url))
+        await close(self)
+
+    async def score() -> list[list[str]]:
         async with make_judge("openai:judge", base_url=server.url, api_key="none") as judge:
             await judge.score(asked(ASPECTS[0]), "Rooibos.")
-            return judge
+            before = list(closed)
+        return [before, list(closed)]
 
     async def exact() -> float:
         async with make_judge("rubric") as judge:
             aspect = Aspect("Tea", accepted=("rooibos",))
             return float((await judge.score(asked(aspect), "Rooibos.")).score)
 
+    monkeypatch.setattr(openai.AsyncOpenAI, "close", noted)
     with JudgeServer() as server:
-        judge = asyncio.run(score())
+        assert asyncio.run(score()) == [[], [f"{server.url}/"]]
 
-    assert judge._complete._client is None
     assert asyncio.run(exact()) == 1.0
 
 

@@ -25,6 +25,7 @@ print((pages() - before) * 4096 / 2**20)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="malloc is not glibc's")
 def test_what_is_given_back_stays_with_the_process() -> None:
     left = {keeps: float(subprocess.check_output([sys.executable, "-c", LEFT.format(keeps=keeps)])) for keeps in (0, 1)}

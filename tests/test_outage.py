@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
 from conftest import make_question
 
 from profilegym import Aspect, AspectMatch, Rubric, Verdict, make_judge
@@ -87,7 +88,7 @@ def test_what_an_outage_left_unscored_says_why_and_is_healed_by_asking_again(tmp
 
     unscored = [found for found in first if isinstance(found, JudgeError)]
     assert 0 < len(unscored) < len(ANSWERS)
-    assert all("openai:judge gave no reply" in str(error) for error in unscored)
+    assert all("openai:judge" in str(error) for error in unscored)
     assert all(isinstance(found, JudgeError) or found == right for found, right in zip(first, EXPECTED, strict=True))
     assert second == EXPECTED
     assert JUDGEMENTS <= server.answered <= JUDGEMENTS + AT_ONCE
@@ -103,6 +104,7 @@ asyncio.run(judge.score_many([(QUESTION, answer) for answer in ANSWERS]))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_run_pays_again_only_for_what_was_in_flight(tmp_path: Path) -> None:
     path = tmp_path / "judge.sqlite"
     with JudgeServer(by_cups, latency=0.01) as server:

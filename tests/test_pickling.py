@@ -162,6 +162,7 @@ def test_an_environment_has_a_spec_from_which_it_is_made_again(parts: type) -> N
     assert one.step("<search>dog</search>") == other.step("<search>dog</search>")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [str, object])
 def test_environments_run_in_spawned_processes(parts: type) -> None:
     made: dict[str, Any] = {"data": DATA, "retriever": "bm25", "reward": "rubric"}

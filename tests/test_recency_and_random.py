@@ -64,6 +64,7 @@ def test_random_depends_on_seed_owner_and_query() -> None:
     assert len(orders) == 4
 
 
+@pytest.mark.slow
 def test_random_is_the_same_in_every_process() -> None:
     script = (
         "from profilegym import Document, Profile, make_retriever\n"

@@ -55,6 +55,7 @@ def test_the_documentation_lists_every_recipe_with_what_it_is(name: str) -> None
     assert f"| `{name}` | {loaded(name).about}" in listed
 
 
+@pytest.mark.slow
 def test_loading_a_recipe_loads_no_model_library() -> None:
     script = (
         "import sys; from profilegym.training.recipe import load_recipe; load_recipe('pr2-world');"

@@ -168,6 +168,7 @@ def test_a_file_that_changes_or_vanishes_is_not_read_on(tmp_path: Path) -> None:
         file.read(0)
 
 
+@pytest.mark.slow
 def test_a_large_file_streams_in_little_memory(tmp_path: Path) -> None:
     record = json.dumps({"id": 1, "profile": [{"text": "a few words of an old post " * 20}] * 100})
     path = written(tmp_path, "[" + ",\n".join([record] * 1000) + "]")  # 55 MB

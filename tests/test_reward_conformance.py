@@ -125,7 +125,7 @@ def test_every_promise_is_broken_by_some_reward_here() -> None:
 def test_a_list_of_numbers_is_no_list_of_rewards() -> None:
     first = next(examine(lambda episodes: [1.0] * len(episodes)))  # type: ignore[list-item]
 
-    assert "no list of Reward" in str(first.counterexample)
+    assert "Reward" in str(first.counterexample)
 
 
 class TestRubric(RewardContract):

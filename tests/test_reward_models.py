@@ -27,6 +27,9 @@ from profilegym.training.reward_models import ORDERS, Settings, main, train
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
+
+pytestmark = pytest.mark.slow
+
 DATA = "world:seed=2,users=60/train"
 
 

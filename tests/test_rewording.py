@@ -7,6 +7,8 @@ import sys
 from collections import Counter
 from random import Random
 
+import pytest
+
 import profilegym as pg
 from profilegym.envs.data.world import plan_of
 from profilegym.envs.trajectory import Segment
@@ -84,6 +86,7 @@ def test_the_tags_the_dates_and_the_authors_stay() -> None:
             assert marks.findall(old.text) == marks.findall(new.text)
 
 
+@pytest.mark.slow
 def test_every_process_draws_the_same_words_and_orders() -> None:
     code = (
         "import profilegym as pg; from random import Random;"

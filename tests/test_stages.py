@@ -126,6 +126,7 @@ def test_names_that_would_not_do_as_folders_or_in_specs_are_refused(name: str, o
         stages_of(staged(**{name: SFT}), Path(out))
 
 
+@pytest.mark.slow
 def test_loading_a_recipe_of_stages_loads_no_model_library() -> None:
     script = (
         "import sys; from pathlib import Path; from profilegym.training.stages import load_any, stages_of;"

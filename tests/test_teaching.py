@@ -60,6 +60,7 @@ def test_each_part_is_as_wide_as_its_longest_row_and_the_short_rows_come_first()
             assert part[name].shape == (len(held), max(COMPLETIONS[row] for row in held))
 
 
+@pytest.mark.slow
 def test_a_loss_in_parts_and_its_gradient_are_those_of_the_whole_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

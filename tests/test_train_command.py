@@ -24,6 +24,7 @@ def profilegym(*arguments: str, start: tuple[str, ...] = (sys.executable, "-m", 
     return subprocess.run([*start, "train", *arguments], capture_output=True, text=True, timeout=300, env=environment)
 
 
+@pytest.mark.slow
 def test_the_smallest_recipe_trains_two_real_steps(tmp_path: Path) -> None:
     pytest.importorskip("trl")
 
@@ -33,9 +34,10 @@ def test_the_smallest_recipe_trains_two_real_steps(tmp_path: Path) -> None:
     assert [step["step"] for step in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
     assert len(list(TrajectoryReader(tmp_path / "run" / "trajectories.jsonl"))) == 2 * 4 * 5
     assert {"final", "report.html", "report.png", "recipe.yaml"} <= {p.name for p in (tmp_path / "run").iterdir()}
-    assert "report.html tells what it learned" in run.stdout
+    assert "report.html" in run.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_policy_and_only_the_first_one_concludes(tmp_path: Path) -> None:
     pytest.importorskip("trl")
     start = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "profilegym")
@@ -64,6 +66,7 @@ def test_every_recipe_can_be_tried_dry_without_a_network(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_dry_run_of_the_large_recipe_tells_what_its_judge_takes_and_what_it_could_not_check() -> None:
     run = profilegym("pr2-lamp-qa-qwen2.5-7b", "--dry-run")
 
@@ -82,6 +85,7 @@ def test_a_dry_run_tells_the_cost_where_the_prices_are_known(
     assert "judge cost" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_what_cannot_work_ends_a_dry_run_with_1_after_the_plan() -> None:
     run = profilegym("pr2-world", "retriever=bm52", "agent=pr3", "--dry-run")
 
@@ -108,6 +112,7 @@ def test_a_package_that_the_run_needs_is_asked_for_before_anything_is_loaded(
     run_train("pr2-world", ["watch.report_to=[trackio]"], tmp_path / "run", dry_run=True)
 
 
+@pytest.mark.slow
 def test_a_misspelt_setting_is_one_line(tmp_path: Path) -> None:
     run = profilegym("pr2-world", "optimiser.stepz=3")
 

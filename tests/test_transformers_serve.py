@@ -25,6 +25,8 @@ from profilegym.envs.completion import Sampling
 for needed in ("torch", "transformers", "fastapi", "uvicorn"):
     pytest.importorskip(needed)
 
+pytestmark = pytest.mark.slow
+
 ROLES = {"environment": "user", "policy": "assistant"}
 CHAT_ML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

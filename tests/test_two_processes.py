@@ -14,6 +14,8 @@ from profilegym.training.metrics import read_metrics
 pytest.importorskip("trl")
 pytest.importorskip("torch")
 
+pytestmark = pytest.mark.slow
+
 SCRIPT = """
 import sys
 from pathlib import Path

@@ -69,6 +69,7 @@ def test_the_vector_does_what_as_many_single_environments_do(autoreset: str) -> 
     assert 1.0 in [reward for rewards in vector[3::5] for reward in rewards]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shared_memory", [True, False])
 def test_environments_in_processes_of_their_own_do_the_same(shared_memory: bool) -> None:
     async_venv = by_names("async", vector_kwargs={"shared_memory": shared_memory})

@@ -23,6 +23,7 @@ from profilegym.envs.errors import MissingExtra, OptionError, ProfileGymError
 VIEW = (sys.executable, "-m", "profilegym", "view")
 
 
+@pytest.mark.slow
 def test_it_prints_a_link_that_opens_and_ends_with_ctrl_c(tmp_path: Path) -> None:
     play(tmp_path / "oracle")
     with subprocess.Popen(
@@ -45,11 +46,12 @@ def test_it_prints_a_link_that_opens_and_ends_with_ctrl_c(tmp_path: Path) -> Non
     assert "Traceback" not in told
 
 
+@pytest.mark.slow
 def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     run = subprocess.run([*VIEW, str(tmp_path / "nowhere"), "--no-open"], capture_output=True, text=True)
 
     assert run.returncode == 1
-    assert "nowhere is no directory" in run.stderr
+    assert str(tmp_path / "nowhere") in run.stderr
     assert "Traceback" not in run.stderr
 
 

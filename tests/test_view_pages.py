@@ -5,7 +5,6 @@ import json
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from html import unescape
@@ -256,6 +255,7 @@ def test_tokens_are_shown_with_their_probability_and_the_advantage(tmp_path: Pat
     assert none.status == 404
 
 
+@pytest.mark.slow
 def test_tokens_of_several_turns_that_are_opened_at_once_are_all_named(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
     run = play(tmp_path / "runs" / "one")
@@ -321,20 +321,17 @@ def test_figures_with_later_verdicts_are_those_of_the_run_had_it_been_scored_at_
     assert re.findall(r"\[[^\]]*\] of \d+", healed) == figures
 
 
-def test_a_line_that_is_written_is_there_within_two_seconds(tmp_path: Path) -> None:
+def test_a_line_that_is_written_is_there_at_the_next_look(tmp_path: Path) -> None:
     run = play(tmp_path / "runs" / "one")
     last = lines_of(run)[-1]
     with viewing(tmp_path / "runs") as viewer:
         viewer.enter()
         stamp = json.loads(viewer.get("/state?run=one").text)["stamp"]
         assert "new:pr2:0" not in viewer.get("/run/one/trajectories?words=fresh").text
-        start = time.monotonic()
         add(run, {**last, "id": "new:pr2:0", "answer": "Something fresh."})
-        while json.loads(viewer.get("/state?run=one").text)["stamp"] == stamp:
-            assert time.monotonic() - start < 2
+        assert json.loads(viewer.get("/state?run=one").text)["stamp"] != stamp
         page = viewer.get("/run/one/trajectories?words=fresh").text
 
-    assert time.monotonic() - start < 2
     assert rows(page) == [25]
 
 

@@ -27,6 +27,8 @@ from profilegym.training import checks, grpo  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
 from profilegym.training.vllm import VLLMModel  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 STOP = ("</search>", "</answer>")
 
 

@@ -37,6 +37,7 @@ def run(code: str, server: JudgeServer, cache: Path) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["kept, total = score(); print(total)", "print(score()[1]); gc.collect()"])
 def test_an_endpoint_that_nobody_closed_is_closed_when_it_is_forgotten_or_the_process_ends(
     code: str, tmp_path: Path
@@ -45,6 +46,7 @@ def test_an_endpoint_that_nobody_closed_is_closed_when_it_is_forgotten_or_the_pr
         assert run(code, server, tmp_path / "judge.sqlite") == "1.0\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", ["", "kept = "])
 def test_an_endpoint_that_nobody_closed_leaves_no_warning_behind_a_loop_of_the_user_s_own(
     kept: str, tmp_path: Path
@@ -63,6 +65,7 @@ def test_an_endpoint_that_nobody_closed_leaves_no_warning_behind_a_loop_of_the_u
         assert run(code, server, tmp_path / "judge.sqlite") == "1.0\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_a_forked_process_waits_on_a_loop_of_its_own(tmp_path: Path) -> None:
     code = (

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 HIDDEN = "import sys; sys.modules.update(openai=None, aiohttp=None)\n"
 AN_EPISODE = """
 import gymnasium as gym, profilegym as pg
