@@ -349,6 +349,7 @@ class TestMyRetriever(RetrieverContract):
         return retriever
 
 
+@pytest.mark.slow
 class TestDense(RetrieverContract):
     def make(self) -> Retriever:
         pytest.importorskip("sentence_transformers")

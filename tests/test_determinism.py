@@ -78,6 +78,7 @@ def test_another_order_is_told_apart_from_a_difference(tmp_path: Path) -> None:
     assert not found.ordered
 
 
+@pytest.mark.slow
 def test_a_scripted_run_is_the_same_twice(capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(model="scripted:oracle", data="world:seed=7,users=20/test", judge="rubric", limit=6)
 
@@ -85,6 +86,7 @@ def test_a_scripted_run_is_the_same_twice(capsys: pytest.CaptureFixture[str]) ->
     assert names(capsys.readouterr().out, 12)
 
 
+@pytest.mark.slow
 def test_a_model_that_depends_on_the_order_of_sets_is_found_out(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

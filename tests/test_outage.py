@@ -73,6 +73,7 @@ def an_outage(server: JudgeServer, seconds: float) -> Callable[[], None]:
     return outage
 
 
+@pytest.mark.slow
 def test_an_endpoint_killed_and_restarted_among_2000_judgements_leaves_none_unscored(tmp_path: Path) -> None:
     with JudgeServer(by_cups, latency=0.01) as server:
         verdicts = judged(server, tmp_path / "judge.sqlite", an_outage(server, seconds=1.0))
@@ -81,6 +82,7 @@ def test_an_endpoint_killed_and_restarted_among_2000_judgements_leaves_none_unsc
     assert JUDGEMENTS <= server.answered <= JUDGEMENTS + AT_ONCE  # what it was sending when it died is paid twice
 
 
+@pytest.mark.slow
 def test_what_an_outage_left_unscored_says_why_and_is_healed_by_asking_again(tmp_path: Path) -> None:
     with JudgeServer(by_cups, latency=0.01) as server:
         first = judged(server, tmp_path / "judge.sqlite", an_outage(server, seconds=4.0), deadline=2.0)

@@ -396,6 +396,7 @@ def test_someone_without_a_past_gets_the_plain_answer(tmp_path: Path) -> None:
     assert "What is known" not in prompt
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [2, 3, 5])
 def test_rpm_beats_its_own_ablation_without_a_language_model(task: int, tmp_path: Path) -> None:
     if task == 5:
@@ -414,6 +415,7 @@ def test_an_ablation_that_is_none_is_refused() -> None:
         make_agent("rpm:upto=all")
 
 
+@pytest.mark.slow
 def test_rules_read_posts_in_a_transcript_too(tmp_path: Path) -> None:
     scores = {}
     for agent in ("rag", "rag-random", "pr2"):

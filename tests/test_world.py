@@ -216,6 +216,7 @@ def test_training_never_shows_a_wording_of_test_unseen() -> None:
     assert len(unseen) > 120
 
 
+@pytest.mark.slow
 def test_unseen_wordings_are_new_but_their_words_are_not() -> None:
     seen, unseen = load_questions("world:users=1000/train"), load_questions("world:users=2000/test_unseen")
 

@@ -102,6 +102,7 @@ def test_only_words_of_the_world_are_used() -> None:
         assert words <= known
 
 
+@pytest.mark.slow
 def test_the_own_past_tells_far_more_than_everybody_elses_and_a_strangers_misleads() -> None:
     pytest.importorskip("rouge_score")
     numbers = run("seed=7,users=100/test")

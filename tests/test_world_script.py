@@ -145,6 +145,7 @@ def test_of_every_post_it_is_said_what_its_tag_is_for_and_the_answer_is_for_what
         assert all(f": {matter}" in asked for matter in concluded.split(" and "))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("data", LAMP)
 def test_the_steps_asked_for_are_those_that_a_labeller_would_find(data: str, tmp_path: Path) -> None:
     played("rag", data, tmp_path / "rag", limit=12)
@@ -157,6 +158,7 @@ def test_the_steps_asked_for_are_those_that_a_labeller_would_find(data: str, tmp
     assert len(found) == 12
 
 
+@pytest.mark.slow
 def test_flaws_are_a_share_of_the_episodes_and_the_same_each_time(tmp_path: Path) -> None:
     flawed = "scripted:world,flaws=0.5"
     first, again = (played("prlm", LAMP[2], tmp_path / name, flawed, 100) for name in ("first", "again"))
