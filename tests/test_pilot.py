@@ -98,6 +98,7 @@ def test_the_loss_is_on_what_the_policy_wrote_and_on_nothing_else() -> None:
         assert all(label in (-100, token) for token, label in zip(one.input_ids, one.labels, strict=True))
 
 
+@pytest.mark.slow
 def test_two_steps_of_making_a_pilot(tmp_path: Path) -> None:
     data = ["data=world:seed=3,users=20/train", "last.data=world:seed=3,users=5/train"]
     small = ["shape.width=32", "shape.heads=2", "shape.neighbours=1"]
@@ -141,6 +142,7 @@ def test_the_pilot_reads_what_one_search_found(pilot: object) -> None:
     assert mean(with_posts) > mean(without)
 
 
+@pytest.mark.slow
 def test_the_pilot_plans(pilot: object) -> None:
     trajectories = play(pilot, "plan", 30)
 

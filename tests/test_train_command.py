@@ -51,6 +51,7 @@ def test_two_processes_train_one_policy_and_only_the_first_one_concludes(tmp_pat
     assert (tmp_path / "run" / "report.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TO_TRAIN)
 def test_every_recipe_can_be_tried_dry_without_a_network(
     name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
