@@ -67,7 +67,7 @@ COMMANDS = (
 
 def main() -> None:
     stale = []
-    for path, text in ((ROOT / "docs/cli.md", cli()), (ROOT / "README.md", readme())):
+    for path, text in ((ROOT / "docs/cli.md", cli()), (ROOT / "docs/architecture.md", architecture())):
         if path.exists() and path.read_text("utf-8") == text:
             continue
         stale.append(str(path.relative_to(ROOT)))
@@ -91,9 +91,9 @@ def help_of(command: str) -> str:
     return "\n".join(line.rstrip() for line in run.stdout.strip().splitlines())
 
 
-def readme() -> str:
-    """The README with its tree written anew between the marks."""
-    text = (ROOT / "README.md").read_text("utf-8")
+def architecture() -> str:
+    """The page with its tree written anew between the marks."""
+    text = (ROOT / "docs/architecture.md").read_text("utf-8")
     return re.sub(r"(<!-- tree -->\n).*(<!-- /tree -->)", lambda m: f"{m[1]}{tree()}{m[2]}", text, flags=re.DOTALL)
 
 
