@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from matching import naming
 from tiny_policy import make_tiny_policy
 
 from profilegym.evaluation.intervals import Interval
@@ -120,12 +121,12 @@ def test_it_goes_on_where_it_was_and_leaves_the_rest_of_the_page_alone(
 def test_runs_of_other_settings_are_never_shown(checkout: Path) -> None:
     other = [*small(checkout / "policy"), "optimiser.learning_rate=0.5"]
 
-    with pytest.raises(SystemExit, match=r"pr2-world-0 holds a run of other settings \(optimiser\): delete it"):
+    with pytest.raises(SystemExit, match=naming("pr2-world-0", "optimiser")):
         results.main([*ONE[:-1], "0", "--set", *other])
 
 
 def test_a_training_run_that_fails_ends_it_with_its_command(checkout: Path) -> None:
-    with pytest.raises(SystemExit, match=r"train pr2-world-code seed=0 optimiser.stepz=1 --out .* ended with 1"):
+    with pytest.raises(SystemExit, match=naming("train pr2-world-code seed=0 optimiser.stepz=1", 1)):
         results.main(["training", "--only", "pr2-world-code", "--seeds", "1", "--set", "optimiser.stepz=1"])
 
 
@@ -136,7 +137,7 @@ def test_a_page_without_the_place_is_refused_before_anything_is_run(
     (tmp_path / "docs" / "results.md").write_text("# Results\n")
     monkeypatch.chdir(tmp_path)
 
-    with pytest.raises(SystemExit, match="no place for 'training'"):
+    with pytest.raises(SystemExit, match=naming("training")):
         results.main(ONE)
     assert not (tmp_path / "runs").exists()
 

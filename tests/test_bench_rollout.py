@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 import pytest
+from matching import naming
 
 pytest.importorskip("trl", reason="the train extra is not installed")
 
@@ -87,7 +88,7 @@ def test_a_part_is_measured_by_itself(quick: None, capsys: pytest.CaptureFixture
 
 
 def test_a_part_that_is_not_there_is_refused_before_anything_is_measured() -> None:
-    with pytest.raises(OptionError, match="no part 'peer': there are memory, peers, reading"):
+    with pytest.raises(OptionError, match=naming("peer", "peers", "memory", "reading")):
         rollout.main(as_json=True, parts=["memory", "peer"])
 
 
