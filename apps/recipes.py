@@ -26,6 +26,7 @@ def run_recipes(name: str | None, changes: Sequence[str], as_json: bool = False)
 
 def _list(as_json: bool) -> None:
     contents = {name: read_settings(name)[0] for name in recipe_names()}
+    contents = {name: content for name, content in contents.items() if content.get("method") != "pilot"}  # make pilot
     if as_json:
         Console().print_json(data={name: content["about"] for name, content in contents.items()})
         return
