@@ -20,18 +20,18 @@ CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_mod
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
-	$(BIN)/profilegym train training/recipes/pr2-world.yaml
+	$(BIN)/profilegym train world/recipes/pr2-world.yaml
 
 pilot: .venv/ready-train
-	$(BIN)/python -m profilegym.training.pilot
+	$(BIN)/python -m profilegym.world.pilot.train
 
 results: .venv/ready-train-dense
-	$(BIN)/python -m profilegym.benchmarks.results
+	$(BIN)/python -m profilegym.studies.results
 
 methods: .venv/ready-train-dense-metrics$(if $(MODELS),-endpoint)
-	$(BIN)/profilegym train training/recipes/prlm-world-lamp-5.yaml
-	$(BIN)/profilegym train training/recipes/tagpr-world-lamp-2.yaml
-	$(BIN)/python -m profilegym.benchmarks.methods $(if $(MODELS),--models $(MODELS))
+	$(BIN)/profilegym train world/recipes/prlm-world-lamp-5.yaml
+	$(BIN)/profilegym train world/recipes/tagpr-world-lamp-2.yaml
+	$(BIN)/python -m profilegym.studies.methods $(if $(MODELS),--models $(MODELS))
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -49,6 +49,7 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	rm -rf build .typed && $(BIN)/python -m pip install -q --no-deps --no-build-isolation --target .typed . && rm -rf build
+	cp -r studies .typed/profilegym/ # not in the wheel
 	MYPYPATH=.typed $(BIN)/mypy -p profilegym
 	MYPYPATH=.typed:tests $(BIN)/mypy --explicit-package-bases $(wildcard tests/*.py) $(wildcard examples/*.py)
 	$(BIN)/python docs/generate.py --check

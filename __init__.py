@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from .envs.action import TOOLS, Answer, Malformed, SearchProfile, parse_action, parse_tool_call
     from .envs.data import QuestionList, QuestionSet, load_questions, register_data
     from .envs.episode import Episode
-    from .envs.errors import ProfileGymError
     from .envs.question import Aspect, Document, Profile, Question, Rubric
     from .envs.retrieval import Hit, Retriever, make_retriever, register_retriever
     from .envs.reward import AspectMatch, Reward, Verdict
     from .envs.trajectory import Trajectory, TrajectoryReader, TrajectoryWriter
+    from .errors import ProfileGymError
     from .rewards import make_reward, register_reward
     from .rewards.baseline import BaselineStore
     from .rewards.judges import make_judge, register_judge
@@ -35,7 +35,7 @@ _HOMES = {
     "envs.action": ("TOOLS", "Answer", "Malformed", "SearchProfile", "parse_action", "parse_tool_call"),
     "envs.data": ("QuestionList", "QuestionSet", "load_questions", "register_data"),
     "envs.episode": ("Episode",),
-    "envs.errors": ("ProfileGymError",),
+    "errors": ("ProfileGymError",),
     "envs.question": ("Aspect", "Document", "Profile", "Question", "Rubric"),
     "envs.retrieval": ("Hit", "Retriever", "make_retriever", "register_retriever"),
     "envs.reward": ("AspectMatch", "Reward", "Verdict"),

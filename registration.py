@@ -52,7 +52,7 @@ def openai_judge(
     from dataclasses import replace
 
     from .agents.models import Endpoint
-    from .envs.errors import OptionError
+    from .errors import OptionError
     from .rewards.cache import Cache
     from .rewards.judge import SAMPLING, LLMJudge
 

@@ -5,11 +5,11 @@ from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from typing import Any, Protocol
 
-from ..envs.completion import Sampling
-from ..envs.data.swap import ProfileOf
+from .._util.registry import Registry
+from ..envs.chat import Sampling
+from ..envs.data.profile_controls import ProfileOf
 from ..envs.episode import Episode
 from ..envs.question import Question
-from ..envs.registry import Registry
 from ..envs.retrieval import Retriever
 from ..envs.trajectory import Segment
 from .models.model import STOPS, Model, Session, Turn
@@ -153,22 +153,21 @@ class Agent(Protocol):
         ...
 
 
-_HERE = __name__.rpartition(".")[0]
 AGENTS = Registry(
     "agent",
     {
-        "human": f"{_HERE}.human:Human",
-        "none": f"{_HERE}.pr2:none",
-        "plan": f"{_HERE}.plan:Plan",
-        "pr2": f"{_HERE}.pr2:PR2",
-        "prlm": f"{_HERE}.prlm:prlm",
-        "r2p": f"{_HERE}.r2p:R2P",
-        "rag": f"{_HERE}.rag:rag",
-        "rag-random": f"{_HERE}.rag:rag_random",
-        "recency": f"{_HERE}.rag:recency",
-        "rpm": f"{_HERE}.rpm.agent:RPM",
-        "scripted": f"{_HERE}.scripted:Scripted",
-        "tagpr": f"{_HERE}.tagpr:tagpr",
+        "human": "profilegym.agents.human:Human",
+        "none": "profilegym.agents.pr2:none",
+        "plan": "profilegym.agents.plan:Plan",
+        "pr2": "profilegym.agents.pr2:PR2",
+        "prlm": "profilegym.agents.prlm:prlm",
+        "r2p": "profilegym.agents.r2p:R2P",
+        "rag": "profilegym.agents.rag:rag",
+        "rag-random": "profilegym.agents.rag:rag_random",
+        "recency": "profilegym.agents.rag:recency",
+        "rpm": "profilegym.agents.rpm.agent:RPM",
+        "scripted": "profilegym.agents.scripted:Scripted",
+        "tagpr": "profilegym.agents.tagpr:tagpr",
     },
 )
 

@@ -4,13 +4,13 @@ import asyncio
 import re
 import threading
 
+from .._util.terminal import visible
 from ..envs.episode import Episode, clean_lines
-from ..envs.errors import ModelError
-from ..envs.visible import visible
+from ..errors import ModelError
 from .agent import Speaker
 from .models.model import Turn
 from .pr2 import PR2
-from .writing import answer_with, search_for
+from .turn_format import answer_with, search_for
 
 _POSTS = re.compile(r"<information>\n(.*)\n</information>", re.DOTALL)
 

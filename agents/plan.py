@@ -2,13 +2,13 @@
 
 import re
 
+from .._util.prompts import fill
 from ..envs.episode import Episode, clean, clean_lines
-from ..envs.prompts import fill
 from .agent import Speaker
 from .models.model import Turn
 from .pr2 import PR2
 from .prompts import FOLDER
-from .writing import search_for
+from .turn_format import search_for
 
 _BULLET = re.compile(r"^\s*(?:[-*•]|\d+[.)])?\s*")
 COVER = "A good answer covers:"

@@ -1,7 +1,7 @@
 """PrLM's policy: the profile is searched once, and reasoned about before the answer."""
 
-from ..envs.data.swap import ProfileOf
-from ..envs.prompts import template
+from .._util.prompts import template
+from ..envs.data.profile_controls import ProfileOf
 from .prompts import FOLDER
 from .rag import RAG
 

@@ -3,16 +3,16 @@
 from collections.abc import Sequence
 from typing import Any
 
+from .._util.prompts import fill
 from ..envs.action import Answer, SearchProfile, read_action
 from ..envs.episode import Episode, clean
-from ..envs.errors import OptionError
-from ..envs.prompts import fill
 from ..envs.question import Question
+from ..errors import OptionError
 from .agent import Speaker
-from .levels import LEVELS, NAMES, Deviation, before, deviation, sections
 from .models.model import Turn
 from .pr2 import PR2
 from .prompts import FOLDER
+from .r2p_template import LEVELS, NAMES, Deviation, before, deviation, sections
 
 _ANSWER = {"tags": "</think>\n<answer>", "tools": "\nNow I give the answer.\n"}
 

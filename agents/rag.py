@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ..envs.data.swap import ProfileOf
+from ..envs.data.profile_controls import ProfileOf
 from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Retriever, make_retriever

@@ -9,14 +9,14 @@ from math import isfinite
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-from ..envs.completion import Sampling
+from ..envs.batch_step import RewardFunction, no_reward, scored
+from ..envs.chat import Sampling
 from ..envs.episode import Episode
-from ..envs.errors import BudgetSpent, RewardError
 from ..envs.question import Question
 from ..envs.retrieval import Hit, Retriever
 from ..envs.reward import Reward
-from ..envs.stepping import RewardFunction, no_reward, scored
 from ..envs.trajectory import Kind, Trajectory
+from ..errors import BudgetSpent, RewardError
 from .agent import Agent, Speaker
 from .models.model import Model
 from .pr2 import Unpersonalised

@@ -1,8 +1,8 @@
 """TagPR's policy: the profile is searched once, and the reasoning is a row of steps in tags that say what each does."""
 
-from ..envs.data.swap import ProfileOf
-from ..envs.prompts import fill
-from ..envs.tags import TAGS
+from .._util.prompts import fill
+from ..envs.data.profile_controls import ProfileOf
+from ..envs.tagpr_tags import TAGS
 from .prompts import FOLDER
 from .rag import RAG
 

@@ -8,10 +8,10 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from .._util.terminal import visible
 from ..envs.retrieval import make_retriever
-from ..envs.retrieval.comparison import Comparison, compare
-from ..envs.retrieval.conformance import Finding, examine
-from ..envs.visible import visible
+from ..testing.retriever import Finding, examine
+from ..testing.retriever_comparison import Comparison, compare
 
 if TYPE_CHECKING:
     from ..evaluation.determinism import Repetition
@@ -36,32 +36,33 @@ def check_retriever(spec: str, as_json: bool = False) -> int:
 
 def check_reward(spec: str, as_json: bool = False) -> int:
     """Print how the reward keeps its promises: 0 where it keeps them all, 1 where it does not."""
-    from ..rewards import conformance, make_reward
+    from ..rewards import make_reward
+    from ..testing import reward as conformance
 
     return _report("reward", spec, conformance.examine(make_reward(spec)), as_json)
 
 
 def check_agent(spec: str, as_json: bool = False) -> int:
     """Print how the agent keeps its promises: 0 where it keeps them all, 1 where it does not."""
-    from ..agents import conformance
     from ..agents.agent import make_agent
+    from ..testing import agent as conformance
 
     return _report("agent", spec, conformance.examine(make_agent(spec)), as_json)
 
 
 def check_judge(spec: str, as_json: bool = False) -> int:
     """Print how the judge keeps its promises: 0 where it keeps them all, 1 where it does not."""
-    from ..envs.retrieval.conformance import examine
-    from ..rewards import judge_conformance
     from ..rewards.judges import make_judge
+    from ..testing import judge as judge_conformance
+    from ..testing.retriever import examine
 
     return _report("judge", spec, examine(make_judge(spec), judge_conformance.CHECKS), as_json)
 
 
 def check_model(spec: str, as_json: bool = False) -> int:
     """Print how the model keeps its promises: 0 where it keeps them all, 1 where it does not."""
-    from ..agents.models import conformance
     from ..agents.models.model import make_model
+    from ..testing import model as conformance
 
     return _report("model", spec, conformance.examine(make_model(spec)), as_json)
 

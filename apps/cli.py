@@ -7,8 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
-from ..envs.errors import OptionError, ProfileGymError
-from ..envs.visible import visible
+from .._util.terminal import visible
+from ..errors import OptionError, ProfileGymError
 
 app = typer.Typer(
     name="profilegym",
@@ -184,7 +184,7 @@ def train(
 ) -> None:
     """Train a policy from a recipe. Run again after an interruption, it resumes from the newest checkpoint.
 
-    Example: profilegym train training/recipes/pr2-world.yaml optimiser.steps=20
+    Example: profilegym train world/recipes/pr2-world.yaml optimiser.steps=20
     """
     from .train import run_train
 
@@ -337,7 +337,7 @@ def play(
     Example: profilegym play --data world:seed=7/test --model pilot
     """
     from ..evaluation.evaluate import Settings
-    from .play.sitting import Sitting
+    from .play.session import Sitting
     from .play.start import own_model, run_lines, run_screen
 
     settings = Settings(

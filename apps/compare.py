@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..envs.visible import visible
+from .._util.terminal import visible
 from ..evaluation.compare import Comparison, Row, compare
 from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.page import Child, page, section, table, tag

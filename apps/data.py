@@ -11,10 +11,10 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from .._util.terminal import visible
 from ..envs.data import QuestionSet, load_questions
-from ..envs.errors import DataError
 from ..envs.question import Profile, Question, Rubric
-from ..envs.visible import visible
+from ..errors import DataError
 from .data_summary import Problem, Spread, Summary
 
 _SHOWN = 3  # documents of the example's profile

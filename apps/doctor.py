@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ..envs.visible import visible
+from .._util.terminal import visible
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)[^;]*;.*extra == ['\"]([a-z-]+)['\"]")
 _HIDDEN = ("dev", "all")  # extras that only join others, or are for working on the package

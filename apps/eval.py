@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .._util.terminal import visible
 from ..envs.trajectory import Trajectory
-from ..envs.visible import visible
 from ..evaluation.evaluate import Settings, Speed, evaluate
 from ..evaluation.intervals import LEAST, Interval, half
 from ..evaluation.report import write_report

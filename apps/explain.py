@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .._util.terminal import visible
 from ..agents.agent import Speaker
 from ..agents.models.model import make_model
 from ..agents.rollout import AS_TRAINED
@@ -19,9 +20,8 @@ from ..agents.rpm.agent import RPM
 from ..agents.rpm.library import Library
 from ..agents.rpm.user_model import Cost, Memory, UserModel
 from ..envs.data import load_questions
-from ..envs.errors import DataError
 from ..envs.question import Question
-from ..envs.visible import visible
+from ..errors import DataError
 
 _SHOWN = 3  # memories, and responses of a factor
 _BAR = 10  # columns

@@ -8,12 +8,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from .._util.terminal import visible
 from ..envs.data import load_questions
-from ..envs.visible import visible
-from ..evaluation.audit import Audit, audit
-from ..evaluation.audit_page import audit_page
-from ..evaluation.findings import Finding, findings
 from ..evaluation.intervals import BRACKETS
+from ..evaluation.judge_audit.audit import Audit, audit
+from ..evaluation.judge_audit.findings import Finding, findings
+from ..evaluation.judge_audit.page import audit_page
 from ..rewards.judges import make_judge
 from .rejudge import INTERRUPTED, bar
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ..envs.errors import OptionError
+from ..errors import OptionError
 
 _LOG = logging.getLogger("profilegym")
 

@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..envs.visible import visible
+from .._util.terminal import visible
 from ..training.settings import read_settings, recipe_names
 from ..training.stages import load_any
 

@@ -10,11 +10,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..envs.visible import visible
-from ..evaluation.agreement import Agreement
+from .._util.terminal import visible
 from ..evaluation.evaluate import Settings, sum_up
-from ..evaluation.findings import percent
 from ..evaluation.intervals import BRACKETS, reach, spread
+from ..evaluation.judge_audit.agreement import Agreement
+from ..evaluation.judge_audit.findings import percent
 from ..evaluation.rejudge import Outcome, rejudge
 from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory

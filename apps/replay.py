@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ..envs.data.swap import ProfileOf
+from ..envs.data.profile_controls import ProfileOf
 from ..evaluation.evaluate import Speed
 from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.played import PlayedRun

@@ -11,16 +11,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from ..envs.errors import OptionError
-from ..envs.visible import visible
+from .._util.terminal import visible
+from ..errors import OptionError
 from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.run import RunDirectory
-from ..training.contrast import RewardModelling, contrast
 from ..training.lessons import FineTuning, teach
 from ..training.metrics import METRICS, read_metrics
 from ..training.plan import Plan, Work, plan_of
 from ..training.policy import FINAL
 from ..training.recipe import Recipe, Training
+from ..training.reward_models.contrast import RewardModelling, contrast
 from ..training.stages import Single, Stage, Staged, load_any, stages_of
 from .options import is_quiet
 
@@ -64,7 +64,7 @@ def _check(stages: Sequence[Stage], console: Console, dry_run: bool) -> None:
 
 
 def _train_in_stages(staged: Staged, stages: Sequence[Stage], folder: Path, console: Console) -> None:
-    from ..training.stage_report import write_stage_report
+    from ..training.report.stage_report import write_stage_report
 
     with RunDirectory(folder).writing(staged.model_dump()):
         for stage in stages:
@@ -77,7 +77,7 @@ def _train_in_stages(staged: Staged, stages: Sequence[Stage], folder: Path, cons
 
 def _train(recipe: Single, folder: Path, console: Console) -> None:
     """Of several processes the first one tells how it goes, and plays the test sets."""
-    from ..training.conclude import conclude
+    from ..training.report.conclude import conclude
     from ..training.train import train
 
     if isinstance(recipe, RewardModelling):

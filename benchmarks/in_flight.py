@@ -19,9 +19,9 @@ from rich.table import Table
 from ..agents.agent import make_agent
 from ..agents.models.endpoint import Endpoint, drawn
 from ..agents.models.model import STOPS
-from ..agents.models.served import ServedModel
+from ..agents.models.openai_policy import ServedModel
 from ..agents.rollout import Job, Rollout
-from ..envs.completion import Sampling
+from ..envs.chat import Sampling
 from ..envs.data import load_questions
 from ..envs.episode import Episode
 from ..envs.retrieval import make_retriever

@@ -7,7 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 from ..agents.models import Endpoint
-from ..envs.completion import Messages, Sampling
+from ..envs.chat import Messages, Sampling
 
 SYSTEM, USER = "You are a judge. " * 20, "Question, aspects and answer text. " * 40  # 1.7 kB, as judgements are
 MESSAGES: Messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": USER}]

@@ -45,11 +45,11 @@ def tokens(documents: str) -> dict[str, Any]:
 
 def lucene(documents: str) -> dict[str, Any]:
     """The retrievers as they are used, profile and text in, hits out; the JVM disturbs nothing else here."""
-    from ..envs.errors import MissingExtra, RetrievalError
     from ..envs.question import Document, Profile
     from ..envs.retrieval.bm25 import BM25
     from ..envs.retrieval.pyserini import Pyserini
     from ..envs.retrieval.retriever import Retriever
+    from ..errors import MissingExtra, RetrievalError
 
     size = int(documents)
     try:

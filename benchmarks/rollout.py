@@ -24,13 +24,13 @@ from ..agents.models.decoding import READ
 from ..agents.models.hf import HFModel
 from ..agents.models.model import Model, make_model
 from ..agents.rollout import Job, Rollout
-from ..envs.completion import Sampling
+from ..envs.batch_step import RewardFunction
+from ..envs.chat import Sampling
 from ..envs.data import load_questions
-from ..envs.errors import OptionError
 from ..envs.question import Profile, Question
 from ..envs.retrieval import make_retriever
-from ..envs.stepping import RewardFunction
 from ..envs.trajectory import Segment, Trajectory
+from ..errors import OptionError
 from ..rewards import make_reward
 from . import in_flight
 from .claims import Claim, at_least, at_most, show_claims

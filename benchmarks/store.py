@@ -9,11 +9,11 @@ from statistics import median
 from rich.console import Console
 
 from ..envs.data import load_questions
-from ..envs.errors import DataError
 from ..envs.question import Question
 from ..envs.retrieval.analyzer import analyze
 from ..envs.retrieval.bm25 import BM25
 from ..envs.retrieval.store import FILE, Store
+from ..errors import DataError
 
 USERS, ROUNDS, K = 1000, 5, 10
 

@@ -16,7 +16,7 @@ from rich.table import Table
 from ..agents.agent import make_agent
 from ..agents.models.model import Turn
 from ..agents.rollout import Job, Rollout
-from ..envs.completion import Sampling
+from ..envs.chat import Sampling
 from ..envs.data import load_questions
 from ..envs.episode import Episode
 from ..envs.question import Question

@@ -8,11 +8,11 @@ from statistics import fmean
 from typing import Any
 
 from ..agents.models.hf import HFModel
+from ..envs.batch_step import RewardFunction
 from ..envs.episode import Episode
-from ..envs.errors import MissingExtra
 from ..envs.question import Question
 from ..envs.retrieval import Retriever
-from ..envs.stepping import RewardFunction
+from ..errors import MissingExtra
 
 MOST, TURN = 512, 112  # tokens of an episode, searches included, and of a turn, as in the recipe pr2-world
 PER_QUESTION = 2  # the fewest that GRPO can compare

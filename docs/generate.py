@@ -13,23 +13,32 @@ from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
 FOLDERS = (
+    "_util",
     "envs",
     "envs/retrieval",
     "envs/data",
-    "envs/data/world",
     "agents",
     "agents/rpm",
     "agents/models",
     "rewards",
     "rewards/prompts",
     "evaluation",
+    "evaluation/judge_audit",
     "training",
+    "training/grpo",
+    "training/reward_models",
+    "training/report",
+    "world",
+    "world/data",
+    "world/players",
+    "world/pilot",
     "testing",
     "apps",
     "apps/play",
     "apps/view",
     "apps/view/pages",
     "benchmarks",
+    "studies",
 )
 COMMANDS = (
     "",

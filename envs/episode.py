@@ -8,9 +8,10 @@ from math import isfinite
 from time import perf_counter
 from typing import Any, Literal, Self, get_args
 
+from .._util.prompts import fill, version, version_of
+from ..errors import EpisodeError, OptionError, RetrievalError
 from .action import Action, Answer, Malformed, Protocol, SearchProfile, read_action
-from .errors import EpisodeError, OptionError, RetrievalError
-from .prompts import fill, version, version_of
+from .prompts import FOLDER as PROMPTS
 from .question import Document, Question
 from .retrieval import Hit
 from .reward import Reward
@@ -308,12 +309,12 @@ def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str, gu
         case _:
             budget = f"You can search {max_searches} times, for {posts} each time; then answer."
     asked = "\n\n".join(filter(None, (budget, guide)))
-    return fill(protocol, budget=asked, question=clean_lines(question))
+    return fill(protocol, PROMPTS, budget=asked, question=clean_lines(question))
 
 
 @lru_cache(maxsize=256)
 def _version(protocol: Protocol, guide: str) -> str:
-    return version(protocol) + (f"+{version_of(guide)}" if guide else "")
+    return version(protocol, PROMPTS) + (f"+{version_of(guide)}" if guide else "")
 
 
 @lru_cache(maxsize=256)

@@ -8,14 +8,14 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import seeding
 
+from .._util.terminal import visible
+from ..errors import DataError, EpisodeError, OptionError
 from .action import Action, Answer, SearchProfile
+from .batch_step import NOT_ASKED, RewardFunction, Stepper, checked_options, no_reward
 from .data import QuestionSet
 from .episode import Episode
-from .errors import DataError, EpisodeError, OptionError
 from .retrieval import Retriever
-from .stepping import NOT_ASKED, RewardFunction, Stepper, checked_options, no_reward
 from .text_space import UnicodeText
-from .visible import visible
 
 Info = dict[str, Any]
 ID = operator.itemgetter(0)  # of a hit as an episode keeps it

@@ -9,10 +9,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
+from ..errors import EpisodeError, OptionError
 from .action import Action, Answer, Malformed, SearchProfile
+from .batch_step import RewardFunction, Stepper, no_reward
 from .data import QuestionSet
 from .episode import Episode
-from .errors import EpisodeError, OptionError
 from .profile_qa import (
     ID,
     Info,
@@ -26,7 +27,6 @@ from .profile_qa import (
     worth,
 )
 from .retrieval import Retriever
-from .stepping import RewardFunction, Stepper, no_reward
 
 _KINDS = {SearchProfile: "search", Answer: "answer", Malformed: "malformed"}
 

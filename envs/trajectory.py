@@ -8,10 +8,10 @@ from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
-from .errors import DataError
-from .lines import LineWriter
+from .._util.jsonl import LineWriter
+from ..errors import DataError
+from .grammar import structure
 from .reward import AspectMatch, Reward, Verdict
-from .structure import structure
 
 SCHEMA = 1
 MINUS_INFINITY = (

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from ..envs.errors import DataError, OptionError
+from ..errors import DataError, OptionError
 from .evaluate import default_reward
 from .intervals import Interval
 from .played import PlayedRun

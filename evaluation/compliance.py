@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from ..agents.levels import complies
-from ..envs.tags import tagged
+from ..agents.r2p_template import complies
+from ..envs.tagpr_tags import tagged
 from ..envs.trajectory import Segment, Trajectory
 
 _FORMS: Mapping[str, Callable[[Sequence[Segment]], bool]] = {  # by agent

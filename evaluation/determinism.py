@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..envs.errors import ProfileGymError
+from ..errors import ProfileGymError
 from .evaluate import Settings
 
 _CONTEXT = 30  # characters shown before and after the first one that differs

@@ -10,14 +10,14 @@ from ..agents.agent import Agent, make_agent
 from ..agents.models.model import Model, make_model
 from ..agents.pr2 import Unpersonalised
 from ..agents.rollout import Job, Rollout
-from ..envs.completion import Sampling
+from ..envs.batch_step import checked_options
+from ..envs.chat import Sampling
 from ..envs.data import QuestionSet, load_questions
 from ..envs.data.leaks import split_leaks
-from ..envs.data.swap import swapped
-from ..envs.errors import OptionError
+from ..envs.data.profile_controls import swapped
 from ..envs.retrieval import make_retriever
-from ..envs.stepping import checked_options
 from ..envs.trajectory import Trajectory, TrajectoryWriter
+from ..errors import OptionError
 from ..rewards import make_reward
 from .alarms import alarms
 from .played import PlayedRun

@@ -94,7 +94,7 @@ def over_seeds(sums: Sums, statistic: Statistic, n: int, kind: Kind = "any") -> 
 def _places(sums: Sums, statistic: Statistic, value: float, n: int, kind: Kind) -> Sums:
     """Where the figure may lie, as equally likely places; none where that cannot be told.
 
-    Chosen by simulation (benchmarks/coverage.py): Wilson for shares, bootstrap-t for few people, else percentiles.
+    Chosen by simulation (studies/coverage.py): Wilson for shares, bootstrap-t for few people, else percentiles.
     """
     people = len(sums)
     at_an_end = min(abs(value), abs(1 - value)) < _ROUNDING

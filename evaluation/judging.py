@@ -10,9 +10,9 @@ from itertools import islice
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-from ..envs.errors import BudgetSpent, RewardError
 from ..envs.question import Question
 from ..envs.reward import Verdict
+from ..errors import BudgetSpent, RewardError
 from ..rewards.judge import Judge
 
 T = TypeVar("T")

@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 from itertools import chain
 
-from ..envs.visible import visible
+from .._util.terminal import visible
 
 Child = object  # text, a number, markup, or None for nothing
 

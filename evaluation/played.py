@@ -6,10 +6,10 @@ from typing import Any
 
 from ..agents.agent import make_agent
 from ..envs.data import load_questions
-from ..envs.data.swap import ProfileOf, swapped
-from ..envs.errors import DataError
+from ..envs.data.profile_controls import ProfileOf, swapped
 from ..envs.question import Question
 from ..envs.trajectory import Trajectory
+from ..errors import DataError
 from .rejudge import healed
 from .run import RunDirectory
 from .verdicts import key_of, verdicts_of

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
 from ..envs.data import QuestionSet, load_questions
-from ..envs.errors import DataError, OptionError
 from ..envs.reward import Reward, Verdict
 from ..envs.trajectory import Trajectory
+from ..errors import DataError, OptionError
 from ..rewards.judge import Judge
 from ..rewards.judges import make_judge
 from .judging import Case, Judgement, close, count_reason, judgements

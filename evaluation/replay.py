@@ -6,14 +6,14 @@ from itertools import islice
 from statistics import fmean
 
 from ..agents.agent import make_agent
-from ..agents.replayed import recorded_turns
-from ..envs.data.swap import ProfileOf, swapped
+from ..agents.replay import recorded_turns
+from ..envs.batch_step import checked_options
+from ..envs.data.profile_controls import ProfileOf, swapped
 from ..envs.episode import Episode
-from ..envs.errors import DataError
 from ..envs.question import Question
 from ..envs.retrieval import make_retriever
-from ..envs.stepping import checked_options
 from ..envs.trajectory import Search, Trajectory
+from ..errors import DataError
 from .intervals import Interval, mean
 from .played import PlayedRun
 from .summary import evidence_of, evidence_recall

@@ -7,11 +7,11 @@ from typing import Any
 
 from ..agents.agent import Agent, make_agent
 from ..agents.models.model import make_model
-from ..agents.replayed import Replayed
+from ..agents.replay import Replayed
 from ..agents.rollout import Job, Rollout
-from ..envs.data.swap import ProfileOf, swapped
-from ..envs.errors import OptionError
+from ..envs.data.profile_controls import ProfileOf, swapped
 from ..envs.trajectory import Trajectory
+from ..errors import OptionError
 from .evaluate import Progress, Settings, Speed, rollout_of, sum_up
 from .played import PlayedRun
 from .run import RunDirectory

@@ -13,8 +13,8 @@ from typing import Any
 
 import yaml
 
-from ..envs.errors import DataError, OptionError
 from ..envs.trajectory import BadLine, Trajectory, TrajectoryReader, TrajectoryWriter
+from ..errors import DataError, OptionError
 
 _PACKAGES = ("profilegym", "numpy", "torch", "transformers", "trl", "openai")
 

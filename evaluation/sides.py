@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..envs.errors import DataError, OptionError
+from ..errors import DataError, OptionError
 from .played import PlayedRun
 from .run import RunDirectory
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from ..envs.reward import Verdict
 from ..envs.trajectory import Kind
-from .agreement import Agreement, agreement
 from .intervals import Interval, mean
+from .judge_audit.agreement import Agreement, agreement
 from .run import RunDirectory
 from .verdicts import healing, key_of, verdicts_of
 

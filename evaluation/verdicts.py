@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
-from ..envs.lines import LineWriter
+from .._util.jsonl import LineWriter
 from ..envs.reward import Verdict
 from ..envs.trajectory import Trajectory, verdict_of, verdict_record
 

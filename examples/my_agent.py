@@ -7,7 +7,7 @@ from profilegym import Episode
 from profilegym.agents.agent import Speaker
 from profilegym.agents.models.model import Turn
 from profilegym.agents.pr2 import PR2
-from profilegym.agents.writing import search_for
+from profilegym.agents.turn_format import search_for
 
 
 class LooksFirst(PR2):

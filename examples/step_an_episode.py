@@ -6,7 +6,7 @@ python examples/step_an_episode.py
 import gymnasium as gym
 
 import profilegym as pg
-from profilegym.envs.data.world import World
+from profilegym.world.data import World
 
 DATA = "world:seed=7,users=50/test"
 

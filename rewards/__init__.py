@@ -1,5 +1,5 @@
 """What an answer was worth."""
 
-from .reward import make_reward, register_reward
+from .registry import make_reward, register_reward
 
 __all__ = ["make_reward", "register_reward"]

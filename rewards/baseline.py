@@ -9,9 +9,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from ..envs.errors import OptionError, RewardError
 from ..envs.question import Question
 from ..envs.reward import AspectMatch, Verdict
+from ..errors import OptionError, RewardError
 from .judge import Judge
 
 _TABLES = """

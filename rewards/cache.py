@@ -11,8 +11,8 @@ from dataclasses import astuple
 from hashlib import blake2b
 from pathlib import Path
 
-from ..envs.completion import Messages, Sampling
-from ..envs.errors import JudgeError
+from ..envs.chat import Messages, Sampling
+from ..errors import JudgeError
 
 _TABLE = "CREATE TABLE IF NOT EXISTS replies (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID"
 _BUSY_SECONDS = 10.0  # how long to wait for another process to finish writing

@@ -7,21 +7,22 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any, ClassVar, NamedTuple
 
+from .._util.registry import Registry
+from ..envs.batch_step import RewardFunction, scored
 from ..envs.episode import Episode
-from ..envs.errors import OptionError, RewardError
-from ..envs.registry import Registry
 from ..envs.reward import Reward
-from ..envs.stepping import RewardFunction, scored
+from ..errors import OptionError, RewardError
 from .judge import Judge
-from .overlap import rouge
-from .reward import make_reward
+from .registry import make_reward
 from .score import score
 from .structure import kept, penalty
 from .tags import tag_format, tag_set
+from .text_metrics import rouge
 
 RewardModel = Callable[[Sequence[Episode]], Sequence[float]]
-_HERE = __name__.rpartition(".")[0]
-REWARD_MODELS = Registry("reward model", {"hf": f"{_HERE}.reward_model:load", "prmu": f"{_HERE}.prmu:load"})
+REWARD_MODELS = Registry(
+    "reward model", {"hf": "profilegym.rewards.reward_model:load", "prmu": "profilegym.rewards.prmu:load"}
+)
 _TERM = re.compile(r"(?:^|\+)(-?\d+(?:\.\d+)?)\*")  # a weight begins a term, so that a term may hold a plus
 
 

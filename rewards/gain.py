@@ -8,16 +8,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from .._util.sync import in_thread
 from ..envs.episode import Episode
-from ..envs.errors import OptionError, RewardError
 from ..envs.question import Question
 from ..envs.reward import Reward
-from ..envs.waiting import in_thread
+from ..errors import OptionError, RewardError
 from .baseline import BaselineStore, Policy
 from .judge import Comparing, Judge, all_of
+from .judge_attacks import flags
 from .judges import answers_of, make_judge
 from .score import all_judged
-from .tampering import flags
 
 Baselines = str | Path | BaselineStore
 Formula = Callable[[float, float], float]

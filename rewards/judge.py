@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
-from ..envs.completion import Complete, Messages, Sampling
-from ..envs.errors import BudgetSpent, EndpointError, JudgeError, OptionError, RewardError
+from ..envs.chat import Complete, Messages, Sampling
 from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Verdict
+from ..errors import BudgetSpent, EndpointError, JudgeError, OptionError, RewardError
 from .cache import Cache, key_of
 from .prompts import PAIR_PROMPT, PROMPT, clean, messages, pair_messages
 from .verdict import MATCHES, PREFERENCE_SCHEMA, SCHEMA, Unreadable, parse, parse_preference

@@ -3,11 +3,13 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from .._util.registry import Registry
 from ..envs.episode import Episode
-from ..envs.registry import Registry
 from .judge import Judge, Pair
 
-JUDGES = Registry("judge", {"rubric": f"{__name__.rpartition('.')[0]}.rubric:RubricJudge"})
+JUDGES = Registry(
+    "judge", {"openai": "profilegym.registration:openai_judge", "rubric": "profilegym.rewards.rubric:RubricJudge"}
+)
 
 
 def make_judge(spec: str | Judge, **options: Any) -> Any:

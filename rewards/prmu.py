@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
+from .._util.lru import Lru
 from ..envs.episode import Episode, clean
-from ..envs.errors import MissingExtra, RewardError
 from ..envs.question import Document, Question
-from ..envs.retrieval.lru import Lru
+from ..errors import MissingExtra, RewardError
 from .reward_model import LENGTH, alone
 
 _SHARP = 10.0  # how much more the closest posts count than others
@@ -40,7 +40,7 @@ class PRMU:
 
     @classmethod
     def load(cls, folder: str) -> Self:
-        """From a folder that `python -m profilegym.training.reward_models --kind prmu` wrote."""
+        """From a folder that `python -m profilegym.training.reward_models.train --kind prmu` wrote."""
         try:
             from safetensors.torch import load_file
             from transformers import AutoModel, AutoTokenizer
@@ -48,7 +48,7 @@ class PRMU:
             raise MissingExtra("a reward model", "train") from error
         if not (Path(folder) / _PERSON).is_file():
             raise RewardError(
-                f"no PRMU in {folder!r}: train one with python -m profilegym.training.reward_models --kind prmu"
+                f"no PRMU in {folder!r}: train one with python -m profilegym.training.reward_models.train --kind prmu"
             )
         known = json.loads((Path(folder) / _KNOWN).read_text("utf-8"))
         model = cls(AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), known)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any, Protocol, Self
 
 from ..envs.episode import Episode, clean
-from ..envs.errors import MissingExtra, RewardError
 from ..envs.question import Question
+from ..errors import MissingExtra, RewardError
 
 LENGTH = 512  # tokens of question and answer together
 
@@ -36,14 +36,14 @@ class RewardModel:
 
     @classmethod
     def load(cls, folder: str) -> Self:
-        """From a folder that `python -m profilegym.training.reward_models` wrote, or any other of that kind."""
+        """From a folder that `python -m profilegym.training.reward_models.train` wrote, or any other of that kind."""
         try:
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
         except ImportError as error:
             raise MissingExtra("a reward model", "train") from error
         if not (Path(folder) / "config.json").is_file():
             raise RewardError(
-                f"no reward model in {folder!r}: train one with python -m profilegym.training.reward_models"
+                f"no reward model in {folder!r}: train one with python -m profilegym.training.reward_models.train"
             )
         model = AutoModelForSequenceClassification.from_pretrained(folder)
         if model.config.num_labels != 1:

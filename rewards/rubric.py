@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from ..envs.episode import Episode
-from ..envs.errors import RewardError
 from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Reward, Verdict
+from ..errors import RewardError
 from .judge import Closing, Pair
 from .judges import answers_of
 from .score import judged

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from .._util.sync import in_thread
 from ..envs.episode import Episode
-from ..envs.errors import RewardError
 from ..envs.reward import Reward, Verdict
-from ..envs.waiting import in_thread
+from ..errors import RewardError
 from .judge import Judge
+from .judge_attacks import flags
 from .judges import answers_of, make_judge
-from .tampering import flags
 
 
 @dataclass(frozen=True)

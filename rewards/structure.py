@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..envs.episode import Episode
+from ..envs.grammar import Structure, structure
 from ..envs.reward import Reward
-from ..envs.structure import Structure, structure
 
 __all__ = ["Kept", "Structure", "kept", "penalty", "structure"]
 

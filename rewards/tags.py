@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from ..envs.episode import Episode
 from ..envs.reward import Reward
-from ..envs.tags import Tagged, tagged
+from ..envs.tagpr_tags import Tagged, tagged
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..envs.errors import JudgeError
+from ..errors import JudgeError
 
 MATCHES = (0, 1, 2)
 PLACES = {"first": 1, "second": -1, "neither": 0}

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .contracts import AgentContract, JudgeContract, ModelContract, RetrieverContract, RewardContract
-    from .endpoint import JudgeServer
-    from .loopback import Fault
+    from .fake_server import Fault
+    from .judge_server import JudgeServer
     from .policy_server import PolicyServer
 
 __all__ = [

@@ -6,18 +6,18 @@ from typing import Any, ClassVar, Generic, TypeVar
 import pytest
 
 from ..agents.agent import Agent
-from ..agents.conformance import CHECKS as OF_AGENTS
-from ..agents.models.conformance import CHECKS as OF_MODELS
 from ..agents.models.model import Model
+from ..envs.batch_step import RewardFunction
 from ..envs.retrieval import Retriever
-from ..envs.retrieval.conformance import CHECKS as OF_RETRIEVERS
-from ..envs.retrieval.conformance import Check
-from ..envs.stepping import RewardFunction
 from ..rewards.baseline import BaselineStore
-from ..rewards.conformance import CHECKS as OF_REWARDS
-from ..rewards.conformance import with_baselines
 from ..rewards.judge import Judge
-from ..rewards.judge_conformance import CHECKS as OF_JUDGES
+from .agent import CHECKS as OF_AGENTS
+from .judge import CHECKS as OF_JUDGES
+from .model import CHECKS as OF_MODELS
+from .retriever import CHECKS as OF_RETRIEVERS
+from .retriever import Check
+from .reward import CHECKS as OF_REWARDS
+from .reward import with_baselines
 
 __all__ = ["AgentContract", "JudgeContract", "ModelContract", "RetrieverContract", "RewardContract"]
 

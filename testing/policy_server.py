@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, Literal
 
-from .loopback import Body, Fault, LoopbackServer
+from .fake_server import Body, Fault, LoopbackServer
 
 CHARACTERS_A_TOKEN = 4
 Form = Literal["completions", "chat", "tools"]

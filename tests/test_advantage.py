@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matching import naming
 
-from profilegym.envs.errors import OptionError
+from profilegym.errors import OptionError
 from profilegym.training import advantages
 from profilegym.training.advantage import Mode, is_flat, is_skipped
 

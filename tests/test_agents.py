@@ -12,17 +12,17 @@ from matching import naming
 
 from profilegym import Episode, Question, Reward, Trajectory, make_retriever
 from profilegym.agents.agent import AGENTS, Agent, Speaker, make_agent, register_agent
-from profilegym.agents.conformance import CHECKS, examine
 from profilegym.agents.models.model import MODELS, Turn, make_model, register_model
 from profilegym.agents.models.scripted import Replies
 from profilegym.agents.pr2 import PR2
 from profilegym.agents.rollout import Job, Rollout
-from profilegym.agents.specimens import FORGED, HIDDEN, questions
-from profilegym.agents.writing import answer_with, as_call, search_for, with_call
+from profilegym.agents.turn_format import answer_with, as_call, search_for, with_call
 from profilegym.apps.check import check_agent
 from profilegym.envs.action import Answer, SearchProfile, parse_action
-from profilegym.envs.errors import UnknownName
+from profilegym.errors import UnknownName
 from profilegym.testing import AgentContract
+from profilegym.testing.agent import CHECKS, examine
+from profilegym.testing.agent_fixtures import FORGED, HIDDEN, questions
 
 EXAMPLE = f"{Path(__file__).parent.parent}/examples/my_agent.py:LooksFirst"
 ANSWER = "<think>I see.</think><answer>Rooibos.</answer>"

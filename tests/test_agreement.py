@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from profilegym import AspectMatch, Verdict
-from profilegym.evaluation.agreement import agreement
 from profilegym.evaluation.intervals import Interval, mean
+from profilegym.evaluation.judge_audit.agreement import agreement
 
 
 def verdict(*matches: int) -> Verdict:

@@ -16,8 +16,8 @@ from timing import growth
 from profilegym import Aspect, Question, Rubric, load_questions
 from profilegym.rewards.attacks import Attack, attacks
 from profilegym.rewards.judge import LLMJudge
+from profilegym.rewards.judge_attacks import flags
 from profilegym.rewards.prompts import clean, fitted, messages, pair_messages
-from profilegym.rewards.tampering import flags
 
 ATTACKS = list(attacks())
 POSTS = (

@@ -15,10 +15,10 @@ from test_judge import one_of, verdict
 
 from profilegym import AspectMatch, Question, QuestionList, QuestionSet, Verdict, load_questions, register_judge
 from profilegym.apps.judge import run_audit
-from profilegym.envs.errors import BudgetSpent, DataError, JudgeError, OptionError
-from profilegym.evaluation.audit import Audit, audit
-from profilegym.evaluation.audit_page import audit_page
-from profilegym.evaluation.probes import FILLER
+from profilegym.errors import BudgetSpent, DataError, JudgeError, OptionError
+from profilegym.evaluation.judge_audit.audit import Audit, audit
+from profilegym.evaluation.judge_audit.page import audit_page
+from profilegym.evaluation.judge_audit.probes import FILLER
 from profilegym.rewards.cache import Cache
 from profilegym.rewards.judge import LLMJudge
 from profilegym.rewards.rubric import RubricJudge

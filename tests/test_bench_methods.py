@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 from matching import naming
 
-from profilegym.agents.models.pilot import FOLDER
-from profilegym.benchmarks import methods
-from profilegym.benchmarks.methods import PAGE, TASKS, main, measured
-from profilegym.envs.data.world.lamp_tables import task_tables
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.played import PlayedRun
 from profilegym.evaluation.run import RunDirectory
-from profilegym.rewards.labels import accuracy, macro_f1, mae, rmse
+from profilegym.rewards.label_metrics import accuracy, macro_f1, mae, rmse
+from profilegym.studies import methods
+from profilegym.studies.methods import PAGE, TASKS, main, measured
+from profilegym.world.data.lamp_tables import task_tables
+from profilegym.world.pilot.model import FOLDER
 
 pytest.importorskip("rouge_score")
 pytest.importorskip("transformers")

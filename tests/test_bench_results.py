@@ -19,14 +19,14 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("matplotlib")
 
-from profilegym.benchmarks import arms, results  # noqa: E402
-from profilegym.benchmarks.arms import ARMS, MAIN, ONE_SHOT, Bench  # noqa: E402
-from profilegym.benchmarks.paper import Paper  # noqa: E402
-from profilegym.benchmarks.tables import figure  # noqa: E402
-from profilegym.benchmarks.verdict import count, more, no_worse  # noqa: E402
 from profilegym.evaluation.seeded import Answered, Side, less, mean, share  # noqa: E402
-from profilegym.training import demonstrations  # noqa: E402
+from profilegym.studies import arms, results  # noqa: E402
+from profilegym.studies.arms import ARMS, MAIN, ONE_SHOT, Bench  # noqa: E402
+from profilegym.studies.paper import Paper  # noqa: E402
+from profilegym.studies.tables import figure  # noqa: E402
+from profilegym.studies.verdict import count, more, no_worse  # noqa: E402
 from profilegym.training.recipe import load_recipe  # noqa: E402
+from profilegym.world.pilot import demonstrations  # noqa: E402
 
 PAGE = Path(__file__).parent.parent / "docs" / "results.md"
 UNREAD = shutil.ignore_patterns("checkpoints", "final", "best", "elsewhere", "greedy", "report.*")
@@ -98,7 +98,7 @@ def test_the_page_shows_the_figures_of_the_runs_own_summaries(checkout: Path) ->
 def test_what_is_not_run_names_the_command_that_runs_it(checkout: Path) -> None:
     shown = row(page(checkout), "The rollout without the profile", "`delta`")
 
-    assert shown[0] == "not run: `python -m profilegym.benchmarks.results training --only pr2-world-delta`"
+    assert shown[0] == "not run: `python -m profilegym.studies.results training --only pr2-world-delta`"
     assert "- test, less `delta`, no worse by more than 0.02: not known" in page(checkout)
 
 
@@ -200,9 +200,7 @@ def test_a_trained_one_shot_rag_stands_beside_trained_pr2(bench: Bench) -> None:
 
     text = Paper(Bench(bench._folder, bench._changes)).write()
 
-    assert (
-        "| `rag`, trained | not run: `python -m profilegym.benchmarks.results training --only rag-world` |" in missing
-    )
+    assert "| `rag`, trained | not run: `python -m profilegym.studies.results training --only rag-world` |" in missing
     assert "- test, less `rag`, trained, more than 0: not known" in missing
     told = row(text, "PR2 beside its controls", "`rag`, trained", "test")
     assert told[:2] == ["1", "0.500 [0.500, 0.500; 6]"]

@@ -15,7 +15,7 @@ from profilegym.agents.models.model import make_model
 from profilegym.benchmarks import in_flight, rollout
 from profilegym.benchmarks.rollout import claims
 from profilegym.benchmarks.trl_loop import Loop
-from profilegym.envs.errors import OptionError
+from profilegym.errors import OptionError
 
 torch.set_num_threads(1)
 NAMES = ["profilegym", "TRL"]

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from matching import naming
 
-from profilegym.envs.errors import OptionError
 from profilegym.envs.question import Document, Profile
 from profilegym.envs.retrieval import Hit, make_retriever
 from profilegym.envs.retrieval.bm25 import BM25, postings
 from profilegym.envs.retrieval.postings import Index, Postings
+from profilegym.errors import OptionError
 
 GOLDEN: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data/rankings.json").read_text("utf-8"))
 

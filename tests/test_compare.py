@@ -18,18 +18,18 @@ from typer.testing import CliRunner
 
 from profilegym import Question
 from profilegym.agents.models.model import register_model
-from profilegym.agents.models.oracle import play
 from profilegym.agents.models.scripted import ScriptedModel
-from profilegym.agents.writing import answer_with
+from profilegym.agents.turn_format import answer_with
 from profilegym.apps.cli import app
 from profilegym.apps.compare import latex, markdown, plot, run_compare
-from profilegym.envs.errors import DataError, OptionError
 from profilegym.envs.trajectory import Segment, verdict_record
+from profilegym.errors import DataError, OptionError
 from profilegym.evaluation.compare import Comparison, Row, compare
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.played import PlayedRun
 from profilegym.evaluation.rejudge import rejudge
 from profilegym.evaluation.run import RunDirectory
+from profilegym.world.players.oracle import play
 
 ORACLE = Settings(model="scripted:oracle", data="world:seed=7,users=40/test", limit=36)
 

@@ -13,8 +13,8 @@ from matching import naming
 
 import profilegym.envs.profile_qa  # noqa: F401 (its warnings come once)
 from profilegym import Aspect, Episode, Question, Reward, Rubric, make_reward, register_reward
-from profilegym.envs.errors import OptionError, RewardError
-from profilegym.envs.stepping import Stepper, rewards_of
+from profilegym.envs.batch_step import Stepper, rewards_of
+from profilegym.errors import OptionError, RewardError
 from profilegym.rewards.compose import Compose, Term, prlm
 
 TEA = replace(make_question(), rubric=Rubric("", (Aspect("drink", accepted=("tea",)),), reference="drink green tea"))

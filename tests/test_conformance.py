@@ -15,9 +15,10 @@ import pytest
 
 from profilegym import Document, Hit, Profile, Retriever, make_retriever
 from profilegym.apps.check import check_retriever
-from profilegym.envs.retrieval import OneByOne, evidence
-from profilegym.envs.retrieval.conformance import CHECKS, examine
+from profilegym.envs.retrieval import OneByOne
 from profilegym.testing import RetrieverContract
+from profilegym.testing import retriever_assertions as evidence
+from profilegym.testing.retriever import CHECKS, examine
 
 EXAMPLE = f"{Path(__file__).parent.parent / 'examples' / 'my_retriever.py'}:make"
 

@@ -11,7 +11,7 @@ from profilegym import Aspect, Document, Profile, Question, Rubric
 from profilegym.apps.data import show, validate
 from profilegym.apps.data_summary import Spread
 from profilegym.envs.data.jsonl import write_jsonl
-from profilegym.envs.errors import UnknownName
+from profilegym.errors import UnknownName
 
 
 def question(number: int, *texts: str, **changes: Any) -> Question:

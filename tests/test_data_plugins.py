@@ -11,7 +11,7 @@ from profilegym import Document, Profile, Question, load_questions
 from profilegym.apps.view.questions import Questions
 from profilegym.envs.data import QuestionSet
 from profilegym.envs.data.loading import DATA_SETS, is_known
-from profilegym.envs.errors import DataError, OptionError, UnknownName
+from profilegym.errors import DataError, OptionError, UnknownName
 
 SOURCE = """
 from profilegym import Document, Profile, Question, QuestionList, load_questions

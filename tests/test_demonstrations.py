@@ -8,14 +8,14 @@ from matching import naming
 from pydantic import ValidationError
 
 import profilegym as pg
-from profilegym.agents.models.oracle import posts_shown
-from profilegym.envs.data.world import plan_of
-from profilegym.envs.errors import OptionError
-from profilegym.envs.structure import structure
+from profilegym.envs.grammar import structure
+from profilegym.errors import OptionError
 from profilegym.rewards.rubric import RubricJudge
-from profilegym.training.demonstrations import Habits, demonstrate, lessons
-from profilegym.training.pilot import PilotRecipe
 from profilegym.training.settings import load_settings
+from profilegym.world.data import plan_of
+from profilegym.world.pilot.demonstrations import Habits, demonstrate, lessons
+from profilegym.world.pilot.train import PilotRecipe
+from profilegym.world.players.oracle import posts_shown
 
 DATA = "world:seed=3,users=100/train"
 RECIPE = load_settings(PilotRecipe, "pilot")

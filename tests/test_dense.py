@@ -17,11 +17,11 @@ import pytest
 from matching import naming
 
 from profilegym import Document, Profile, make_retriever
-from profilegym.envs.errors import MissingExtra, OptionError, RetrievalError
 from profilegym.envs.retrieval import encoder
 from profilegym.envs.retrieval.dense import Dense, best
 from profilegym.envs.retrieval.embedding_cache import EmbeddingCache
 from profilegym.envs.retrieval.encoder import Encoder
+from profilegym.errors import MissingExtra, OptionError, RetrievalError
 
 pytest.importorskip("sentence_transformers")
 TEXTS = ("My dog Rollo cannot eat chicken.", "I repaired the old bicycle.", "Lentil soup is what I cook on Mondays.")

@@ -8,7 +8,7 @@ import pytest
 from matching import names, naming
 
 from profilegym.apps.check import check_determinism
-from profilegym.envs.errors import ProfileGymError
+from profilegym.errors import ProfileGymError
 from profilegym.evaluation.determinism import compared, repeat
 from profilegym.evaluation.evaluate import Settings
 

@@ -14,7 +14,7 @@ from profilegym.apps import doctor
 from profilegym.apps.cli import app
 from profilegym.apps.doctor import look
 from profilegym.apps.options import is_quiet
-from profilegym.envs.errors import OptionError
+from profilegym.errors import OptionError
 from profilegym.testing import JudgeServer
 from profilegym.training.recipe import load_recipe
 from profilegym.training.stages import load_any

@@ -16,8 +16,8 @@ from profilegym.agents.models import Endpoint, Usage
 from profilegym.agents.models.accounting import Estimate
 from profilegym.agents.models.limits import Breaker
 from profilegym.agents.models.refusals import OPTIONAL, refused_field, without
-from profilegym.envs.completion import Messages, Reply, Sampling
-from profilegym.envs.errors import EndpointError, OptionError
+from profilegym.envs.chat import Messages, Reply, Sampling
+from profilegym.errors import EndpointError, OptionError
 from profilegym.testing import Fault, JudgeServer
 
 ASKED: Messages = [{"role": "user", "content": "Is it so? Yes, or no."}]

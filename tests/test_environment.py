@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from matching import naming
 
 import profilegym as pg
+from profilegym.envs.batch_step import no_reward
 from profilegym.envs.episode import clean_lines
-from profilegym.envs.errors import DataError, EpisodeError, OptionError, RetrievalError, RewardError
 from profilegym.envs.profile_qa import ProfileQAEnv
-from profilegym.envs.stepping import no_reward
+from profilegym.errors import DataError, EpisodeError, OptionError, RetrievalError, RewardError
 
 ID = "profilegym/ProfileQA-v0"
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from matching import naming
 
 from profilegym import Answer, Document, Episode, Hit, Malformed, Profile, Question, Reward
-from profilegym.envs.errors import EpisodeError, RetrievalError
+from profilegym.errors import EpisodeError, RetrievalError
 
 Ask = Callable[..., Question]
 

@@ -10,8 +10,8 @@ import pytest
 from matching import naming
 
 from profilegym import TrajectoryReader, load_questions
-from profilegym.envs.data.swap import swapped
-from profilegym.envs.errors import BudgetSpent, OptionError
+from profilegym.envs.data.profile_controls import swapped
+from profilegym.errors import BudgetSpent, OptionError
 from profilegym.evaluation.evaluate import Settings, Speed, default_reward, evaluate
 from profilegym.evaluation.report import write_report
 from profilegym.evaluation.run import RunDirectory

@@ -6,8 +6,8 @@ import pytest
 from conftest import ScriptedRetriever, make_question
 
 from profilegym import Aspect, Episode, Hit, Rubric, make_reward
-from profilegym.envs.errors import OptionError
-from profilegym.envs.stepping import Stepper, no_reward
+from profilegym.envs.batch_step import Stepper, no_reward
+from profilegym.errors import OptionError
 
 
 def searched(found: list[int], *wanted: tuple[str, ...]) -> Episode:

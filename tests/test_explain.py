@@ -7,7 +7,7 @@ import pytest
 from matching import naming
 
 from profilegym.apps.explain import run_explain
-from profilegym.envs.errors import DataError, RetrievalError
+from profilegym.errors import DataError, RetrievalError
 
 USER = "world-lamp-3-0-000007"
 DATA = "world-lamp-3:users=20/test"

@@ -14,7 +14,7 @@ from profilegym.apps.play.game import Game, Table
 from profilegym.apps.play.matching import matches
 from profilegym.apps.play.policy import LateModel, Policy
 from profilegym.envs.episode import Episode
-from profilegym.envs.errors import EpisodeError, ModelError, OptionError, RetrievalError, RewardError
+from profilegym.errors import EpisodeError, ModelError, OptionError, RetrievalError, RewardError
 
 DATA = "world:seed=7,users=20/test"
 QUESTIONS = pg.load_questions(DATA)

@@ -21,7 +21,7 @@ from profilegym.training.recipe import Recipe
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from profilegym.training import grpo  # noqa: E402
+from profilegym.training.grpo import trainer as grpo  # noqa: E402
 from profilegym.training.train import Stopped, train  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -219,7 +219,7 @@ def test_a_judge_that_is_dead_or_poor_stops_the_run_with_everything_saved(
 ) -> None:
     switch, plugin = tmp_path / "dead", tmp_path / "mortal.py"
     plugin.write_text(
-        "from pathlib import Path\nfrom profilegym import Reward\nfrom profilegym.envs.errors import BudgetSpent\n"
+        "from pathlib import Path\nfrom profilegym import Reward\nfrom profilegym.errors import BudgetSpent\n"
         "from tiny_policy import by_chance\n"
         "def make():\n    living = by_chance()\n    def reward(episodes):\n"
         f"        if Path({str(switch)!r}).exists():\n"

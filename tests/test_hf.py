@@ -14,9 +14,9 @@ from profilegym.agents.agent import make_agent
 from profilegym.agents.models.hf import HFModel, HFSession
 from profilegym.agents.models.model import Turn, make_model
 from profilegym.agents.rollout import Job, Rollout
-from profilegym.envs.completion import Sampling
-from profilegym.envs.errors import MissingExtra, ModelError, OptionError
+from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
+from profilegym.errors import MissingExtra, ModelError, OptionError
 
 torch = pytest.importorskip("torch", reason="the train extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the train extra is not installed")

@@ -10,9 +10,9 @@ import pytest
 from matching import naming
 
 from profilegym import Document, Hit, Profile, make_retriever
-from profilegym.envs.errors import OptionError, RetrievalError
-from profilegym.envs.retrieval.conformance import examine
 from profilegym.envs.retrieval.http import Http
+from profilegym.errors import OptionError, RetrievalError
+from profilegym.testing.retriever import examine
 
 ANN = Profile(
     "ann", (Document("1", "green tea"), Document("2", "lentil soup", title="Monday"), Document("3", "a bike"))

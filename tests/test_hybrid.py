@@ -4,9 +4,9 @@ import pytest
 from matching import naming
 
 from profilegym import Document, Hit, Profile, make_retriever
-from profilegym.envs.errors import OptionError, UnknownName
 from profilegym.envs.retrieval.hybrid import Hybrid
 from profilegym.envs.retrieval.retriever import OneByOne
+from profilegym.errors import OptionError, UnknownName
 
 PROFILE = Profile("ann", tuple(Document(letter, letter) for letter in "abcdef"))
 

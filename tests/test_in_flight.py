@@ -9,7 +9,7 @@ from rich.console import Console
 from profilegym import Trajectory, load_questions, make_retriever
 from profilegym.agents.agent import make_agent
 from profilegym.agents.models import Endpoint
-from profilegym.agents.models.served import ServedModel
+from profilegym.agents.models.openai_policy import ServedModel
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.benchmarks import in_flight
 from profilegym.benchmarks.in_flight import CONTENDERS, claims

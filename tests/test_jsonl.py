@@ -10,7 +10,7 @@ from matching import naming
 
 from profilegym import Aspect, Document, Profile, Question, Rubric, load_questions
 from profilegym.envs.data.jsonl import write_jsonl
-from profilegym.envs.errors import DataError
+from profilegym.errors import DataError
 
 DOCUMENTATION = Path(__file__).parent.parent / "docs" / "data.md"
 WORDS = st.text(st.characters(exclude_categories=["Cs"]))  # anything but half an emoji

@@ -11,8 +11,8 @@ from conftest import make_question
 from matching import naming
 
 from profilegym import Aspect, Question, Rubric, Verdict, make_judge
-from profilegym.envs.completion import Messages, Reply, Sampling
-from profilegym.envs.errors import BudgetSpent, EndpointError, JudgeError, OptionError
+from profilegym.envs.chat import Messages, Reply, Sampling
+from profilegym.errors import BudgetSpent, EndpointError, JudgeError, OptionError
 from profilegym.rewards.cache import Cache
 from profilegym.rewards.judge import LLMJudge
 from profilegym.rewards.prompts import BUDGETS, PAIR_BUDGETS, TOTAL, clean, fitted, pair_messages

@@ -15,8 +15,8 @@ from matching import naming
 from test_judge import ASPECTS, Script, asked, one_of, verdict
 
 from profilegym import Verdict, make_judge
-from profilegym.envs.completion import Sampling
-from profilegym.envs.errors import JudgeError
+from profilegym.envs.chat import Sampling
+from profilegym.errors import JudgeError
 from profilegym.rewards.cache import Cache, key_of
 from profilegym.rewards.judge import LLMJudge
 

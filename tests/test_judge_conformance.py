@@ -9,12 +9,12 @@ import pytest
 from test_judge import Script, verdict
 
 from profilegym import AspectMatch, Question, Verdict
-from profilegym.envs.errors import JudgeError
-from profilegym.envs.retrieval.evidence import Broken
+from profilegym.errors import JudgeError
 from profilegym.rewards.judge import Judge, LLMJudge
-from profilegym.rewards.judge_conformance import CHECKS
 from profilegym.rewards.rubric import RubricJudge
 from profilegym.testing import JudgeContract
+from profilegym.testing.judge import CHECKS
+from profilegym.testing.retriever_assertions import Broken
 
 Found = Verdict | JudgeError
 

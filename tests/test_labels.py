@@ -7,8 +7,8 @@ from conftest import make_question
 from matching import naming
 
 from profilegym import Episode, Rubric, make_reward
-from profilegym.envs.errors import DataError
-from profilegym.rewards.labels import accuracy, macro_f1, mae, rating_error, rmse
+from profilegym.errors import DataError
+from profilegym.rewards.label_metrics import accuracy, macro_f1, mae, rating_error, rmse
 
 
 def answered(answer: str, reference: str | None) -> Episode:

@@ -7,7 +7,7 @@ import pytest
 from matching import naming
 
 from profilegym import Document, load_questions
-from profilegym.envs.errors import DataError
+from profilegym.errors import DataError
 
 ITEMS = {
     1: {"id": "d", "title": "On moss", "abstract": "Moss grows."},

@@ -9,8 +9,8 @@ import pytest
 from matching import naming
 
 from profilegym import Aspect, Document, load_questions
-from profilegym.envs.data.world import write_lamp_qa
-from profilegym.envs.errors import DataError, MissingExtra
+from profilegym.errors import DataError, MissingExtra
+from profilegym.world.data import write_lamp_qa
 
 
 def record(question_id: str | int = "writers_1", **changes: Any) -> dict[str, Any]:

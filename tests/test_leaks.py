@@ -9,7 +9,7 @@ from matching import naming
 from profilegym import Aspect, Document, Profile, Question, Rubric, load_questions
 from profilegym.envs.data.jsonl import write_jsonl
 from profilegym.envs.data.leaks import Leaks, is_later, split_leaks, without_leaks
-from profilegym.envs.errors import OptionError
+from profilegym.errors import OptionError
 
 ASKED = "How do I keep my tomato plants alive on a windy balcony in winter?"
 NARRATIVE = (

@@ -7,7 +7,7 @@ import pytest
 from matching import naming
 
 from profilegym import Document, load_questions
-from profilegym.envs.errors import DataError
+from profilegym.errors import DataError
 
 REVIEW = {"overall": 5, "summary": "Warm", "description": "A wool hat", "reviewText": "Kept my ears warm."}
 ITEMS: dict[str, dict[str, Any]] = {

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from profilegym import Question
-from profilegym.agents.models.conformance import CHECKS, examine
 from profilegym.agents.models.model import Model, Turn, make_model
 from profilegym.apps.check import check_judge, check_model
-from profilegym.envs.completion import Sampling
+from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
 from profilegym.testing import ModelContract
+from profilegym.testing.model import CHECKS, examine
 
 ANSWER = "<think>I know.</think><answer>Rooibos.</answer>"
 

@@ -12,11 +12,11 @@ from matching import naming
 from profilegym import Episode, Question, Trajectory, make_retriever
 from profilegym.agents.agent import make_agent
 from profilegym.agents.models.model import STOPS, Turn, make_model
-from profilegym.agents.models.served import ServedModel
+from profilegym.agents.models.openai_policy import ServedModel
 from profilegym.agents.rollout import Job, Rollout
-from profilegym.envs.completion import Sampling
-from profilegym.envs.errors import BudgetSpent, EndpointError, ModelError, OptionError
+from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
+from profilegym.errors import BudgetSpent, EndpointError, ModelError, OptionError
 from profilegym.testing import Fault, PolicyServer
 
 SAID = [Segment("environment", "Answer. Question: what to drink?\n\n")]

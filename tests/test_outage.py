@@ -15,7 +15,7 @@ import pytest
 from conftest import make_question
 
 from profilegym import Aspect, AspectMatch, Rubric, Verdict, make_judge
-from profilegym.envs.errors import JudgeError
+from profilegym.errors import JudgeError
 from profilegym.rewards.cache import Cache
 from profilegym.testing import JudgeServer
 

@@ -8,8 +8,8 @@ from conftest import make_question
 from matching import naming
 
 from profilegym import Episode, Rubric, make_reward
-from profilegym.envs.errors import MissingExtra, OptionError, RewardError
-from profilegym.rewards.overlap import corpus, corpus_bleu, rouge_measure
+from profilegym.errors import MissingExtra, OptionError, RewardError
+from profilegym.rewards.text_metrics import corpus, corpus_bleu, rouge_measure
 
 for module in ("rouge_score", "sacrebleu", "nltk"):
     pytest.importorskip(module)

@@ -9,13 +9,13 @@ import gymnasium as gym
 import pytest
 
 import profilegym as pg
+from profilegym._util.lru import Lru
+from profilegym._util.sync import wait
+from profilegym.envs.batch_step import rewards_of
 from profilegym.envs.data.jsonl import write_jsonl
 from profilegym.envs.profile_qa import ProfileQAEnv
 from profilegym.envs.retrieval.bm25 import postings
-from profilegym.envs.retrieval.lru import Lru
 from profilegym.envs.retrieval.store import StoreWriter, encode
-from profilegym.envs.stepping import rewards_of
-from profilegym.envs.waiting import wait
 from profilegym.rewards.rubric import RubricJudge
 
 ID = "profilegym/ProfileQA-v0"

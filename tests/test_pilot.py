@@ -11,16 +11,16 @@ from matching import naming
 
 import profilegym as pg
 from profilegym.agents.agent import make_agent
-from profilegym.agents.models.pilot import FOLDER, load
 from profilegym.agents.rollout import Job, Rollout
-from profilegym.envs.completion import Sampling
-from profilegym.envs.data.world.names import SYLLABLES
-from profilegym.envs.errors import OptionError
-from profilegym.envs.structure import structure
-from profilegym.training.demonstrations import Habits, demonstrate, lessons
-from profilegym.training.pilot import PilotRecipe, make_pilot
+from profilegym.envs.chat import Sampling
+from profilegym.envs.grammar import structure
+from profilegym.errors import OptionError
 from profilegym.training.settings import load_settings
 from profilegym.training.sft import examples_of
+from profilegym.world.data.names import SYLLABLES
+from profilegym.world.pilot.demonstrations import Habits, demonstrate, lessons
+from profilegym.world.pilot.model import FOLDER, load
+from profilegym.world.pilot.train import PilotRecipe, make_pilot
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("trl")

@@ -17,9 +17,9 @@ from matching import names, naming
 import profilegym as pg
 from profilegym.agents.agent import make_agent
 from profilegym.apps.play import plain
-from profilegym.apps.play.sitting import Sitting
+from profilegym.apps.play.session import Sitting
 from profilegym.apps.play.start import run_lines
-from profilegym.envs.errors import OptionError, ProfileGymError
+from profilegym.errors import OptionError, ProfileGymError
 from profilegym.evaluation.evaluate import Settings
 
 DATA = "world:seed=7,users=20/test"

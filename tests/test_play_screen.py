@@ -28,11 +28,11 @@ import profilegym as pg
 from profilegym.agents.models.model import Turn, register_model
 from profilegym.agents.models.scripted import ScriptedModel, ScriptedSession
 from profilegym.apps.play.screen import PlayApp
-from profilegym.apps.play.sitting import Sitting
+from profilegym.apps.play.session import Sitting
 from profilegym.apps.play.start import run_screen
-from profilegym.envs.completion import Sampling
-from profilegym.envs.errors import MissingExtra, OptionError
+from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
+from profilegym.errors import MissingExtra, OptionError
 from profilegym.evaluation.evaluate import Settings
 
 DATA = "world:seed=7,users=20/test"

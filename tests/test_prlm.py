@@ -9,11 +9,11 @@ import pytest
 
 from profilegym import Episode, Question, Trajectory, make_retriever
 from profilegym.agents.agent import make_agent
-from profilegym.agents.conformance import CHECKS
 from profilegym.agents.models.scripted import Replies
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.run import RunDirectory
+from profilegym.testing.agent import CHECKS
 
 ANSWER = "<think>They drink nothing else.</think><answer>Rooibos.</answer>"
 

@@ -17,10 +17,10 @@ from matching import naming
 pytest.importorskip("pyserini", reason="the pyserini extra is not installed")
 
 from profilegym.benchmarks.corpus import make_corpus
-from profilegym.envs.errors import RetrievalError
 from profilegym.envs.question import Document, Profile
 from profilegym.envs.retrieval import Hit, analyzer, make_retriever, pyserini
 from profilegym.envs.retrieval.bm25 import BM25
+from profilegym.errors import RetrievalError
 
 pytestmark = pytest.mark.slow
 

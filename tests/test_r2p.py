@@ -10,15 +10,15 @@ from matching import naming
 
 from profilegym import Question, Trajectory, load_questions, make_retriever
 from profilegym.agents.agent import make_agent
-from profilegym.agents.conformance import CHECKS
-from profilegym.agents.levels import LEVELS, complies, deviation
 from profilegym.agents.models.scripted import Replies
+from profilegym.agents.r2p_template import LEVELS, complies, deviation
 from profilegym.agents.rollout import Job, Rollout
-from profilegym.benchmarks.compliance import lesson
-from profilegym.envs.errors import OptionError
 from profilegym.envs.trajectory import Segment
+from profilegym.errors import OptionError
 from profilegym.evaluation.compliance import compliance
-from profilegym.training.demonstrations import Habits, demonstrate
+from profilegym.studies.compliance import lesson
+from profilegym.testing.agent import CHECKS
+from profilegym.world.pilot.demonstrations import Habits, demonstrate
 
 GOOD = "a drink.\nPerson: only rooibos.\nResponse: rooibos.</think>\n<answer>Rooibos.</answer>"
 FULL = f"<think>\nTask: {GOOD}"

@@ -7,13 +7,13 @@ from itertools import pairwise
 import pytest
 
 import profilegym as pg
-from profilegym.agents.models.oracle import posts_shown
-from profilegym.agents.models.world_questions import read_question
-from profilegym.benchmarks.reading import decisions
 from profilegym.envs.trajectory import Segment
-from profilegym.training.demonstrations import Habits, demonstrate
-from profilegym.training.reading import Reading
-from profilegym.training.short_lessons import excerpts, is_revised, outline
+from profilegym.studies.reading import decisions
+from profilegym.world.pilot.demonstrations import Habits, demonstrate
+from profilegym.world.pilot.reading import Reading
+from profilegym.world.pilot.short_lessons import excerpts, is_revised, outline
+from profilegym.world.players.oracle import posts_shown
+from profilegym.world.players.question_rules import read_question
 
 QUESTIONS = pg.load_questions("world:seed=3,users=60/train")
 VERDICT = re.compile(r"\n(\d)\. (no|\[[\d-]+\])(?=\s|$)")

@@ -7,9 +7,9 @@ import pytest
 from matching import naming
 
 from profilegym import Document, Profile, make_retriever
-from profilegym.envs.errors import OptionError
 from profilegym.envs.retrieval.random import Random
 from profilegym.envs.retrieval.recency import Recency
+from profilegym.errors import OptionError
 
 
 def profile(*dates: str | None, user: str = "ann") -> Profile:

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from matching import naming
 
-from profilegym.envs.errors import OptionError
+from profilegym.errors import OptionError
 from profilegym.evaluation.run import RunDirectory
-from profilegym.training.pilot import PilotRecipe
 from profilegym.training.recipe import checked, load_recipe
 from profilegym.training.settings import load_settings, recipe_names
 from profilegym.training.stages import Staged, load_any, stages_of
+from profilegym.world.pilot.train import PilotRecipe
 
 SMALLEST = {
     "about": "a test",

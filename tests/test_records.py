@@ -11,7 +11,7 @@ from matching import naming
 
 from profilegym.envs.data import records
 from profilegym.envs.data.records import JsonFile
-from profilegym.envs.errors import DataError
+from profilegym.errors import DataError
 
 PIECES = [
     '{"a": "é\\u00e9\\n"}',

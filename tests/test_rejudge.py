@@ -26,8 +26,8 @@ from profilegym import (
     register_judge,
 )
 from profilegym.apps.rejudge import run_rejudge
-from profilegym.envs.errors import BudgetSpent, DataError, JudgeError, OptionError
-from profilegym.envs.stepping import rewards_of
+from profilegym.envs.batch_step import rewards_of
+from profilegym.errors import BudgetSpent, DataError, JudgeError, OptionError
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.rejudge import Outcome, healed, rejudge
 from profilegym.evaluation.run import RunDirectory

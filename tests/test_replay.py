@@ -13,20 +13,20 @@ from matching import naming
 from profilegym import Question, Trajectory
 from profilegym.agents.agent import Speaker, make_agent
 from profilegym.agents.models.model import Turn, register_model
-from profilegym.agents.models.oracle import play
 from profilegym.agents.models.scripted import Replies, ScriptedModel
-from profilegym.agents.replayed import Replayed, recorded_turns
-from profilegym.agents.writing import answer_with, search_for
+from profilegym.agents.replay import Replayed, recorded_turns
+from profilegym.agents.turn_format import answer_with, search_for
 from profilegym.apps.replay import run_replay
-from profilegym.envs.completion import Sampling
-from profilegym.envs.errors import DataError, OptionError
+from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
+from profilegym.errors import DataError, OptionError
 from profilegym.evaluation.evaluate import Settings, Speed, evaluate
 from profilegym.evaluation.played import PlayedRun
 from profilegym.evaluation.replay import Row, replay
 from profilegym.evaluation.report import write_report
 from profilegym.evaluation.rerun import Otherwise, rerun
 from profilegym.evaluation.run import RunDirectory
+from profilegym.world.players.oracle import play
 
 ORACLE = Settings(model="scripted:oracle", data="world:seed=7,users=40/test")
 

@@ -11,9 +11,8 @@ import pytest
 
 from profilegym import Question
 from profilegym.agents.models.model import register_model
-from profilegym.agents.models.oracle import play
 from profilegym.agents.models.scripted import ScriptedModel
-from profilegym.agents.writing import answer_with
+from profilegym.agents.turn_format import answer_with
 from profilegym.envs.trajectory import Segment
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.intervals import Interval
@@ -21,6 +20,7 @@ from profilegym.evaluation.page import page, tag
 from profilegym.evaluation.report import write_report
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.svg import binned, histogram, points
+from profilegym.world.players.oracle import play
 
 HOSTILE = "</div><script>alert('&')</script><img src=http://elsewhere.example/x>\x1b\u202e"
 DATA = "world:seed=7,users=20/test"

@@ -7,8 +7,8 @@ import pytest
 from matching import naming
 
 from profilegym import Document, Profile, make_retriever, register_retriever
-from profilegym.envs.errors import OptionError, UnknownName
 from profilegym.envs.retrieval.retriever import RETRIEVERS
+from profilegym.errors import OptionError, UnknownName
 
 PROFILE = Profile("ann", (Document("1", "green tea"),))
 SOURCE = """

@@ -12,11 +12,11 @@ import pytest
 
 from profilegym import Episode, Question, Reward, Verdict, make_reward
 from profilegym.apps.check import check_reward
-from profilegym.envs.errors import RewardError
-from profilegym.envs.stepping import RewardFunction
-from profilegym.rewards.conformance import examine
+from profilegym.envs.batch_step import RewardFunction
+from profilegym.errors import RewardError
 from profilegym.rewards.rubric import RubricJudge
 from profilegym.testing import RewardContract
+from profilegym.testing.reward import examine
 
 
 def length(episode: Episode) -> Reward:

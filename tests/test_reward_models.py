@@ -12,7 +12,7 @@ from matching import naming
 
 import profilegym as pg
 from profilegym import Profile
-from profilegym.envs.errors import DataError, OptionError, RewardError
+from profilegym.errors import DataError, OptionError, RewardError
 from profilegym.evaluation.evaluate import Settings as Run
 from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.played import PlayedRun
@@ -21,9 +21,9 @@ from profilegym.evaluation.summary import score_of
 from profilegym.rewards.prmu import PRMU
 from profilegym.rewards.reward_model import RewardModel
 from profilegym.testing import RewardContract
-from profilegym.training import reward_models
-from profilegym.training.pairs import Pair, by_person, pairs_of
-from profilegym.training.reward_models import ORDERS, Settings, main, train
+from profilegym.training.reward_models import train as reward_models
+from profilegym.training.reward_models.pairs import Pair, by_person, pairs_of
+from profilegym.training.reward_models.train import ORDERS, Settings, main, train
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")

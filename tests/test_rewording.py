@@ -10,10 +10,10 @@ from random import Random
 import pytest
 
 import profilegym as pg
-from profilegym.envs.data.world import plan_of
 from profilegym.envs.trajectory import Segment
-from profilegym.training.demonstrations import Habits, demonstrate
-from profilegym.training.rewording import Rewording
+from profilegym.world.data import plan_of
+from profilegym.world.pilot.demonstrations import Habits, demonstrate
+from profilegym.world.pilot.rewording import Rewording
 
 QUESTIONS = pg.load_questions("world:seed=3,users=40/train")
 PLAYED = demonstrate(QUESTIONS, Habits(copies=0.3), {"pr2": 0.8, "rag": 0.2}, seed=1)
@@ -90,8 +90,8 @@ def test_the_tags_the_dates_and_the_authors_stay() -> None:
 def test_every_process_draws_the_same_words_and_orders() -> None:
     code = (
         "import profilegym as pg; from random import Random;"
-        "from profilegym.training.demonstrations import Habits, demonstrate;"
-        "from profilegym.training.rewording import Rewording;"
+        "from profilegym.world.pilot.demonstrations import Habits, demonstrate;"
+        "from profilegym.world.pilot.rewording import Rewording;"
         "asked = pg.load_questions('world:seed=3,users=20/train');"
         "played = demonstrate(asked, Habits(), {'pr2': 1.0}, seed=1);"
         "other, luck = Rewording([one.segments for one in played], 0.25), Random(5);"

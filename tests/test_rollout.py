@@ -13,9 +13,9 @@ from profilegym.agents.models.model import Turn, make_model
 from profilegym.agents.models.scripted import Replies, ScriptedModel
 from profilegym.agents.pr2 import PR2
 from profilegym.agents.rollout import Job, Rollout
-from profilegym.envs.completion import Sampling
+from profilegym.envs.chat import Sampling
 from profilegym.envs.episode import Episode
-from profilegym.envs.errors import BudgetSpent
+from profilegym.errors import BudgetSpent
 
 DATA = "world:seed=7,users=20/test"
 

@@ -15,10 +15,8 @@ from matching import names, naming
 
 from profilegym import Document, Profile, Question, Trajectory, load_questions, make_retriever
 from profilegym.agents.agent import Agent, make_agent
-from profilegym.agents.conformance import CHECKS
 from profilegym.agents.models.model import Turn
 from profilegym.agents.models.scripted import Replies, ScriptedModel
-from profilegym.agents.models.world_script import play
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.agents.rpm.factors import as_listed, parse_factors
 from profilegym.agents.rpm.features import Feature, parse_features
@@ -27,11 +25,13 @@ from profilegym.agents.rpm.library import Library
 from profilegym.agents.rpm.retriever import Features
 from profilegym.agents.rpm.statistics import Sight, statistics
 from profilegym.agents.rpm.user_model import UserModel, read_user_model
-from profilegym.envs.errors import DataError, ModelError, OptionError, RetrievalError
 from profilegym.envs.trajectory import Segment
+from profilegym.errors import DataError, ModelError, OptionError, RetrievalError
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.run import RunDirectory
 from profilegym.testing import AgentContract
+from profilegym.testing.agent import CHECKS
+from profilegym.world.players.rules import play
 
 UPTO = ("task", "factors", "examples", "thought", "paths")
 
@@ -143,7 +143,7 @@ def test_a_kill_loses_only_what_was_being_asked(tmp_path: Path) -> None:
 import asyncio, os, signal
 from profilegym import load_questions
 from profilegym.agents.models.model import Turn
-from profilegym.agents.models.world_script import play
+from profilegym.world.players.rules import play
 from profilegym.agents.rpm.library import Library
 from profilegym.envs.trajectory import Segment
 

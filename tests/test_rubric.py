@@ -6,7 +6,7 @@ from conftest import make_question
 from matching import naming
 
 from profilegym import Aspect, Question, Rubric, Verdict, load_questions
-from profilegym.envs.errors import RewardError
+from profilegym.errors import RewardError
 from profilegym.rewards.rubric import RubricJudge
 
 DRINK = Aspect(

@@ -10,13 +10,14 @@ from tiny_policy import make_tiny_policy
 
 from profilegym import Question, Trajectory, make_agent, make_retriever
 from profilegym.agents.rollout import Job, Rollout
-from profilegym.envs.completion import Sampling
-from profilegym.envs.errors import EpisodeError
-from profilegym.training.sequence import TokenSequence, sequence_of
+from profilegym.envs.chat import Sampling
+from profilegym.errors import EpisodeError
+from profilegym.training.grpo.sequence import TokenSequence, sequence_of
 
 pytest.importorskip("torch")
 
-from profilegym.agents.models import hf, spelling
+from profilegym.agents.models import hf
+from profilegym.agents.models import tokenize as spelling
 from profilegym.agents.models.hf import HFModel
 
 EXAMPLE = f"{Path(__file__).parent.parent}/examples/my_agent.py:LooksFirst"

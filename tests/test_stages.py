@@ -11,14 +11,14 @@ import yaml
 from matching import naming
 
 from profilegym.apps.train import run_train
-from profilegym.envs.errors import DataError, OptionError
+from profilegym.errors import DataError, OptionError
 from profilegym.evaluation.evaluate import Settings
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.summary import score_of
-from profilegym.training.contrast import RewardModelling
 from profilegym.training.lessons import FineTuning, lessons
 from profilegym.training.plan import plan_of
 from profilegym.training.recipe import Recipe
+from profilegym.training.reward_models.contrast import RewardModelling
 from profilegym.training.settings import check_settings
 from profilegym.training.stages import Staged, load_any, stages_of
 

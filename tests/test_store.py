@@ -9,11 +9,11 @@ from matching import naming
 from timing import best
 
 from profilegym.apps.index import index
-from profilegym.envs.errors import DataError
 from profilegym.envs.question import Document, Profile
 from profilegym.envs.retrieval import Hit
 from profilegym.envs.retrieval.bm25 import BM25, postings
 from profilegym.envs.retrieval.store import FILE, Store, StoreWriter, encode
+from profilegym.errors import DataError
 
 WORDS = [f"word{number}x" for number in range(300)]
 

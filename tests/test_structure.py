@@ -4,8 +4,8 @@ import pytest
 from conftest import ScriptedRetriever, make_question
 
 from profilegym import Episode, Trajectory, make_reward
-from profilegym.envs.stepping import Stepper, no_reward
-from profilegym.envs.structure import structure
+from profilegym.envs.batch_step import Stepper, no_reward
+from profilegym.envs.grammar import structure
 
 SEARCH = "<think>who?</think><search>dog</search>"
 ANSWER = "<think>so</think>\n<answer>tea</answer>"

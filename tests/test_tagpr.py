@@ -11,19 +11,19 @@ from matching import naming
 
 from profilegym import Question, make_retriever
 from profilegym.agents.agent import make_agent
-from profilegym.agents.conformance import CHECKS
 from profilegym.agents.models.scripted import Replies, ScriptedModel
-from profilegym.agents.models.steps_script import play
-from profilegym.envs.errors import ModelError, OptionError
-from profilegym.envs.tags import TAGS
+from profilegym.envs.tagpr_tags import TAGS
 from profilegym.envs.trajectory import Segment
+from profilegym.errors import ModelError, OptionError
 from profilegym.evaluation.compliance import compliance
 from profilegym.evaluation.evaluate import Settings as Run
 from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.played import PlayedRun
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.summary import score_of
+from profilegym.testing.agent import CHECKS
 from profilegym.training.tagging import NoChain, Settings, label, main, steps, tag
+from profilegym.world.players.steps import play
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
@@ -162,8 +162,8 @@ def test_a_model_learns_the_tags_and_not_the_prompt(run: Path, tmp_path: Path) -
     pytest.importorskip("transformers")
     from transformers import AutoTokenizer
 
-    from profilegym.agents.models.pilot import FOLDER
     from profilegym.training.sft import examples_of
+    from profilegym.world.pilot.model import FOLDER
 
     main([str(run), "--labeller", "scripted:steps", "--out", str(tmp_path)])
     tokenizer = AutoTokenizer.from_pretrained(FOLDER)

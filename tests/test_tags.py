@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from matching import naming
 
 from profilegym import Aspect, Episode, Reward, Rubric, make_reward
-from profilegym.envs.errors import OptionError
-from profilegym.envs.stepping import rewards_of
-from profilegym.envs.tags import TAGS, tagged
+from profilegym.envs.batch_step import rewards_of
+from profilegym.envs.tagpr_tags import TAGS, tagged
+from profilegym.errors import OptionError
 from profilegym.rewards.compose import tagpr
 
 TEA = replace(make_question(), rubric=Rubric("", (Aspect("drink", accepted=("tea",)),)))

@@ -11,8 +11,8 @@ pytest.importorskip("trl")
 
 from trl import GRPOTrainer  # noqa: E402
 
-from profilegym.training import grpo  # noqa: E402
-from profilegym.training.teaching import by_length  # noqa: E402
+from profilegym.training.grpo import trainer as grpo  # noqa: E402
+from profilegym.training.grpo.batching import by_length  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
 
 PROMPTS, COMPLETIONS = [3, 1, 2, 4, 1], [2, 6, 1, 5, 3]  # tokens of each row

@@ -11,7 +11,7 @@ from matching import naming
 
 from profilegym import TrajectoryReader
 from profilegym.apps.train import run_train
-from profilegym.envs.errors import OptionError
+from profilegym.errors import OptionError
 from profilegym.training import checks
 from profilegym.training.metrics import read_metrics
 from profilegym.training.settings import recipe_names

@@ -13,20 +13,20 @@ from tiny_policy import make_tiny_policy, recipe
 
 from profilegym.evaluation.compare import Comparison, Row
 from profilegym.evaluation.intervals import Interval
-from profilegym.training.dynamics import panels, smoothed
 from profilegym.training.metrics import read_metrics
 from profilegym.training.recipe import load_recipe
+from profilegym.training.report.dynamics import panels, smoothed
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("matplotlib")
 pytest.importorskip("websockets")
 
-from profilegym.training.conclude import conclude  # noqa: E402
-from profilegym.training.contenders import contenders  # noqa: E402
-from profilegym.training.curves import drawn  # noqa: E402
-from profilegym.training.learned import differences, most_changed  # noqa: E402
-from profilegym.training.report import write_report  # noqa: E402
+from profilegym.training.report.comparison import differences, most_changed  # noqa: E402
+from profilegym.training.report.conclude import conclude  # noqa: E402
+from profilegym.training.report.contenders import contenders  # noqa: E402
+from profilegym.training.report.curves import drawn  # noqa: E402
+from profilegym.training.report.report import write_report  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
 
 DATA = {

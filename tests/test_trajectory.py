@@ -20,8 +20,8 @@ from profilegym import (
     TrajectoryWriter,
     Verdict,
 )
-from profilegym.envs.errors import DataError
-from profilegym.training.sequence import sequence_of
+from profilegym.errors import DataError
+from profilegym.training.grpo.sequence import sequence_of
 
 FIELDS = {
     *("schema", "id", "question_id", "user_id", "data", "kind", "agent", "model", "seed", "segments", "searches"),

@@ -18,9 +18,9 @@ from conftest import make_profile
 from profilegym import Episode, Profile, Question, Trajectory, load_questions, make_retriever
 from profilegym.agents.agent import make_agent
 from profilegym.agents.models.model import make_model
-from profilegym.agents.models.pilot import FOLDER as PILOT
 from profilegym.agents.rollout import Job, Rollout
-from profilegym.envs.completion import Sampling
+from profilegym.envs.chat import Sampling
+from profilegym.world.pilot.model import FOLDER as PILOT
 
 for needed in ("torch", "transformers", "fastapi", "uvicorn"):
     pytest.importorskip(needed)

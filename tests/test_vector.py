@@ -8,8 +8,8 @@ import pytest
 from matching import naming
 
 import profilegym as pg
-from profilegym.envs.errors import BudgetSpent, EpisodeError, OptionError
 from profilegym.envs.profile_qa_vector import ProfileQAVectorEnv
+from profilegym.errors import BudgetSpent, EpisodeError, OptionError
 
 ID = "profilegym/ProfileQA-v0"
 TURNS = ["<search>tea</search>", "oops", "<answer>{reference}</answer>"]

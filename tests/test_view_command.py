@@ -18,7 +18,7 @@ from viewing import play
 
 from profilegym.apps.view.server import listen
 from profilegym.apps.view.start import start
-from profilegym.envs.errors import MissingExtra, OptionError, ProfileGymError
+from profilegym.errors import MissingExtra, OptionError, ProfileGymError
 
 VIEW = (sys.executable, "-m", "profilegym", "view")
 

@@ -13,7 +13,7 @@ from profilegym import Trajectory, load_questions
 from profilegym.apps.view.entry import Entries
 from profilegym.apps.view.index import Index
 from profilegym.apps.view.questions import Questions
-from profilegym.envs.errors import DataError
+from profilegym.errors import DataError
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.run import RunDirectory
 

@@ -20,10 +20,10 @@ from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 from profilegym import Question, Trajectory, TrajectoryReader, load_questions
 from profilegym.agents.models.model import register_model
 from profilegym.agents.models.scripted import ScriptedModel
-from profilegym.apps.view.seats import retold
-from profilegym.envs.data.swap import swapped
-from profilegym.envs.errors import DataError
+from profilegym.apps.view.games import retold
+from profilegym.envs.data.profile_controls import swapped
 from profilegym.envs.trajectory import Segment
+from profilegym.errors import DataError
 
 QUESTIONS = load_questions(ORACLE.data)
 

@@ -19,13 +19,14 @@ pytest.importorskip("trl")
 from vllm_stand_in import StandIn  # noqa: E402
 
 from profilegym.agents.models.hf import HFModel  # noqa: E402
-from profilegym.agents.models.stopping import Stops  # noqa: E402
-from profilegym.envs.completion import Sampling  # noqa: E402
-from profilegym.envs.errors import ModelError  # noqa: E402
+from profilegym.agents.models.stop_criteria import Stops  # noqa: E402
+from profilegym.envs.chat import Sampling  # noqa: E402
 from profilegym.envs.trajectory import Segment  # noqa: E402
-from profilegym.training import checks, grpo  # noqa: E402
+from profilegym.errors import ModelError  # noqa: E402
+from profilegym.training import checks  # noqa: E402
+from profilegym.training.grpo import trainer as grpo  # noqa: E402
+from profilegym.training.grpo.vllm import VLLMModel  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
-from profilegym.training.vllm import VLLMModel  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

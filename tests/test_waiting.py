@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from profilegym.envs.waiting import in_thread, wait
+from profilegym._util.sync import in_thread, wait
 from profilegym.testing import JudgeServer
 
 JUDGING = """

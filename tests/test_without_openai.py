@@ -19,7 +19,7 @@ assert terminated and info["trajectory"].verdict.judge == "rubric"
 """
 AN_ENDPOINT = """
 import profilegym as pg
-from profilegym.envs.errors import MissingExtra
+from profilegym.errors import MissingExtra
 for make, prefix in ((pg.Endpoint, ""), (pg.make_judge, "openai:"), (pg.make_model, "openai:")):
     try:
         make(f"{prefix}gpt-5-mini")

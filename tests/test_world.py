@@ -10,14 +10,14 @@ import pytest
 from matching import naming
 
 from profilegym import Question, QuestionSet, load_questions, make_retriever
-from profilegym.benchmarks.world import distinct_words, shown
 from profilegym.envs.data.leaks import without_leaks
-from profilegym.envs.data.world import SPLITS, World, write_lamp_qa
-from profilegym.envs.data.world.names import NAME, is_unseen
-from profilegym.envs.data.world.tables import Tables, load_tables
-from profilegym.envs.errors import DataError, OptionError
 from profilegym.envs.retrieval.analyzer import analyze
+from profilegym.errors import DataError, OptionError
 from profilegym.rewards.rubric import RubricJudge
+from profilegym.studies.world import distinct_words, shown
+from profilegym.world.data import SPLITS, World, write_lamp_qa
+from profilegym.world.data.names import NAME, is_unseen
+from profilegym.world.data.tables import Tables, load_tables
 
 # A change of this value changes every published number: say so in the changelog under its own heading.
 BYTES_OF_SEED_7 = "f808cbe9523d15649c162da70b5f8dd5"
@@ -111,7 +111,7 @@ def test_sizes_and_ids_are_known_before_anyone_is_made(monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise AssertionError("somebody was made")
 
-    monkeypatch.setattr("profilegym.envs.data.world.people.make_person", fail)
+    monkeypatch.setattr("profilegym.world.data.dataset.make_person", fail)
     world = load("world:users=2000,hops=2/test")
 
     assert len(world) == len(world.ids) == len(set(world.ids)) == 800

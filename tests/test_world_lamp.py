@@ -10,12 +10,12 @@ import pytest
 from matching import naming
 
 from profilegym import load_questions
-from profilegym.benchmarks.world_lamp import run
-from profilegym.envs.data.world import WorldLamp, write_lamp
-from profilegym.envs.data.world.lamp_habits import TASKS
-from profilegym.envs.data.world.tables import load_tables
-from profilegym.envs.errors import DataError, OptionError
+from profilegym.errors import DataError, OptionError
 from profilegym.evaluation.evaluate import default_reward
+from profilegym.studies.world_lamp import run
+from profilegym.world.data import WorldLamp, write_lamp
+from profilegym.world.data.lamp_habits import TASKS
+from profilegym.world.data.tables import load_tables
 
 # A change of this value changes every published number: say so in the changelog under its own heading.
 BYTES_OF_SEED_7 = "6d8cdb7319d552deead54c603f3b4e45"

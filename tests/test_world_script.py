@@ -10,14 +10,14 @@ from matching import naming
 
 from profilegym import load_questions
 from profilegym.agents.models.scripted import make
-from profilegym.agents.models.world_questions import read_question
-from profilegym.envs.data.world.lamp_tables import task_tables
-from profilegym.envs.errors import OptionError, UnknownName
 from profilegym.envs.trajectory import Segment
+from profilegym.errors import OptionError, UnknownName
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.run import RunDirectory
 from profilegym.training.tagging import Settings as Tagging
 from profilegym.training.tagging import tag
+from profilegym.world.data.lamp_tables import task_tables
+from profilegym.world.players.question_rules import read_question
 
 
 def played(spec: str, data: str, folder: Path, model: str = "scripted:world", limit: int = 48) -> dict[str, Any]:

@@ -36,7 +36,7 @@ def make_tiny_policy(folder: Path) -> Path:
     """A two-layer model with random weights and the pilot's kind of tokenizer."""
     torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
     import profilegym
-    from profilegym.training.tokenizer import make_tokenizer
+    from profilegym.world.pilot.tokenizer import make_tokenizer
 
     questions = profilegym.load_questions("world:seed=1,users=10/train")
     tokenizer = make_tokenizer(document.text for document in questions[0].profile.documents)

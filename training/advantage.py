@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from ..envs.errors import OptionError
+from ..errors import OptionError
 
 Mode = Literal["joint", "delta", "code", "none"]
 Score = float | None

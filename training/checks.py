@@ -10,16 +10,16 @@ from typing import Any
 
 from ..agents.agent import make_agent
 from ..agents.models.model import MODELS
+from ..agents.models.weights import weights_of
 from ..envs.data import lamp_qa
 from ..envs.data.leaks import split_leaks
-from ..envs.errors import MissingExtra, ProfileGymError
 from ..envs.retrieval import make_retriever
 from ..envs.retrieval.retriever import RETRIEVERS
+from ..errors import MissingExtra, ProfileGymError
 from ..rewards import make_reward
-from .contrast import RewardModelling
 from .lessons import FineTuning
-from .policy import weights_of
 from .recipe import Player, Recipe, Training
+from .reward_models.contrast import RewardModelling
 
 _ON_HUB = re.compile(
     rf"lamp-qa:({'|'.join(lamp_qa.CONFIGS)})/({'|'.join(lamp_qa.SPLITS)})|longlamp-\d:\w+_(user|temporal)/(train|val|test)"

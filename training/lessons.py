@@ -8,8 +8,8 @@ from typing import Any, Literal, Self
 
 from pydantic import model_validator
 
-from ..envs.errors import DataError
 from ..envs.trajectory import Trajectory
+from ..errors import DataError
 from ..evaluation.evaluate import Speed, evaluate
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of

@@ -6,7 +6,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from ..envs.lines import LineWriter
+from .._util.jsonl import LineWriter
 
 METRICS = "metrics.jsonl"
 

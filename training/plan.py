@@ -9,14 +9,14 @@ from statistics import fmean
 from ..agents.models.accounting import MILLION, Estimate
 from ..envs.data import QuestionSet, load_questions
 from ..envs.data.leaks import split_leaks
-from ..envs.errors import ProfileGymError
 from ..envs.question import Aspect, Profile, Question, Rubric
+from ..errors import ProfileGymError
 from ..rewards.judge import SAMPLING
 from ..rewards.prompts import TOTAL, messages
 from .checks import is_on_hub, missing_for, unknown_of, wrong_with
-from .contrast import RewardModelling
 from .lessons import FineTuning
 from .recipe import Player, Recipe, Training
+from .reward_models.contrast import RewardModelling
 
 _SAMPLE = 200  # questions that are looked at to count their aspects
 _LAMP_QA = {  # questions and aspects of each by split, from LaMP-QA's own table 1

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..envs.errors import MissingExtra, OptionError
+from ..agents.models.weights import weights_of
+from ..errors import MissingExtra
 
 FINAL = "final"  # where a run keeps its policy
 
@@ -41,15 +42,3 @@ def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
         for one, used in zip(settings, before, strict=True):
             one.use_cache = used
     tokenizer.save_pretrained(folder)
-
-
-def weights_of(spec: str) -> str:
-    """The folder, or the name on the hub, that a model spec means."""
-    name, _, rest = spec.partition(":")
-    if name == "hf" and rest:
-        return rest
-    if spec == "pilot":
-        from ..agents.models.pilot import FOLDER
-
-        return str(Path(FOLDER))
-    raise OptionError(f"model={spec!r} has no weights to train: give pilot, or hf:PATH_OR_ID")

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..envs.errors import OptionError
+from ..errors import OptionError
 from ..evaluation.evaluate import Settings, default_reward
 from .advantage import Mode
 from .settings import Count, NotNegative, Part, Positive, Whole, check_settings, load_settings

@@ -4,13 +4,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ..envs.errors import OptionError
+from ..errors import OptionError
 
 Count = Annotated[int, Field(ge=1)]
 Whole = Annotated[int, Field(ge=0)]
@@ -26,7 +27,7 @@ class Part(BaseModel):
 
 
 Settings = TypeVar("Settings", bound=Part)
-_RECIPES = f"{__name__.rpartition('.')[0]}.recipes"
+_RECIPES = ("profilegym.training", "profilegym.world")  # the packages with a folder of recipes
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +75,7 @@ def check_settings(kind: type[Settings], content: Mapping[str, Any], name: str) 
 
 def recipe_names() -> list[str]:
     """Those that come with the package."""
-    return sorted(file.name.removesuffix(".yaml") for file in files(_RECIPES).iterdir() if file.name.endswith(".yaml"))
+    return sorted(_recipes())
 
 
 def flat(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
@@ -86,12 +87,17 @@ def flat(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, An
             yield f"{place}{name}", value
 
 
+def _recipes() -> dict[str, Traversable]:
+    found = (file for package in _RECIPES for file in files(package).joinpath("recipes").iterdir())
+    return {file.name.removesuffix(".yaml"): file for file in found if file.name.endswith(".yaml")}
+
+
 def _source(path: str | Path, folder: Path | None) -> Source:
     if folder is not None and (file := folder / path).is_file():
         return Source(str(file), file.read_text("utf-8"), file.parent)
     name = str(path).rpartition("/")[2].removesuffix(".yaml")
-    if name in recipe_names():
-        return Source(f"{name}.yaml", files(_RECIPES).joinpath(f"{name}.yaml").read_text("utf-8"), None)
+    if shipped := _recipes().get(name):
+        return Source(f"{name}.yaml", shipped.read_text("utf-8"), None)
     near = get_close_matches(name, recipe_names(), 1)
     hint = (
         f"; did you mean {near[0]!r}?" if near else f"; those that come with the package: {', '.join(recipe_names())}"

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from ..envs.errors import OptionError
-from .contrast import REPORT, RewardModelling
+from ..errors import OptionError
 from .lessons import FineTuning
 from .policy import FINAL
 from .recipe import Recipe
+from .reward_models.contrast import REPORT, RewardModelling
 from .settings import Part, check_settings, read_settings
 
 Single = Recipe | FineTuning | RewardModelling

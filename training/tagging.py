@@ -16,20 +16,20 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
+from .._util.jsonl import LineWriter
+from .._util.prompts import fill
 from ..agents.agent import make_agent
 from ..agents.models.model import Model, make_model
 from ..agents.pr2 import Unpersonalised
 from ..agents.prompts import FOLDER
-from ..envs.completion import Sampling
+from ..envs.chat import Sampling
 from ..envs.episode import Episode, clean
-from ..envs.errors import BudgetSpent, ModelError
-from ..envs.lines import LineWriter
-from ..envs.prompts import fill
 from ..envs.question import Question
 from ..envs.retrieval import Hit
 from ..envs.reward import Reward
-from ..envs.tags import TAGS, tagged
+from ..envs.tagpr_tags import TAGS, tagged
 from ..envs.trajectory import Segment, Trajectory
+from ..errors import BudgetSpent, ModelError
 from ..evaluation.judging import as_they_end
 from ..evaluation.played import PlayedRun
 from ..evaluation.run import RunDirectory

@@ -10,11 +10,11 @@ from types import FrameType
 from typing import Any
 
 from ..envs.data import load_questions
-from ..envs.errors import ProfileGymError
 from ..envs.trajectory import Trajectory, TrajectoryWriter
+from ..errors import ProfileGymError
 from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
-from .course import Course, Interruption, Tell
+from .grpo.callbacks import Course, Interruption, Tell
 from .memory import keep_memory
 from .policy import FINAL, load_policy
 from .quiet import quieten
@@ -46,7 +46,7 @@ def train(recipe: Recipe, out: Path, tell: Tell) -> None:
 
 
 def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
-    from .grpo import PR2Trainer
+    from .grpo.trainer import PR2Trainer
 
     policy, questions = load_policy(recipe.model, recipe.precision), load_questions(recipe.data.train)
 

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...envs.completion import Messages
-from ...envs.errors import BudgetSpent, EndpointError, OptionError
+from ...envs.chat import Messages
+from ...errors import BudgetSpent, EndpointError, OptionError
 
 CHARACTERS_A_TOKEN = 4  # OpenAI's rule of thumb for English
 MILLION = 1_000_000

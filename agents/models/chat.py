@@ -6,7 +6,7 @@ from typing import Any
 
 from ...envs.trajectory import Author, Segment
 from .completions import forced
-from .stops import with_stop
+from .stop_strings import with_stop
 
 PATH = "/chat/completions"
 LOGPROBS: int = True

@@ -5,7 +5,7 @@ from itertools import takewhile
 from typing import Any
 
 from ...envs.trajectory import Segment
-from .stops import with_stop
+from .stop_strings import with_stop
 
 PATH = "/completions"
 LOGPROBS = 1

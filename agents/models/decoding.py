@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from ...envs.completion import Sampling
-from ...envs.errors import ModelError
+from ...envs.chat import Sampling
+from ...errors import ModelError
 from .kv_rows import Feed, KVRows, forward
 from .model import Finish
 from .sampling import draw
-from .stopping import Stops
+from .stop_criteria import Stops
 
 READ = 2048  # more at once are read no faster
 BREATHS = 10  # rounds of the event loop in which a turn's search is made and its episode speaks again

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import finalize
 
-from ...envs.completion import Messages, Reply, Sampling
-from ...envs.errors import EndpointError, MissingExtra, OptionError
+from ...envs.chat import Messages, Reply, Sampling
+from ...errors import EndpointError, MissingExtra, OptionError
 from .accounting import Counted, Estimate, Ledger, Usage
 from .failures import Again, Refused, failure
 from .limits import Breaker, Gate, Rate

@@ -5,7 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from ...envs.errors import EndpointError
+from ...errors import EndpointError
 
 ADVICE = {
     400: "the request is not one this endpoint takes: look at the model's name, max_tokens and the prompt's length",

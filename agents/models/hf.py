@@ -5,15 +5,15 @@ from contextlib import contextmanager
 from random import Random
 from typing import Any
 
-from ...envs.completion import Sampling
-from ...envs.errors import MissingExtra, ModelError, OptionError
+from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
+from ...errors import MissingExtra, ModelError, OptionError
 from . import sampling as samplings
 from .decoding import READ, Decoder, Stream, Writing
 from .model import Turn
-from .spelling import tokens_of
-from .stopping import Stops
+from .stop_criteria import Stops
+from .tokenize import tokens_of
 
 ROWS = 64
 LIMITS = ("max_position_embeddings", "sliding_window", "attention_chunk_size")  # of what a token can look back to

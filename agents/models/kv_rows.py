@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ...envs.errors import ModelError
+from ...errors import ModelError
 
 ROOM = 64  # rows grow in length by a quarter, in steps of this
 INSTEAD = "serve it with vLLM or `transformers serve`, and name it openai:MODEL"

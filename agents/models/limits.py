@@ -4,7 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 
-from ...envs.errors import EndpointError
+from ...errors import EndpointError
 
 START = 16  # calls at once before anything is known of the endpoint
 CUT = 0.7

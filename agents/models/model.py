@@ -4,9 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from ...envs.completion import Sampling
+from ..._util.registry import Registry
+from ...envs.chat import Sampling
 from ...envs.question import Question
-from ...envs.registry import Registry
 from ...envs.trajectory import Segment
 
 Finish = Literal["stop", "length", "context"]
@@ -61,14 +61,13 @@ class Model(Protocol):
         ...
 
 
-_HERE = __name__.rpartition(".")[0]
 MODELS = Registry(
     "model",
     {
-        "hf": f"{_HERE}.hf:load",
-        "openai": f"{_HERE}.served:connect",
-        "pilot": f"{_HERE}.pilot:load",
-        "scripted": f"{_HERE}.scripted:make",
+        "hf": "profilegym.agents.models.hf:load",
+        "openai": "profilegym.agents.models.openai_policy:connect",
+        "pilot": "profilegym.world.pilot.model:load",
+        "scripted": "profilegym.agents.models.scripted:make",
     },
 )
 

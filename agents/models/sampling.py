@@ -3,8 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
-from ...envs.completion import Sampling
-from ...envs.errors import OptionError
+from ...envs.chat import Sampling
+from ...errors import OptionError
 
 
 def check(sampling: Sampling) -> None:

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from random import Random
 
-from ...envs.completion import Sampling
-from ...envs.errors import ModelError, OptionError, UnknownName
+from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
-from ..writing import as_call
+from ...errors import ModelError, OptionError, UnknownName
+from ..turn_format import as_call
 from .model import STOPS, Turn
 
 Script = Callable[[Question, Sequence[Segment]], str]
@@ -85,9 +85,8 @@ def make(name: str, flaws: float = 0.0) -> ScriptedModel:
     return Careless(name, script.play, script.play_carelessly, flaws)
 
 
-_HERE = __name__.rpartition(".")[0]
 _SCRIPTS = {
-    "oracle": f"{_HERE}.oracle",
-    "steps": f"{_HERE}.steps_script",
-    "world": f"{_HERE}.world_script",
+    "oracle": "profilegym.world.players.oracle",
+    "steps": "profilegym.world.players.steps",
+    "world": "profilegym.world.players.rules",
 }

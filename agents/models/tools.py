@@ -6,7 +6,7 @@ from typing import Any
 
 from ...envs.action import TOOLS
 from ...envs.trajectory import Segment
-from ..writing import with_call
+from ..turn_format import with_call
 from .chat import GO_ON, LOGPROBS, PATH, ROLES, logprobs, turns
 
 __all__ = ["LOGPROBS", "PATH", "body", "logprobs", "read"]

@@ -5,17 +5,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, get_args
 
-from ...envs.completion import Sampling
-from ...envs.data.swap import ProfileOf
+from ..._util.prompts import fill
+from ...envs.chat import Sampling
+from ...envs.data.profile_controls import ProfileOf
 from ...envs.episode import Episode, clean
-from ...envs.errors import OptionError
-from ...envs.prompts import fill
 from ...envs.question import Question
 from ...envs.retrieval import Retriever
+from ...errors import OptionError
 from ..agent import Speaker
 from ..models.model import Turn
 from ..prompts import FOLDER
-from ..writing import answer_with, search_for
+from ..turn_format import answer_with, search_for
 from .features import Feature, as_key, as_lines, parse_features
 from .library import FOLDER as MODELS
 from .library import Library

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
+from ..._util.prompts import fill, version
 from ...envs.episode import clean
-from ...envs.prompts import fill, version
 from ...envs.question import Profile
 from ..prompts import FOLDER
 from .calls import Calls

@@ -6,7 +6,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from ...envs.lines import LineWriter
+from ..._util.jsonl import LineWriter
 from ..models.model import Turn
 from .user_model import Cost
 

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from ...envs.errors import RetrievalError
+from ..._util.lru import Lru
 from ...envs.question import Profile
-from ...envs.retrieval.lru import Lru
+from ...errors import RetrievalError
 from .building import build, prompts
 from .calls import Ask, Calls
 from .user_model import UserModel, read_user_model

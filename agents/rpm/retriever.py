@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from ..._util.lru import Lru
 from ...envs.question import Document, Profile
 from ...envs.retrieval import Hit, Retriever, make_retriever
-from ...envs.retrieval.lru import Lru
 from .library import FOLDER, Library
 
 _IN_MEMORY = 512  # profiles

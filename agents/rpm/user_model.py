@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from ...envs.errors import DataError
+from ...errors import DataError
 from .features import Feature, as_key, as_lines
 from .statistics import Statistics
 

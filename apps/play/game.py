@@ -12,14 +12,14 @@ from ...agents.agent import Taken, make_agent
 from ...agents.models.model import Turn
 from ...agents.pr2 import PR2
 from ...agents.rollout import Job, Rollout
-from ...agents.writing import answer_with, search_for
+from ...agents.turn_format import answer_with, search_for
+from ...envs.batch_step import RewardFunction
 from ...envs.episode import Episode
-from ...envs.errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
 from ...envs.question import Document, Question
 from ...envs.retrieval import Retriever
 from ...envs.reward import Reward
-from ...envs.stepping import RewardFunction
 from ...envs.trajectory import Trajectory
+from ...errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
 from ...evaluation.summary import score_of
 from .moves import Clue, Move, found_by, moves_of, opening_of
 from .policy import Policy

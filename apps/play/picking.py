@@ -9,9 +9,9 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Input, OptionList, Static
 
-from ...envs.errors import ProfileGymError
-from ...envs.visible import visible
-from .sitting import Asked, Sitting
+from ..._util.terminal import visible
+from ...errors import ProfileGymError
+from .session import Asked, Sitting
 
 _LISTED = 500  # nobody reads on; words narrow the rest
 

@@ -6,12 +6,12 @@ from collections.abc import Coroutine, Iterable
 from itertools import chain
 from typing import Any
 
-from ...envs.errors import OptionError, ProfileGymError
-from ...envs.visible import visible
-from . import telling
+from ..._util.terminal import visible
+from ...errors import OptionError, ProfileGymError
+from . import text_view as telling
 from .game import Game
-from .sitting import Sitting
-from .telling import Line
+from .session import Sitting
+from .text_view import Line
 
 _ALONE = ("ask", "take", "undo", "branch", "show", "new", "help", "quit")  # with more behind it, a line is a search
 _LISTED = 10  # questions

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from ...agents.agent import Agent, Speaker
 from ...agents.models.model import Model, Session, Turn, make_model
 from ...agents.rollout import AS_TRAINED
-from ...envs.completion import Sampling
+from ...envs.chat import Sampling
 from ...envs.episode import Episode
-from ...envs.errors import ModelError, ProfileGymError
 from ...envs.question import Question
 from ...envs.trajectory import Segment
+from ...errors import ModelError, ProfileGymError
 
 
 @dataclass(frozen=True, slots=True)

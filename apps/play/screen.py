@@ -13,14 +13,14 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 from textual.worker import Worker
 
-from ...envs.errors import ProfileGymError
-from ...envs.visible import visible
-from . import telling
+from ..._util.terminal import visible
+from ...errors import ProfileGymError
+from . import text_view as telling
 from .game import Game
 from .helping import HelpScreen
 from .picking import PickScreen
-from .sitting import Sitting
-from .telling import Line
+from .session import Sitting
+from .text_view import Line
 
 Step = Callable[[], Awaitable[object]]
 

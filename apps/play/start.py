@@ -2,9 +2,9 @@
 
 import sys
 
-from ...envs.errors import MissingExtra, OptionError
+from ...errors import MissingExtra, OptionError
 from . import plain
-from .sitting import Sitting
+from .session import Sitting
 
 
 def own_model(agent: str | None) -> str:

@@ -4,12 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self, cast, get_args
 
+from ..._util.registry import Registry
 from ...agents.agent import AGENTS
 from ...agents.models.model import MODELS
-from ...envs.data.swap import ProfileOf
-from ...envs.errors import OptionError
-from ...envs.registry import Registry
+from ...envs.data.profile_controls import ProfileOf
 from ...envs.retrieval.retriever import RETRIEVERS
+from ...errors import OptionError
 from ...evaluation.evaluate import Settings
 from ...rewards.judges import JUDGES
 

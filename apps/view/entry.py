@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ...envs.errors import DataError, ProfileGymError
 from ...envs.question import Profile, Question, Rubric
 from ...envs.trajectory import Trajectory
+from ...errors import DataError, ProfileGymError
 from ...evaluation.alarms import signs_of
 from ...evaluation.summary import place_of, score_of
 from ...evaluation.verdicts import key_of

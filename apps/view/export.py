@@ -6,7 +6,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from . import look
+from . import filters as look
 from .reading import Reading
 
 

@@ -12,9 +12,9 @@ from ...evaluation.intervals import Interval, Kind, bootstrap, ratio
 from ...evaluation.summary import FRACTIONS
 from ...training.metrics import read_metrics
 from .files import inside
+from .filters import moment
 from .index import Index, Progress
 from .library import TRAJECTORIES, Run
-from .look import moment
 
 _POINTS = 200  # to a curve
 _FIRST = (

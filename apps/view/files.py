@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ...envs.errors import ProfileGymError
+from ...errors import ProfileGymError
 
 
 class OutsideError(ProfileGymError):

@@ -6,7 +6,7 @@ from urllib.parse import parse_qsl, quote
 from fastapi import Request
 from fastapi.responses import RedirectResponse
 
-from ...envs.errors import OptionError
+from ...errors import OptionError
 
 _LONGEST = 1 << 20
 

@@ -13,8 +13,8 @@ from threading import Lock
 from time import monotonic
 from typing import Any, BinaryIO, NamedTuple
 
-from ...envs.errors import DataError
 from ...envs.trajectory import Trajectory
+from ...errors import DataError
 from .entry import COLUMNS, Entry
 from .healing import heal
 

@@ -7,8 +7,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ...envs.errors import DataError, ProfileGymError
 from ...envs.trajectory import Trajectory
+from ...errors import DataError, ProfileGymError
 from ...evaluation.evaluate import Settings
 from ...evaluation.run import RunDirectory
 from ...evaluation.verdicts import FILE as VERDICTS

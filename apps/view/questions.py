@@ -6,10 +6,10 @@ from typing import Any, cast, get_args
 from ...agents.agent import AGENTS, make_agent
 from ...envs.data import QuestionSet, load_questions
 from ...envs.data.loading import is_known
-from ...envs.data.swap import ProfileOf, swapped
-from ...envs.errors import DataError, ProfileGymError
+from ...envs.data.profile_controls import ProfileOf, swapped
 from ...envs.question import Question
 from ...envs.trajectory import Trajectory
+from ...errors import DataError, ProfileGymError
 
 
 class Questions:

@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ...envs.data.swap import ProfileOf
-from ...envs.errors import DataError, ProfileGymError
+from ...envs.data.profile_controls import ProfileOf
 from ...envs.question import Aspect, Profile, Question
 from ...envs.reward import AspectMatch
 from ...envs.trajectory import Trajectory
+from ...errors import DataError, ProfileGymError
 from ...evaluation.summary import place_of, score_of
 from ...evaluation.verdicts import FILE as VERDICTS
 from ...evaluation.verdicts import LateVerdict, key_of

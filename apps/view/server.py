@@ -10,7 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 
-from ...envs.errors import ProfileGymError
+from ...errors import ProfileGymError
 from .guard import Guard
 from .library import Library
 from .pages import branch, compare, live, run, runs, static, table, trajectory

@@ -7,7 +7,7 @@ from fastapi import Path, Query
 from fastapi.responses import HTMLResponse
 
 from ...evaluation import intervals
-from . import look
+from . import filters as look
 from .library import Run
 
 File = Literal["trajectories", "branches"]

@@ -5,10 +5,10 @@ from typing import Annotated, cast
 
 from fastapi import Depends, Request
 
+from .games import Seats
 from .library import Library
-from .seats import Seats
 from .show import Show
-from .stage import Stage
+from .worker import Stage
 
 
 @dataclass(frozen=True, slots=True)

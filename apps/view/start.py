@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from ...envs.errors import MissingExtra, OptionError
+from ...errors import MissingExtra, OptionError
 
 _NEEDED = ("fastapi", "uvicorn", "jinja2")
 

@@ -6,9 +6,9 @@ from functools import lru_cache
 from math import exp
 from threading import Lock
 
-from ...agents.models.pilot import FOLDER as PILOT
-from ...envs.errors import DataError
+from ...agents.models.weights import weights_of
 from ...envs.trajectory import Segment, Trajectory
+from ...errors import DataError, OptionError
 
 MOST = 4_000  # of a turn's tokens on a page
 _LOADING = Lock()  # the first import of transformers fails for a second thread that is at it too
@@ -46,10 +46,12 @@ def _tokens(segment: Segment, texts: Sequence[str] | None) -> list[Token]:
 
 def _names(model: str) -> Callable[[int], str] | None:
     """What a model's tokenizer calls a token, where it lies on this machine; nothing is fetched."""
-    kind, _, spec = model.partition(":")
-    folder = {"pilot": str(PILOT), "hf": spec.partition(",")[0]}.get(kind)
+    try:
+        folder = weights_of(model)
+    except OptionError:
+        return None
     with _LOADING:
-        return _decoder(folder) if folder else None
+        return _decoder(folder)
 
 
 @lru_cache(maxsize=4)

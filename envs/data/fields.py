@@ -5,7 +5,7 @@ import reprlib
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 
-from ..errors import DataError
+from ...errors import DataError
 
 _shortened = reprlib.Repr()
 _shortened.maxstring = _shortened.maxother = 60

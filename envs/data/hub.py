@@ -4,7 +4,7 @@ import importlib
 from collections.abc import Iterator
 from difflib import get_close_matches
 
-from ..errors import DataError, MissingExtra
+from ...errors import DataError, MissingExtra
 from .records import Json
 
 

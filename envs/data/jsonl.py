@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import DataError
+from ...errors import DataError
 from ..question import Aspect, Document, Profile, Question, Rubric
 from .fields import Fields
 from .record_set import RecordSet, profile_of

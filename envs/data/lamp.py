@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..errors import DataError
+from ...errors import DataError
 from ..question import Question, Rubric
 from .fields import Fields
 from .layout import Layout

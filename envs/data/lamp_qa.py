@@ -6,7 +6,7 @@
 from functools import partial
 from pathlib import Path
 
-from ..errors import DataError
+from ...errors import DataError
 from ..question import Aspect, Document, Question, Rubric
 from .fields import Fields
 from .hub import HubRows, one_of

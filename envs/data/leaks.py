@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Literal, cast, get_args
 
-from ..errors import OptionError
+from ...errors import OptionError
 from ..question import Document, Profile, Question
 
 Leaks = Literal["question", "strict", "none"]

@@ -5,22 +5,21 @@ from collections.abc import Callable, Iterable
 from copy import copy
 from typing import Any
 
-from ..errors import DataError
+from ..._util.registry import Registry
+from ...errors import DataError
 from ..question import Question
-from ..registry import Registry
 from .leaks import split_leaks
 from .question_set import QuestionList, QuestionSet
 
-_HERE = __name__.rpartition(".")[0]
 DATA_SETS = Registry(
     "data set",
     {
-        "world": f"{_HERE}.world:load",
-        **{f"world-lamp-{task}": f"{_HERE}.world.lamp:load" for task in (2, 3, 5)},
-        "lamp-qa": f"{_HERE}.lamp_qa:load",
-        **{f"lamp-{task}": f"{_HERE}.lamp:load" for task in range(1, 8)},
-        **{f"longlamp-{task}": f"{_HERE}.longlamp:load" for task in range(1, 5)},
-        "jsonl": f"{_HERE}.jsonl:load",
+        "world": "profilegym.world.data:load",
+        **{f"world-lamp-{task}": "profilegym.world.data.lamp:load" for task in (2, 3, 5)},
+        "lamp-qa": "profilegym.envs.data.lamp_qa:load",
+        **{f"lamp-{task}": "profilegym.envs.data.lamp:load" for task in range(1, 8)},
+        **{f"longlamp-{task}": "profilegym.envs.data.longlamp:load" for task in range(1, 5)},
+        "jsonl": "profilegym.envs.data.jsonl:load",
     },
 )
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from ..errors import DataError
+from ...errors import DataError
 from ..question import Document, Question, Rubric
 from .fields import Fields
 from .hub import HubRows, one_of

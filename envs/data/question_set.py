@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Self, overload
 
-from ..errors import DataError
+from ...errors import DataError
 from ..question import Question
 from .leaks import Leaks, without_leaks
 

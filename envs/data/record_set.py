@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import chain, count
 from typing import Self
 
-from ..errors import DataError
+from ...errors import DataError
 from ..question import Document, Profile, Question
 from .fields import Fields
 from .leaks import Leaks, without_leaks

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
-from ..errors import DataError
+from ...errors import DataError
 from .fields import short
 
 Json = dict[str, object]

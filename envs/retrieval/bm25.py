@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from ..errors import OptionError
+from ..._util.lru import Lru
+from ...errors import OptionError
 from ..question import Profile
 from .analyzer import analyze
-from .lru import Lru
 from .postings import Index, Postings
 from .retriever import Hit, OneByOne, check_k
 from .text import searchable_text

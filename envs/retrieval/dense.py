@@ -9,11 +9,11 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import OptionError
+from ..._util.lru import Lru
+from ...errors import OptionError
 from ..question import Document, Profile
 from .embedding_cache import EmbeddingCache, default_folder
 from .encoder import Encoder, Vectors
-from .lru import Lru
 from .retriever import Hit, check_k
 from .text import searchable_text
 

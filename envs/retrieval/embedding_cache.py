@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import RetrievalError
+from ...errors import RetrievalError
 from .encoder import Vectors
 
 _AT_ONCE = 500  # SQLite allows 999 parameters a statement in its older builds

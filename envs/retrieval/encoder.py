@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import MissingExtra, OptionError
+from ...errors import MissingExtra, OptionError
 from .text import well_formed
 
 Vectors = npt.NDArray[np.float32]

@@ -15,7 +15,7 @@ from urllib.request import Request, urlopen
 
 import tenacity
 
-from ..errors import OptionError, RetrievalError
+from ...errors import OptionError, RetrievalError
 from ..question import Document, Profile
 from .retriever import Hit, check_k
 from .text import searchable_text, well_formed

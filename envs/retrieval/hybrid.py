@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Sequence
 
-from ..errors import OptionError
+from ...errors import OptionError
 from ..question import Profile
 from .retriever import Hit, Retriever, check_k, make_retriever
 

@@ -14,7 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import MissingExtra, OptionError, RetrievalError
+from ...errors import MissingExtra, OptionError, RetrievalError
 from ..question import Profile
 from .retriever import Hit, OneByOne, check_k
 from .text import searchable_text

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
-from ..errors import OptionError
+from ..._util.registry import Registry
+from ...errors import OptionError
 from ..question import Document, Profile
-from ..registry import Registry
 
 
 class Hit(NamedTuple):
@@ -44,18 +44,18 @@ def check_k(k: int) -> None:
         raise OptionError(f"k is {k}; a search returns at least one document: ask for k >= 1")
 
 
-_HERE = __name__.rpartition(".")[0]
 RETRIEVERS = Registry(
     "retriever",
     {
-        "bm25": f"{_HERE}.bm25:BM25",
-        "dense": f"{_HERE}.dense:Dense",
-        "hybrid": f"{_HERE}.hybrid:Hybrid",
-        "http": f"{_HERE}.http:Http",
-        "https": f"{_HERE}.http:https",
-        "pyserini": f"{_HERE}.pyserini:Pyserini",
-        "random": f"{_HERE}.random:Random",
-        "recency": f"{_HERE}.recency:Recency",
+        "bm25": "profilegym.envs.retrieval.bm25:BM25",
+        "dense": "profilegym.envs.retrieval.dense:Dense",
+        "hybrid": "profilegym.envs.retrieval.hybrid:Hybrid",
+        "features": "profilegym.agents.rpm.retriever:Features",
+        "http": "profilegym.envs.retrieval.http:Http",
+        "https": "profilegym.envs.retrieval.http:https",
+        "pyserini": "profilegym.envs.retrieval.pyserini:Pyserini",
+        "random": "profilegym.envs.retrieval.random:Random",
+        "recency": "profilegym.envs.retrieval.recency:Recency",
     },
 )
 

@@ -18,7 +18,7 @@ from zlib import crc32
 
 import numpy as np
 
-from ..errors import DataError
+from ...errors import DataError
 from .postings import Postings
 
 FILE = "bm25.store"

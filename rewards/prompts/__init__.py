@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from hashlib import blake2b
 
-from ...envs.prompts import fill, template, version
+from ..._util.prompts import fill, template, version
 from ...envs.question import Aspect, Question
 
 PROMPT = f"{version('judge_rules', __name__)}+{version('judge', __name__)}"

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from episode import play, questions
 
 import profilegym as pg
-from profilegym.envs.errors import MissingExtra
+from profilegym.errors import MissingExtra
 
 for extra in ("openai", "aiohttp", "torch", "transformers"):
     assert find_spec(extra) is None, f"{extra} is installed here, so this shows nothing"

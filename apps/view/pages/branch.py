@@ -3,14 +3,14 @@
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse
 
-from ....envs.errors import DataError, OptionError
 from ....envs.trajectory import Trajectory
+from ....errors import DataError, OptionError
 from ..choice import Choice, Known
 from ..difference import beside_each_other
 from ..forms import lines_of, sent, to
+from ..games import act, saved
 from ..library import BRANCHES, Run
 from ..reading import chosen_for, parent_of, read
-from ..seats import act, saved
 from ..show import File, Row, place
 from ..site import Here
 from ..steps import LONGEST, beside, steps_of

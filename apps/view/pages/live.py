@@ -9,9 +9,9 @@ from ....envs.trajectory import Trajectory
 from ...play.game import PERSON
 from ..choice import Choice, Known
 from ..forms import lines_of, sent, to
+from ..games import Seat, act, saved
 from ..library import Run
 from ..reading import chosen_for, parent_of, whose_at
-from ..seats import Seat, act, saved
 from ..site import Here
 from ..steps import Resting, beside, cut, parts_of, steps_of
 

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from ....envs.errors import ProfileGymError
+from ....errors import ProfileGymError
 from ..figures import Card, card_of
 from ..library import Refused, Run
 from ..news import stamp_of

@@ -3,7 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from .. import look
+from .. import filters as look
 
 at = APIRouter(prefix="/static")
 

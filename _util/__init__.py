@@ -1,0 +1,1 @@
+"""Helpers without an idea of their own: JSON lines, registries, sync from async, terminal text, caches."""

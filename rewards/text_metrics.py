@@ -1,0 +1,101 @@
+"""ROUGE, BLEU and METEOR as LaMP and LongLaMP use them: by rouge-score, sacrebleu and nltk."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import fmean
+from typing import Any
+
+from ..errors import MissingExtra, OptionError, RewardError
+from .reference import ByReference, Measure
+
+KINDS = ("1", "2", "L", "Lsum")
+
+
+def rouge(kinds: str = "1+L", stemmer: bool = False) -> ByReference:
+    """The sum of F values. LaMP's evaluation does not stem; `stemmer=true` does."""
+    return ByReference(rouge_measure(kinds, stemmer))
+
+
+def bleu() -> ByReference:
+    """A sentence's BLEU in [0, 1]."""
+    _sacrebleu()  # is it installed?
+    return ByReference(_bleu)
+
+
+def meteor(synonyms: bool = True) -> ByReference:
+    """`synonyms=false` leaves out WordNet's part, and with it the need for its data: not the published METEOR."""
+    return ByReference(meteor_measure(synonyms))
+
+
+def rouge_measure(kinds: str, stemmer: bool = False) -> Measure:
+    names = {kind: f"rouge{kind}" for kind in str(kinds).split("+")}
+    if wrong := set(names) - set(KINDS):
+        raise OptionError(f"no ROUGE {', '.join(sorted(wrong))!r}; give some of {'+'.join(KINDS)}")
+    try:
+        from rouge_score.rouge_scorer import RougeScorer
+    except ImportError as error:
+        raise MissingExtra("ROUGE", "metrics") from error
+    return partial(_rouge, RougeScorer(list(names.values()), use_stemmer=stemmer))
+
+
+def meteor_measure(synonyms: bool = True) -> Measure:
+    """Words as nltk's tokenizer cuts them, without splitting sentences first, which would need more data."""
+    try:
+        from nltk.tokenize import NLTKWordTokenizer
+        from nltk.translate.meteor_score import single_meteor_score
+    except ImportError as error:
+        raise MissingExtra("METEOR", "metrics") from error
+    words, wordnet = NLTKWordTokenizer().tokenize, _wordnet() if synonyms else _NoSynonyms()
+    return partial(_meteor, words, partial(single_meteor_score, wordnet=wordnet))
+
+
+def corpus(measure: Measure, answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
+    """The mean of each thing measured, as LaMP and LongLaMP report ROUGE and METEOR."""
+    measured = [measure(answer.strip(), r.strip()) for answer, r in zip(answers, references, strict=True)]
+    return {name: fmean(parts[name] for parts in measured) for name in measured[0]}
+
+
+def corpus_bleu(answers: Sequence[str], references: Sequence[str]) -> float:
+    """SacreBLEU of the whole, in [0, 1]; not the mean of its sentences."""
+    stripped = [answer.strip() for answer in answers]
+    return float(_sacrebleu().corpus_bleu(stripped, [[reference.strip() for reference in references]]).score) / 100
+
+
+def _rouge(scorer: Any, answer: str, reference: str) -> dict[str, float]:
+    return {name: float(score.fmeasure) for name, score in scorer.score(reference, answer).items()}
+
+
+def _bleu(answer: str, reference: str) -> dict[str, float]:
+    return {"bleu": _sacrebleu().sentence_bleu(answer, [reference]).score / 100}
+
+
+def _meteor(words: Callable[[str], Any], score: Callable[..., float], answer: str, reference: str) -> dict[str, float]:
+    return {"meteor": float(score(words(reference), words(answer)))}
+
+
+class _NoSynonyms:
+    """A WordNet that knows no word."""
+
+    def synsets(self, word: str) -> list[Any]:
+        return []
+
+
+def _wordnet() -> Any:
+    from nltk.corpus import wordnet
+
+    try:
+        wordnet.ensure_loaded()
+    except LookupError as error:
+        raise RewardError(
+            "METEOR needs WordNet's data, which is not installed: get it with `python -m nltk.downloader wordnet`, or "
+            "leave synonyms out with meteor:synonyms=false"
+        ) from error
+    return wordnet
+
+
+def _sacrebleu() -> Any:
+    try:
+        import sacrebleu
+    except ImportError as error:
+        raise MissingExtra("BLEU", "metrics") from error
+    return sacrebleu

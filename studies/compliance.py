@@ -1,0 +1,97 @@
+"""How many outputs keep to R2P's template before its monitor and after: the pilot, taught the template with gaps.
+
+python -m profilegym.studies.compliance [--gaps 0.5]
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..agents.agent import make_agent
+from ..agents.models.hf import HFModel
+from ..envs.data import load_questions
+from ..envs.retrieval import make_retriever
+from ..envs.trajectory import Segment, Trajectory
+from ..evaluation.evaluate import Settings, evaluate
+from ..evaluation.run import RunDirectory
+from ..training.quiet import quieten
+from ..training.sft import examples_of, fine_tune
+from ..world.pilot.demonstrations import Habits, demonstrate
+from ..world.pilot.model import FOLDER
+
+TAUGHT, ASKED, LIMIT = "world:seed=0,users=200/train", "world:seed=7/test", 100
+AGENTS = {
+    "none made": "r2p:candidates=1,interventions=0",
+    "at most two": "r2p:candidates=1",
+    "at most two, three candidates": "r2p",
+}
+LEFT_OUT = ("Person", "Response", "answer")
+FIGURES = ("compliance", "structure", "interventions", "score", "completion_tokens")
+
+
+def taught(gaps: float) -> HFModel:
+    """The pilot, after transcripts that keep to the template, but for a share with something left out."""
+    model = HFModel.load(str(FOLDER))
+    questions, luck = load_questions(TAUGHT), Random(1)
+    played = demonstrate(questions, Habits(), {"rag": 1.0}, seed=1)
+    lessons = [list(lesson(one, questions.find(one.question_id), luck, gaps)) for one in played]
+    examples = examples_of(lessons, model.tokenizer, [model.tokenizer.eos_token_id])
+    settings: dict[str, Any] = {
+        "num_train_epochs": 6,
+        "per_device_train_batch_size": 16,
+        "learning_rate": 1e-3,
+        "seed": 1,
+    }
+    with TemporaryDirectory() as workplace:
+        fine_tune(
+            model.model,
+            model.tokenizer,
+            examples,
+            Path(workplace),
+            disable_tqdm=True,
+            logging_strategy="no",
+            **settings,
+        )
+    model.model.eval()
+    return model
+
+
+def lesson(played: Trajectory, question: Any, luck: Random, gaps: float) -> Iterator[Segment]:
+    """A demonstration of one-shot retrieval, in R2P's prompt and under its headings."""
+    episode = make_agent("r2p").begin(question)
+    episode.inform(make_retriever("bm25").search(question.profile, episode.query, episode.depth))
+    thought = played.segments[-1].text.partition("<think>")[2].partition("</think>")[0]
+    left_out = luck.choice(LEFT_OUT) if luck.random() < gaps else None
+    levels = {"Person": thought, "Response": str(played.answer)}
+    said = [f"{heading}: {text}" for heading, text in levels.items() if heading != left_out]
+    ending = "" if left_out == "answer" else f"\n<answer> {played.answer}</answer>"
+    yield Segment("environment", f"{episode.segments[0].text}<think>\nTask:")
+    yield Segment("policy", " To tell what is asked.\n" + "\n".join(said) + f"</think>{ending}")
+
+
+def measure(model: HFModel) -> dict[str, Any]:
+    found = {}
+    for name, agent in AGENTS.items():
+        with TemporaryDirectory() as folder:
+            settings = Settings(agent, "taught", ASKED, limit=LIMIT)
+            summary = asyncio.run(evaluate(settings, RunDirectory(folder), model=model))
+        found[name] = {figure: summary[figure] for figure in FIGURES}
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m profilegym.studies.compliance", description=__doc__)
+    parser.add_argument("--gaps", type=float, default=0.5, help="the share of the lessons with something left out")
+    gaps = parser.parse_args(arguments).gaps
+    quieten()
+    print(json.dumps({"gaps": gaps, "untaught": measure(HFModel.load(str(FOLDER))), "taught": measure(taught(gaps))}))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,117 @@
+"""What a past is worth on LaMP's tasks of the world: `python -m profilegym.studies.world_lamp [SPEC] [--json]`.
+
+The learner sees works and what was made of them, and knows nothing of how habits are drawn.
+"""
+
+import json
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import mean, multimode
+
+from rich.console import Console
+from rich.table import Table
+
+from ..envs.retrieval import Retriever, make_retriever
+from ..rewards.label_metrics import match, rating
+from ..rewards.reference import Measure
+from ..rewards.text_metrics import rouge
+from ..world.data.lamp import Worker, WorldLamp, load
+from ..world.data.lamp_habits import Work
+
+Past = Sequence[tuple[Work, str]]
+Guess = Callable[[Work, Past], str]
+
+
+def run(spec: str = "seed=7,users=400/test") -> dict[str, dict[str, float]]:
+    """The mean score of each way to answer, for each task."""
+    train = spec.partition("/")[0] + "/train"
+    measures = {"world-lamp-2": match(), "world-lamp-3": rating(), "world-lamp-5": rouge()}
+    return {name: _scores(load(name, spec), load(name, train), of.measure) for name, of in measures.items()}
+
+
+def main(as_json: bool = False, spec: str = "seed=7,users=400/test") -> None:
+    """Print them."""
+    numbers = run(spec)
+    if as_json:
+        sys.stdout.write(json.dumps(numbers, indent=2) + "\n")
+        return
+    table = Table("answered with", *numbers, title=spec)
+    for way in next(iter(numbers.values())):
+        table.add_row(way, *(f"{scores[way]:.3f}" for scores in numbers.values()))
+    Console().print(table)
+
+
+def _scores(asked: WorldLamp, others: WorldLamp, measure: Measure) -> dict[str, float]:
+    guess, bm25 = _GUESSES[asked.name], make_retriever("bm25")
+    workers = [asked.worker(position) for position in range(len(asked))]
+    crowd = [pair for position in range(0, len(others), 4) for pair in past_of(others.worker(position)[0])]
+    commonest = Counter(output for _, output in crowd).most_common(1)[0][0]
+    strangers = workers[4:] + workers[:4]  # four questions a person
+    ways: Mapping[str, Iterable[str]] = {
+        "the commonest output": [commonest] * len(workers),
+        "no past, but everybody else's": (_guessed(asked.name, guess, work, crowd) for _, work in workers),
+        "another person's past": (
+            guess(work, past_of(other)) for (_, work), (other, _) in zip(workers, strangers, strict=True)
+        ),
+        "the best hit of bm25, copied": (_copied(asked, position, bm25) for position in range(len(asked))),
+        "the own past": (guess(work, past_of(worker)) for worker, work in workers),
+        "the own habit": (worker.habit.output(work) for worker, work in workers),
+    }
+    references = [question.rubric.reference or "" for question in asked]
+    return {
+        way: mean(
+            sum(measure(answer, reference).values()) for answer, reference in zip(answers, references, strict=True)
+        )
+        for way, answers in ways.items()
+    }
+
+
+def past_of(worker: Worker) -> Past:
+    return [(work, worker.habit.output(work)) for work in worker.done]
+
+
+def _guessed(name: str, guess: Guess, work: Work, crowd: Past) -> str:
+    """Titles have no common form, so that the thing alone is the best guess."""
+    return work.words["thing"] if name == "world-lamp-5" else guess(work, crowd)
+
+
+def _copied(questions: WorldLamp, position: int, retriever: Retriever) -> str:
+    """The output of the past work that is most like the one asked about."""
+    worker, work = questions.worker(position)
+    (hit,) = retriever.search(questions[position].profile, work.text, 1)
+    return worker.habit.output(worker.done[int(hit.document.id)])
+
+
+def _tag(work: Work, past: Past) -> str:
+    """What works about both matters got; else what those about either did."""
+    for enough in (2, 1):
+        same = [output for other, output in past if len(set(work.matters) & set(other.matters)) >= enough]
+        if same:
+            return multimode(same)[0]
+    return ""
+
+
+def _rating(work: Work, past: Past) -> str:
+    same = [int(output) for other, output in past if set(work.matters) == set(other.matters)]
+    if not same:
+        same = [int(output) for other, output in past if set(work.matters) & set(other.matters)]
+    return str(round(mean(same)))
+
+
+def _title(work: Work, past: Past) -> str:
+    """The form of a title that the same matter got."""
+    for other, output in past:
+        if other.matters == work.matters:
+            for word in ("thing", "place", "role"):
+                output = output.replace(other.words[word], work.words[word])
+                output = output.replace(other.words[word].capitalize(), work.words[word].capitalize())
+            return output
+    return work.words["thing"]
+
+
+_GUESSES: Mapping[str, Guess] = {"world-lamp-2": _tag, "world-lamp-3": _rating, "world-lamp-5": _title}
+
+if __name__ == "__main__":
+    arguments = [argument for argument in sys.argv[1:] if argument != "--json"]
+    main("--json" in sys.argv, *arguments[:1])

@@ -1,0 +1,181 @@
+"""What every model promises, as checks that look for a counter-example."""
+
+import asyncio
+import math
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from typing import Any, TypeVar
+
+from .._util.sync import wait
+from ..agents.models.model import STOPS, Model, Turn
+from ..envs.chat import Sampling
+from ..envs.episode import Episode
+from ..envs.question import Question
+from ..envs.trajectory import Segment
+from .agent_fixtures import hostile, questions
+from .retriever import Check, Finding
+from .retriever import examine as run_checks
+from .retriever_assertions import Broken
+
+CHECKS: list[Check] = []
+STOP = STOPS["tags"]
+GREEDY = Sampling(temperature=0.0, max_tokens=48)
+DRAWN = Sampling(temperature=1.0, max_tokens=48)
+_FEW = 3  # tokens
+_BEGUN = "<think>I look for"
+T = TypeVar("T")
+
+
+def examine(model: Model) -> Iterator[Finding]:
+    """Runs every check, on questions of the kit's own."""
+    yield from run_checks(model, CHECKS)
+
+
+def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]], None]:
+    return lambda run: CHECKS.append(Check(name, promise, fix, run))
+
+
+@_check("name", "A model has a name, which is in its trajectories.", "Set self.name, as hf:PATH.")
+def _name(model: Model) -> None:
+    if not isinstance(getattr(model, "name", None), str) or not model.name:
+        raise Broken(f"the model's name is {getattr(model, 'name', None)!r}")
+
+
+@_check(
+    "writes turns",
+    "From the prompt of any episode, and among any texts of others, it writes a Turn; an empty text is one, too.",
+    "Return Turn(text, …) from speak; raise ModelError only where no turn can be had.",
+)
+def _writes_turns(model: Model) -> None:
+    for question in (*questions()[:3], hostile()):
+        _turns(model, [question], DRAWN)
+
+
+@_check(
+    "stops",
+    "A turn ends with the first stop string that it holds.",
+    "Stop at each string of `stop`, and put it back where a server leaves it out.",
+)
+def _stops(model: Model) -> None:
+    for turn in _turns(model, questions(), DRAWN):
+        for stop in STOP:
+            if stop in turn.text and not turn.text.endswith(STOP):
+                raise Broken(f"a turn goes on after {stop!r}: {turn.text[-80:]!r}")
+
+
+@_check(
+    "token budget",
+    "A turn has at most sampling.max_tokens tokens, and says so where they ended it.",
+    "Pass sampling.max_tokens on; set finish='length' where they ran out.",
+)
+def _token_budget(model: Model) -> None:
+    for turn in _turns(model, questions()[:1], Sampling(max_tokens=_FEW)):
+        written = turn.completion_tokens if turn.tokens is None else len(turn.tokens)
+        if written is not None and written > _FEW:
+            raise Broken(f"with max_tokens={_FEW} it wrote {written} tokens: {turn.text[:80]!r}")
+        if written == _FEW and turn.finish == "stop" and not turn.text.endswith(STOP):
+            raise Broken(f"with max_tokens={_FEW} it wrote {written} tokens, and its finish is {turn.finish!r}")
+
+
+@_check(
+    "greedy is repeatable",
+    "At temperature 0 the same transcript gives the same turn again.",
+    "Pass the temperature on, and keep nothing of one conversation for another.",
+)
+def _greedy_is_repeatable(model: Model) -> None:
+    asked = questions()[:3]
+    _same("again", _turns(model, asked, GREEDY), _turns(model, asked, GREEDY))
+
+
+@_check(
+    "many at once",
+    "A conversation among others has the turns that it has alone.",
+    "Share nothing between sessions but the weights or the connection.",
+)
+def _many_at_once(model: Model) -> None:
+    alone = [turn for question in questions() for turn in _turns(model, [question], GREEDY)]
+    _same("among others", alone, _turns(model, questions(), GREEDY))
+
+
+@_check(
+    "tokens",
+    "Where a turn has tokens it has a log-probability for each, and the tokens of every segment that was read.",
+    "Set tokens, logprobs and heard, all three, exactly as sampled and read; or none of them.",
+)
+def _tokens(model: Model) -> None:
+    for turn in _turns(model, questions()[:3], DRAWN):
+        if turn.tokens is None:
+            continue
+        if turn.logprobs is None or len(turn.logprobs) != len(turn.tokens):
+            told = "no" if turn.logprobs is None else len(turn.logprobs)
+            raise Broken(f"a turn has {len(turn.tokens)} tokens and {told} log-probabilities")
+        if not all(math.isfinite(value) and value <= 1e-6 for value in turn.logprobs):
+            raise Broken(f"a turn has the log-probability {max(turn.logprobs)!r}")
+        if turn.heard is None or len(turn.heard) != 1 or not turn.heard[0]:
+            raise Broken(f"a turn after one segment has heard={turn.heard!r:.80}")
+
+
+@_check(
+    "continues a turn",
+    "Where the transcript ends with the policy's own words, it goes on from them.",
+    "Continue the last segment, or ask the endpoint to.",
+)
+def _continues(model: Model) -> None:
+    _turns(model, questions()[:1], DRAWN, [Segment("policy", _BEGUN)])
+
+
+@_check(
+    "conversations",
+    "A conversation goes on turn by turn, and can be closed at any time, twice too.",
+    "Make speak read all of `said`; make close harmless.",
+)
+def _conversations(model: Model) -> None:
+    async def talk() -> None:
+        session = model.open(questions()[0], 0)
+        said = _prompt(questions()[0])
+        for _ in range(2):
+            turn = await session.speak(said, DRAWN, STOP)
+            heard = turn.heard[-1] if turn.heard else None
+            said[-1] = said[-1]._replace(tokens=heard)
+            said += [Segment("policy", turn.text, turn.tokens, turn.logprobs), Segment("environment", "\nGo on.\n")]
+        session.close()
+        session.close()
+
+    _waited(talk, "a conversation of two turns")
+
+
+def _prompt(question: Question) -> list[Segment]:
+    return Episode(question).segments
+
+
+def _turns(model: Model, asked: Sequence[Question], sampling: Sampling, begun: Sequence[Segment] = ()) -> list[Turn]:
+    """The first turn of an episode on each question, all at once, with the same seed."""
+
+    async def turn(question: Question) -> Turn:
+        session = model.open(question, 1)
+        try:
+            return await session.speak([*_prompt(question), *begun], sampling, STOP)
+        finally:
+            session.close()
+
+    async def all_of_them() -> list[Turn]:
+        return await asyncio.gather(*map(turn, asked))
+
+    found = _waited(all_of_them, f"{len(asked)} conversations with {sampling}")
+    for one in found:
+        if not isinstance(one, Turn) or not isinstance(one.text, str):
+            raise Broken(f"speak returned {one!r:.80}, not a Turn with a text")
+    return found
+
+
+def _same(how: str, turns: Sequence[Turn], others: Sequence[Turn]) -> None:
+    for one, other in zip(turns, others, strict=True):
+        if one.text != other.text:
+            raise Broken(f"a greedy turn was {one.text[:80]!r}, and {how} {other.text[:80]!r}")
+
+
+def _waited(ask: Callable[[], Coroutine[Any, Any, T]], this: str) -> T:
+    """One call, whose every failure is a counter-example."""
+    try:
+        return wait(ask())
+    except Exception as error:
+        raise Broken(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error

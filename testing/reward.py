@@ -1,0 +1,248 @@
+"""What every reward promises, as checks that look for a counter-example."""
+
+import math
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import is_dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..envs.batch_step import RewardFunction, rewards_of
+from ..envs.episode import Episode
+from ..envs.question import Question
+from ..envs.reward import Reward
+from ..errors import JudgeError
+from ..rewards.baseline import BaselineStore
+from ..rewards.compose import Compose, Gated, Term
+from ..rewards.gain import Beside, Win
+from .retriever import Check, Finding
+from .retriever import examine as run_checks
+from .retriever_assertions import Broken
+from .reward_fixtures import HIDDEN, absent, empty, everything, hostile, ordinary
+
+CHECKS: list[Check] = []
+_TOLERANCE = 1e-9
+
+
+def examine(reward: RewardFunction) -> Iterator[Finding]:
+    """Runs every check; a reward that needs baselines gets a store of the kit's own."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield from run_checks(with_baselines(reward, BaselineStore(Path(folder) / "baselines.sqlite")), CHECKS)
+
+
+def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]], None]:
+    return lambda run: CHECKS.append(Check(name, promise, fix, run))
+
+
+@_check(
+    "one for each",
+    "A batch gets a list with one Reward for each episode, an empty batch an empty one.",
+    "Return [Reward(…) for episode in episodes], or an awaitable of that.",
+)
+def _one_for_each(reward: RewardFunction) -> None:
+    for episodes in (everything(), ordinary()[:1], []):
+        _ask(reward, episodes)
+
+
+@_check(
+    "scores something",
+    "At least one ordinary answer gets a total.",
+    "See the reason; a reward that never scores teaches nothing.",
+)
+def _scores_something(reward: RewardFunction) -> None:
+    given = _ask(reward, ordinary())
+    if all(one.total is None for one in given):
+        raise Broken(f"all ordinary answers were unscored: {given[0].unscored}")
+
+
+@_check(
+    "order",
+    "Rewards come in the order of the episodes.",
+    "Gather results in order; asyncio.gather keeps it, as_completed does not.",
+)
+def _order(reward: RewardFunction) -> None:
+    episodes = everything()
+    _same("in reverse", _ask(reward, episodes), list(reversed(_ask(reward, episodes[::-1]))), episodes)
+
+
+@_check(
+    "batch equals single",
+    "An episode gets alone what it gets among others.",
+    "Look at no other episode of the batch; groups are compared later, by the advantage.",
+)
+def _batch_equals_single(reward: RewardFunction) -> None:
+    episodes = ordinary()
+    _same("alone", _ask(reward, episodes), [_ask(reward, [episode])[0] for episode in episodes], episodes)
+
+
+@_check(
+    "deterministic",
+    "The same episode gets the same reward again.",
+    "Seed what is random from the episode, set a judge's temperature to 0 and keep its verdicts.",
+)
+def _deterministic(reward: RewardFunction) -> None:
+    _same("again", _ask(reward, everything()), _ask(reward, everything()), everything())
+
+
+@_check("finite", "Totals and parts are finite numbers.", "Look for a division by zero; return float(total).")
+def _finite(reward: RewardFunction) -> None:
+    for episode, one in _each(reward, everything()):
+        named = dict(one.parts) if one.total is None else {"total": one.total, **one.parts}
+        for name, value in named.items():
+            if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+                raise Broken(f"{_shown(episode)} got the {name} {value!r} ({type(value).__name__})")
+
+
+@_check(
+    "parts add up",
+    "Where the reward says so (parts_sum), its parts sum to the total.",
+    "Name every part that goes into the total, weighted as it goes in; or leave parts_sum out.",
+)
+def _parts_add_up(reward: RewardFunction) -> None:
+    for episode, one in _each(reward, everything()):
+        total = sum(one.parts.values())
+        declared = getattr(reward, "parts_sum", False) and one.total is not None
+        if declared and not _close(one.total, total):
+            raise Broken(f"{_shown(episode)} got the total {one.total!r}, and parts that sum to {total!r}")
+
+
+@_check(
+    "unscored says why",
+    "A total that could not be had is None, with a reason; one that was had needs none.",
+    "Return Reward(None, unscored='what was missing'), never 0 for what is not known.",
+)
+def _unscored_says_why(reward: RewardFunction) -> None:
+    for episode, one in _each(reward, everything()):
+        if (one.total is None) != bool(one.unscored):
+            raise Broken(f"{_shown(episode)} got the total {one.total!r} with the reason {one.unscored!r}")
+
+
+def _any_answer(specimens: Callable[[], list[Episode]], reward: RewardFunction) -> None:
+    for episode in specimens():
+        _ask(reward, [episode])
+
+
+CHECKS.extend(
+    Check(
+        f"{kind} answers",
+        promise,
+        "Use (episode.answer or ''), and treat it as data in prompts and patterns.",
+        partial(_any_answer, specimens),
+    )
+    for kind, promise, specimens in (
+        ("empty", "An answer of nothing or white space is worth something, not an error.", empty),
+        ("absent", "An episode that ended without an answer is worth something, not an error.", absent),
+        ("hostile", "A policy may answer with any text, and it is only text.", hostile),
+    )
+)
+
+
+@_check(
+    "nothing hidden",
+    "The names of parts and the reasons say nothing that is hidden from policies.",
+    "Name parts after what was measured, not after aspects or their text.",
+)
+def _nothing_hidden(reward: RewardFunction) -> None:
+    for episode, one in _each(reward, everything()):
+        said = f"{' '.join(one.parts)} {one.unscored}"
+        for hidden in HIDDEN:
+            if hidden in said:
+                raise Broken(f"{_shown(episode)} shows {hidden!r} in {said!r}")
+
+
+@_check(
+    "looks only",
+    "Scoring leaves the episode as it was.",
+    "Read the episode and return; the environment records the reward.",
+)
+def _looks_only(reward: RewardFunction) -> None:
+    episodes = everything()
+    before = [episode.trajectory() for episode in episodes]
+    _ask(reward, episodes)
+    for episode, was in zip(episodes, before, strict=True):
+        if episode.trajectory() != was:
+            raise Broken(f"{_shown(episode)} was changed")
+
+
+@_check(
+    "failing judge",
+    "When its judge fails, an answer stays unscored: never 0.",
+    "Where a verdict is an error, return Reward(None, unscored=str(error)).",
+)
+def _failing_judge(reward: RewardFunction) -> None:
+    failing = _judged_by(reward, _Failing())
+    if failing is None:
+        return
+    for episode, one in _each(failing, ordinary()):
+        if one.total is not None:
+            raise Broken(f"{_shown(episode)} got the total {one.total!r} though the judge gave no verdict")
+
+
+class _Failing:
+    name = "failing"
+
+    async def score_many(self, pairs: Sequence[tuple[Question, str]]) -> list[JudgeError]:
+        return [JudgeError("the kit's judge always fails")] * len(pairs)
+
+    async def prefer(self, question: Question, first: str, second: str) -> int:
+        raise JudgeError("the kit's judge always fails")
+
+
+def _judged_by(reward: Any, judge: Any) -> Any:
+    """The same reward with another judge; None where there is no judge to be replaced."""
+    if isinstance(reward, Compose):
+        terms = [term._replace(reward=_judged_by(term.reward, judge) or term.reward) for term in reward.terms]
+        return Compose(tuple(terms)) if tuple(terms) != reward.terms else None
+    if isinstance(reward, Gated):
+        inner = _judged_by(reward.reward, judge)
+        return replace(reward, reward=inner) if inner else None
+    replaceable = is_dataclass(reward) and not isinstance(reward, type) and hasattr(reward, "judge")
+    return replace(reward, judge=judge) if replaceable else None
+
+
+def with_baselines(reward: Any, store: BaselineStore) -> Any:
+    """The same reward, with a baseline of each of the kit's questions where it needs one."""
+    if isinstance(reward, Compose):
+        return Compose(tuple(Term(t.name, t.weight, with_baselines(t.reward, store)) for t in reward.terms))
+    if isinstance(reward, Gated):
+        return replace(reward, reward=with_baselines(reward.reward, store))
+    if not isinstance(reward, Beside | Win):
+        return reward
+    for episode in everything():
+        store.add(episode.question, reward.policy, ["5", "4 or 5 cups"])
+    return replace(reward, store=store)
+
+
+def _ask(reward: RewardFunction, episodes: Sequence[Episode]) -> list[Reward]:
+    """One call, whose every failure is a counter-example."""
+    this = f"a batch of {len(episodes)}" if len(episodes) != 1 else _shown(episodes[0])
+    try:
+        given = rewards_of(reward(episodes))
+    except Exception as error:
+        raise Broken(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
+    if not isinstance(given, list | tuple) or not all(isinstance(one, Reward) for one in given):
+        raise Broken(f"{this} gave {str(given)[:80]!r}, which is no list of Reward")
+    if len(given) != len(episodes):
+        raise Broken(f"{this} gave {len(given)} rewards")
+    return list(given)
+
+
+def _each(reward: RewardFunction, episodes: Sequence[Episode]) -> Iterator[tuple[Episode, Reward]]:
+    return zip(episodes, _ask(reward, episodes), strict=True)
+
+
+def _same(how: str, rewards: list[Reward], others: list[Reward], episodes: Sequence[Episode]) -> None:
+    for episode, one, other in zip(episodes, rewards, others, strict=True):
+        if not _close(one.total, other.total):
+            raise Broken(f"{_shown(episode)} got {one.total!r}, and {how} {other.total!r}")
+
+
+def _close(one: float | None, other: float | None) -> bool:
+    if one is None or other is None:
+        return one is other
+    return math.isclose(one, other, abs_tol=_TOLERANCE) or (math.isnan(one) and math.isnan(other))  # another's finding
+
+
+def _shown(episode: Episode) -> str:
+    return f"the answer {episode.answer if episode.answer is None else ascii(episode.answer[:60])}"

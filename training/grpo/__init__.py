@@ -1,0 +1,1 @@
+"""GRPO with groups of personalised and baseline rollouts, on TRL's trainer."""

@@ -1,0 +1,93 @@
+"""What a group's members came to, told across processes, and what a step's groups say together."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any, Self
+
+from ...envs.trajectory import Kind, Trajectory
+from ..advantage import is_flat, is_skipped
+from ..recipe import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """As much of an episode as the other processes need to know."""
+
+    kind: Kind
+    total: float | None
+    score: float | None
+    unscored: str | None
+    answer: str | None
+    hops: int | None
+    searches: int
+    structure: bool | None
+    malformed: int
+    tokens: int
+    truncated: bool
+
+    @classmethod
+    def of(cls, trajectory: Trajectory, hops: int | None) -> Self:
+        reward, verdict = trajectory.reward, trajectory.verdict
+        total = reward.total if reward is not None else None
+        return cls(
+            trajectory.kind,
+            total,
+            verdict.score if verdict is not None else total,
+            trajectory.error or (reward.unscored if reward is not None else "it was not scored"),
+            trajectory.answer,
+            hops,
+            len(trajectory.searches),
+            trajectory.structure_ok,
+            trajectory.malformed,
+            sum(len(s.tokens) for s in trajectory.segments if s.author == "policy" and s.tokens is not None),
+            trajectory.ended in ("budget", "length"),
+        )
+
+
+def as_baseline(members: Sequence[Member]) -> dict[str, Any] | None:
+    """A group's baseline as its personalised members' records have it: the first answer, and the mean score."""
+    if not members:
+        return None
+    return {"answer": members[0].answer, "score": _mean([member.score for member in members])}
+
+
+def group_metrics(members: Sequence[Member], used: Sequence[float], recipe: Recipe) -> dict[str, float]:
+    """Of one step; what is not known is left out."""
+    size, cut = recipe.group.size, recipe.group.personalised
+    groups = [members[start : start + size] for start in range(0, len(members), size)]
+    own = [member for member in members if member.kind == "personalised"]
+    found = {
+        "score": _mean([member.score for member in own]),
+        "baseline": _mean([member.score for member in members if member.kind == "baseline"]),
+        "gain": _mean([_gain(group[:cut], group[cut:]) for group in groups]),
+        "searches": _mean([member.searches for member in own]),
+        **{
+            f"searches_{hops}_hops": _mean([member.searches for member in own if member.hops == hops])
+            for hops in sorted({member.hops for member in own if member.hops is not None})
+        },
+        "structure": _mean([member.structure for member in own]),
+        "malformed": _mean([member.malformed for member in own]),
+        "truncated": _mean([member.truncated for member in own]),
+        "policy_tokens": _mean([member.tokens for member in own]),
+        "unscored": _mean([member.total is None for member in members]),
+        "zero_variance": _mean([is_flat([member.total for member in group]) for group in groups]),
+        "skipped": _mean([_is_left_out(group, cut, recipe) for group in groups]),
+        "advantage_size": _mean([abs(advantage) for advantage in used]),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def _gain(own: Sequence[Member], baselines: Sequence[Member]) -> float | None:
+    mine, beside = (_mean([member.score for member in members]) for members in (own, baselines))
+    return None if mine is None or beside is None else mine - beside
+
+
+def _is_left_out(group: Sequence[Member], cut: int, recipe: Recipe) -> bool:
+    totals = [member.total for member in group]
+    return is_skipped(recipe.advantage, totals[:cut], totals[cut:])
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

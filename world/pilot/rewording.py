@@ -1,0 +1,95 @@
+"""Other words in a question and in posts, and in what is quoted from them: to be read, not learned by heart."""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from functools import partial
+from random import Random
+
+from ...envs.question import Question
+from ...envs.trajectory import Segment
+from ..data import plan_of
+from ..data.names import NAME
+from ..players.oracle import posts_shown
+from .reading import NEWER, NOTHING, NOTHING_YET, OLDER
+
+_SENTENCE = re.compile(r"(?<=[.\]]) ")
+_WORD = re.compile(r"[A-Za-z']+")
+_READ = re.compile(r"(?m)^\d+\. \[[\d-]+\] .*|(?<=^Question: ).*")
+_SAID = re.compile(r"(?s)(?<=<think>).*?(?=</think>)|(?<=<search>).*?(?=</search>)")
+
+
+def _words_of(*texts: str) -> set[str]:
+    """In small letters, and without names."""
+    return {word.lower() for text in texts for word in _WORD.findall(NAME.sub("", text))}
+
+
+_FIXED = {"i", "my", *_words_of(NOTHING, NOTHING_YET, NEWER, OLDER)}
+
+
+class Rewording:
+    """Draws words that stand for others, the same from a transcript's question to its last quote.
+
+    What decides where to look and what to say is left as it is: names, whose post it is, the words of the queries
+    that the question takes, and the values that could answer.
+    """
+
+    def __init__(self, transcripts: Iterable[Sequence[Segment]], asked: float) -> None:
+        self._asked = asked  # share of a question's own words, at most
+        self._words = sorted({word for said in transcripts for word in _words_of(*posts_shown(said))})
+
+    def apply(self, transcript: Sequence[Segment], question: Question, luck: Random) -> list[Segment]:
+        """Any share of the posts' words, and a fraction of that of the question's own; each transcript has its own."""
+        share = luck.random()
+        fixed = _FIXED | _decisive(question)
+        posts = _words_of(*posts_shown(transcript)) - fixed
+        asked = _words_of(question.text) - posts - fixed
+        others = {
+            word: self._other(fixed, luck)
+            for words, likely in ((posts, share), (asked, share * self._asked))
+            for word in sorted(words)
+            if luck.random() < likely
+        }
+        reworded = [_with(others, segment) for segment in transcript]
+        return _in_other_order(reworded, question, luck) if luck.random() < share else reworded
+
+    def _other(self, fixed: Set[str], luck: Random) -> str:
+        while (word := luck.choice(self._words)) in fixed:
+            pass
+        return word
+
+
+def _decisive(question: Question) -> set[str]:
+    values = [phrase for aspect in question.rubric.aspects for phrase in (*aspect.accepted, *aspect.rejected)]
+    common = () if question.rubric.hops else (question.text,)  # all of it says what the answer is
+    return _words_of(*plan_of(question.id), *values, *common)
+
+
+def _with(others: Mapping[str, str], segment: Segment) -> Segment:
+    text = _places(segment).sub(lambda found: _WORD.sub(partial(_other_of, others), found[0]), segment.text)
+    return Segment(segment.author, text)
+
+
+def _places(segment: Segment) -> re.Pattern[str]:
+    return _SAID if segment.author == "policy" else _READ
+
+
+def _in_other_order(transcript: Sequence[Segment], question: Question, luck: Random) -> list[Segment]:
+    """A sentence is a bag of words then, in which a value is known by what it is, not by where it stands."""
+    values = sorted((phrase for aspect in question.rubric.aspects for phrase in aspect.accepted), key=len, reverse=True)
+    part = re.compile("|".join([*(rf"{re.escape(value)}\b" for value in values), r"\S+"]))
+    sentences = {sentence.rstrip(".") for post in posts_shown(transcript) for sentence in _SENTENCE.split(post)}
+    orders = {}
+    for sentence in sorted(sentences, key=lambda one: (-len(one), one)):  # the same in every run
+        words = part.findall(sentence)
+        orders[sentence] = " ".join(luck.sample(words, len(words)))
+    any_of_them = re.compile("|".join(map(re.escape, orders)) or r"(?!)")
+    return [
+        Segment(one.author, _places(one).sub(lambda said: any_of_them.sub(lambda s: orders[s[0]], said[0]), one.text))
+        for one in transcript
+    ]
+
+
+def _other_of(others: Mapping[str, str], found: re.Match[str]) -> str:
+    word = found[0]
+    other = others.get(word.lower(), word)
+    return other.capitalize() if word[0].isupper() else other

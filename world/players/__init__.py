@@ -1,0 +1,1 @@
+"""Scripted players that know the rules of the world's questions."""
