@@ -22,10 +22,10 @@ __all__ = [
 
 _HOME_OF = {
     "AgentContract": "contracts",
-    "Fault": "loopback",
+    "Fault": "fake_server",
     "JudgeContract": "contracts",
     "ModelContract": "contracts",
-    "JudgeServer": "endpoint",
+    "JudgeServer": "judge_server",
     "PolicyServer": "policy_server",
     "RetrieverContract": "contracts",
     "RewardContract": "contracts",

@@ -7,6 +7,7 @@ from ..._util.prompts import template
 from ...agents.prlm import prlm
 from ...agents.prompts import FOLDER
 from ...agents.tagpr import tagpr
+from ...envs.prompts import FOLDER as PROTOCOL
 from ...envs.tagpr_tags import TAGS as STEPS
 from ..data.names import NAME, SYLLABLES
 
@@ -56,7 +57,7 @@ def make_tokenizer(texts: Iterable[str], phrases: Sequence[str] = ()) -> Any:
 def _phrases() -> list[str]:
     """What the environment says again and again is one token each."""
     return [
-        template("tags").partition("{{budget}}")[0],
+        template("tags", PROTOCOL).partition("{{budget}}")[0],
         "\n\nQuestion: ",
         template("plan", FOLDER).partition("{{question}}")[0],
         "\n</information>\n",
