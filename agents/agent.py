@@ -18,7 +18,7 @@ NOTHING_LEFT = Turn("", finish="length", prompt_tokens=0, completion_tokens=0)  
 
 
 @dataclass(slots=True)
-class Taken:
+class TokenUsage:
     """What an episode took of its model; None as soon as one turn's share is not known."""
 
     turns: int = 0
@@ -33,11 +33,11 @@ class Taken:
         self.cost = _sum(self.cost, turn.cost)
 
 
-class Speaker:
+class ModelHandle:
     """A model as one episode hears it: its turns in the transcript, questions aside, and what all of it took."""
 
     def __init__(self, model: Model, episode: Episode, sampling: Sampling, max_tokens: int | None = None) -> None:
-        self.taken = Taken()
+        self.taken = TokenUsage()
         self.out_of_context = False
         self.interventions: list[str] | None = None  # why an agent that corrects its model did so, in the order of time
         self.sampling = sampling
@@ -61,19 +61,19 @@ class Speaker:
         allowed = self._within_budget()
         if allowed.max_tokens == 0:
             return NOTHING_LEFT
-        turn = await self._session.speak(episode.segments, allowed, STOPS[episode.protocol])
+        turn = await self._session.generate(episode.segments, allowed, STOPS[episode.protocol])
         self._count(turn, allowed)
         return turn
 
-    async def aside(self, prompt: str, stop: Sequence[str] = ()) -> Turn:
+    async def side_query(self, prompt: str, stop: Sequence[str] = ()) -> Turn:
         """An answer to something that is not part of the transcript."""
         return await self._apart([Segment("environment", prompt)], stop, self._episode.seed)
 
-    async def beyond(self, prompt: str, sampling: Sampling) -> Turn:
+    async def offline_query(self, prompt: str, sampling: Sampling) -> Turn:
         """An answer that outlasts the episode: it is the same whichever episode asks, and whoever asks counts it."""
         return await self._alone([Segment("environment", prompt)], sampling, (), 0)
 
-    async def draft(self, begun: str, attempt: int = 0) -> Turn:
+    async def continue_turn(self, begun: str, attempt: int = 0) -> Turn:
         """How the next turn of the transcript could go on from its beginning; each attempt has luck of its own."""
         said = [*self._episode.segments, Segment("policy", begun)]
         return await self._apart(said, STOPS[self._episode.protocol], _seed(self._episode.seed, attempt))
@@ -100,7 +100,7 @@ class Speaker:
         """In a conversation of its own."""
         session = self._model.open(self._episode.question, seed)
         try:
-            return await session.speak(said, sampling, stop)
+            return await session.generate(said, sampling, stop)
         finally:
             session.close()
 
@@ -134,21 +134,21 @@ class Agent(Protocol):
     """Decides the next text from an episode so far, and keeps nothing of its own: any episode can be gone on with.
 
     `profile` says whose posts are searched: the asker's, another user's (a control), or none. `retriever` is None where
-    the run's own is to be used, `at_once` where any number of episodes can be played at the same time. `guide` is what
-    it asks beyond the protocol with posts or without: of whoever plays its baseline, too.
+    the run's own is to be used, `max_concurrency` where any number of episodes can be played at the same time.
+    `instructions` is what it asks of its model beyond the protocol; the baseline rollout is asked it, too.
     """
 
     name: str
     profile: ProfileOf
     retriever: Retriever | None
-    at_once: int | None
-    guide: str
+    max_concurrency: int | None
+    instructions: str
 
     def begin(self, question: Question, **options: Any) -> Episode:
         """An episode as this agent plays it; the options are those of `Episode`."""
         ...
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         """The next turn of an episode that needs text."""
         ...
 

@@ -7,7 +7,7 @@ import threading
 from .._util.terminal import visible
 from ..envs.episode import Episode, clean_lines
 from ..errors import ModelError
-from .agent import Speaker
+from .agent import ModelHandle
 from .models.model import Turn
 from .pr2 import PR2
 from .turn_format import answer_with, search_for
@@ -20,9 +20,9 @@ class Human(PR2):
 
     name = "human"
 
-    at_once = 1
+    max_concurrency = 1
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         print(f"\n{visible(_told(episode))}\n")  # noqa: T201 (a person reads it)
         line = ""
         while not line:

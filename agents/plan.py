@@ -4,7 +4,7 @@ import re
 
 from .._util.prompts import fill
 from ..envs.episode import Episode, clean, clean_lines
-from .agent import Speaker
+from .agent import ModelHandle
 from .models.model import Turn
 from .pr2 import PR2
 from .prompts import FOLDER
@@ -19,7 +19,7 @@ class Plan(PR2):
 
     name = "plan"
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         made = sum(segment.author == "policy" for segment in episode.segments)
         aspects = _read(episode) if made else await self._plan(episode, speaker)
         if made < min(len(aspects), episode.max_searches):
@@ -27,10 +27,10 @@ class Plan(PR2):
             return Turn(search_for(aspects[made], thought, episode.protocol))
         return await speaker.turn()
 
-    async def _plan(self, episode: Episode, speaker: Speaker) -> list[str]:
+    async def _plan(self, episode: Episode, speaker: ModelHandle) -> list[str]:
         """The question itself where the model names nothing."""
         question = episode.question
-        turn = await speaker.aside(fill("plan", FOLDER, question=clean_lines(question.text)))
+        turn = await speaker.side_query(fill("plan", FOLDER, question=clean_lines(question.text)))
         lines = [clean(_BULLET.sub("", line)) for line in turn.text.splitlines()]
         return [line for line in lines if line][: episode.max_searches] or [clean(question.search_text)]
 

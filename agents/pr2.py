@@ -6,7 +6,7 @@ from ..envs.data.profile_controls import ProfileOf
 from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Retriever
-from .agent import Speaker
+from .agent import ModelHandle
 from .models.model import Turn
 
 
@@ -16,13 +16,13 @@ class PR2:
     name = "pr2"
     profile: ProfileOf = "own"
     retriever: Retriever | None = None
-    at_once: int | None = None
-    guide: str = ""
+    max_concurrency: int | None = None
+    instructions: str = ""
 
     def begin(self, question: Question, **options: Any) -> Episode:
         return Episode(question, **options)
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         return await speaker.turn()
 
 
@@ -31,11 +31,11 @@ class Unpersonalised(PR2):
 
     name = "none"
 
-    def __init__(self, guide: str = "") -> None:
-        self.guide = guide
+    def __init__(self, instructions: str = "") -> None:
+        self.instructions = instructions
 
     def begin(self, question: Question, **options: Any) -> Episode:
-        return Episode(question, **(options | {"kind": "baseline", "guide": self.guide}))
+        return Episode(question, **(options | {"kind": "baseline", "instructions": self.instructions}))
 
 
 def none() -> Unpersonalised:

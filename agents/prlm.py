@@ -7,4 +7,4 @@ from .rag import RAG
 
 
 def prlm(profile: ProfileOf = "own") -> RAG:
-    return RAG("prlm", profile, guide=template("prlm", FOLDER))
+    return RAG("prlm", profile, instructions=template("prlm", FOLDER))

@@ -8,7 +8,7 @@ from ..envs.action import Answer, SearchProfile, read_action
 from ..envs.episode import Episode, clean
 from ..envs.question import Question
 from ..errors import OptionError
-from .agent import Speaker
+from .agent import ModelHandle
 from .models.model import Turn
 from .pr2 import PR2
 from .prompts import FOLDER
@@ -20,29 +20,31 @@ _ANSWER = {"tags": "</think>\n<answer>", "tools": "\nNow I give the answer.\n"}
 class R2P(PR2):
     """Each of several candidates is thought through under the template; the last level is then written over them all.
 
-    At most `interventions` corrections are made in a candidate, and as many in the synthesis. Without `opening` the
-    model searches for itself.
+    At most `interventions` corrections are made in a candidate, and as many in the synthesis. Without `initial_search`
+    the model searches for itself.
     """
 
     name = "r2p"
 
-    def __init__(self, candidates: int = 3, interventions: int = 2, opening: bool = True) -> None:
+    def __init__(self, candidates: int = 3, interventions: int = 2, initial_search: bool = True) -> None:
         for option, value, least in (("candidates", candidates, 1), ("interventions", interventions, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"r2p:{option}={value!r}: give a whole number of at least {least}")
-        self._candidates, self._interventions, self._opening = candidates, interventions, opening
+        self._candidates, self._interventions, self._opening = candidates, interventions, initial_search
 
     def begin(self, question: Question, **options: Any) -> Episode:
         levels = "\n".join(f"{heading}: {about}" for heading, about in LEVELS.items())
-        mine = {"guide": fill("r2p", FOLDER, levels=levels)}
-        return Episode(question, **(options | mine | ({"max_searches": 0, "opening": True} if self._opening else {})))
+        mine = {"instructions": fill("r2p", FOLDER, levels=levels)}
+        return Episode(
+            question, **(options | mine | ({"max_searches": 0, "initial_search": True} if self._opening else {}))
+        )
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         thinking = _Thinking(episode, speaker, self._interventions)
-        texts = [await thinking.through(thinking.opening, 0)]
+        texts = [await thinking.through(thinking.initial_search, 0)]
         if episode.searches_left and isinstance(read_action(texts[0], episode.protocol)[0], SearchProfile):
             return Turn(texts[0])
-        texts += [await thinking.through(thinking.opening, number) for number in range(1, self._candidates)]
+        texts += [await thinking.through(thinking.initial_search, number) for number in range(1, self._candidates)]
         answered = [text for text in texts if _answer(text, episode)]
         if len({_answer(text, episode) for text in answered}) < 2:
             return Turn((answered or texts)[0])
@@ -52,14 +54,14 @@ class R2P(PR2):
 class _Thinking:
     """Goes on with a turn that was begun until it ends, as the template has it if the model can be brought to it."""
 
-    def __init__(self, episode: Episode, speaker: Speaker, interventions: int) -> None:
+    def __init__(self, episode: Episode, speaker: ModelHandle, interventions: int) -> None:
         self._episode, self._speaker, self._most = episode, speaker, interventions
         before = [segment.text for segment in episode.segments if segment.author == "policy"]
         self._done = min(len(NAMES), sum(len(sections(text)) for text in before))
         speaker.interventions = speaker.interventions or []
 
     @property
-    def opening(self) -> str:
+    def initial_search(self) -> str:
         """The template's own beginning."""
         heading = f"{NAMES[self._done]}:" if self._done < len(NAMES) else ""
         return f"<think>\n{heading}" if self._episode.protocol == "tags" else heading
@@ -76,7 +78,7 @@ class _Thinking:
         return text
 
     async def _go_on(self, begun: str, attempt: int) -> tuple[str, Turn]:
-        turn = await self._speaker.draft(begun, attempt)
+        turn = await self._speaker.continue_turn(begun, attempt)
         return _joined(begun, turn.text), turn
 
     def _led_on(self, text: str, left: Deviation) -> str:

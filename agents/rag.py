@@ -10,18 +10,20 @@ from .pr2 import PR2
 
 
 class RAG(PR2):
-    """Searches once, before the model's only turn; a guide says what that turn shall be like."""
+    """Searches once, before the model's only turn, which the instructions describe."""
 
     def __init__(
-        self, name: str = "rag", profile: ProfileOf = "own", retriever: Retriever | None = None, guide: str = ""
+        self, name: str = "rag", profile: ProfileOf = "own", retriever: Retriever | None = None, instructions: str = ""
     ) -> None:
         self.name = name
         self.profile = profile
         self.retriever = retriever
-        self.guide = guide
+        self.instructions = instructions
 
     def begin(self, question: Question, **options: Any) -> Episode:
-        return Episode(question, **(options | {"max_searches": 0, "opening": True, "guide": self.guide}))
+        return Episode(
+            question, **(options | {"max_searches": 0, "initial_search": True, "instructions": self.instructions})
+        )
 
 
 def rag() -> RAG:

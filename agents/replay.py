@@ -7,7 +7,7 @@ from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Retriever
 from ..envs.trajectory import Segment, Trajectory
-from .agent import Agent, Speaker
+from .agent import Agent, ModelHandle
 from .models.model import Turn
 
 
@@ -28,22 +28,24 @@ class Replayed:
         self.name = agent.name
         self.profile: ProfileOf = profile or agent.profile
         self.retriever = retriever or agent.retriever
-        self.at_once, self.guide = agent.at_once, agent.guide
+        self.max_concurrency, self.instructions = agent.max_concurrency, agent.instructions
         self.trajectory = trajectory
         self._agent, self._turns = agent, recorded_turns(trajectory)[:step]
 
     def begin(self, question: Question, **options: Any) -> Episode:
         return self._agent.begin(question, **options)
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         said = episode.segments
         made = sum(segment.author == "policy" for segment in said)
         if made >= len(self._turns):
             return await self._agent.act(episode, speaker)
         turn = self._turns[made]
         recorded = zip(self.trajectory.segments, said, strict=False)
-        heard = [then.tokens if then.text == now.text else None for then, now in recorded]  # it may read otherwise now
-        return Turn(turn.text, turn.tokens, turn.logprobs, heard)
+        segment_tokens = [
+            then.tokens if then.text == now.text else None for then, now in recorded
+        ]  # it may read otherwise now
+        return Turn(turn.text, turn.tokens, turn.logprobs, segment_tokens)
 
 
 def recorded_turns(trajectory: Trajectory) -> list[Segment]:

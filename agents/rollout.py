@@ -17,13 +17,13 @@ from ..envs.retrieval import Hit, Retriever
 from ..envs.reward import Reward
 from ..envs.trajectory import Kind, Trajectory
 from ..errors import BudgetSpent, RewardError
-from .agent import Agent, Speaker
+from .agent import Agent, ModelHandle
 from .models.model import Model
 from .pr2 import Unpersonalised
 
 Asked = TypeVar("Asked")
 Told = TypeVar("Told")
-AS_TRAINED = Sampling(temperature=1.0)
+DEFAULT_SAMPLING = Sampling(temperature=1.0)
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Rollout:
     model: Model
     retriever: Retriever
     reward: RewardFunction = no_reward
-    sampling: Sampling = AS_TRAINED
+    sampling: Sampling = DEFAULT_SAMPLING
     in_flight: int = 256
     deadline: float = 600.0
     max_tokens: int | None = None
@@ -68,7 +68,7 @@ class Rollout:
 
         A spent budget is raised when the episodes that had ended, and those whose answers were with the judge, are out.
         """
-        desk, waiting = _Desk(self), iter(jobs)
+        desk, waiting = _Batcher(self), iter(jobs)
         playing, over = set[asyncio.Task[Trajectory]](), asyncio.Queue[asyncio.Task[Trajectory]]()
         spent: BudgetSpent | None = None
         try:
@@ -96,18 +96,18 @@ class Rollout:
         if spent:
             raise spent
 
-    async def _play(self, job: Job, desk: "_Desk") -> Trajectory:
+    async def _play(self, job: Job, desk: "_Batcher") -> Trajectory:
         """A failure of ours ends this episode alone; only a spent budget ends the run."""
         options = {**self.options, "id": job.id, "data": job.data, "seed": job.seed(self.seed)}
         try:
             episode = job.agent.begin(job.question, **options)
         except Exception as error:
             return self._not_begun(job, f"{type(error).__name__}: {error}")
-        speaker = Speaker(self.model, episode, self.sampling, self.max_tokens)
+        speaker = ModelHandle(self.model, episode, self.sampling, self.max_tokens)
         limit = asyncio.timeout(self.deadline)
         try:
             async with limit:
-                await _through(job.agent, episode, speaker, desk)
+                await _play(job.agent, episode, speaker, desk)
                 speaker.close()  # while a judge thinks others can have its place
             episode.score(await desk.score(episode))
         except BudgetSpent:
@@ -138,33 +138,33 @@ def _give_up(tasks: Iterable[asyncio.Task[Trajectory]]) -> None:
         task.cancel()
 
 
-async def _through(agent: Agent, episode: Episode, speaker: Speaker, desk: "_Desk") -> None:
+async def _play(agent: Agent, episode: Episode, speaker: ModelHandle, desk: "_Batcher") -> None:
     """To the end of the transcript."""
     while episode.needs != "score":
         if episode.needs == "search":
-            episode.inform(*await desk.search(episode, agent.retriever))
+            episode.add_hits(*await desk.search(episode, agent.retriever))
         elif speaker.spent:
-            episode.run_out()
+            episode.truncate()
         else:
             turn = await agent.act(episode, speaker)
-            episode.write(turn.text, turn.tokens, turn.logprobs, turn.heard)
+            episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
 
 
-class _Desk:
+class _Batcher:
     """Where episodes ask; what is asked at the same moment is found out in one call."""
 
     def __init__(self, rollout: Rollout) -> None:
         self._rollout = rollout
-        self._searches: dict[tuple[int, int], _Together[Episode, tuple[list[Hit], float]]] = {}
-        self._scores = _Together(self._score)
+        self._searches: dict[tuple[int, int], _MicroBatch[Episode, tuple[list[Hit], float]]] = {}
+        self._scores = _MicroBatch(self._score)
         self.scoring = set[asyncio.Task[Any]]()  # those who wait for a score
 
     async def search(self, episode: Episode, retriever: Retriever | None) -> tuple[list[Hit], float]:
         """The hits, and how long it took in milliseconds."""
         chosen = retriever or self._rollout.retriever
-        place = (id(chosen), episode.depth)
+        place = (id(chosen), episode.fetch_k)
         if place not in self._searches:
-            self._searches[place] = _Together(partial(_search, chosen, episode.depth))
+            self._searches[place] = _MicroBatch(partial(_search, chosen, episode.fetch_k))
         return await self._searches[place].ask(episode)
 
     async def score(self, episode: Episode) -> Reward:
@@ -192,7 +192,7 @@ class _Desk:
 async def _search(retriever: Retriever, k: int, episodes: Sequence[Episode]) -> list[tuple[list[Hit], float]]:
     requests = [(episode.question.profile, episode.query) for episode in episodes]
     start = perf_counter()
-    if getattr(retriever, "instant", False):
+    if getattr(retriever, "runs_inline", False):
         found = retriever.search_many(requests, k)
     else:  # generation goes on meanwhile
         found = await asyncio.to_thread(retriever.search_many, requests, k)
@@ -200,7 +200,7 @@ async def _search(retriever: Retriever, k: int, episodes: Sequence[Episode]) -> 
     return [(hits, ms) for hits in found]
 
 
-class _Together(Generic[Asked, Told]):
+class _MicroBatch(Generic[Asked, Told]):
     """Collects what is asked within one turn of the event loop, and asks for it in one call.
 
     Where that call fails each is asked alone, so that only those at fault fail.

@@ -9,4 +9,4 @@ from .rag import RAG
 
 def tagpr(profile: ProfileOf = "own") -> RAG:
     tags = "\n".join(f"<{tag}>{does}</{tag}>" for tag, does in TAGS.items())
-    return RAG("tagpr", profile, guide=fill("tagpr", FOLDER, tags=tags))
+    return RAG("tagpr", profile, instructions=fill("tagpr", FOLDER, tags=tags))

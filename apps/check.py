@@ -10,7 +10,7 @@ from rich.text import Text
 
 from .._util.terminal import visible
 from ..envs.retrieval import make_retriever
-from ..testing.retriever import Finding, examine
+from ..testing.retriever import CheckResult, examine
 from ..testing.retriever_comparison import Comparison, compare
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def _repetition(found: "Repetition") -> Iterator[Text]:
     yield Text(f"  second: {visible(parting.second)}")
 
 
-def _report(kind: str, spec: str, findings: Iterable[Finding], as_json: bool) -> int:
+def _report(kind: str, spec: str, findings: Iterable[CheckResult], as_json: bool) -> int:
     console = Console(quiet=as_json)
     found = _card(console, kind, spec, findings)
     console.print(_grade(found))
@@ -101,7 +101,7 @@ def _report(kind: str, spec: str, findings: Iterable[Finding], as_json: bool) ->
     return 0 if all(finding.passed for finding in found) else 1
 
 
-def _card(console: Console, kind: str, spec: str, findings: Iterable[Finding]) -> list[Finding]:
+def _card(console: Console, kind: str, spec: str, findings: Iterable[CheckResult]) -> list[CheckResult]:
     """Each finding as soon as it is there."""
     console.print(Text(f"Report card of the {kind} {spec}\n", "bold"))
     shown = []
@@ -111,7 +111,7 @@ def _card(console: Console, kind: str, spec: str, findings: Iterable[Finding]) -
     return shown
 
 
-def _line(finding: Finding) -> Table:
+def _line(finding: CheckResult) -> Table:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=1)
     grid.add_column(width=_NAME_WIDTH)
@@ -121,7 +121,7 @@ def _line(finding: Finding) -> Table:
     return grid
 
 
-def _words(finding: Finding) -> Group:
+def _words(finding: CheckResult) -> Group:
     promise = Text(finding.check.promise)
     if finding.counterexample is None:
         return Group(promise)
@@ -141,7 +141,7 @@ def _information(comparison: Comparison | None) -> Text:
     )
 
 
-def _grade(findings: list[Finding]) -> Text:
+def _grade(findings: list[CheckResult]) -> Text:
     broken = [finding.check.name for finding in findings if not finding.passed]
     kept = f"\nGrade: {len(findings) - len(broken)} of {len(findings)} promises kept"
     if broken:
@@ -149,7 +149,7 @@ def _grade(findings: list[Finding]) -> Text:
     return Text(f"{kept}. Fit for training and evaluation.", "bold green")
 
 
-def _as_dict(kind: str, spec: str, findings: list[Finding]) -> dict[str, Any]:
+def _as_dict(kind: str, spec: str, findings: list[CheckResult]) -> dict[str, Any]:
     return {
         kind: spec,
         "passed": all(finding.passed for finding in findings),

@@ -13,9 +13,9 @@ from rich.table import Table
 from rich.text import Text
 
 from .._util.terminal import visible
-from ..agents.agent import Speaker
+from ..agents.agent import ModelHandle
 from ..agents.models.model import make_model
-from ..agents.rollout import AS_TRAINED
+from ..agents.rollout import DEFAULT_SAMPLING
 from ..agents.rpm.agent import RPM
 from ..agents.rpm.library import Library
 from ..agents.rpm.user_model import Cost, Memory, UserModel
@@ -57,7 +57,7 @@ async def _made(question: Question, models: Path, spec: str) -> UserModel:
     agent, model = RPM(str(models)), make_model(spec)
     try:
         episode = agent.begin(question)
-        return await agent.user(episode, Speaker(model, episode, AS_TRAINED))
+        return await agent.user(episode, ModelHandle(model, episode, DEFAULT_SAMPLING))
     finally:
         await model.close()
 

@@ -96,7 +96,7 @@ def our_episodes(n: int) -> Batch:
             for episode in episodes:
                 episode.write(action)
                 if episode.needs == "search":
-                    episode.inform(HITS[episode.query])
+                    episode.add_hits(HITS[episode.query])
                 elif episode.needs == "score":
                     episode.score(Reward(float(episode.answer == GOLD)))
         trajectories = [episode.trajectory() for episode in episodes]

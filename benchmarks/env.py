@@ -85,19 +85,19 @@ def with_bm25(users: int = 20, size: int = 200, rounds: int = 21) -> dict[str, f
         queries[user].append(" ".join(words))
     asked = [(questions[user], pair) for user, its in queries.items() for pair in zip(its[::2], its[1::2], strict=True)]
     retriever = make_retriever("bm25")
-    depth = Episode(questions[0]).depth
+    fetch_k = Episode(questions[0]).fetch_k
 
     def alone() -> None:
         for question, pair in asked:
             for query in pair:
-                retriever.search(question.profile, query, depth)
+                retriever.search(question.profile, query, fetch_k)
 
     def episodes() -> None:
         for question, pair in asked:
             episode = Episode(question)
             for query in pair:
                 episode.write(f"<search>{query}</search>")
-                episode.inform(retriever.search(question.profile, episode.query, depth))
+                episode.add_hits(retriever.search(question.profile, episode.query, fetch_k))
             episode.write("<answer>blue</answer>")
             episode.score(Reward(1.0))
             episode.trajectory()

@@ -105,7 +105,7 @@ def request() -> dict[str, Any]:
     (question, *_) = load_questions(DATA)
     episode = Episode(question)
     episode.write("<search>what they like to do</search>")
-    episode.inform(make_retriever("bm25").search(question.profile, episode.query, episode.depth))
+    episode.add_hits(make_retriever("bm25").search(question.profile, episode.query, episode.fetch_k))
     text = "".join(segment.text for segment in episode.segments)
     return {"model": "policy", "prompt": text, "stop": list(STOPS["tags"]), **drawn(SAMPLING)}
 

@@ -20,7 +20,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..agents.agent import make_agent
-from ..agents.models.decoding import READ
+from ..agents.models.decoding import PREFILL_TOKENS
 from ..agents.models.hf import HFModel
 from ..agents.models.model import Model, make_model
 from ..agents.rollout import Job, Rollout
@@ -142,7 +142,7 @@ def reading() -> dict[str, dict[str, float]]:
     pilot = make_model("pilot")
     ways = {
         name: HFModel(pilot.model, pilot.tokenizer, rows=TALKS, read=read)
-        for name, read in (("in one go", READ), ("token by token", 0))
+        for name, read in (("in one go", PREFILL_TOKENS), ("token by token", 0))
     }
     rates: dict[tuple[int, str], list[float]] = {}
     rounds = list(product(OBSERVATIONS, range(ROUNDS), ways.items()))
@@ -162,9 +162,9 @@ async def _talks(model: HFModel, length: int) -> int:
         prompt, observation = ([luck.randrange(256) for _ in range(size)] for size in (40, length))
         session = model.open(Question("", "", "", Profile("", ())), number)
         said = [Segment("environment", "", prompt)]
-        turn = await session.speak(said, Sampling(1.0, max_tokens=most), ())
+        turn = await session.generate(said, Sampling(1.0, max_tokens=most), ())
         said += [Segment("policy", turn.text, turn.tokens), Segment("environment", "", observation)]
-        last = await session.speak(said, Sampling(1.0, max_tokens=SAID), ())
+        last = await session.generate(said, Sampling(1.0, max_tokens=SAID), ())
         session.close()
         return len(turn.tokens or ()) + len(last.tokens or ())
 

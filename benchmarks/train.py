@@ -52,7 +52,7 @@ class RecordedSession:
     def __init__(self, turns: Iterator[Segment]) -> None:
         self._turns = turns
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         turn = next(self._turns)
         return Turn(turn.text, turn.tokens, completion_tokens=len(turn.tokens or ()))
 

@@ -80,7 +80,7 @@ class Loop:
                 episode = self.episode
                 episode.write(f"<search>{query}</search>")
                 if episode.needs == "search":
-                    episode.inform(retriever.search(episode.question.profile, episode.query, episode.depth))
+                    episode.add_hits(retriever.search(episode.question.profile, episode.query, episode.fetch_k))
                 return episode.observation
 
         def score(completions: Sequence[Any], environments: Sequence[Searching], **_: Any) -> list[float]:

@@ -38,8 +38,12 @@ def rewards_of(rewards: Sequence[Reward] | Awaitable[Sequence[Reward]]) -> Seque
 
 
 async def scored(reward: RewardFunction, episodes: Sequence[Episode]) -> Sequence[Reward]:
-    """For async code. A plain function is called in a thread, unless it says that it is `instant`."""
-    if getattr(reward, "instant", False) or iscoroutinefunction(reward) or iscoroutinefunction(type(reward).__call__):
+    """For async code. A plain function is called in a thread, unless it says that it is `runs_inline`."""
+    if (
+        getattr(reward, "runs_inline", False)
+        or iscoroutinefunction(reward)
+        or iscoroutinefunction(type(reward).__call__)
+    ):
         rewards = reward(episodes)
     else:
         rewards = await in_thread(reward, episodes)
@@ -50,7 +54,7 @@ async def _awaited(rewards: Awaitable[Sequence[Reward]]) -> Sequence[Reward]:
     return await rewards
 
 
-class Stepper:
+class BatchStepper:
     """Carries out what episodes ask for. A failure of ours is recorded on the episodes at fault alone.
 
     Where a batch fails, each of its episodes is asked for alone. `step_one` raises the failure as well; `step` goes on
@@ -91,7 +95,7 @@ class Stepper:
         """Whether none failed."""
         start = perf_counter()
         try:
-            answers = _as_many(self._retriever.search_many(requests, episodes[0].depth), requests)
+            answers = _as_many(self._retriever.search_many(requests, episodes[0].fetch_k), requests)
         except Exception as error:
             if len(episodes) == 1:
                 _search_failed(episodes[0], error)
@@ -102,7 +106,7 @@ class Stepper:
         fine = True
         for episode, hits in zip(episodes, answers, strict=True):
             try:
-                episode.inform(hits, ms)
+                episode.add_hits(hits, ms)
             except Exception as error:
                 _search_failed(episode, error)
                 fine = False
@@ -111,7 +115,7 @@ class Stepper:
     def _search_each(self, episodes: list[Episode], requests: list[tuple[Profile, str]]) -> None:
         """At the same time where a search may wait for a server, which may be down."""
         alone = [([episode], [request]) for episode, request in zip(episodes, requests, strict=True)]
-        if getattr(self._retriever, "instant", False):
+        if getattr(self._retriever, "runs_inline", False):
             for one in alone:
                 self._search(*one)
         else:
@@ -121,8 +125,8 @@ class Stepper:
     def _search_one(self, episode: Episode) -> None:
         start = perf_counter()
         try:
-            hits = self._retriever.search(episode.question.profile, episode.query, episode.depth)
-            episode.inform(hits, 1e3 * (perf_counter() - start))
+            hits = self._retriever.search(episode.question.profile, episode.query, episode.fetch_k)
+            episode.add_hits(hits, 1e3 * (perf_counter() - start))
         except Exception as error:
             raise _search_failed(episode, error) from error
 

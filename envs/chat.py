@@ -21,7 +21,7 @@ class Sampling:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class ChatReply:
     """What the model said, and what it took. Unknown is None."""
 
     text: str
@@ -29,11 +29,11 @@ class Reply:
     completion_tokens: int | None = None
 
 
-class Complete(Protocol):
+class ChatModel(Protocol):
     """A model that can be asked many things at once. Raises `EndpointError` when no reply can be had."""
 
     name: str
 
     async def __call__(
         self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None
-    ) -> Reply: ...
+    ) -> ChatReply: ...

@@ -22,24 +22,24 @@ BEFORE = -1  # the turn of a search that was made before the policy's first one
 
 
 class Episode:
-    """Says what it needs next and takes it: `text` by `write`, `search` by `inform`, `score` by `score`.
+    """Says what it needs next and takes it: `text` by `write`, `search` by `add_hits`, `score` by `score`.
 
     Every turn is a search, an answer or a mistake. After `max_searches` turns the policy has one last turn to answer;
-    an episode that ends without an answer is truncated. A baseline episode has no searches at all. With `opening` the
-    environment itself searches for the question first, and the prompt shows what it found. A `guide` is what an agent
-    asks of its policy beyond the protocol; it stands in the prompt, before the question.
+    an episode that ends without an answer is truncated. A baseline episode has no searches at all. With
+    `initial_search` the environment itself searches for the question first, and the prompt shows what it found.
+    `instructions` are what an agent asks of its policy beyond the protocol; they stand before the question.
     """
 
     __slots__ = (
         "_started",
         "answer",
         "data",
-        "depth",
         "ended",
         "error",
-        "guide",
+        "fetch_k",
         "hit_chars",
         "id",
+        "instructions",
         "kind",
         "malformed",
         "max_searches",
@@ -69,8 +69,8 @@ class Episode:
         hit_chars: int = 2000,
         protocol: Protocol = "tags",
         kind: Kind = "personalised",
-        opening: bool = False,
-        guide: str = "",
+        initial_search: bool = False,
+        instructions: str = "",
         id: str | None = None,  # noqa: A002 (the record's own word)
         data: str | None = None,
         seed: int | None = None,
@@ -82,14 +82,14 @@ class Episode:
         self.hit_chars = hit_chars
         self.protocol = protocol
         self.kind = kind
-        self.guide = guide
+        self.instructions = instructions
         self.id = id if id is not None else f"{question.id}:{kind}"
         self.data = data
         self.seed = seed
         self.turn = 0
         self.malformed = 0
-        self.needs: Need | None = "search" if opening else "text"
-        self.query = question.search_text if opening else ""
+        self.needs: Need | None = "search" if initial_search else "text"
+        self.query = question.search_text if initial_search else ""
         self.answer: str | None = None
         self.ended: Ended | None = None
         self.error: str | None = None
@@ -97,11 +97,11 @@ class Episode:
         self.sought: tuple[Any, ...] = ()
         self.search_ms: tuple[float | None, ...] = ()
         # How many hits to ask for, so that enough are left when those already shown are not shown again.
-        self.depth = top_k if repeat_hits else top_k * max(1, self.max_searches + opening)
+        self.fetch_k = top_k if repeat_hits else top_k * max(1, self.max_searches + initial_search)
         self._started = perf_counter()
         self.seconds = 0.0
-        self.observation = _prompt(protocol, top_k, self.max_searches, question.text, guide)
-        self.said: list[Any] = [] if opening else ["environment", self.observation, None, None]
+        self.observation = _prompt(protocol, top_k, self.max_searches, question.text, instructions)
+        self.said: list[Any] = [] if initial_search else ["environment", self.observation, None, None]
 
     @property
     def searches_left(self) -> int:
@@ -129,17 +129,18 @@ class Episode:
         text: str,
         tokens: Sequence[int] | None = None,
         logprobs: Sequence[float] | None = None,
-        heard: Sequence[Sequence[int] | None] | None = None,
+        segment_tokens: Sequence[Sequence[int] | None] | None = None,
     ) -> Action:
         """Take the policy's turn. What it wrote after its action is dropped from the text, not from the tokens.
 
-        `heard` are the tokens in which the policy read each segment so far; the environment's segments keep them.
+        `segment_tokens` are the tokens in which the policy read each segment so far; the environment's segments keep
+        them.
         """
         if self.needs != "text":
             raise self._unexpected("text")
         action, end = read_action(text, self.protocol)
-        if heard is not None:
-            self._keep(heard)
+        if segment_tokens is not None:
+            self._keep(segment_tokens)
         self.said += "policy", text[:end], tokens, logprobs
         if isinstance(action, Answer):
             self.answer = action.text
@@ -155,7 +156,7 @@ class Episode:
             self._reply(action.reason)
         return action
 
-    def inform(self, hits: Sequence[Hit], ms: float | None = None) -> None:
+    def add_hits(self, hits: Sequence[Hit], ms: float | None = None) -> None:
         """Take the hits of the search; only documents of this question's own profile are ever shown."""
         if self.needs != "search":
             raise self._unexpected("search")
@@ -196,7 +197,7 @@ class Episode:
         self.reward = reward
         self.needs = None
 
-    def run_out(self) -> None:
+    def truncate(self) -> None:
         """The policy's budget of tokens is used up before it answered."""
         if self.needs != "text":
             raise self._unexpected("text")
@@ -228,7 +229,7 @@ class Episode:
             self.ended,
             self.malformed,
             data=self.data,
-            prompt=_version(self.protocol, self.guide),
+            prompt=_version(self.protocol, self.instructions),
             seed=self.seed,
             verdict=self.reward.verdict if self.reward else None,
             reward=self.reward,
@@ -238,9 +239,9 @@ class Episode:
             error=self.error,
         )
 
-    def _keep(self, heard: Sequence[Sequence[int] | None]) -> None:
+    def _keep(self, segment_tokens: Sequence[Sequence[int] | None]) -> None:
         said = self.said
-        for start, tokens in zip(range(0, len(said), 4), heard, strict=False):
+        for start, tokens in zip(range(0, len(said), 4), segment_tokens, strict=False):
             if said[start] == "environment" and said[start + 2] is None:
                 said[start + 2] = tokens
 
@@ -299,7 +300,7 @@ def check_options(
 
 
 @lru_cache(maxsize=4096)
-def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str, guide: str) -> str:
+def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str, instructions: str) -> str:
     posts = "1 post" if top_k == 1 else f"up to {top_k} posts"
     match max_searches:
         case 0:
@@ -308,13 +309,13 @@ def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str, gu
             budget = f"You can search once, for {posts}; then answer."
         case _:
             budget = f"You can search {max_searches} times, for {posts} each time; then answer."
-    asked = "\n\n".join(filter(None, (budget, guide)))
+    asked = "\n\n".join(filter(None, (budget, instructions)))
     return fill(protocol, PROMPTS, budget=asked, question=clean_lines(question))
 
 
 @lru_cache(maxsize=256)
-def _version(protocol: Protocol, guide: str) -> str:
-    return version(protocol, PROMPTS) + (f"+{version_of(guide)}" if guide else "")
+def _version(protocol: Protocol, instructions: str) -> str:
+    return version(protocol, PROMPTS) + (f"+{version_of(instructions)}" if instructions else "")
 
 
 @lru_cache(maxsize=256)

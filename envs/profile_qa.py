@@ -11,7 +11,7 @@ from gymnasium.utils import seeding
 from .._util.terminal import visible
 from ..errors import DataError, EpisodeError, OptionError
 from .action import Action, Answer, SearchProfile
-from .batch_step import NOT_ASKED, RewardFunction, Stepper, checked_options, no_reward
+from .batch_step import NOT_ASKED, BatchStepper, RewardFunction, checked_options, no_reward
 from .data import QuestionSet
 from .episode import Episode
 from .retrieval import Retriever
@@ -48,8 +48,8 @@ class ProfileQAEnv(gym.Env[str, str]):
     ) -> None:
         self.render_mode = checked_render_mode(render_mode)
         self.observation_space, self.action_space = spaces(**options)
-        self._seat = Seat(questions, options, self.observation_space.max_length)
-        self._stepper = Stepper(retriever, reward)
+        self._sampler = EpisodeSampler(questions, options, self.observation_space.max_length)
+        self._stepper = BatchStepper(retriever, reward)
         self._episode: Episode | None = None
 
     @property
@@ -59,12 +59,12 @@ class ProfileQAEnv(gym.Env[str, str]):
         return self._episode
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[str, Info]:
-        question_id = asked(options, "question_id").get("question_id")
+        question_id = check_reset_options(options, "question_id").get("question_id")
         if seed is not None or self._episode is None:
             seed = checked_seed(seed)
             super().reset(seed=seed)
-            self._seat.sit(self.np_random, seed)
-        self._episode = episode = self._seat.begin(question_id)
+            self._sampler.seed(self.np_random, seed)
+        self._episode = episode = self._sampler.begin(question_id)
         return episode.observation, {"question_id": episode.question.id, "user_id": episode.question.user_id}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
@@ -75,13 +75,13 @@ class ProfileQAEnv(gym.Env[str, str]):
         info["trajectory"] = episode.trajectory()
         if why := unscored(episode):
             info["unscored"] = why
-        return "", worth(episode), episode.terminated, episode.truncated, info
+        return "", scalar_reward(episode), episode.terminated, episode.truncated, info
 
     def render(self) -> str | None:
         return transcript(self.episode) if self.render_mode == "ansi" else None
 
 
-class Seat:
+class EpisodeSampler:
     """Where episodes begin, one after another: the questions, the options and a random generator.
 
     An episode's id ends in the seed (without one: something drawn at random), the place among the seats of a vector
@@ -102,7 +102,7 @@ class Seat:
         self._random: np.random.Generator | None = None
         self._drawn: list[float] = []
 
-    def sit(self, generator: np.random.Generator | None, seed: int | None) -> None:
+    def seed(self, generator: np.random.Generator | None, seed: int | None) -> None:
         """A seed starts anew: the same seed gives the same questions under the same episode ids."""
         if seed is not None or self._random is None:
             self._random = generator if generator is not None else seeding.np_random(seed)[0]
@@ -148,7 +148,7 @@ def checked_render_mode(render_mode: str | None) -> str | None:
     return render_mode
 
 
-def asked(options: dict[str, Any] | None, *known: str) -> dict[str, Any]:
+def check_reset_options(options: dict[str, Any] | None, *known: str) -> dict[str, Any]:
     """The options of a reset; one that is not known is refused."""
     options = options or {}
     for name in options:
@@ -185,7 +185,7 @@ def unscored(episode: Episode) -> str | None:
     return None if episode.reward is None or episode.reward is NOT_ASKED else episode.reward.unscored
 
 
-def worth(episode: Episode) -> float:
+def scalar_reward(episode: Episode) -> float:
     """Gymnasium wants a number: NaN where the reward could not be had, so that nobody takes it for one."""
     if episode.reward is NOT_ASKED:
         return 0.0

@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from ..errors import EpisodeError, OptionError
 from .action import Action, Answer, Malformed, SearchProfile
-from .batch_step import RewardFunction, Stepper, no_reward
+from .batch_step import BatchStepper, RewardFunction, no_reward
 from .data import QuestionSet
 from .episode import Episode
 from .profile_qa import (
     ID,
+    EpisodeSampler,
     Info,
-    Seat,
-    asked,
+    check_reset_options,
     checked_render_mode,
     checked_seed,
+    scalar_reward,
     spaces,
     transcript,
     unscored,
-    worth,
 )
 from .retrieval import Retriever
 
@@ -66,8 +66,8 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         room = self.single_observation_space.max_length
-        self._seats = [Seat(questions, options, room, place) for place in range(num_envs)]
-        self._stepper = Stepper(retriever, reward)
+        self._samplers = [EpisodeSampler(questions, options, room, place) for place in range(num_envs)]
+        self._stepper = BatchStepper(retriever, reward)
         self._episodes: list[Episode] = []
         self._over: list[int] = []  # places whose episode ended and has no successor yet
 
@@ -76,12 +76,12 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         return tuple(self._episodes)
 
     def reset(self, *, seed: Seeds = None, options: dict[str, Any] | None = None) -> tuple[Observations, Info]:
-        options = asked(options, "question_id", "reset_mask")
+        options = check_reset_options(options, "question_id", "reset_mask")
         places = list(compress(range(self.num_envs), self._mask(options.get("reset_mask"))))
         seeds, ids = self._seeds(seed), self._question_ids(options.get("question_id"))
         for i in places:
-            self._seats[i].sit(None, seeds[i])
-        fresh = [self._seats[i].begin(ids[i]) for i in places]
+            self._samplers[i].seed(None, seeds[i])
+        fresh = [self._samplers[i].begin(ids[i]) for i in places]
         if not self._episodes:
             self._episodes = fresh
         for i, episode in zip(places, fresh, strict=True):
@@ -118,7 +118,7 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
         for i in over:
             episode = self._episodes[i]
-            rewards[i], terminated[i], truncated[i] = worth(episode), episode.terminated, episode.truncated
+            rewards[i], terminated[i], truncated[i] = scalar_reward(episode), episode.terminated, episode.truncated
         if over and self.autoreset_mode == AutoresetMode.SAME_STEP:
             infos = self._succeeded(dict(zip(running, taken, strict=True)), over)
         else:
@@ -176,7 +176,7 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
 
     def _begin(self, places: Iterable[int]) -> None:
         for i in places:
-            self._episodes[i] = self._seats[i].begin(None)
+            self._episodes[i] = self._samplers[i].begin(None)
 
     def _observations(self) -> Observations:
         return tuple([episode.observation for episode in self._episodes])

@@ -121,7 +121,7 @@ def rollout_of(settings: Settings, speed: Speed, model: Model, agent: Agent) -> 
         make_retriever(settings.retriever),
         reward_for(settings),
         Sampling(settings.temperature, settings.top_p, settings.turn_tokens),
-        min(speed.in_flight, agent.at_once or speed.in_flight),
+        min(speed.in_flight, agent.max_concurrency or speed.in_flight),
         speed.deadline,
         settings.max_tokens,
         settings.first_seed,
@@ -166,7 +166,7 @@ async def _play_all(
         if trajectory.kind == "baseline":
             baselines[place_of(trajectory)] = _as_baseline(trajectory)
     rollout = rollout_of(settings, speed, model, agent)
-    players = [agent] if agent.name == "none" else [Unpersonalised(agent.guide), agent]
+    players = [agent] if agent.name == "none" else [Unpersonalised(agent.instructions), agent]
     count = min(len(questions), settings.limit or len(questions)) * settings.seeds * len(players)
     tell = progress or (lambda *_: None)
     tell(len(done), count, None)

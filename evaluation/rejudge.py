@@ -99,15 +99,17 @@ def _is_own(run: RunDirectory, spec: str | Judge, name: str) -> bool:
 
 
 def _waiting(run: RunDirectory, outcome: Outcome, everything: bool) -> Iterator[Waiting]:
-    heard = {key for key, late in verdicts_of(run.path).items() if outcome.judge in {one.judge for one in late}}
+    segment_tokens = {
+        key for key, late in verdicts_of(run.path).items() if outcome.judge in {one.judge for one in late}
+    }
     for trajectory in run.trajectories():
         key, verdict = key_of(trajectory), trajectory.verdict
         if has_nothing_to_judge(trajectory):
             outcome.without_answer += 1
-        elif key in heard or (verdict and verdict.judge == outcome.judge and not everything):
+        elif key in segment_tokens or (verdict and verdict.judge == outcome.judge and not everything):
             outcome.known += 1
         else:
-            heard.add(key)
+            segment_tokens.add(key)
             yield Waiting(key, _data_of(trajectory), trajectory.question_id, trajectory.answer or "", verdict is None)
 
 

@@ -73,9 +73,9 @@ def _again(
             episodes.append(agent.begin(question, **options))
         told = [iter([turn.text for turn in recorded_turns(trajectory)]) for trajectory in chunk]
         while asking := [e for e, turns in zip(episodes, told, strict=True) if _asks(e, turns)]:
-            found = searcher.search_many([(e.question.profile, e.query) for e in asking], asking[0].depth)
+            found = searcher.search_many([(e.question.profile, e.query) for e in asking], asking[0].fetch_k)
             for episode, hits in zip(asking, found, strict=True):
-                episode.inform(hits)
+                episode.add_hits(hits)
         yield from zip(chunk, episodes, strict=True)
 
 

@@ -4,7 +4,7 @@ profilegym check agent examples/my_agent.py:LooksFirst
 """
 
 from profilegym import Episode
-from profilegym.agents.agent import Speaker
+from profilegym.agents.agent import ModelHandle
 from profilegym.agents.models.model import Turn
 from profilegym.agents.pr2 import PR2
 from profilegym.agents.turn_format import search_for
@@ -15,7 +15,7 @@ class LooksFirst(PR2):
 
     name = "looks-first"
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         if episode.turn == 0 and episode.searches_left:
             return Turn(search_for(episode.question.search_text, "I look first.", episode.protocol))
         return await speaker.turn()

@@ -6,10 +6,10 @@ profilegym check retriever examples/my_retriever.py:make
 from collections import Counter
 
 from profilegym import Document, Hit, Profile
-from profilegym.envs.retrieval import OneByOne
+from profilegym.envs.retrieval import BaseRetriever
 
 
-class Trigrams(OneByOne):
+class Trigrams(BaseRetriever):
     """The share of the query's pieces that a document has. No index, so nothing can go stale."""
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:

@@ -24,7 +24,7 @@ Formula = Callable[[float, float], float]
 
 
 @dataclass(frozen=True)
-class Beside:
+class BaselineReward:
     """Sets each score beside the mean of its baseline's, by a formula; unscored where either could not be had."""
 
     judge: Judge
@@ -90,18 +90,18 @@ class Win:
         return (1 + forth) / 2 if forth == -back else 0.5
 
 
-def gain(judge: str | Judge = "rubric", *, baselines: Baselines, policy: str, **options: Any) -> Beside:
+def gain(judge: str | Judge = "rubric", *, baselines: Baselines, policy: str, **options: Any) -> BaselineReward:
     """s - r_v: the score less the baseline's."""
-    return Beside(make_judge(judge, **options), _store(baselines), Policy.named(policy), _difference)
+    return BaselineReward(make_judge(judge, **options), _store(baselines), Policy.named(policy), _difference)
 
 
 def lift(
     judge: str | Judge = "rubric", *, baselines: Baselines, policy: str, floor: float = 0.1, **options: Any
-) -> Beside:
+) -> BaselineReward:
     """s / r_v, with a floor under the baseline, so that a poor one does not make any answer look splendid."""
     if floor <= 0:
         raise OptionError(f"floor={floor!r}: give a number above 0, as a baseline may score 0")
-    return Beside(make_judge(judge, **options), _store(baselines), Policy.named(policy), partial(_ratio, floor))
+    return BaselineReward(make_judge(judge, **options), _store(baselines), Policy.named(policy), partial(_ratio, floor))
 
 
 def win(judge: str | Comparing = "rubric", *, baselines: Baselines, policy: str, **options: Any) -> Win:

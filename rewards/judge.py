@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, Protocol, Self, TypeVar, cast
 
-from ..envs.chat import Complete, Messages, Sampling
+from ..envs.chat import ChatModel, Messages, Sampling
 from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Verdict
 from ..errors import BudgetSpent, EndpointError, JudgeError, OptionError, RewardError
@@ -86,7 +86,7 @@ class LLMJudge(Closing):
 
     def __init__(
         self,
-        complete: Complete,
+        complete: ChatModel,
         *,
         cache: Cache | None = None,
         offline: bool = False,

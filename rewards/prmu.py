@@ -12,7 +12,7 @@ from .._util.lru import Lru
 from ..envs.episode import Episode, clean
 from ..envs.question import Document, Question
 from ..errors import MissingExtra, RewardError
-from .reward_model import LENGTH, alone
+from .reward_model import LENGTH, score_each
 
 _SHARP = 10.0  # how much more the closest posts count than others
 _REMEMBERED = 1024  # profiles whose tokens are kept
@@ -57,7 +57,7 @@ class PRMU:
 
     def __call__(self, episodes: Sequence[Episode]) -> list[float]:
         """An episode without an answer is read as one with an empty one."""
-        return alone(self, episodes)
+        return score_each(self, episodes)
 
     def scores(self, judged: Sequence[tuple[Question, str]]) -> Any:
         """One number each, as a tensor that a loss can be made of."""

@@ -19,7 +19,7 @@ class Scorer(Protocol):
     def scores(self, judged: Sequence[tuple[Question, str]]) -> Any: ...
 
 
-def alone(model: Scorer, episodes: Sequence[Episode]) -> list[float]:
+def score_each(model: Scorer, episodes: Sequence[Episode]) -> list[float]:
     """One at a time: in a batch the last digits would hang on what an answer is padded beside."""
     import torch
 
@@ -54,7 +54,7 @@ class RewardModel:
 
     def __call__(self, episodes: Sequence[Episode]) -> list[float]:
         """An episode without an answer is read as one with an empty one."""
-        return alone(self, episodes)
+        return score_each(self, episodes)
 
     def scores(self, judged: Sequence[tuple[Question, str]]) -> Any:
         """One number each, as a tensor that a loss can be made of."""

@@ -55,7 +55,7 @@ class RubricReward:
     """The score of a `RubricJudge`, without a detour through an event loop."""
 
     parts_sum = True
-    instant = True
+    runs_inline = True
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         judge = RubricJudge()

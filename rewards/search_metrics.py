@@ -13,7 +13,7 @@ class Evidence:
     """The share of the documents behind the aspects that some search returned; unscored where none is known."""
 
     parts_sum: ClassVar = True
-    instant: ClassVar = True
+    runs_inline: ClassVar = True
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         return [_recall(episode) for episode in episodes]
@@ -26,7 +26,7 @@ class Cost:
     search: float = 0.0
     hit: float = 0.0
     parts_sum: ClassVar = True
-    instant: ClassVar = True
+    runs_inline: ClassVar = True
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         return [self._reward(episode) for episode in episodes]

@@ -8,18 +8,18 @@ from ..envs.episode import Episode
 from ..envs.grammar import Structure, structure
 from ..envs.reward import Reward
 
-__all__ = ["Kept", "Structure", "kept", "penalty", "structure"]
+__all__ = ["FormatReward", "Structure", "kept", "penalty", "structure"]
 
 
 @dataclass(frozen=True)
-class Kept:
+class FormatReward:
     """One number for a transcript that keeps to the grammar, another for one that does not."""
 
     name: str
     good: float
     bad: float
     parts_sum: ClassVar = True
-    instant: ClassVar = True
+    runs_inline: ClassVar = True
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         return [self._reward(episode) for episode in episodes]
@@ -31,11 +31,11 @@ class Kept:
         return Reward(value, {self.name: value})
 
 
-def kept() -> Kept:
+def kept() -> FormatReward:
     """1 or 0: PrLM's and Search-R1's format reward."""
-    return Kept("structure", 1.0, 0.0)
+    return FormatReward("structure", 1.0, 0.0)
 
 
-def penalty(amount: float = 0.5) -> Kept:
+def penalty(amount: float = 0.5) -> FormatReward:
     """PR2's: nothing, or the penalty taken off."""
-    return Kept("penalty", 0.0, -float(amount))
+    return FormatReward("penalty", 0.0, -float(amount))

@@ -18,7 +18,7 @@ class Tagging:
     name: str
     good: Callable[[Tagged], bool]
     parts_sum: ClassVar = True
-    instant: ClassVar = True
+    runs_inline: ClassVar = True
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         values = [float(self.good(tagged(episode.segments))) for episode in episodes]

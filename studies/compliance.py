@@ -65,7 +65,7 @@ def taught(gaps: float) -> HFModel:
 def lesson(played: Trajectory, question: Any, luck: Random, gaps: float) -> Iterator[Segment]:
     """A demonstration of one-shot retrieval, in R2P's prompt and under its headings."""
     episode = make_agent("r2p").begin(question)
-    episode.inform(make_retriever("bm25").search(question.profile, episode.query, episode.depth))
+    episode.add_hits(make_retriever("bm25").search(question.profile, episode.query, episode.fetch_k))
     thought = played.segments[-1].text.partition("<think>")[2].partition("</think>")[0]
     left_out = luck.choice(LEFT_OUT) if luck.random() < gaps else None
     levels = {"Person": thought, "Response": str(played.answer)}

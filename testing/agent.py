@@ -5,8 +5,8 @@ from functools import partial
 from typing import Any, get_args
 
 from .._util.sync import wait
-from ..agents.agent import Agent, Speaker
-from ..agents.rollout import AS_TRAINED, Job, Rollout
+from ..agents.agent import Agent, ModelHandle
+from ..agents.rollout import DEFAULT_SAMPLING, Job, Rollout
 from ..envs.action import Protocol
 from ..envs.data.profile_controls import ProfileOf
 from ..envs.episode import Episode
@@ -14,15 +14,15 @@ from ..envs.question import Question
 from ..envs.retrieval import make_retriever
 from ..envs.trajectory import Trajectory
 from .agent_fixtures import FORGED, HIDDEN, UNRULY, Player, failing, hostile, questions
-from .retriever import Check, Finding
+from .retriever import Check, CheckResult
 from .retriever import examine as run_checks
-from .retriever_assertions import Broken
+from .retriever_assertions import ContractViolation
 
 CHECKS: list[Check] = []
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 
-def examine(agent: Agent) -> Iterator[Finding]:
+def examine(agent: Agent) -> Iterator[CheckResult]:
     """Runs every check, with people and a model of the kit's own."""
     yield from run_checks(agent, CHECKS)
 
@@ -35,21 +35,23 @@ def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]
     "says what it is",
     "It has a name, says whose posts are searched, with which retriever, how many episodes it plays at once, and what "
     "it asks beyond the protocol.",
-    "Set name, profile ('own', 'random' or 'empty'), retriever (or None), at_once (or None) and guide (or ''); "
-    "inherit PR2 for these.",
+    "Set name, profile ('own', 'random' or 'empty'), retriever (or None), max_concurrency (or None) and instructions "
+    "(or ''); inherit PR2 for these.",
 )
 def _says_what_it_is(agent: Agent) -> None:
     expected: dict[str, Callable[[Any], bool]] = {
         "name": lambda name: isinstance(name, str) and name != "",
         "profile": lambda profile: profile in get_args(ProfileOf),
         "retriever": lambda retriever: retriever is None or hasattr(retriever, "search_many"),
-        "at_once": lambda at_once: at_once is None or (isinstance(at_once, int) and at_once > 0),
-        "guide": lambda guide: isinstance(guide, str),
+        "max_concurrency": lambda max_concurrency: (
+            max_concurrency is None or (isinstance(max_concurrency, int) and max_concurrency > 0)
+        ),
+        "instructions": lambda instructions: isinstance(instructions, str),
     }
     for attribute, fits in expected.items():
         value = getattr(agent, attribute, "(none)")
         if not fits(value):
-            raise Broken(f"its {attribute} is {value!r}")
+            raise ContractViolation(f"its {attribute} is {value!r}")
 
 
 @_check(
@@ -63,10 +65,12 @@ def _begins(agent: Agent) -> None:
             options = {"id": f"kit-{number}", "seed": number, "data": "kit", "protocol": protocol, "top_k": 2}
             episode, again = agent.begin(question, **options), agent.begin(question, **options)
             if not isinstance(episode, Episode) or episode is again or episode.needs not in ("text", "search"):
-                raise Broken(f"{_this(question)} began as {episode!r}, and then as {again!r}")
+                raise ContractViolation(f"{_this(question)} began as {episode!r}, and then as {again!r}")
             for option, value in {"question": question, **options}.items():
                 if getattr(episode, option) != value:
-                    raise Broken(f"{_this(question)} began with {option}={getattr(episode, option)!r}, not {value!r}")
+                    raise ContractViolation(
+                        f"{_this(question)} began with {option}={getattr(episode, option)!r}, not {value!r}"
+                    )
 
 
 def _speaks(protocol: Protocol, agent: Agent) -> None:
@@ -77,10 +81,10 @@ def _speaks(protocol: Protocol, agent: Agent) -> None:
             this = f"{trajectory.question_id} with max_searches={most}"
             if not _went_well(trajectory):
                 how = f"ended as {trajectory.ended!r} with {trajectory.malformed} malformed turns"
-                raise Broken(f"{this} {how}")
+                raise ContractViolation(f"{this} {how}")
             queries, expected = _queries(trajectory), _queries(usual)
             if _went_well(usual) and queries != expected:
-                raise Broken(f"{this} searched for {queries!r}, and with tags for {expected!r}")
+                raise ContractViolation(f"{this} searched for {queries!r}, and with tags for {expected!r}")
 
 
 def _went_well(trajectory: Trajectory) -> bool:
@@ -116,9 +120,9 @@ def _stateless(agent: Agent) -> None:
         while episode.needs != "score":
             if episode.needs == "search":
                 found = (agent.retriever or make_retriever("bm25")).search(
-                    question.profile, episode.query, episode.depth
+                    question.profile, episode.query, episode.fetch_k
                 )
-                episode.inform(found)
+                episode.add_hits(found)
             else:
                 before = episode.copy()
                 so_far.append((before, await _next(agent, episode)))
@@ -129,11 +133,11 @@ def _stateless(agent: Agent) -> None:
     for episode, text in reversed(first):
         if (again := wait(_next(agent, episode))) != text:
             place = f"{_this(episode.question)}, turn {episode.turn},"
-            raise Broken(f"{place} was {text[:80]!r}, and when it was gone on with {again[:80]!r}")
+            raise ContractViolation(f"{place} was {text[:80]!r}, and when it was gone on with {again[:80]!r}")
 
 
 async def _next(agent: Agent, episode: Episode) -> str:
-    return (await agent.act(episode, Speaker(Player(), episode, AS_TRAINED))).text
+    return (await agent.act(episode, ModelHandle(Player(), episode, DEFAULT_SAMPLING))).text
 
 
 @_check(
@@ -152,7 +156,7 @@ def _hides_the_rubric(agent: Agent) -> None:
         for whose, text in [*said, *((question.id, text) for question, text in player.shown)]:
             for hidden in HIDDEN:
                 if hidden in text:
-                    raise Broken(f"{whose} showed {hidden!r} in {text[-200:]!r}")
+                    raise ContractViolation(f"{whose} showed {hidden!r} in {text[-200:]!r}")
 
 
 @_check(
@@ -166,11 +170,15 @@ def _many_at_once(agent: Agent) -> None:
     for question, trajectory in zip(questions(), together, strict=True):
         (alone,) = _played(agent, [question])
         if trajectory != alone:
-            raise Broken(f"{_this(question)} said {_said(trajectory)} among others, and {_said(alone)} alone")
+            raise ContractViolation(
+                f"{_this(question)} said {_said(trajectory)} among others, and {_said(alone)} alone"
+            )
     for question, text in player.shown:
         for other in questions():
             if other is not question and other.text in text:
-                raise Broken(f"{_this(question)} showed the model {other.text!r}, which {other.user_id} asks")
+                raise ContractViolation(
+                    f"{_this(question)} showed the model {other.text!r}, which {other.user_id} asks"
+                )
 
 
 @_check(
@@ -182,7 +190,7 @@ def _hostile_texts(agent: Agent) -> None:
     for protocol in PROTOCOLS:
         (trajectory,) = _played(agent, [hostile()], protocol=protocol)
         if trajectory.ended != "answered" or trajectory.malformed or FORGED in str(trajectory.answer):
-            raise Broken(f"in protocol {protocol!r} it said {_said(trajectory)}")
+            raise ContractViolation(f"in protocol {protocol!r} it said {_said(trajectory)}")
 
 
 @_check(
@@ -206,7 +214,9 @@ def _failing_models(agent: Agent) -> None:
     for trajectory in _through(agent, questions()[:3], player):
         asked = any(question.id == trajectory.question_id for question, _ in player.shown)
         if asked and trajectory.ended != "error":
-            raise Broken(f"{trajectory.question_id} ended as {trajectory.ended!r} with {trajectory.answer!r}")
+            raise ContractViolation(
+                f"{trajectory.question_id} ended as {trajectory.ended!r} with {trajectory.answer!r}"
+            )
 
 
 def _played(agent: Agent, asked: Sequence[Question], player: Player | None = None, **options: Any) -> list[Trajectory]:
@@ -214,13 +224,13 @@ def _played(agent: Agent, asked: Sequence[Question], player: Player | None = Non
     trajectories = _through(agent, asked, player or Player(), **options)
     for trajectory in trajectories:
         if trajectory.ended == "error":
-            raise Broken(f"{trajectory.question_id} with {options} failed: {str(trajectory.error)[:200]!r}")
+            raise ContractViolation(f"{trajectory.question_id} with {options} failed: {str(trajectory.error)[:200]!r}")
     return trajectories
 
 
 def _through(agent: Agent, asked: Sequence[Question], player: Player, **options: Any) -> list[Trajectory]:
     """All at once, as far as the agent can; in the order of the questions."""
-    rollout = Rollout(player, make_retriever("bm25"), in_flight=agent.at_once or len(asked), options=options)
+    rollout = Rollout(player, make_retriever("bm25"), in_flight=agent.max_concurrency or len(asked), options=options)
 
     async def run() -> dict[str, Trajectory]:
         return {played.question_id: played async for played in rollout.run(Job(question, agent) for question in asked)}

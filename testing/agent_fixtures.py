@@ -92,7 +92,7 @@ class Player:
     async def close(self) -> None:
         """There is nothing to give back."""
 
-    async def speak(self, question: Question, said: Sequence[Segment], stop: Sequence[str]) -> Turn:
+    async def generate(self, question: Question, said: Sequence[Segment], stop: Sequence[str]) -> Turn:
         self.shown.append((question, "".join(segment.text for segment in said)))
         await asyncio.sleep(0)  # other episodes go on meanwhile
         return Turn(self._write(said, stop))
@@ -102,8 +102,8 @@ class _Talk:
     def __init__(self, player: Player, question: Question) -> None:
         self._player, self._question = player, question
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
-        return await self._player.speak(self._question, said, stop)
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+        return await self._player.generate(self._question, said, stop)
 
     def close(self) -> None:
         """There is nothing to give back."""

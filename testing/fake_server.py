@@ -24,12 +24,12 @@ class Fault(StrEnum):
     TOO_MANY_FOR_NOW = "429 with Retry-After"
     ERROR = "500"
     UNAVAILABLE = "503"
-    STRANGER = "401, with the key in its text"
+    UNAUTHORIZED = "401, with the key in its text"
     HALF = "half a body, then the connection closes"
     NO_JSON = "a body that is not JSON"
     MALFORMED = "a reply whose text is cut JSON"
     WRONG_SCHEMA = "a reply whose text is JSON of another shape"
-    DRIP = "a body that comes byte by byte"
+    SLOW_BODY = "a body that comes byte by byte"
     RESET = "the connection is reset"
 
 
@@ -118,7 +118,7 @@ class LoopbackServer:
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
         await runner.setup()
         assert runner.server is not None
-        door = _Door(self._port, runner.server)
+        door = Listener(self._port, runner.server)
         self._port = door.port
         ready.append(None)
         up.set()
@@ -155,14 +155,14 @@ class LoopbackServer:
                 return _error(int(fault), "as it was told")
             case Fault.TOO_MANY_FOR_NOW:
                 return _error(429, "slow down", {"Retry-After": f"{self.retry_after:g}"})
-            case Fault.STRANGER:
+            case Fault.UNAUTHORIZED:
                 return _error(401, f"incorrect key: {request.headers.get('Authorization')}")
             case Fault.NO_JSON:
                 return web.Response(text="<html>gateway</html>", content_type="text/html")
             case Fault.RESET:
                 return _reset(request)
         whole = json.dumps(self._said(path, body, fault)).encode()
-        if fault in (Fault.HALF, Fault.DRIP):
+        if fault in (Fault.HALF, Fault.SLOW_BODY):
             return await self._slowly(request, whole, fault)
         self.answered += fault is None
         return web.Response(body=whole, content_type="application/json")
@@ -195,7 +195,7 @@ class LoopbackServer:
         return response
 
 
-class _Door:
+class Listener:
     """Lets connections in one by one, so that none is half inside, and forgotten, when it shuts."""
 
     def __init__(self, port: int, protocol: Callable[[], asyncio.BaseProtocol]) -> None:

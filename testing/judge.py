@@ -13,7 +13,7 @@ from ..errors import RewardError
 from ..rewards.judge import Judge, Pair
 from ..rewards.verdict import MATCHES
 from .retriever import Check
-from .retriever_assertions import Broken
+from .retriever_assertions import ContractViolation
 from .reward_fixtures import empty, hostile, ordinary, question
 
 T = TypeVar("T")
@@ -33,10 +33,10 @@ def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]
 )
 def _name(judge: Judge) -> None:
     if not isinstance(getattr(judge, "name", None), str) or not judge.name:
-        raise Broken(f"the judge's name is {getattr(judge, 'name', None)!r}")
+        raise ContractViolation(f"the judge's name is {getattr(judge, 'name', None)!r}")
     for pair, verdict in _scored(judge, _pairs()):
         if verdict.judge != judge.name:
-            raise Broken(f"{_shown(pair)} got a verdict by {verdict.judge!r} from {judge.name!r}")
+            raise ContractViolation(f"{_shown(pair)} got a verdict by {verdict.judge!r} from {judge.name!r}")
 
 
 @_check(
@@ -57,7 +57,7 @@ def _one_for_each(judge: Judge) -> None:
 def _judges_something(judge: Judge) -> None:
     found = _judged(judge, _pairs())
     if not any(isinstance(one, Verdict) for one in found):
-        raise Broken(f"no ordinary answer got a verdict: {found[0]}")
+        raise ContractViolation(f"no ordinary answer got a verdict: {found[0]}")
 
 
 @_check(
@@ -97,11 +97,11 @@ def _metric(judge: Judge) -> None:
     for pair, verdict in _scored(judge, _pairs()):
         matches = [aspect.match for aspect in verdict.aspects]
         if [aspect.title for aspect in verdict.aspects] != [aspect.title for aspect in pair[0].rubric.aspects]:
-            raise Broken(f"{_shown(pair)} got the aspects {[aspect.title for aspect in verdict.aspects]}")
+            raise ContractViolation(f"{_shown(pair)} got the aspects {[aspect.title for aspect in verdict.aspects]}")
         if any(isinstance(match, bool) or match not in MATCHES for match in matches):
-            raise Broken(f"{_shown(pair)} got the matches {matches}")
+            raise ContractViolation(f"{_shown(pair)} got the matches {matches}")
         if not math.isclose(verdict.score, sum(matches) / (2 * len(matches)), abs_tol=1e-9):
-            raise Broken(f"{_shown(pair)} got the score {verdict.score!r} for the matches {matches}")
+            raise ContractViolation(f"{_shown(pair)} got the score {verdict.score!r} for the matches {matches}")
 
 
 @_check(
@@ -113,7 +113,7 @@ def _empty_answers(judge: Judge) -> None:
     pairs = [_pair(episode.question, episode.answer) for episode in empty()]
     for pair, found in zip(pairs, _judged(judge, pairs), strict=True):
         if isinstance(found, RewardError) or found.score != 0:
-            raise Broken(f"{_shown(pair)} got {found!r}")
+            raise ContractViolation(f"{_shown(pair)} got {found!r}")
 
 
 @_check(
@@ -136,9 +136,9 @@ def _errors_stay_in_place(judge: Judge) -> None:
     hopeless = (replace(pairs[0][0], rubric=replace(pairs[0][0].rubric, aspects=())), "4")
     found = _judged(judge, [*pairs[:2], hopeless, *pairs[2:]])
     if not isinstance(found[2], RewardError):
-        raise Broken(f"a question without aspects got {found[2]!r}")
+        raise ContractViolation(f"a question without aspects got {found[2]!r}")
     if not isinstance(_alone(judge, hopeless), RewardError):
-        raise Broken("a question without aspects got a verdict by score")
+        raise ContractViolation("a question without aspects got a verdict by score")
     _same("beside one that cannot be judged", pairs, _judged(judge, pairs), [*found[:2], *found[3:]])
 
 
@@ -155,7 +155,7 @@ def _preference(judge: Any) -> None:
         this = f"prefer({first!r}, {second!r})"
         place = _waited(partial(judge.prefer, asked, first, second), this)
         if isinstance(place, bool) or place not in places:
-            raise Broken(f"{this} gave {place!r}")
+            raise ContractViolation(f"{this} gave {place!r}")
 
 
 def _pairs() -> list[Pair]:
@@ -175,9 +175,9 @@ def _judged(judge: Judge, pairs: Sequence[Pair]) -> list[Found]:
     this = f"a batch of {len(pairs)}" if len(pairs) != 1 else _shown(pairs[0])
     found = _waited(partial(judge.score_many, pairs), this)
     if not isinstance(found, list | tuple) or not all(isinstance(one, Verdict | RewardError) for one in found):
-        raise Broken(f"{this} gave {str(found)[:80]!r}, which is no list of Verdict or RewardError")
+        raise ContractViolation(f"{this} gave {str(found)[:80]!r}, which is no list of Verdict or RewardError")
     if len(found) != len(pairs):
-        raise Broken(f"{this} gave {len(found)} verdicts")
+        raise ContractViolation(f"{this} gave {len(found)} verdicts")
     return list(found)
 
 
@@ -196,14 +196,14 @@ def _waited(ask: Callable[[], Coroutine[Any, Any, T]], this: str) -> T:
     try:
         return wait(ask())
     except Exception as error:
-        raise Broken(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
+        raise ContractViolation(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
 
 
 def _same(how: str, pairs: Sequence[Pair], found: Sequence[Found], others: Sequence[Found]) -> None:
     for pair, one, other in zip(pairs, found, others, strict=True):
         scores = [None if isinstance(each, RewardError) else each.score for each in (one, other)]
         if scores[0] != scores[1]:
-            raise Broken(f"{_shown(pair)} got {scores[0]!r}, and {how} {scores[1]!r}")
+            raise ContractViolation(f"{_shown(pair)} got {scores[0]!r}, and {how} {scores[1]!r}")
 
 
 def _shown(pair: Pair) -> str:

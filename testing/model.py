@@ -12,9 +12,9 @@ from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.trajectory import Segment
 from .agent_fixtures import hostile, questions
-from .retriever import Check, Finding
+from .retriever import Check, CheckResult
 from .retriever import examine as run_checks
-from .retriever_assertions import Broken
+from .retriever_assertions import ContractViolation
 
 CHECKS: list[Check] = []
 STOP = STOPS["tags"]
@@ -25,7 +25,7 @@ _BEGUN = "<think>I look for"
 T = TypeVar("T")
 
 
-def examine(model: Model) -> Iterator[Finding]:
+def examine(model: Model) -> Iterator[CheckResult]:
     """Runs every check, on questions of the kit's own."""
     yield from run_checks(model, CHECKS)
 
@@ -37,7 +37,7 @@ def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]
 @_check("name", "A model has a name, which is in its trajectories.", "Set self.name, as hf:PATH.")
 def _name(model: Model) -> None:
     if not isinstance(getattr(model, "name", None), str) or not model.name:
-        raise Broken(f"the model's name is {getattr(model, 'name', None)!r}")
+        raise ContractViolation(f"the model's name is {getattr(model, 'name', None)!r}")
 
 
 @_check(
@@ -59,7 +59,7 @@ def _stops(model: Model) -> None:
     for turn in _turns(model, questions(), DRAWN):
         for stop in STOP:
             if stop in turn.text and not turn.text.endswith(STOP):
-                raise Broken(f"a turn goes on after {stop!r}: {turn.text[-80:]!r}")
+                raise ContractViolation(f"a turn goes on after {stop!r}: {turn.text[-80:]!r}")
 
 
 @_check(
@@ -71,9 +71,11 @@ def _token_budget(model: Model) -> None:
     for turn in _turns(model, questions()[:1], Sampling(max_tokens=_FEW)):
         written = turn.completion_tokens if turn.tokens is None else len(turn.tokens)
         if written is not None and written > _FEW:
-            raise Broken(f"with max_tokens={_FEW} it wrote {written} tokens: {turn.text[:80]!r}")
+            raise ContractViolation(f"with max_tokens={_FEW} it wrote {written} tokens: {turn.text[:80]!r}")
         if written == _FEW and turn.finish == "stop" and not turn.text.endswith(STOP):
-            raise Broken(f"with max_tokens={_FEW} it wrote {written} tokens, and its finish is {turn.finish!r}")
+            raise ContractViolation(
+                f"with max_tokens={_FEW} it wrote {written} tokens, and its finish is {turn.finish!r}"
+            )
 
 
 @_check(
@@ -107,11 +109,11 @@ def _tokens(model: Model) -> None:
             continue
         if turn.logprobs is None or len(turn.logprobs) != len(turn.tokens):
             told = "no" if turn.logprobs is None else len(turn.logprobs)
-            raise Broken(f"a turn has {len(turn.tokens)} tokens and {told} log-probabilities")
+            raise ContractViolation(f"a turn has {len(turn.tokens)} tokens and {told} log-probabilities")
         if not all(math.isfinite(value) and value <= 1e-6 for value in turn.logprobs):
-            raise Broken(f"a turn has the log-probability {max(turn.logprobs)!r}")
-        if turn.heard is None or len(turn.heard) != 1 or not turn.heard[0]:
-            raise Broken(f"a turn after one segment has heard={turn.heard!r:.80}")
+            raise ContractViolation(f"a turn has the log-probability {max(turn.logprobs)!r}")
+        if turn.segment_tokens is None or len(turn.segment_tokens) != 1 or not turn.segment_tokens[0]:
+            raise ContractViolation(f"a turn after one segment has heard={turn.segment_tokens!r:.80}")
 
 
 @_check(
@@ -133,9 +135,9 @@ def _conversations(model: Model) -> None:
         session = model.open(questions()[0], 0)
         said = _prompt(questions()[0])
         for _ in range(2):
-            turn = await session.speak(said, DRAWN, STOP)
-            heard = turn.heard[-1] if turn.heard else None
-            said[-1] = said[-1]._replace(tokens=heard)
+            turn = await session.generate(said, DRAWN, STOP)
+            segment_tokens = turn.segment_tokens[-1] if turn.segment_tokens else None
+            said[-1] = said[-1]._replace(tokens=segment_tokens)
             said += [Segment("policy", turn.text, turn.tokens, turn.logprobs), Segment("environment", "\nGo on.\n")]
         session.close()
         session.close()
@@ -153,7 +155,7 @@ def _turns(model: Model, asked: Sequence[Question], sampling: Sampling, begun: S
     async def turn(question: Question) -> Turn:
         session = model.open(question, 1)
         try:
-            return await session.speak([*_prompt(question), *begun], sampling, STOP)
+            return await session.generate([*_prompt(question), *begun], sampling, STOP)
         finally:
             session.close()
 
@@ -163,14 +165,14 @@ def _turns(model: Model, asked: Sequence[Question], sampling: Sampling, begun: S
     found = _waited(all_of_them, f"{len(asked)} conversations with {sampling}")
     for one in found:
         if not isinstance(one, Turn) or not isinstance(one.text, str):
-            raise Broken(f"speak returned {one!r:.80}, not a Turn with a text")
+            raise ContractViolation(f"speak returned {one!r:.80}, not a Turn with a text")
     return found
 
 
 def _same(how: str, turns: Sequence[Turn], others: Sequence[Turn]) -> None:
     for one, other in zip(turns, others, strict=True):
         if one.text != other.text:
-            raise Broken(f"a greedy turn was {one.text[:80]!r}, and {how} {other.text[:80]!r}")
+            raise ContractViolation(f"a greedy turn was {one.text[:80]!r}, and {how} {other.text[:80]!r}")
 
 
 def _waited(ask: Callable[[], Coroutine[Any, Any, T]], this: str) -> T:
@@ -178,4 +180,4 @@ def _waited(ask: Callable[[], Coroutine[Any, Any, T]], this: str) -> T:
     try:
         return wait(ask())
     except Exception as error:
-        raise Broken(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
+        raise ContractViolation(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error

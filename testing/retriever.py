@@ -15,7 +15,7 @@ from ..envs.question import Profile
 from ..envs.retrieval.retriever import Hit, Retriever
 from .retriever_assertions import (
     THREADS,
-    Broken,
+    ContractViolation,
     K,
     as_good_as_new,
     ask,
@@ -45,7 +45,7 @@ class Check:
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """How one check ended: the counter-example, or none."""
 
     check: Check
@@ -60,16 +60,16 @@ class Finding:
 CHECKS: list[Check] = []
 
 
-def examine(examined: Any, checks: Sequence[Check] = CHECKS) -> Iterator[Finding]:
+def examine(examined: Any, checks: Sequence[Check] = CHECKS) -> Iterator[CheckResult]:
     """Runs every check, whatever the others found."""
     for check in checks:
         started = time.perf_counter()
         try:
             check.run(examined)
             counterexample = None
-        except Broken as broken:
+        except ContractViolation as broken:
             counterexample = str(broken)
-        yield Finding(check, counterexample, time.perf_counter() - started)
+        yield CheckResult(check, counterexample, time.perf_counter() - started)
 
 
 def _check(name: str, promise: str, fix: str) -> Callable[[Search], Search]:
@@ -117,7 +117,7 @@ def _finds_something(retriever: Retriever) -> None:
     profile = person("finds")
     for document in profile.documents[:K]:
         if not ask(retriever, profile, document.text):
-            raise Broken(f"{call(profile, document.text)} found nothing")
+            raise ContractViolation(f"{call(profile, document.text)} found nothing")
 
 
 @_check(
@@ -138,7 +138,7 @@ def _best_first(retriever: Retriever) -> None:
     for this, hits in searches(retriever, person("best-first")):
         for earlier, later in pairwise(hits):
             if later.score > earlier.score:
-                raise Broken(f"{this} put {show(earlier)} before {show(later)}")
+                raise ContractViolation(f"{this} put {show(earlier)} before {show(later)}")
 
 
 @_check(
@@ -158,7 +158,7 @@ def _ties(retriever: Retriever) -> None:
 def _in_order_of_ids(this: str, pairs: Iterable[tuple[Hit, Hit]]) -> None:
     for one, other in pairs:
         if one.score == other.score and one.document.id > other.document.id:
-            raise Broken(f"{this} preferred {show(one)} to {show(other)}, which has the lesser id")
+            raise ContractViolation(f"{this} preferred {show(one)} to {show(other)}, which has the lesser id")
 
 
 @_check(
@@ -170,7 +170,9 @@ def _finite_scores(retriever: Retriever) -> None:
     for this, hits in searches(retriever, person("finite")):
         for hit in hits:
             if not isinstance(hit.score, int | float) or not math.isfinite(hit.score):
-                raise Broken(f"{this} scored {hit.document.id} with {hit.score!r} ({type(hit.score).__name__})")
+                raise ContractViolation(
+                    f"{this} scored {hit.document.id} with {hit.score!r} ({type(hit.score).__name__})"
+                )
 
 
 @_check("no document twice", "No document is found twice.", "Remove duplicates before you cut the list at k.")
@@ -178,7 +180,7 @@ def _no_document_twice(retriever: Retriever) -> None:
     for this, hits in searches(retriever, person("twice")):
         ids = [hit.document.id for hit in hits]
         if len(set(ids)) < len(ids):
-            raise Broken(f"{this} returned {ids}")
+            raise ContractViolation(f"{this} returned {ids}")
 
 
 @_check("at most k", "A search for k documents returns at most k.", "Cut the list: hits[:k].")
@@ -187,7 +189,7 @@ def _at_most_k(retriever: Retriever) -> None:
     for k in (1, 3, K):
         for query in queries(profile):
             if len(hits := ask(retriever, profile, query, k)) > k:
-                raise Broken(f"{call(profile, query, k)} returned {len(hits)} hits")
+                raise ContractViolation(f"{call(profile, query, k)} returned {len(hits)} hits")
 
 
 @_check(
@@ -200,7 +202,7 @@ def _k_beyond_the_profile(retriever: Retriever) -> None:
     for k in (len(profile) + 1, 1000):
         for query in queries(profile):
             if len(hits := ask(retriever, profile, query, k)) > len(profile):
-                raise Broken(f"{call(profile, query, k)} returned {len(hits)} hits")
+                raise ContractViolation(f"{call(profile, query, k)} returned {len(hits)} hits")
 
 
 @_check("empty profile", "A user without documents gets no hits and no error.", "Return [] for an empty profile.")
@@ -243,7 +245,7 @@ def _odd_documents(retriever: Retriever) -> None:
 @_check(
     "batch equals single",
     "search_many gives what search gives for each request, in the order of the requests.",
-    "Inherit OneByOne, or see that your batch keeps its order and mixes no request with another.",
+    "Inherit BaseRetriever, or see that your batch keeps its order and mixes no request with another.",
 )
 def _batch_equals_single(retriever: Retriever) -> None:
     people = [person("batch-ann"), person("batch-bo"), Profile("batch-none", ())]

@@ -18,7 +18,7 @@ _TOLERANCE = 1e-5  # a model's scores may depend that much on what else is in th
 T = TypeVar("T")
 
 
-class Broken(RetrievalError):
+class ContractViolation(RetrievalError):
     """A promise that was not kept; the message is the counter-example."""
 
 
@@ -27,7 +27,7 @@ def ask(retriever: Retriever, profile: Profile, query: str, k: int = K) -> list[
     try:
         hits = retriever.search(profile, query, k)
     except Exception as error:
-        raise Broken(f"{call(profile, query, k)} raised {_what(error)}") from error
+        raise ContractViolation(f"{call(profile, query, k)} raised {_what(error)}") from error
     return _well_shaped(call(profile, query, k), hits)
 
 
@@ -36,9 +36,9 @@ def ask_many(retriever: Retriever, requests: list[tuple[Profile, str]]) -> list[
     try:
         batch = list(retriever.search_many(requests, K))
     except Exception as error:
-        raise Broken(f"{this} raised {_what(error)}") from error
+        raise ContractViolation(f"{this} raised {_what(error)}") from error
     if len(batch) != len(requests):
-        raise Broken(f"{this} returned {len(batch)} lists")
+        raise ContractViolation(f"{this} returned {len(batch)} lists")
     return [_well_shaped(f"{this}, entry {place},", hits) for place, hits in enumerate(batch)]
 
 
@@ -51,26 +51,28 @@ def steady(retriever: Retriever, profile: Profile, query: str) -> bool:
     """Whether a search works and repeats itself; where it does not, that is another check's finding."""
     try:
         return _equal(ask(retriever, profile, query), ask(retriever, profile, query))
-    except Broken:
+    except ContractViolation:
         return False
 
 
 def owned(profile: Profile, query: str, hits: list[Hit]) -> None:
     for hit in hits:
         if hit.document not in profile.documents:
-            raise Broken(f"{call(profile, query)} returned {show(hit)}, which {profile.user_id!r} never wrote")
+            raise ContractViolation(
+                f"{call(profile, query)} returned {show(hit)}, which {profile.user_id!r} never wrote"
+            )
 
 
 def nothing_found(retriever: Retriever, profile: Profile, query: str) -> None:
     if hits := ask(retriever, profile, query):
-        raise Broken(f"{call(profile, query)} returned {len(hits)} hits, first {show(hits[0])}")
+        raise ContractViolation(f"{call(profile, query)} returned {len(hits)} hits, first {show(hits[0])}")
 
 
 def as_good_as_new(retriever: Retriever, profile: Profile) -> None:
     """A stale index gives itself away: the same texts are found under a new name, and not here."""
     missed = _missed(retriever, profile)
     if missed and not _missed(retriever, namesake(profile, f"{profile.user_id}-new")):
-        raise Broken(
+        raise ContractViolation(
             f"{call(profile, missed.text)} does not find the document with that text first, though it does "
             "for a new user who wrote the same: the answer comes from an index of other documents"
         )
@@ -79,7 +81,7 @@ def as_good_as_new(retriever: Retriever, profile: Profile) -> None:
 def same(request: tuple[Profile, str], one: str, hits: list[Hit], other: str, others: list[Hit]) -> None:
     """Equal scores, and equal order save among scores too close to tell."""
     if not _equal(hits, others):
-        raise Broken(f"{call(*request)}: {one} {_shown(hits)}; {other} {_shown(others)}")
+        raise ContractViolation(f"{call(*request)}: {one} {_shown(hits)}; {other} {_shown(others)}")
 
 
 def at_once(work: Callable[[int], T]) -> list[T]:
@@ -103,7 +105,9 @@ def at_once(work: Callable[[int], T]) -> list[T]:
     if failures:
         raise failures[0]
     if len(results) < THREADS:
-        raise Broken(f"{THREADS - len(results)} of {THREADS} threads were still searching after {_PATIENCE:.0f} s")
+        raise ContractViolation(
+            f"{THREADS - len(results)} of {THREADS} threads were still searching after {_PATIENCE:.0f} s"
+        )
     return [results[number] for number in range(THREADS)]
 
 
@@ -126,10 +130,12 @@ def _missed(retriever: Retriever, profile: Profile) -> Document | None:
 def _well_shaped(this: str, hits: object) -> list[Hit]:
     """Also plain `(document, score)` pairs count as hits."""
     if not isinstance(hits, list):
-        raise Broken(f"{this} returned {_short(repr(hits))}, which is no list of Hit(document, score)")
+        raise ContractViolation(f"{this} returned {_short(repr(hits))}, which is no list of Hit(document, score)")
     for hit in hits:
         if not (isinstance(hit, tuple) and len(hit) == 2 and isinstance(hit[0], Document) and isinstance(hit[1], Real)):
-            raise Broken(f"{this} returned {_short(repr(hit))} among its hits, which is no Hit(document, score)")
+            raise ContractViolation(
+                f"{this} returned {_short(repr(hit))} among its hits, which is no Hit(document, score)"
+            )
     return [Hit(*hit) for hit in hits]
 
 

@@ -15,17 +15,17 @@ from ..envs.reward import Reward
 from ..errors import JudgeError
 from ..rewards.baseline import BaselineStore
 from ..rewards.compose import Compose, Gated, Term
-from ..rewards.gain import Beside, Win
-from .retriever import Check, Finding
+from ..rewards.gain import BaselineReward, Win
+from .retriever import Check, CheckResult
 from .retriever import examine as run_checks
-from .retriever_assertions import Broken
+from .retriever_assertions import ContractViolation
 from .reward_fixtures import HIDDEN, absent, empty, everything, hostile, ordinary
 
 CHECKS: list[Check] = []
 _TOLERANCE = 1e-9
 
 
-def examine(reward: RewardFunction) -> Iterator[Finding]:
+def examine(reward: RewardFunction) -> Iterator[CheckResult]:
     """Runs every check; a reward that needs baselines gets a store of the kit's own."""
     with tempfile.TemporaryDirectory() as folder:
         yield from run_checks(with_baselines(reward, BaselineStore(Path(folder) / "baselines.sqlite")), CHECKS)
@@ -53,7 +53,7 @@ def _one_for_each(reward: RewardFunction) -> None:
 def _scores_something(reward: RewardFunction) -> None:
     given = _ask(reward, ordinary())
     if all(one.total is None for one in given):
-        raise Broken(f"all ordinary answers were unscored: {given[0].unscored}")
+        raise ContractViolation(f"all ordinary answers were unscored: {given[0].unscored}")
 
 
 @_check(
@@ -91,7 +91,7 @@ def _finite(reward: RewardFunction) -> None:
         named = dict(one.parts) if one.total is None else {"total": one.total, **one.parts}
         for name, value in named.items():
             if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-                raise Broken(f"{_shown(episode)} got the {name} {value!r} ({type(value).__name__})")
+                raise ContractViolation(f"{_shown(episode)} got the {name} {value!r} ({type(value).__name__})")
 
 
 @_check(
@@ -104,7 +104,7 @@ def _parts_add_up(reward: RewardFunction) -> None:
         total = sum(one.parts.values())
         declared = getattr(reward, "parts_sum", False) and one.total is not None
         if declared and not _close(one.total, total):
-            raise Broken(f"{_shown(episode)} got the total {one.total!r}, and parts that sum to {total!r}")
+            raise ContractViolation(f"{_shown(episode)} got the total {one.total!r}, and parts that sum to {total!r}")
 
 
 @_check(
@@ -115,7 +115,7 @@ def _parts_add_up(reward: RewardFunction) -> None:
 def _unscored_says_why(reward: RewardFunction) -> None:
     for episode, one in _each(reward, everything()):
         if (one.total is None) != bool(one.unscored):
-            raise Broken(f"{_shown(episode)} got the total {one.total!r} with the reason {one.unscored!r}")
+            raise ContractViolation(f"{_shown(episode)} got the total {one.total!r} with the reason {one.unscored!r}")
 
 
 def _any_answer(specimens: Callable[[], list[Episode]], reward: RewardFunction) -> None:
@@ -148,7 +148,7 @@ def _nothing_hidden(reward: RewardFunction) -> None:
         said = f"{' '.join(one.parts)} {one.unscored}"
         for hidden in HIDDEN:
             if hidden in said:
-                raise Broken(f"{_shown(episode)} shows {hidden!r} in {said!r}")
+                raise ContractViolation(f"{_shown(episode)} shows {hidden!r} in {said!r}")
 
 
 @_check(
@@ -162,7 +162,7 @@ def _looks_only(reward: RewardFunction) -> None:
     _ask(reward, episodes)
     for episode, was in zip(episodes, before, strict=True):
         if episode.trajectory() != was:
-            raise Broken(f"{_shown(episode)} was changed")
+            raise ContractViolation(f"{_shown(episode)} was changed")
 
 
 @_check(
@@ -176,7 +176,7 @@ def _failing_judge(reward: RewardFunction) -> None:
         return
     for episode, one in _each(failing, ordinary()):
         if one.total is not None:
-            raise Broken(f"{_shown(episode)} got the total {one.total!r} though the judge gave no verdict")
+            raise ContractViolation(f"{_shown(episode)} got the total {one.total!r} though the judge gave no verdict")
 
 
 class _Failing:
@@ -207,7 +207,7 @@ def with_baselines(reward: Any, store: BaselineStore) -> Any:
         return Compose(tuple(Term(t.name, t.weight, with_baselines(t.reward, store)) for t in reward.terms))
     if isinstance(reward, Gated):
         return replace(reward, reward=with_baselines(reward.reward, store))
-    if not isinstance(reward, Beside | Win):
+    if not isinstance(reward, BaselineReward | Win):
         return reward
     for episode in everything():
         store.add(episode.question, reward.policy, ["5", "4 or 5 cups"])
@@ -220,11 +220,11 @@ def _ask(reward: RewardFunction, episodes: Sequence[Episode]) -> list[Reward]:
     try:
         given = rewards_of(reward(episodes))
     except Exception as error:
-        raise Broken(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
+        raise ContractViolation(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
     if not isinstance(given, list | tuple) or not all(isinstance(one, Reward) for one in given):
-        raise Broken(f"{this} gave {str(given)[:80]!r}, which is no list of Reward")
+        raise ContractViolation(f"{this} gave {str(given)[:80]!r}, which is no list of Reward")
     if len(given) != len(episodes):
-        raise Broken(f"{this} gave {len(given)} rewards")
+        raise ContractViolation(f"{this} gave {len(given)} rewards")
     return list(given)
 
 
@@ -235,7 +235,7 @@ def _each(reward: RewardFunction, episodes: Sequence[Episode]) -> Iterator[tuple
 def _same(how: str, rewards: list[Reward], others: list[Reward], episodes: Sequence[Episode]) -> None:
     for episode, one, other in zip(episodes, rewards, others, strict=True):
         if not _close(one.total, other.total):
-            raise Broken(f"{_shown(episode)} got {one.total!r}, and {how} {other.total!r}")
+            raise ContractViolation(f"{_shown(episode)} got {one.total!r}, and {how} {other.total!r}")
 
 
 def _close(one: float | None, other: float | None) -> bool:

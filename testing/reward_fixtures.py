@@ -41,7 +41,7 @@ def absent() -> list[Episode]:
     late = Episode(question(20), max_searches=0)
     late.write("I would rather not say.")
     cut = Episode(question(21))
-    cut.run_out()
+    cut.truncate()
     return [late, cut]
 
 
@@ -58,6 +58,6 @@ def _finished(number: int, answer: str, searches: int = 0) -> Episode:
     episode = Episode(asked)
     for turn in range(searches):
         episode.write("<think>Let me look.</think><search>cups of tea</search>")
-        episode.inform([Hit(asked.profile.documents[turn], 1.0)])
+        episode.add_hits([Hit(asked.profile.documents[turn], 1.0)])
     episode.write(_LAST.format(answer))
     return episode

@@ -37,14 +37,14 @@ def _check_episode(
 ) -> None:
     profile = Profile("u", tuple(Document(f"d{i}", text, date=title, title=title) for i, text in enumerate(documents)))
     asked = Question("q", "u", question, profile)
-    episode = Episode(asked, top_k=2, max_searches=3, opening=opening, protocol=protocol)
+    episode = Episode(asked, top_k=2, max_searches=3, initial_search=opening, protocol=protocol)
     if opening:
-        episode.inform([Hit(document, 1.0) for document in profile.documents])
+        episode.add_hits([Hit(document, 1.0) for document in profile.documents])
     for turn in turns:
         if episode.needs == "text":
             episode.write(turn)
         if episode.needs == "search":
-            episode.inform([Hit(document, 1.0) for document in profile.documents])
+            episode.add_hits([Hit(document, 1.0) for document in profile.documents])
     if episode.needs == "score":
         episode.score(Reward(0.0))
 

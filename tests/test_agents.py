@@ -11,7 +11,7 @@ import pytest
 from matching import naming
 
 from profilegym import Episode, Question, Reward, Trajectory, make_retriever
-from profilegym.agents.agent import AGENTS, Agent, Speaker, make_agent, register_agent
+from profilegym.agents.agent import AGENTS, Agent, ModelHandle, make_agent, register_agent
 from profilegym.agents.models.model import MODELS, Turn, make_model, register_model
 from profilegym.agents.models.scripted import Replies
 from profilegym.agents.pr2 import PR2
@@ -58,14 +58,14 @@ class Deaf(PR2):
 
 
 class OnlyTags(PR2):
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         return Turn(answer_with("Rooibos.", "I know."))
 
 
 class SearchesForItsCall(PR2):
     """Looks for what its first turn said, and takes all of the turn for that."""
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         said = [segment.text for segment in episode.segments if segment.author == "policy"]
         if not episode.searches_left or len(said) != 1:
             return await speaker.turn()
@@ -74,7 +74,7 @@ class SearchesForItsCall(PR2):
 
 
 class OnlyTools(PR2):
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         return Turn(answer_with("Rooibos.", "I know.", "tools"))
 
 
@@ -84,7 +84,7 @@ class Counting(PR2):
     def __init__(self) -> None:
         self.turns = 0
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         self.turns += 1
         return Turn(answer_with(f"It is {self.turns}.", "I count.", episode.protocol))
 
@@ -92,8 +92,8 @@ class Counting(PR2):
 class Peeking(PR2):
     """Asks the model aside what the reference is worth."""
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
-        await speaker.aside(f"Is this right? {episode.question.rubric.reference}")
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
+        await speaker.side_query(f"Is this right? {episode.question.rubric.reference}")
         return await speaker.turn()
 
 
@@ -102,16 +102,16 @@ class Gossip(PR2):
 
     before = ""
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         before, self.before = self.before, episode.question.text
-        await speaker.aside(f"Before, somebody asked: {before}")
+        await speaker.side_query(f"Before, somebody asked: {before}")
         return await speaker.turn()
 
 
 class Naive(PR2):
     """Repeats foreign text in its own turn."""
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         text = f"<think>{episode.question.text}</think><answer>Rooibos.</answer>"
         return Turn(text if episode.protocol == "tags" else as_call(ANSWER))
 
@@ -119,7 +119,7 @@ class Naive(PR2):
 class Fussy(PR2):
     """Insists on an action."""
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         turn = await speaker.turn()
         if not isinstance(parse_action(turn.text, episode.protocol), Answer | SearchProfile):
             raise ValueError("no action")
@@ -129,7 +129,7 @@ class Fussy(PR2):
 class Bluffing(PR2):
     """Answers by itself when the model fails."""
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         try:
             return await speaker.turn()
         except Exception:

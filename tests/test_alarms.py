@@ -21,9 +21,9 @@ def played(question: Question, *turns: str, **options: Any) -> Trajectory:
     for turn in turns:
         episode.write(turn)
         if episode.needs == "search":
-            episode.inform([Hit(document, 1.0) for document in question.profile.documents])
+            episode.add_hits([Hit(document, 1.0) for document in question.profile.documents])
     if episode.needs == "text":
-        episode.run_out()
+        episode.truncate()
     episode.score(Reward(1.0))
     return episode.trajectory()
 
@@ -75,8 +75,8 @@ def test_a_query_that_is_nearly_the_question_is_copied(ask: Ask) -> None:
 
 def test_the_environments_own_search_for_the_question_is_no_copy(ask: Ask) -> None:
     question = ask()
-    episode = Episode(question, max_searches=0, opening=True)
-    episode.inform([])
+    episode = Episode(question, max_searches=0, initial_search=True)
+    episode.add_hits([])
     episode.write("<answer>tea</answer>")
 
     assert alarm("copied questions", question, episode.trajectory()).n == 0

@@ -13,7 +13,7 @@ from matching import naming
 
 import profilegym.envs.profile_qa  # noqa: F401 (its warnings come once)
 from profilegym import Aspect, Episode, Question, Reward, Rubric, make_reward, register_reward
-from profilegym.envs.batch_step import Stepper, rewards_of
+from profilegym.envs.batch_step import BatchStepper, rewards_of
 from profilegym.errors import OptionError, RewardError
 from profilegym.rewards.compose import Compose, Term, prlm
 
@@ -113,7 +113,7 @@ def test_an_async_reward_that_breaks_is_ours_and_leaves_the_episode_unscored() -
     episode = Episode(TEA)
 
     with pytest.raises(RewardError, match="ConnectionError: gone"):
-        Stepper(ScriptedRetriever(), broken).step_one(episode, GOOD)
+        BatchStepper(ScriptedRetriever(), broken).step_one(episode, GOOD)
 
     assert episode.ended == "error"
     assert episode.reward is not None

@@ -15,7 +15,7 @@ import pytest
 
 from profilegym import Document, Hit, Profile, Retriever, make_retriever
 from profilegym.apps.check import check_retriever
-from profilegym.envs.retrieval import OneByOne
+from profilegym.envs.retrieval import BaseRetriever
 from profilegym.testing import RetrieverContract
 from profilegym.testing import retriever_assertions as evidence
 from profilegym.testing.retriever import CHECKS, examine
@@ -23,7 +23,7 @@ from profilegym.testing.retriever import CHECKS, examine
 EXAMPLE = f"{Path(__file__).parent.parent / 'examples' / 'my_retriever.py'}:make"
 
 
-class Words(OneByOne):
+class Words(BaseRetriever):
     """Right in every respect; each retriever below breaks one promise of it."""
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
@@ -270,7 +270,7 @@ def test_every_check_has_a_fault_that_it_catches() -> None:
 
 @pytest.mark.parametrize("answer", [None, {"0": 1.0}, ["ann-1"], [("ann-1", 1.0)], [Hit(Document("1", ""), "high")]])  # type: ignore[arg-type]
 def test_what_is_no_list_of_hits_is_shown(answer: object) -> None:
-    class Misshapen(OneByOne):
+    class Misshapen(BaseRetriever):
         def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
             return answer  # type: ignore[return-value]
 
@@ -284,7 +284,7 @@ def test_threads_that_never_end_are_a_finding(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(evidence, "_PATIENCE", 0.01)
     release = threading.Event()
 
-    with pytest.raises(evidence.Broken, match="8 of 8"):
+    with pytest.raises(evidence.ContractViolation, match="8 of 8"):
         evidence.at_once(lambda _: release.wait(30))
     release.set()
 

@@ -14,9 +14,9 @@ from matching import naming
 
 from profilegym.agents.models import Endpoint, Usage
 from profilegym.agents.models.accounting import Estimate
-from profilegym.agents.models.limits import Breaker
+from profilegym.agents.models.limits import CircuitBreaker
 from profilegym.agents.models.refusals import OPTIONAL, refused_field, without
-from profilegym.envs.chat import Messages, Reply, Sampling
+from profilegym.envs.chat import ChatReply, Messages, Sampling
 from profilegym.errors import EndpointError, OptionError
 from profilegym.testing import Fault, JudgeServer
 
@@ -40,12 +40,12 @@ def with_endpoint(server: JudgeServer, work: Callable[[Endpoint], Awaitable[Any]
     return asyncio.run(run())
 
 
-async def ask(endpoint: Endpoint, schema: dict[str, Any] | None = None) -> Reply:
+async def ask(endpoint: Endpoint, schema: dict[str, Any] | None = None) -> ChatReply:
     return await endpoint(ASKED, Sampling(max_tokens=20), schema)
 
 
-def asked(server: JudgeServer, **options: Any) -> Reply:
-    reply: Reply = with_endpoint(server, ask, **options)
+def asked(server: JudgeServer, **options: Any) -> ChatReply:
+    reply: ChatReply = with_endpoint(server, ask, **options)
     return reply
 
 
@@ -58,7 +58,7 @@ def asker(n: int) -> Callable[[Endpoint], Awaitable[tuple[list[Any], Endpoint]]]
 
 def test_a_reply_is_the_text_and_what_it_took() -> None:
     with JudgeServer("yes, it is") as server:
-        assert asked(server) == Reply("yes, it is", prompt_tokens=5, completion_tokens=2)
+        assert asked(server) == ChatReply("yes, it is", prompt_tokens=5, completion_tokens=2)
 
     assert server.seen == [
         {"model": "judge", "messages": ASKED, "temperature": 0.0, "top_p": 1.0, "max_tokens": 20},
@@ -67,7 +67,7 @@ def test_a_reply_is_the_text_and_what_it_took() -> None:
 
 def test_it_is_named_as_its_spec_and_asks_for_its_model() -> None:
     with (
-        JudgeServer(script=[Fault.STRANGER]) as server,
+        JudgeServer(script=[Fault.UNAUTHORIZED]) as server,
         pytest.raises(EndpointError, match=naming("openai:judge", server.url)),
     ):
         asked(server)
@@ -76,17 +76,17 @@ def test_it_is_named_as_its_spec_and_asks_for_its_model() -> None:
 
 
 def test_any_request_is_read_as_its_caller_wants_and_asked_again_when_it_cannot_be_read() -> None:
-    def read(answer: Any) -> Reply:
-        return Reply("read", completion_tokens=json.loads(answer["choices"][0]["message"]["content"])["match"])
+    def read(answer: Any) -> ChatReply:
+        return ChatReply("read", completion_tokens=json.loads(answer["choices"][0]["message"]["content"])["match"])
 
-    async def work(endpoint: Endpoint) -> tuple[Reply, Usage]:
+    async def work(endpoint: Endpoint) -> tuple[ChatReply, Usage]:
         body = {"model": "other", "messages": ASKED, "tools": []}
         return await endpoint.post("/chat/completions", body, Estimate(5, 20), read), endpoint.usage
 
     with JudgeServer({"match": 17}, script=[Fault.MALFORMED, Fault.WRONG_SCHEMA]) as server:
         reply, usage = with_endpoint(server, work)
 
-    assert reply == Reply("read", completion_tokens=17)
+    assert reply == ChatReply("read", completion_tokens=17)
     assert (usage.calls, usage.retries, usage.completion_tokens) == (1, 2, 17)
     assert server.seen[0] == {"model": "other", "messages": ASKED, "tools": []}
 
@@ -107,7 +107,7 @@ def test_what_passes_is_asked_again(fault: Fault) -> None:
 
 
 def test_a_reply_that_drips_is_given_up_after_the_timeout_and_asked_again() -> None:
-    with JudgeServer("yes", script=[Fault.DRIP]) as server:
+    with JudgeServer("yes", script=[Fault.SLOW_BODY]) as server:
         assert asked(server, timeout=0.15).text == "yes"
 
     assert server.requests == 2
@@ -145,7 +145,7 @@ def test_a_pause_beyond_the_deadline_is_not_begun() -> None:
 
 def test_a_refusal_is_not_asked_again_and_says_what_to_do() -> None:
     told = naming(401, "OPENAI_API_KEY")
-    with JudgeServer(script=[Fault.STRANGER]) as server, pytest.raises(EndpointError, match=told):
+    with JudgeServer(script=[Fault.UNAUTHORIZED]) as server, pytest.raises(EndpointError, match=told):
         asked(server)
 
     assert server.requests == 1
@@ -153,7 +153,7 @@ def test_a_refusal_is_not_asked_again_and_says_what_to_do() -> None:
 
 def test_the_key_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
-    with JudgeServer(script=[Fault.STRANGER]) as server, pytest.raises(EndpointError) as caught:
+    with JudgeServer(script=[Fault.UNAUTHORIZED]) as server, pytest.raises(EndpointError) as caught:
         asked(server)
 
     shown = "".join(traceback.format_exception(caught.value)) + caplog.text
@@ -338,7 +338,7 @@ def test_no_more_are_in_flight_than_allowed() -> None:
     with JudgeServer(latency=0.01) as server:
         replies, endpoint = with_endpoint(server, asker(30), concurrency=5)
 
-    assert all(isinstance(reply, Reply) for reply in replies)
+    assert all(isinstance(reply, ChatReply) for reply in replies)
     assert server.most_in_flight == 5
     assert endpoint.gate.inside == 0
 
@@ -375,7 +375,7 @@ def test_an_endpoint_that_is_down_fails_fast_and_is_found_again() -> None:
     now = [0.0]
 
     async def work(endpoint: Endpoint) -> str:
-        endpoint.breaker = Breaker(endpoint.url, lambda: now[0], failures=3, patience=0.0)
+        endpoint.breaker = CircuitBreaker(endpoint.url, lambda: now[0], failures=3, patience=0.0)
         server.stop()
         with pytest.raises(EndpointError, match=naming(endpoint.url, 3)):
             await ask(endpoint)
@@ -391,7 +391,7 @@ def test_an_endpoint_that_is_down_fails_fast_and_is_found_again() -> None:
 
 
 def test_a_refusal_is_no_sign_that_the_endpoint_is_down() -> None:
-    breaker = Breaker("here", lambda: 0.0, failures=2, patience=0.0)
+    breaker = CircuitBreaker("here", lambda: 0.0, failures=2, patience=0.0)
     breaker.failed()
     breaker.succeeded()
     breaker.failed()
@@ -409,7 +409,7 @@ def test_a_short_outage_loses_nothing() -> None:
         async def until_it_is_back(_: float) -> None:
             await back.wait()
 
-        async def work(endpoint: Endpoint) -> list[Reply]:
+        async def work(endpoint: Endpoint) -> list[ChatReply]:
             calls = asyncio.gather(*(ask(endpoint) for _ in range(100)))
             while server.answered < 10:
                 await asyncio.sleep(0)

@@ -70,7 +70,7 @@ def test_a_reset_is_a_reset() -> None:
 
 
 def test_a_reply_can_be_cut_or_of_another_shape_or_no_json_at_all() -> None:
-    with JudgeServer(script=[Fault.MALFORMED, Fault.WRONG_SCHEMA, Fault.NO_JSON, Fault.DRIP], drip=0.0) as server:
+    with JudgeServer(script=[Fault.MALFORMED, Fault.WRONG_SCHEMA, Fault.NO_JSON, Fault.SLOW_BODY], drip=0.0) as server:
         cut, shape, page, drip = (ask(server)[2] for _ in range(4))
 
     with pytest.raises(json.JSONDecodeError):

@@ -20,7 +20,7 @@ def hits(question: Question, *positions: int) -> list[Hit]:
 def searched(question: Question, *positions: int, **options: object) -> Episode:
     episode = Episode(question, **options)  # type: ignore[arg-type]
     episode.write("<search>tea</search>")
-    episode.inform(hits(question, *positions))
+    episode.add_hits(hits(question, *positions))
     return episode
 
 
@@ -33,7 +33,7 @@ def test_an_episode_asks_for_text_a_search_and_a_score_in_turn(ask: Ask) -> None
     episode.write("<think>What tea?</think><search>tea</search>")
     assert (episode.needs, episode.query) == ("search", "tea")
 
-    episode.inform(hits(question, 0))
+    episode.add_hits(hits(question, 0))
     assert episode.needs == "text"
     assert "1. [2024-01-01] I only drink rooibos." in episode.observation
 
@@ -50,7 +50,7 @@ def test_a_copy_and_the_episode_go_on_apart(ask: Ask) -> None:
 
     twin = episode.copy()
     twin.write("<search>dog</search>")
-    twin.inform(hits(question, 1))
+    twin.add_hits(hits(question, 1))
     episode.write("<answer>Rooibos.</answer>")
 
     assert [search.query for search in twin.searches] == ["tea", "dog"]
@@ -100,7 +100,7 @@ def test_hits_already_shown_are_not_shown_again(ask: Ask) -> None:
     episode = searched(question, 0)
     episode.write("<search>dog</search>")
 
-    episode.inform(hits(question, 0, 1))
+    episode.add_hits(hits(question, 0, 1))
 
     assert "rooibos" not in episode.observation
     assert "1. [2024-01-02] My dog is called Milo." in episode.observation
@@ -112,7 +112,7 @@ def test_hits_are_shown_again_where_that_is_asked_for(ask: Ask) -> None:
     episode = searched(question, 0, repeat_hits=True)
     episode.write("<search>tea</search>")
 
-    episode.inform(hits(question, 0))
+    episode.add_hits(hits(question, 0))
 
     assert "rooibos" in episode.observation
 
@@ -140,7 +140,7 @@ def test_a_document_of_another_user_is_refused_and_never_shown(ask: Ask, foreign
     episode.write("<search>tea</search>")
 
     with pytest.raises(RetrievalError, match=naming(foreign.id, "'u1'")):
-        episode.inform([Hit(foreign, 1.0)])
+        episode.add_hits([Hit(foreign, 1.0)])
 
     assert foreign.text not in "".join(segment.text for segment in episode.segments)
 
@@ -151,7 +151,7 @@ def test_a_score_that_is_no_number_is_refused(ask: Ask) -> None:
     episode.write("<search>tea</search>")
 
     with pytest.raises(RetrievalError, match=naming("u1-0", "nan")):
-        episode.inform([Hit(question.profile.documents[0], float("nan"))])
+        episode.add_hits([Hit(question.profile.documents[0], float("nan"))])
 
 
 def test_a_document_can_neither_close_its_block_nor_forge_another_hit(ask: Ask) -> None:
@@ -227,7 +227,7 @@ def test_our_own_failure_leaves_the_episode_unscored(ask: Ask) -> None:
 def test_a_policy_out_of_tokens_is_truncated_and_scored(ask: Ask) -> None:
     episode = Episode(ask())
 
-    episode.run_out()
+    episode.truncate()
 
     assert (episode.ended, episode.truncated, episode.needs) == ("length", True, "score")
 
@@ -236,7 +236,7 @@ def test_an_episode_takes_only_what_it_asked_for(ask: Ask) -> None:
     episode = Episode(ask())
 
     with pytest.raises(EpisodeError, match=naming("search", "text")):
-        episode.inform([])
+        episode.add_hits([])
     with pytest.raises(EpisodeError, match=naming("score", "text")):
         episode.score(Reward(1.0))
 
@@ -252,7 +252,7 @@ def test_tool_calls_are_the_same_episode(ask: Ask) -> None:
     assert "search_profile" in episode.observation
 
     episode.write('{"name": "search_profile", "arguments": {"query": "tea"}}')
-    episode.inform(hits(question, 0))
+    episode.add_hits(hits(question, 0))
     episode.write('<tool_call>{"name": "answer", "arguments": {"text": "Rooibos."}}</tool_call> thank you')
 
     assert episode.answer == "Rooibos."
@@ -261,9 +261,9 @@ def test_tool_calls_are_the_same_episode(ask: Ask) -> None:
 
 def test_an_opening_search_is_made_for_the_question_and_stands_in_the_prompt(ask: Ask) -> None:
     question = ask()
-    episode = Episode(question, opening=True, max_searches=0)
+    episode = Episode(question, initial_search=True, max_searches=0)
 
-    episode.inform(hits(question, 0, 1))
+    episode.add_hits(hits(question, 0, 1))
 
     assert episode.needs == "text"
     assert [(search.turn, search.query) for search in episode.searches] == [(-1, question.text)]
@@ -283,7 +283,7 @@ def test_every_search_shows_all_it_may_while_there_are_documents(
     episode = Episode(
         Question("q", "u", "?", profile),
         kind=kind,
-        opening=opening,
+        initial_search=opening,
         repeat_hits=repeat_hits,
         top_k=top_k,
         max_searches=max_searches,
@@ -291,7 +291,7 @@ def test_every_search_shows_all_it_may_while_there_are_documents(
 
     while episode.ended is None:
         if episode.needs == "search":
-            episode.inform([Hit(document, 1.0) for document in profile.documents[: episode.depth]])
+            episode.add_hits([Hit(document, 1.0) for document in profile.documents[: episode.fetch_k]])
         else:
             episode.write("<search>text</search>")
 
@@ -303,7 +303,7 @@ def test_what_the_policy_read_keeps_the_tokens_in_which_it_read_it(ask: Ask) -> 
     episode = Episode(ask())
 
     episode.write("<search>milk</search>")  # an agent's own
-    episode.inform([])
-    episode.write("<search>tea</search>", [5, 6], heard=[[1, 2, 3], [7], [4]])
+    episode.add_hits([])
+    episode.write("<search>tea</search>", [5, 6], segment_tokens=[[1, 2, 3], [7], [4]])
 
     assert [segment.tokens for segment in episode.segments] == [[1, 2, 3], None, [4], [5, 6]]

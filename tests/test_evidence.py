@@ -6,7 +6,7 @@ import pytest
 from conftest import ScriptedRetriever, make_question
 
 from profilegym import Aspect, Episode, Hit, Rubric, make_reward
-from profilegym.envs.batch_step import Stepper, no_reward
+from profilegym.envs.batch_step import BatchStepper, no_reward
 from profilegym.errors import OptionError
 
 
@@ -17,7 +17,7 @@ def searched(found: list[int], *wanted: tuple[str, ...]) -> Episode:
     retriever.hits = {"dog": [Hit(documents[place], 1.0) for place in found]}
     episode = Episode(question)
     for text in ("<search>dog</search>", "<answer>tea</answer>"):
-        Stepper(retriever, no_reward).step_one(episode, text)
+        BatchStepper(retriever, no_reward).step_one(episode, text)
     return episode
 
 

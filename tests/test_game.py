@@ -248,7 +248,7 @@ def test_a_recorded_baseline_is_not_played_again() -> None:
 def test_a_game_goes_on_with_an_episode_that_was_played_before() -> None:
     episode = Episode(with_evidence())
     episode.write("<search>dog</search>", tokens=[1, 2], logprobs=[-1.0, -2.0])
-    episode.inform(pg.make_retriever("bm25").search(episode.question.profile, "dog", episode.depth))
+    episode.add_hits(pg.make_retriever("bm25").search(episode.question.profile, "dog", episode.fetch_k))
 
     game = Game(episode, table(), by="pr2")
     run(game.answer("Milo"))

@@ -74,9 +74,9 @@ def run(coroutine: Coroutine[Any, Any, Any]) -> Any:
 
 async def go_on(session: HFSession, said: list[Segment], sampling: Sampling, stop: Sequence[str] = STOP) -> Turn:
     """A turn, entered into the transcript as an episode does it."""
-    turn = await session.speak(said, sampling, stop)
-    assert turn.heard is not None
-    said[-1] = said[-1]._replace(tokens=turn.heard[-1])
+    turn = await session.generate(said, sampling, stop)
+    assert turn.segment_tokens is not None
+    said[-1] = said[-1]._replace(tokens=turn.segment_tokens[-1])
     said.append(Segment("policy", turn.text, turn.tokens, turn.logprobs))
     return turn
 
@@ -158,7 +158,7 @@ def test_draws_depend_on_the_seed() -> None:
     async def texts(*seeds: int | None) -> list[str]:
         model = make_hf()
         sessions = [model.open(QUESTION, seed) for seed in seeds]
-        turns = [await session.speak([Segment("environment", "dog")], DRAWN, ()) for session in sessions]
+        turns = [await session.generate([Segment("environment", "dog")], DRAWN, ()) for session in sessions]
         return [turn.text for turn in turns]
 
     first, again, other, *unseeded = run(texts(1, 1, 2, None, None))
@@ -171,12 +171,16 @@ def test_draws_depend_on_the_seed() -> None:
 def test_an_episode_taken_up_from_its_record_goes_on_as_it_would_have() -> None:
     async def taken_up() -> Turn:
         session = make_hf().open(QUESTION, 3)
-        return await session.speak([*whole[:4], whole[4]._replace(tokens=None)], DRAWN, STOP)
+        return await session.generate([*whole[:4], whole[4]._replace(tokens=None)], DRAWN, STOP)
 
     (whole,) = talks(make_hf(), [3])
     turn = run(taken_up())
 
-    assert (turn.text, turn.tokens, turn.heard) == (whole[5].text, whole[5].tokens, [each.tokens for each in whole[:5]])
+    assert (turn.text, turn.tokens, turn.segment_tokens) == (
+        whole[5].text,
+        whole[5].tokens,
+        [each.tokens for each in whole[:5]],
+    )
 
 
 def test_what_was_heard_and_sampled_is_all_that_the_model_read() -> None:
@@ -192,7 +196,9 @@ def test_what_was_heard_and_sampled_is_all_that_the_model_read() -> None:
 
     assert tokens_of(said) == read
     assert all(TOKENIZER.decode(s.tokens) == s.text for s in said if s.tokens and s.tokens[-1] != 0)
-    assert sum(turn.prompt_tokens or 0 for turn in turns) == sum(len((turn.heard or [()])[-1] or ()) for turn in turns)
+    assert sum(turn.prompt_tokens or 0 for turn in turns) == sum(
+        len((turn.segment_tokens or [()])[-1] or ()) for turn in turns
+    )
     assert [turn.completion_tokens for turn in turns] == [len(turn.tokens or ()) for turn in turns]
 
 
@@ -215,7 +221,7 @@ def test_what_a_group_has_in_common_is_read_once() -> None:
     async def group(model: HFModel) -> None:
         prompt = [Segment("environment", "garden " * 20)]
         await asyncio.gather(
-            *(model.open(QUESTION, seed).speak(prompt, Sampling(1.0, max_tokens=2), ()) for seed in range(5))
+            *(model.open(QUESTION, seed).generate(prompt, Sampling(1.0, max_tokens=2), ()) for seed in range(5))
         )
 
     model, given = counting()
@@ -236,7 +242,7 @@ def test_a_transcript_that_was_changed_is_read_anew_from_there() -> None:
             said[1],
             Segment("environment", "Well?"),
         ]
-        return await session.speak(changed, DRAWN, STOP), await fresh.speak(changed, DRAWN, STOP)
+        return await session.generate(changed, DRAWN, STOP), await fresh.generate(changed, DRAWN, STOP)
 
     turn, anew = run(change())
 
@@ -301,7 +307,7 @@ def test_a_sampling_that_cannot_work_is_refused(bad: dict[str, float]) -> None:
     ((name, value),) = bad.items()
 
     with pytest.raises(OptionError, match=naming(name, value)):
-        run(session.speak([Segment("environment", "dog")], Sampling(**bad), ()))  # type: ignore[arg-type]
+        run(session.generate([Segment("environment", "dog")], Sampling(**bad), ()))  # type: ignore[arg-type]
 
 
 def saying(text: str, context: int = 400) -> tuple[Any, str]:
@@ -320,7 +326,7 @@ def saying(text: str, context: int = 400) -> tuple[Any, str]:
 def said_by(text: str, stop: Sequence[str] = STOP, context: int = 400, **sampling: Any) -> Turn:
     model, prompt = saying(text, context)
     session = make_hf(model).open(QUESTION, 0)
-    turn: Turn = run(session.speak([Segment("environment", prompt)], Sampling(**sampling), stop))
+    turn: Turn = run(session.generate([Segment("environment", prompt)], Sampling(**sampling), stop))
     return turn
 
 
@@ -356,7 +362,7 @@ def test_a_turn_ends_where_the_model_can_read_no_more_and_so_does_the_next() -> 
         session = make_hf(model).open(QUESTION, 0)
         said = [Segment("environment", prompt)]
         first = await go_on(session, said, GREEDY)
-        return [first, await session.speak([*said, Segment("environment", "and")], GREEDY, STOP)]
+        return [first, await session.generate([*said, Segment("environment", "and")], GREEDY, STOP)]
 
     first, second = run(to_the_end())
 
@@ -365,19 +371,19 @@ def test_a_turn_ends_where_the_model_can_read_no_more_and_so_does_the_next() -> 
 
 
 def test_text_that_was_put_into_the_policys_mouth_is_gone_on_with() -> None:
-    async def speak() -> tuple[Turn, list[int]]:
+    async def generate() -> tuple[Turn, list[int]]:
         session = make_hf().open(QUESTION, 0)
         said = [Segment("environment", "Well?"), Segment("policy", "<think>The dog")]
-        return await session.speak(said, GREEDY, STOP), session._stream.tokens
+        return await session.generate(said, GREEDY, STOP), session._stream.tokens
 
-    turn, read = run(speak())
+    turn, read = run(generate())
 
-    assert turn.heard == [TOKENIZER.encode("Well?"), TOKENIZER.encode("<think>The dog")]
+    assert turn.segment_tokens == [TOKENIZER.encode("Well?"), TOKENIZER.encode("<think>The dog")]
     assert read == TOKENIZER.encode("Well?") + TOKENIZER.encode("<think>The dog") + list(turn.tokens or ())
 
 
 def test_a_chat_template_renders_what_comes_first_and_nothing_else() -> None:
-    async def speak(tokenizer: Any) -> list[Segment]:
+    async def generate(tokenizer: Any) -> list[Segment]:
         session = HFModel(MODEL, tokenizer).open(QUESTION, 0)
         said = [Segment("environment", "Well?")]
         await go_on(session, said, GREEDY)
@@ -387,7 +393,7 @@ def test_a_chat_template_renders_what_comes_first_and_nothing_else() -> None:
 
     tokenizer = make_tokenizer()
     tokenizer.chat_template = "{% for m in messages %}[{{ m.role }}]{{ m.content }}{% endfor %}[assistant]"
-    said = run(speak(tokenizer))
+    said = run(generate(tokenizer))
 
     assert TOKENIZER.decode(said[0].tokens) == "[user]Well?[assistant]"
     assert TOKENIZER.decode(said[2].tokens) == "And?"
@@ -400,8 +406,8 @@ def test_more_conversations_than_rows_all_end() -> None:
 def test_who_waits_gets_the_row_of_one_that_never_speaks_again() -> None:
     async def wait() -> Turn:
         model = make_hf(rows=1)
-        await model.open(QUESTION, 0).speak([Segment("environment", "I wait for a judge.")], GREEDY, STOP)
-        return await asyncio.wait_for(model.open(QUESTION, 0).speak([Segment("environment", "Hi")], GREEDY, STOP), 5)
+        await model.open(QUESTION, 0).generate([Segment("environment", "I wait for a judge.")], GREEDY, STOP)
+        return await asyncio.wait_for(model.open(QUESTION, 0).generate([Segment("environment", "Hi")], GREEDY, STOP), 5)
 
     assert run(wait()).tokens
 
@@ -424,13 +430,13 @@ def test_a_conversation_that_is_given_up_frees_its_row() -> None:
     async def give_up() -> tuple[Turn, list[Any]]:
         model = make_hf(rows=1)
         session = model.open(QUESTION, 0)
-        speaking = asyncio.create_task(session.speak([Segment("environment", "dog")], Sampling(max_tokens=300), ()))
+        speaking = asyncio.create_task(session.generate([Segment("environment", "dog")], Sampling(max_tokens=300), ()))
         for _ in range(5):
             await asyncio.sleep(0)
         speaking.cancel()
         session.close()
         other = model.open(QUESTION, 0)
-        turn = await other.speak([Segment("environment", "Hi")], GREEDY, STOP)
+        turn = await other.generate([Segment("environment", "Hi")], GREEDY, STOP)
         return turn, model.decoder._rows
 
     turn, rows = run(give_up())
@@ -474,9 +480,9 @@ def test_a_trainers_model_is_given_back_as_it_was() -> None:
 
 
 def test_a_model_that_fails_ends_the_turns_and_not_the_next_ones() -> None:
-    async def speak() -> Turn:
+    async def generate() -> Turn:
         session = model.open(QUESTION, 0)
-        return await session.speak([Segment("environment", "dog")], GREEDY, STOP)
+        return await session.generate([Segment("environment", "dog")], GREEDY, STOP)
 
     def fail(*_: Any) -> None:
         raise MemoryError("no room")
@@ -485,10 +491,10 @@ def test_a_model_that_fails_ends_the_turns_and_not_the_next_ones() -> None:
     model = make_hf(owned)
     broken = owned.register_forward_pre_hook(fail)
     with pytest.raises(ModelError, match=naming("MemoryError: no room", "rows")):
-        run(speak())
+        run(generate())
     broken.remove()
 
-    assert run(speak()).tokens
+    assert run(generate()).tokens
 
 
 @pytest.mark.parametrize(
@@ -501,7 +507,7 @@ def test_an_architecture_that_would_be_read_wrongly_is_refused(config: str, name
     session = make_hf(transformers.AutoModelForCausalLM.from_config(made)).open(QUESTION, 0)
 
     with pytest.raises(ModelError, match=naming(*named, "openai:MODEL")):
-        run(session.speak([Segment("environment", "dog")], GREEDY, STOP))
+        run(session.generate([Segment("environment", "dog")], GREEDY, STOP))
 
 
 @pytest.fixture(scope="module")
@@ -525,7 +531,7 @@ def test_what_cannot_be_loaded_is_named() -> None:
     with pytest.raises(OptionError, match="rows=0"):
         make_hf(rows=0)
     with pytest.raises(ModelError, match="tokens"):
-        run(make_hf().open(QUESTION, 0).speak([Segment("environment", "")], GREEDY, ()))
+        run(make_hf().open(QUESTION, 0).generate([Segment("environment", "")], GREEDY, ()))
 
 
 def test_without_the_extra_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ ANN = Profile(
     "ann", (Document("1", "green tea"), Document("2", "lentil soup", title="Monday"), Document("3", "a bike"))
 )
 BO = Profile("bo", (Document("1", "black coffee"),))
-Reply = tuple[int, Any]
+ChatReply = tuple[int, Any]
 
 
 class Server(ThreadingHTTPServer):
@@ -31,7 +31,7 @@ class Server(ThreadingHTTPServer):
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.gave: list[str] = []  # what was slow and is over
-        self.replies: list[Reply] = []
+        self.replies: list[ChatReply] = []
         self.answer: Callable[[dict[str, Any]], Any] = lambda asked: {"result": [[] for _ in asked["queries"]]}
         self.url = f"http://127.0.0.1:{self.server_port}/retrieve"
         self.held = threading.Event()  # set to let slow answers go
@@ -126,7 +126,7 @@ def test_empty_queries_and_profiles_are_not_sent(server: Server) -> None:
 
 
 @pytest.mark.parametrize("fault", [(500, "crashed"), (503, "busy"), (429, "slow down")])
-def test_a_passing_fault_is_asked_again(server: Server, fault: Reply) -> None:
+def test_a_passing_fault_is_asked_again(server: Server, fault: ChatReply) -> None:
     server.replies = [fault, fault]
     server.finds(hit(id="1"))
 

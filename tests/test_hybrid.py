@@ -5,13 +5,13 @@ from matching import naming
 
 from profilegym import Document, Hit, Profile, make_retriever
 from profilegym.envs.retrieval.hybrid import Hybrid
-from profilegym.envs.retrieval.retriever import OneByOne
+from profilegym.envs.retrieval.retriever import BaseRetriever
 from profilegym.errors import OptionError, UnknownName
 
 PROFILE = Profile("ann", tuple(Document(letter, letter) for letter in "abcdef"))
 
 
-class Ranking(OneByOne):
+class Ranking(BaseRetriever):
     """Finds the documents of a given list, in its order."""
 
     def __init__(self, letters: str) -> None:

@@ -11,7 +11,7 @@ from conftest import make_question
 from matching import naming
 
 from profilegym import Aspect, Question, Rubric, Verdict, make_judge
-from profilegym.envs.chat import Messages, Reply, Sampling
+from profilegym.envs.chat import ChatReply, Messages, Sampling
 from profilegym.errors import BudgetSpent, EndpointError, JudgeError, OptionError
 from profilegym.rewards.cache import Cache
 from profilegym.rewards.judge import LLMJudge
@@ -39,10 +39,12 @@ class Script:
         self.reply = reply
         self.calls: list[tuple[Messages, Sampling, Mapping[str, Any] | None]] = []
 
-    async def __call__(self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None) -> Reply:
+    async def __call__(
+        self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None
+    ) -> ChatReply:
         self.calls.append((messages, sampling, schema))
         await asyncio.sleep(0)
-        return Reply(self.reply(messages[-1]["content"], len(self.calls)))
+        return ChatReply(self.reply(messages[-1]["content"], len(self.calls)))
 
 
 def one_of(*replies: str) -> Script:
@@ -171,8 +173,8 @@ def test_an_unreadable_verdict_is_unscored_not_zero() -> None:
 
 def test_a_reply_that_was_cut_off_says_that_more_tokens_are_needed() -> None:
     class Cut(Script):
-        async def __call__(self, messages: Messages, sampling: Sampling, schema: Any = None) -> Reply:
-            return Reply("<think>Let me see", completion_tokens=sampling.max_tokens)
+        async def __call__(self, messages: Messages, sampling: Sampling, schema: Any = None) -> ChatReply:
+            return ChatReply("<think>Let me see", completion_tokens=sampling.max_tokens)
 
     judge = LLMJudge(Cut(lambda *_: ""), sampling=Sampling(max_tokens=40))
 
@@ -225,9 +227,9 @@ def test_the_aspects_of_an_answer_are_asked_at_once() -> None:
     class Patient(Script):
         async def __call__(
             self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None
-        ) -> Reply:
+        ) -> ChatReply:
             await together.wait()
-            return Reply(verdict(2))
+            return ChatReply(verdict(2))
 
     found = asyncio.run(asyncio.wait_for(LLMJudge(Patient(lambda *_: "")).score(asked(*ASPECTS), "Rooibos."), 10))
 

@@ -14,7 +14,7 @@ from profilegym.rewards.judge import Judge, LLMJudge
 from profilegym.rewards.rubric import RubricJudge
 from profilegym.testing import JudgeContract
 from profilegym.testing.judge import CHECKS
-from profilegym.testing.retriever_assertions import Broken
+from profilegym.testing.retriever_assertions import ContractViolation
 
 Found = Verdict | JudgeError
 
@@ -127,7 +127,7 @@ def broken(judge: Any) -> dict[str, str]:
     for check in CHECKS:
         try:
             check.run(judge)
-        except Broken as error:
+        except ContractViolation as error:
             found[check.name] = str(error)
     return found
 

@@ -35,7 +35,7 @@ class Steady:
             ANSWER if whole else ANSWER[:9],
             tokens,
             [-0.5] * len(tokens),
-            heard=[[1, 2] for _ in said],
+            segment_tokens=[[1, 2] for _ in said],
             finish="stop" if whole else "length",
         )
 
@@ -44,7 +44,7 @@ class SteadySession:
     def __init__(self, model: Steady) -> None:
         self._model = model
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Any:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Any:
         return self._model.turn(said, sampling)
 
     def close(self) -> None:
@@ -86,7 +86,7 @@ class WithoutLogprobs(Steady):
 
 class Deaf(Steady):
     def turn(self, said: Sequence[Segment], sampling: Sampling) -> Any:
-        return replace(super().turn(said, sampling), heard=None)
+        return replace(super().turn(said, sampling), segment_tokens=None)
 
 
 class OnlyBegins(Steady):

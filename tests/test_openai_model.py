@@ -42,7 +42,7 @@ def connected(server: PolicyServer, **options: Any) -> ServedModel:
     return model
 
 
-def speak(
+def generate(
     model: ServedModel,
     *conversations: Sequence[Segment],
     stop: Sequence[str] = TAGS,
@@ -56,7 +56,7 @@ def speak(
         try:
             sessions = [model.open(question, seed) for _ in conversations]
             said = zip(sessions, conversations, strict=True)
-            return await asyncio.gather(*(session.speak(segments, sampling, stop) for session, segments in said))
+            return await asyncio.gather(*(session.generate(segments, sampling, stop) for session, segments in said))
         finally:
             await model.close()
 
@@ -87,16 +87,16 @@ def written(trajectory: Trajectory) -> list[str]:
 @pytest.mark.parametrize("form", ["completions", "chat"])
 def test_a_turn_ends_with_its_stop_string_whatever_the_server_does_with_it(form: str, manner: Any) -> None:
     with PolicyServer(says(REPLY), manner=manner) as server:
-        (turn,) = speak(connected(server, form=form), SAID)
+        (turn,) = generate(connected(server, form=form), SAID)
 
     assert turn.text == "<think>I see.</think><answer>Rooibos.</answer>"
     assert turn.finish == "stop"
-    assert (turn.tokens, turn.logprobs, turn.heard) == (None, None, None)
+    assert (turn.tokens, turn.logprobs, turn.segment_tokens) == (None, None, None)
 
 
 def test_the_models_own_end_closes_no_tag_where_the_server_tells_it_apart() -> None:
     with PolicyServer(says("<answer>Rooibos"), manner="vllm") as server:
-        (turn,) = speak(connected(server, form="completions"), SAID)
+        (turn,) = generate(connected(server, form="completions"), SAID)
 
     assert turn.text == "<answer>Rooibos"
 
@@ -113,13 +113,13 @@ def test_the_models_own_end_closes_no_tag_where_the_server_tells_it_apart() -> N
 )
 def test_elsewhere_the_tag_that_stands_open_is_closed(text: str, turn: str) -> None:
     with PolicyServer(says(text)) as server:
-        assert speak(connected(server, form="chat"), SAID)[0].text == turn
+        assert generate(connected(server, form="chat"), SAID)[0].text == turn
 
 
 def test_raw_completions_are_asked_with_the_transcript_as_it_is() -> None:
     said = [*SAID, Segment("policy", LOOK), Segment("environment", "\n\n<information>\n</information>\n\n")]
     with PolicyServer(says(REPLY)) as server:
-        (turn,) = speak(connected(server, form="completions"), said, sampling=Sampling(0.7, 0.9, 100))
+        (turn,) = generate(connected(server, form="completions"), said, sampling=Sampling(0.7, 0.9, 100))
 
     (body,) = server.seen
     assert body.pop("seed") >= 0
@@ -139,7 +139,7 @@ def test_in_chat_the_environment_is_the_user() -> None:
         "environment", "\n\n<information>\nNothing more was found.\n</information>\n3 searches are left.\n\n"
     )
     with PolicyServer(says(REPLY)) as server:
-        speak(connected(server, form="chat"), [*SAID, Segment("policy", LOOK), told])
+        generate(connected(server, form="chat"), [*SAID, Segment("policy", LOOK), told])
 
     assert server.seen[0]["messages"] == [
         {"role": "user", "content": SAID[0].text.strip()},
@@ -152,7 +152,7 @@ def test_in_chat_the_environment_is_the_user() -> None:
 def test_a_text_that_was_begun_is_gone_on_with(form: str) -> None:
     begun = [*SAID, Segment("policy", "<think>Tea.</think><answer>It is")]
     with PolicyServer(says(" rooibos")) as server:
-        (turn,) = speak(connected(server, form=form), begun)
+        (turn,) = generate(connected(server, form=form), begun)
 
     assert turn.text == " rooibos</answer>"
     if form == "chat":
@@ -161,7 +161,7 @@ def test_a_text_that_was_begun_is_gone_on_with(form: str) -> None:
 
 def test_a_turn_without_stop_strings_is_asked_without() -> None:
     with PolicyServer(says("- tea\n- sleep")) as server:
-        (turn,) = speak(connected(server), SAID, stop=())
+        (turn,) = generate(connected(server), SAID, stop=())
 
     assert turn.text == "- tea\n- sleep"
     assert "stop" not in server.seen[0]
@@ -170,7 +170,7 @@ def test_a_turn_without_stop_strings_is_asked_without() -> None:
 def test_a_reply_that_was_cut_says_so() -> None:
     with PolicyServer(says("word " * 100), context=60) as server:
         model = connected(server)
-        cut, full = (speak(model, SAID, sampling=Sampling(max_tokens=limit))[0] for limit in (10, 100))
+        cut, full = (generate(model, SAID, sampling=Sampling(max_tokens=limit))[0] for limit in (10, 100))
 
     assert (cut.finish, cut.completion_tokens) == ("length", 10)
     assert (full.finish, full.completion_tokens) == ("context", 60 - len(SAID[0].text) // 4)
@@ -184,7 +184,7 @@ def test_reasoning_that_a_server_keeps_apart_stays_apart() -> None:
             return reply
 
     with Reasoning(says(REPLY)) as server:
-        (turn,) = speak(connected(server, form="chat"), SAID)
+        (turn,) = generate(connected(server, form="chat"), SAID)
 
     assert turn.text == ""
     assert turn.completion_tokens == 9
@@ -193,7 +193,7 @@ def test_reasoning_that_a_server_keeps_apart_stays_apart() -> None:
 @pytest.mark.parametrize(("form", "asked"), [("completions", 1), ("chat", True)])
 def test_log_probabilities_are_kept_where_they_are_asked_for(form: str, asked: object) -> None:
     with PolicyServer(says("<answer>tea!</answer>")) as server:
-        (turn,) = speak(connected(server, form=form, logprobs="true"), SAID)
+        (turn,) = generate(connected(server, form=form, logprobs="true"), SAID)
 
     assert server.seen[0]["logprobs"] is asked or server.seen[0]["logprobs"] == asked
     assert turn.logprobs == [-0.5, -0.5, -0.5]
@@ -206,7 +206,7 @@ def test_seeds_follow_from_the_episodes_seed_and_the_turn() -> None:
         with PolicyServer(says(REPLY)) as server:
             model = connected(server, form="completions")
             for said in (SAID, second):
-                speak(model, said, seed=seed)
+                generate(model, said, seed=seed)
         return [body.get("seed") for body in server.seen]  # type: ignore[misc]
 
     assert seeds(1) == seeds(1)
@@ -218,7 +218,7 @@ def test_seeds_follow_from_the_episodes_seed_and_the_turn() -> None:
 def test_by_itself_it_finds_raw_completions() -> None:
     with PolicyServer(says(REPLY)) as server:
         model = connected(server)
-        speak(model, *[SAID] * 5)
+        generate(model, *[SAID] * 5)
 
     assert model.text_form == "completions"
     assert all("prompt" in body for body in server.seen)
@@ -227,7 +227,7 @@ def test_by_itself_it_finds_raw_completions() -> None:
 def test_without_raw_completions_it_turns_to_chat_once_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
     with PolicyServer(says(REPLY), speaks=["chat"]) as server, caplog.at_level(logging.WARNING):
         model = connected(server)
-        turns = speak(model, *[SAID] * 5)
+        turns = generate(model, *[SAID] * 5)
 
     assert model.text_form == "chat"
     assert ["prompt" in body for body in server.seen] == [True] + [False] * 5
@@ -239,17 +239,17 @@ def test_where_both_paths_are_refused_nothing_is_settled() -> None:
     with PolicyServer(says(REPLY), speaks=[]) as server:
         model = connected(server)
         with pytest.raises(EndpointError, match=naming(404, "/chat/completions")):
-            speak(model, SAID)
+            generate(model, SAID)
 
     assert model.text_form is None
 
 
 def test_a_failure_that_passes_settles_no_form() -> None:
-    with PolicyServer(says(REPLY), script=[Fault.STRANGER]) as server:
+    with PolicyServer(says(REPLY), script=[Fault.UNAUTHORIZED]) as server:
         model = connected(server)
         with pytest.raises(EndpointError, match=naming(401)):
-            speak(model, SAID)
-        speak(model, SAID)
+            generate(model, SAID)
+        generate(model, SAID)
 
     assert model.text_form == "completions"
 
@@ -364,7 +364,7 @@ def test_a_server_without_tools_fails_the_episode_and_says_why(ask: Callable[...
 def test_form_tools_is_not_for_episodes_with_tags() -> None:
     told = naming("form=tools", "protocol='tools'")
     with PolicyServer(says(REPLY)) as server, pytest.raises(ModelError, match=told):
-        speak(connected(server, form="tools"), SAID)
+        generate(connected(server, form="tools"), SAID)
 
 
 def test_usage_and_cost_are_those_of_the_turn(ask: Callable[..., Question]) -> None:

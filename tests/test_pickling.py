@@ -29,7 +29,7 @@ def again(thing: Any) -> Any:
 def finished(question: pg.Question) -> pg.Episode:
     episode = pg.Episode(question)
     episode.write("<search>dog</search>")
-    episode.inform(pg.make_retriever("bm25").search(question.profile, "dog", episode.depth))
+    episode.add_hits(pg.make_retriever("bm25").search(question.profile, "dog", episode.fetch_k))
     episode.write(f"<answer>{question.rubric.reference}</answer>")
     return episode
 
@@ -126,7 +126,7 @@ def test_an_episode_goes_on_in_another_process() -> None:
 
     other = again(episode)
     for one in (episode, other):
-        one.inform(pg.make_retriever("bm25").search(one.question.profile, "dog", one.depth))
+        one.add_hits(pg.make_retriever("bm25").search(one.question.profile, "dog", one.fetch_k))
         one.write("<answer>Milo</answer>")
         one.score(pg.Reward(0.5))
 

@@ -182,9 +182,9 @@ class Stuck(ScriptedModel):
 
 
 class Hanging(ScriptedSession):
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         await asyncio.Event().wait()
-        return await super().speak(said, sampling, stop)
+        return await super().generate(said, sampling, stop)
 
 
 @played

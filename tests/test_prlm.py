@@ -38,19 +38,19 @@ def test_the_profile_is_searched_once_and_reasoned_about(ask: Callable[..., Ques
     trajectory = play("prlm", ask(text="Which rooibos?"), model)
 
     (shown,) = model.seen
-    guide, _, posts = shown.partition("\n\nQuestion: Which rooibos?")
-    assert "Reason inside <think> about the person before you answer" in guide
+    instructions, _, posts = shown.partition("\n\nQuestion: Which rooibos?")
+    assert "Reason inside <think> about the person before you answer" in instructions
     assert "I only drink rooibos." in posts
     assert [search.query for search in trajectory.searches] == ["Which rooibos?"]
     assert trajectory.structure_ok
 
 
 def test_a_guide_changes_the_prompt_and_its_version_and_nothing_else(ask: Callable[..., Question]) -> None:
-    plain, guided = Episode(ask()), Episode(ask(), guide="Be {{brief}}.")
+    plain, guided = Episode(ask()), Episode(ask(), instructions="Be {{brief}}.")
 
     assert guided.observation.replace("Be {{brief}}.\n\n", "") == plain.observation
     assert str(guided.trajectory().prompt).startswith(f"{plain.trajectory().prompt}+")
-    assert guided.trajectory().prompt != Episode(ask(), guide="Be long.").trajectory().prompt
+    assert guided.trajectory().prompt != Episode(ask(), instructions="Be long.").trajectory().prompt
 
 
 def test_the_baseline_is_asked_to_reason_in_the_same_way(tmp_path: Path) -> None:
@@ -58,15 +58,15 @@ def test_the_baseline_is_asked_to_reason_in_the_same_way(tmp_path: Path) -> None
 
     asyncio.run(evaluate(settings, RunDirectory(tmp_path)))
 
-    guide = make_agent("prlm").guide
+    instructions = make_agent("prlm").instructions
     prompts = {(one.kind, one.prompt) for one in RunDirectory(tmp_path).trajectories()}
     baselines = [one for one in RunDirectory(tmp_path).trajectories() if one.kind == "baseline"]
     assert len(baselines) == 2
-    assert all(guide in one.segments[0].text for one in baselines)
+    assert all(instructions in one.segments[0].text for one in baselines)
     assert len({prompt for _, prompt in prompts}) == 1
 
 
 def test_another_persons_posts_can_be_reasoned_about_as_well(ask: Callable[..., Question]) -> None:
     other = make_agent("prlm:profile=random")
 
-    assert (other.profile, other.guide) == ("random", make_agent("prlm").guide)
+    assert (other.profile, other.instructions) == ("random", make_agent("prlm").instructions)

@@ -75,7 +75,7 @@ def test_hidden_fields_stay_out_whatever_the_policy_writes(
             if episode.needs == "text":
                 episode.write(turn)
             if episode.needs == "search":
-                episode.inform([Hit(document, 1.0) for document in question.profile.documents])
+                episode.add_hits([Hit(document, 1.0) for document in question.profile.documents])
         assert not hidden_in([segment.text for segment in episode.segments])
 
     play()

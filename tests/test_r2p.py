@@ -38,7 +38,7 @@ def written(trajectory: Trajectory) -> str:
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-@pytest.mark.parametrize("spec", ["r2p", "r2p:candidates=1,interventions=0", "r2p:opening=false"])
+@pytest.mark.parametrize("spec", ["r2p", "r2p:candidates=1,interventions=0", "r2p:initial_search=false"])
 def test_r2p_keeps_the_promises_of_an_agent(spec: str, check: Any) -> None:
     check.run(make_agent(spec))
 
@@ -170,7 +170,7 @@ def test_who_searches_for_itself_may_do_so_at_any_level(ask: Callable[..., Quest
         ]
     )
 
-    trajectory = play("r2p:candidates=1,opening=false", ask(), model)
+    trajectory = play("r2p:candidates=1,initial_search=false", ask(), model)
 
     assert [search.query for search in trajectory.searches] == ["rooibos"]
     assert model.seen[1].endswith("<think>\nPerson:")

@@ -11,7 +11,7 @@ import pytest
 from matching import naming
 
 from profilegym import Question, Trajectory
-from profilegym.agents.agent import Speaker, make_agent
+from profilegym.agents.agent import ModelHandle, make_agent
 from profilegym.agents.models.model import Turn, register_model
 from profilegym.agents.models.scripted import Replies, ScriptedModel
 from profilegym.agents.replay import Replayed, recorded_turns
@@ -169,19 +169,19 @@ def test_recorded_tokens_are_said_again_exactly(oracle: PlayedRun) -> None:
     first, second = asyncio.run(two_turns(agent, question))
 
     assert first.tokens == trajectory.segments[1].tokens
-    assert first.heard == [trajectory.segments[0].tokens]
+    assert first.segment_tokens == [trajectory.segments[0].tokens]
     assert second.text == "<answer>mine</answer>"
 
 
 async def two_turns(agent: Replayed, question: Question) -> list[Turn]:
     episode = agent.begin(question)
-    speaker = Speaker(Replies(["<answer>mine</answer>"]), episode, Sampling())
+    speaker = ModelHandle(Replies(["<answer>mine</answer>"]), episode, Sampling())
     turns = []
     for _ in range(2):
         turns.append(await agent.act(episode, speaker))
-        episode.write(turns[-1].text, turns[-1].tokens, turns[-1].logprobs, turns[-1].heard)
+        episode.write(turns[-1].text, turns[-1].tokens, turns[-1].logprobs, turns[-1].segment_tokens)
         if episode.needs == "search":
-            episode.inform([])
+            episode.add_hits([])
     return turns
 
 
@@ -191,9 +191,9 @@ def test_the_tokens_of_what_reads_otherwise_now_are_not_those_recorded(oracle: P
     agent = Replayed(make_agent("pr2"), trajectory, 1)
     episode = agent.begin(oracle.find(trajectory.question_id), top_k=1)
 
-    turn = asyncio.run(agent.act(episode, Speaker(Replies([]), episode, Sampling())))
+    turn = asyncio.run(agent.act(episode, ModelHandle(Replies([]), episode, Sampling())))
 
-    assert turn.heard == [None]
+    assert turn.segment_tokens == [None]
 
 
 def test_turns_are_the_policys(oracle: PlayedRun) -> None:

@@ -12,9 +12,9 @@ from profilegym.errors import OptionError, UnknownName
 
 PROFILE = Profile("ann", (Document("1", "green tea"),))
 SOURCE = """
-from profilegym.envs.retrieval import Hit, OneByOne
+from profilegym.envs.retrieval import Hit, BaseRetriever
 
-class First(OneByOne):
+class First(BaseRetriever):
     def __init__(self, label="", score=1.0):
         self.label, self.score = label, score
 

@@ -46,7 +46,7 @@ class Session:
     def __init__(self, question: pg.Question) -> None:
         self.question = question
 
-    async def speak(self, said: object, sampling: Sampling, stop: object) -> Turn:
+    async def generate(self, said: object, sampling: Sampling, stop: object) -> Turn:
         raise NotImplementedError
 
     def close(self) -> None:
@@ -91,7 +91,7 @@ def test_searches_of_episodes_that_wait_together_are_made_in_one_call() -> None:
     sizes = []
 
     class Counting:
-        instant = True
+        runs_inline = True
         search = bm25.search
 
         def search_many(self, requests: Sequence[tuple[pg.Profile, str]], k: int) -> list[list[pg.Hit]]:
@@ -126,7 +126,7 @@ def test_a_retriever_that_fails_for_one_profile_fails_one_episode() -> None:
     bad = pg.load_questions(DATA)[7].profile.user_id
 
     class Moody:
-        instant = True
+        runs_inline = True
 
         def search(self, profile: pg.Profile, query: str, k: int) -> list[pg.Hit]:
             if profile.user_id == bad:
@@ -188,7 +188,7 @@ def test_no_more_episodes_are_open_than_allowed() -> None:
 
 def test_an_episode_that_takes_too_long_is_given_up_unscored() -> None:
     class Hanging(Session):
-        async def speak(self, *_: object) -> Turn:
+        async def generate(self, *_: object) -> Turn:
             await asyncio.Event().wait()
             raise AssertionError
 
@@ -247,7 +247,7 @@ def test_answers_that_are_with_the_judge_when_the_budget_is_spent_are_kept() -> 
     class OneAfterTheOther(Session):
         """Answers the later the further down the list its question is."""
 
-        async def speak(self, *_: object) -> Turn:
+        async def generate(self, *_: object) -> Turn:
             for _breath in range(10 * ids.index(self.question.id)):
                 await asyncio.sleep(0)
             return Turn("<answer>walnuts</answer>")
@@ -288,7 +288,7 @@ def test_an_episode_that_cannot_begin_is_recorded_and_the_rest_go_on() -> None:
 
 def test_a_retriever_s_timeout_is_not_told_as_the_episode_s_deadline() -> None:
     class Slow:
-        instant = True
+        runs_inline = True
         search = None
 
         def search_many(self, requests: object, k: int) -> list[list[pg.Hit]]:
@@ -307,7 +307,7 @@ def test_a_plain_reward_is_called_in_a_thread_unless_it_is_marked_instant(marked
     where = set[bool]()
 
     class Plain:
-        instant = marked
+        runs_inline = marked
 
         def __call__(self, episodes: Sequence[Episode]) -> list[pg.Reward]:
             where.add(threading.current_thread() is threading.main_thread())
@@ -323,7 +323,7 @@ def test_the_budget_of_tokens_holds_where_a_model_does_not_say_what_it_wrote() -
     allowed = []
 
     class Silent(Session):
-        async def speak(self, said: object, sampling: Sampling, stop: object) -> Turn:
+        async def generate(self, said: object, sampling: Sampling, stop: object) -> Turn:
             allowed.append(sampling.max_tokens)
             return Turn("<search>tea</search>")
 

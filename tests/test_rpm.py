@@ -23,7 +23,7 @@ from profilegym.agents.rpm.features import Feature, parse_features
 from profilegym.agents.rpm.history import has_choices, history
 from profilegym.agents.rpm.library import Library
 from profilegym.agents.rpm.retriever import Features
-from profilegym.agents.rpm.statistics import Sight, statistics
+from profilegym.agents.rpm.statistics import Observation, statistics
 from profilegym.agents.rpm.user_model import UserModel, read_user_model
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import DataError, ModelError, OptionError, RetrievalError
@@ -36,8 +36,8 @@ from profilegym.world.players.rules import play
 UPTO = ("task", "factors", "examples", "thought", "paths")
 
 
-def seen(*names: str, response: str = "", strength: float | None = None, direction: float | None = None) -> Sight:
-    return Sight(tuple(Feature(name, "", name, strength, direction) for name in names), response)
+def seen(*names: str, response: str = "", strength: float | None = None, direction: float | None = None) -> Observation:
+    return Observation(tuple(Feature(name, "", name, strength, direction) for name in names), response)
 
 
 def test_propensity_is_the_share_of_a_response_among_what_holds_the_factor() -> None:
@@ -52,7 +52,7 @@ def test_propensity_is_the_share_of_a_response_among_what_holds_the_factor() -> 
 
 
 def test_coverage_influence_and_polarity_count_each_thing_once() -> None:
-    rated = Sight((Feature("place", "", "p", 1.0, 1.0), Feature("town", "", "p", 0.5, 0.0)), "At the market")
+    rated = Observation((Feature("place", "", "p", 1.0, 1.0), Feature("town", "", "p", 0.5, 0.0)), "At the market")
     past = [rated, seen("place", strength=0.25, direction=-0.5), seen("thing", strength=1, direction=1), seen("thing")]
 
     found = statistics(past, ("place", "town"), choices=False)

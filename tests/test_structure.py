@@ -4,7 +4,7 @@ import pytest
 from conftest import ScriptedRetriever, make_question
 
 from profilegym import Episode, Trajectory, make_reward
-from profilegym.envs.batch_step import Stepper, no_reward
+from profilegym.envs.batch_step import BatchStepper, no_reward
 from profilegym.envs.grammar import structure
 
 SEARCH = "<think>who?</think><search>dog</search>"
@@ -13,7 +13,7 @@ ANSWER = "<think>so</think>\n<answer>tea</answer>"
 
 def played(*texts: str, **options: object) -> Episode:
     episode = Episode(make_question(), **options)  # type: ignore[arg-type]
-    stepper = Stepper(ScriptedRetriever(), no_reward)
+    stepper = BatchStepper(ScriptedRetriever(), no_reward)
     for text in texts:
         stepper.step_one(episode, text)
     return episode

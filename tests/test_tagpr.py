@@ -32,10 +32,10 @@ def test_tagpr_keeps_the_promises_of_an_agent(check: Any) -> None:
 
 
 def test_all_tags_are_named_with_what_they_are_for(ask: Callable[..., Question]) -> None:
-    guide = make_agent("tagpr").begin(ask()).guide
+    instructions = make_agent("tagpr").begin(ask()).instructions
 
     assert len(TAGS) == 9
-    assert all(f"<{tag}>{does}</{tag}>" in guide for tag, does in TAGS.items())
+    assert all(f"<{tag}>{does}</{tag}>" in instructions for tag, does in TAGS.items())
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def test_a_chain_is_the_episode_that_tagprs_agent_would_have_played(run: Path, t
     chain = next(one for one in RunDirectory(tmp_path).trajectories() if one.kind == "personalised")
     asked = PlayedRun(RunDirectory(run)).find(chain.question_id)
     episode = make_agent("tagpr").begin(asked)
-    episode.inform(make_retriever("bm25").search(asked.profile, episode.query, episode.depth))
+    episode.add_hits(make_retriever("bm25").search(asked.profile, episode.query, episode.fetch_k))
     assert chain.segments[0] == episode.segments[0]
     assert chain.prompt == episode.trajectory().prompt
 

@@ -46,7 +46,7 @@ def test_thinking_is_read_as_steps() -> None:
 def test_the_thinking_of_every_turn_is_read() -> None:
     episode = Episode(TEA)
     episode.write(f"<think>{step('understand_task')}</think><search>tea</search>")
-    episode.inform([])
+    episode.add_hits([])
     episode.write(f"<think>{step('link_evidence')}</think><answer>tea</answer>")
 
     assert tagged(episode.segments).steps == ("understand_task", "link_evidence")

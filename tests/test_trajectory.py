@@ -35,7 +35,7 @@ def trajectory(ask: Callable[..., Question]) -> Trajectory:
     question = ask()
     episode = Episode(question, seed=7)
     episode.write("<think>Tea 茶 \ud83d?</think><search>tea</search>", tokens=[5, 6], logprobs=[-0.5, -0.25])
-    episode.inform([Hit(question.profile.documents[0], 1.5)], ms=0.1)
+    episode.add_hits([Hit(question.profile.documents[0], 1.5)], ms=0.1)
     episode.write("<answer>Rooibos.</answer>")
     verdict = Verdict("rubric", 0.5, (AspectMatch("tea", 1, "names it"),))
     episode.score(Reward(0.5, {"score": 0.5}, verdict, flags=("role", "verdict")))
@@ -84,7 +84,7 @@ def test_log_probabilities_survive_a_line_even_where_they_are_infinite(logprobs:
 
 def test_a_token_of_probability_0_has_no_known_one_for_a_trainer() -> None:
     episode = Episode(make_question())
-    episode.write("<answer>Tea.</answer>", tokens=[1, 2, 3], logprobs=[-0.5, -inf, -0.25], heard=[[0]])
+    episode.write("<answer>Tea.</answer>", tokens=[1, 2, 3], logprobs=[-0.5, -inf, -0.25], segment_tokens=[[0]])
 
     row = sequence_of(episode.trajectory(), lambda text: [0])
 

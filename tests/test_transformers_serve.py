@@ -53,7 +53,7 @@ def lessons(questions: Sequence[Question]) -> list[Lesson]:
 def searched(question: Question) -> list[Any]:
     episode = Episode(question)
     episode.write(f"<search>{QUERY}</search>")
-    episode.inform(make_retriever("bm25").search(question.profile, episode.query, episode.depth))
+    episode.add_hits(make_retriever("bm25").search(question.profile, episode.query, episode.fetch_k))
     return answered(episode)
 
 

@@ -151,8 +151,8 @@ def test_one_question_may_be_asked_everywhere(questions: pg.QuestionList, retrie
 class FailsOn:
     """Refuses one query, and with it every batch that holds it; of another it finds nobody's document."""
 
-    def __init__(self, retriever: Any, instant: bool = False) -> None:
-        self.retriever, self.instant = retriever, instant
+    def __init__(self, retriever: Any, runs_inline: bool = False) -> None:
+        self.retriever, self.runs_inline = retriever, runs_inline
 
     def search(self, profile: pg.Profile, query: str, k: int) -> list[pg.Hit]:
         return self.search_many([(profile, query)], k)[0]
@@ -167,12 +167,12 @@ class FailsOn:
         ]
 
 
-@pytest.mark.parametrize("instant", [True, False])
+@pytest.mark.parametrize("runs_inline", [True, False])
 @pytest.mark.parametrize(("query", "problem"), [("bad", "OSError: no such index"), ("stranger", "not one of user")])
 def test_a_search_that_fails_ends_its_own_episode_alone(
-    questions: pg.QuestionList, retriever: Any, length_reward: Any, query: str, problem: str, instant: bool
+    questions: pg.QuestionList, retriever: Any, length_reward: Any, query: str, problem: str, runs_inline: bool
 ) -> None:
-    failing: Any = FailsOn(retriever, instant)
+    failing: Any = FailsOn(retriever, runs_inline)
     venv = ProfileQAVectorEnv(questions, failing, length_reward, num_envs=4, autoreset_mode="Disabled")
     venv.reset(seed=1)
 

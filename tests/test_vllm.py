@@ -152,7 +152,7 @@ def asking(policy: Path, generation: Any) -> VLLMModel:
 
 def spoken(policy: Path, generation: Any, most: int) -> Any:
     model = asking(policy, generation)
-    return asyncio.run(model.open(None, 0).speak(SAID, Sampling(1.0, max_tokens=most), STOP))  # type: ignore[arg-type]
+    return asyncio.run(model.open(None, 0).generate(SAID, Sampling(1.0, max_tokens=most), STOP))  # type: ignore[arg-type]
 
 
 def test_a_round_that_fails_reaches_those_who_wait_beside_one_who_gave_up(policy: Path) -> None:

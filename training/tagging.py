@@ -69,7 +69,7 @@ async def label(model: Model, question: Question, sentences: Sequence[str]) -> l
     prompt = fill("tagpr_label", FOLDER, tags=tags, question=clean(question.text), sentences=numbered)
     session = model.open(question, 0)
     try:
-        turn = await session.speak([Segment("environment", prompt)], Sampling(max_tokens=12 * len(sentences)), ())
+        turn = await session.generate([Segment("environment", prompt)], Sampling(max_tokens=12 * len(sentences)), ())
     finally:
         session.close()
     found = {int(number): tag.lower() for number, tag in _LABEL.findall(turn.text)}
@@ -148,10 +148,10 @@ def _played_again(run: PlayedRun, question: Question, played: Trajectory, though
     options = {name: run.settings[name] for name in ("top_k",) if name in run.settings}
     agent = make_agent("tagpr")
     if played.kind == "baseline":
-        agent = Unpersonalised(agent.guide)
+        agent = Unpersonalised(agent.instructions)
     episode: Episode = agent.begin(question, id=_id(played), data=played.data, seed=played.seed, **options)
     for search in played.searches:
-        episode.inform([Hit(question.profile.by_id[name], score) for name, score in search.hits])
+        episode.add_hits([Hit(question.profile.by_id[name], score) for name, score in search.hits])
     # To the pilot a word is one token where a space is before it.
     episode.write(f"<think>\n{thought}\n</think>\n<answer> {clean(played.answer or '')}</answer>")
     problem = tagged(episode.segments).problem

@@ -50,7 +50,7 @@ class Estimate:
         return self.prompt_tokens + self.completion_tokens
 
 
-class Ledger:
+class UsageLedger:
     """Adds up usage; refuses a call that could take the cost over the budget. Prices are for a million tokens."""
 
     def __init__(self, price_in: float | None, price_out: float | None, budget: float | None) -> None:

@@ -14,19 +14,19 @@ from .model import Finish
 from .sampling import draw
 from .stop_criteria import Stops
 
-READ = 2048  # more at once are read no faster
-BREATHS = 10  # rounds of the event loop in which a turn's search is made and its episode speaks again
+PREFILL_TOKENS = 2048  # more at once are read no faster
+IDLE_ROUNDS = 10  # rounds of the event loop in which a turn's search is made and its episode speaks again
 REREAD = 4  # tokens that are read in the time that an idle row costs in one step
 IDLE = Sampling()
 
 
 @dataclass(eq=False, slots=True)
-class Writing:
+class TurnRequest:
     """A turn while it is written."""
 
     sampling: Sampling
     stop: tuple[str, ...]
-    luck: Random
+    rng: Random
     tokens: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     finish: Finish | None = None
@@ -34,13 +34,13 @@ class Writing:
 
 
 @dataclass(eq=False, slots=True)
-class Stream:
+class Row:
     """All tokens of a conversation, and how many of them its row holds, while it has one."""
 
     tokens: list[int] = field(default_factory=list)
     read: int = 0
     row: int | None = None
-    writing: Writing | None = None
+    writing: TurnRequest | None = None
     idle: int = 0  # steps since its last turn
     closed: bool = False
 
@@ -56,11 +56,11 @@ class Decoder:
     def __init__(self, model: Any, stops: Stops, rows: int, context: int | None, read: int) -> None:
         self._model, self._stops, self._most, self._context, self._read = model, stops, rows, context, read
         self._kept = KVRows(rows)
-        self._rows: list[Stream | None] = []
-        self._waiting: deque[Stream] = deque()
+        self._rows: list[Row | None] = []
+        self._waiting: deque[Row] = deque()
         self._task: asyncio.Task[None] | None = None
 
-    def close(self, stream: Stream) -> None:
+    def close(self, stream: Row) -> None:
         """Its row is free."""
         stream.closed = True
         self._leave(stream)
@@ -73,7 +73,7 @@ class Decoder:
                 self._waiting.append(stream)
         self._kept.clear()
 
-    async def write(self, stream: Stream, tokens: list[int], writing: Writing) -> None:
+    async def write(self, stream: Row, tokens: list[int], writing: TurnRequest) -> None:
         """Go on from these tokens until the turn has a `finish`."""
         stream.read = min(_shared(stream.tokens, tokens, stream.read), len(tokens) - 1)
         stream.tokens = tokens
@@ -96,22 +96,22 @@ class Decoder:
         try:
             while (over := self._go_on()) is not None:
                 await asyncio.sleep(0)
-                for _ in range(BREATHS):
+                for _ in range(IDLE_ROUNDS):
                     if all(stream.writing or stream.closed for stream in over):
                         break
                     await asyncio.sleep(0)
         except Exception as error:
             self._fail(error)
 
-    def _go_on(self) -> list[Stream] | None:
+    def _go_on(self) -> list[Row] | None:
         """Those whose turn is over after one more step; None when nobody has anything to write."""
         import torch
 
         with torch.inference_mode():
-            self._seat()
+            self._admit()
             return self._step() if any(stream and stream.writing for stream in self._rows) else None
 
-    def _seat(self) -> None:
+    def _admit(self) -> None:
         """Gives rows to those who wait, as many as can be read in a step."""
         unread = 0
         while self._waiting and unread < max(1, self._read):
@@ -123,7 +123,7 @@ class Decoder:
                 self._take(row, stream)
                 unread += len(stream.tokens) - stream.read
             self._waiting.popleft()
-        self._close_ranks()
+        self._compact()
 
     def _free_row(self) -> int | None:
         if None in self._rows:
@@ -139,7 +139,7 @@ class Decoder:
             return row
         return None
 
-    def _take(self, row: int, stream: Stream) -> None:
+    def _take(self, row: int, stream: Row) -> None:
         tokens, most, donor = stream.tokens, len(stream.tokens) - 1, row
         for place, other in enumerate(self._rows):
             if other and other.tokens[: stream.read + 1] == tokens[: stream.read + 1]:
@@ -150,12 +150,12 @@ class Decoder:
         self._kept.copy(donor, row, stream.read)
         stream.row, self._rows[row] = row, stream
 
-    def _leave(self, stream: Stream) -> None:
+    def _leave(self, stream: Row) -> None:
         if stream.row is not None:
             self._rows[stream.row] = None
         stream.row, stream.read = None, 0
 
-    def _close_ranks(self) -> None:
+    def _compact(self) -> None:
         """The last rows move into gaps, as a step takes all rows up to the last."""
         while self._rows and None in self._rows:
             stream = self._rows.pop()
@@ -164,15 +164,15 @@ class Decoder:
                 self._kept.copy(len(self._rows), gap, stream.read)
                 stream.row, self._rows[gap] = gap, stream
 
-    def _step(self) -> list[Stream]:
+    def _step(self) -> list[Row]:
         """One token more for every row that has read all it was told; those whose turn is over."""
         rows = [stream for stream in self._rows if stream]  # all of them, as ranks are closed
         feeds = self._feeds(rows)
         read = [feed.end == len(stream.tokens) for stream, feed in zip(rows, feeds, strict=True)]
         turns = [stream.writing if all_read else None for stream, all_read in zip(rows, read, strict=True)]
         samplings = [turn.sampling if turn else IDLE for turn in turns]
-        luck = [turn.luck.random() if turn else 0.0 for turn in turns]
-        drawn = draw(forward(self._model, self._kept, feeds), samplings, luck)
+        rng = [turn.rng.random() if turn else 0.0 for turn in turns]
+        drawn = draw(forward(self._model, self._kept, feeds), samplings, rng)
         over = []
         for stream, feed, turn, token, logprob in zip(rows, feeds, turns, *drawn, strict=True):
             if stream.writing is None:
@@ -186,7 +186,7 @@ class Decoder:
                     over.append(stream)
         return over
 
-    def _feeds(self, rows: Sequence[Stream]) -> list[Feed]:
+    def _feeds(self, rows: Sequence[Row]) -> list[Feed]:
         """What each row reads in this step; an idle one reads a token that it does not keep."""
         left, feeds = self._read, []
         for stream in rows:
@@ -198,7 +198,7 @@ class Decoder:
             feeds.append(feed)
         return feeds
 
-    def _add(self, stream: Stream, turn: Writing, token: int, logprob: float) -> None:
+    def _add(self, stream: Row, turn: TurnRequest, token: int, logprob: float) -> None:
         stream.tokens.append(token)
         turn.tokens.append(token)
         turn.logprobs.append(logprob)
@@ -209,7 +209,7 @@ class Decoder:
         elif len(stream.tokens) == self._context:
             turn.finish = "context"
 
-    def _end(self, stream: Stream, turn: Writing) -> None:
+    def _end(self, stream: Row, turn: TurnRequest) -> None:
         stream.writing, stream.idle = None, 0
         if turn.over and not turn.over.done():  # who waited for it may have given up just now
             turn.over.set_result(None)

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import finalize
 
-from ...envs.chat import Messages, Reply, Sampling
+from ...envs.chat import ChatReply, Messages, Sampling
 from ...errors import EndpointError, MissingExtra, OptionError
-from .accounting import Counted, Estimate, Ledger, Usage
-from .failures import Again, Refused, failure
-from .limits import Breaker, Gate, Rate
+from .accounting import Counted, Estimate, Usage, UsageLedger
+from .failures import Permanent, Retryable, failure
+from .limits import AdaptiveLimiter, CircuitBreaker, RateLimiter
 from .refusals import SCHEMA, notice, refused_field, without
 
 if TYPE_CHECKING:
@@ -78,12 +78,12 @@ class Endpoint:
         self.url = _url(base_url, api_key)
         self.extra_body = _fields(extra_body)
         self.refused: set[str] = set()  # fields of a request that the endpoint does not take, as far as it was asked
-        self.gate = Gate(concurrency)
-        self.breaker = Breaker(self.url, clock)
+        self.gate = AdaptiveLimiter(concurrency)
+        self.breaker = CircuitBreaker(self.url, clock)
         self._key = _key(api_key)
         self._takes_schemas = False  # not known before one was sent
-        self._requests, self._tokens = Rate(requests_per_minute, clock), Rate(tokens_per_minute, clock)
-        self._ledger = Ledger(price_in, price_out, budget)
+        self._requests, self._tokens = RateLimiter(requests_per_minute, clock), RateLimiter(tokens_per_minute, clock)
+        self._ledger = UsageLedger(price_in, price_out, budget)
         self._timeout, self._deadline, self._attempts = timeout, deadline, attempts
         self._sleep, self._clock = sleep, clock
         self._retrying: AsyncRetrying | None = None
@@ -116,26 +116,28 @@ class Endpoint:
             if held is not None:
                 await held.aclose()
 
-    async def __call__(self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None) -> Reply:
+    async def __call__(
+        self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None
+    ) -> ChatReply:
         body = _body(self.model, messages, sampling, schema)
         return await self.post("/chat/completions", body, Estimate.of(messages, sampling.max_tokens), _read)
 
     async def post(self, path: str, body: dict[str, Any], estimate: Estimate, read: Callable[[Any], R]) -> R:
         """Any request, with all the patience, limits and accounting of a call; `read` makes a reply of its JSON.
 
-        What `read` raises is a reply that cannot be read, and asked for again; a `Refused` is not.
+        What `read` raises is a reply that cannot be read, and asked for again; a `Permanent` is not.
         """
         call = _Call(path, {**body, **self.extra_body}, estimate, read, self._deadline)
         if self._retrying is None:
-            self._retrying = self._patience()
+            self._retrying = self._retry_policy()
         await self._connected()  # no try's time is spent on it
         try:
             return await self._retrying.copy()(self._try, call)
-        except Again as error:
+        except Retryable as error:
             status = None
             tries = "one try" if call.tries == 1 else f"{call.tries} tries"
             problem = f"no reply from {self.name} at {self.url} after {tries}: {error}"
-        except Refused as error:
+        except Permanent as error:
             status = error.status
             problem = f"{self.name} at {self.url} refuses: {error}"
         raise EndpointError(problem.replace(self._key, "[key]"), status)
@@ -182,12 +184,12 @@ class Endpoint:
         self.gate.went_well()
         return reply
 
-    def _note(self, problem: Again | Refused, ticket: int) -> None:
-        if isinstance(problem, Refused) or problem.busy:  # it is there
+    def _note(self, problem: Retryable | Permanent, ticket: int) -> None:
+        if isinstance(problem, Permanent) or problem.busy:  # it is there
             self.breaker.succeeded()
         else:
             self.breaker.failed()
-        if isinstance(problem, Again) and problem.busy:
+        if isinstance(problem, Retryable) and problem.busy:
             self.gate.too_many(ticket)
 
     async def _fitting(self, call: _Call[R]) -> R:
@@ -242,11 +244,11 @@ class Endpoint:
             base_url=self.url, api_key=self._key, max_retries=0, timeout=self._timeout, http_client=http
         )
 
-    def _patience(self) -> "AsyncRetrying":
+    def _retry_policy(self) -> "AsyncRetrying":
         from tenacity import AsyncRetrying, retry_if_exception_type
 
         return AsyncRetrying(
-            retry=retry_if_exception_type(Again), wait=_pause, stop=self._enough, before_sleep=_spend,
+            retry=retry_if_exception_type(Retryable), wait=_pause, stop=self._enough, before_sleep=_spend,
             sleep=self._sleep, reraise=True,
         )  # fmt: skip
 
@@ -277,7 +279,7 @@ def _pause(state: "RetryCallState") -> float:
     error = state.outcome.exception() if state.outcome else None
     doubling: float = FIRST_PAUSE * 2 ** (state.attempt_number - 1)
     own = min(LONGEST_PAUSE, doubling) * random.uniform(1, 1.25)
-    return max(own, error.pause) if isinstance(error, Again) else own
+    return max(own, error.pause) if isinstance(error, Retryable) else own
 
 
 def _spend(state: "RetryCallState") -> None:
@@ -330,10 +332,10 @@ def _body(model: str, messages: Messages, sampling: Sampling, schema: Mapping[st
     return body
 
 
-def _read(answer: Any) -> Reply:
+def _read(answer: Any) -> ChatReply:
     choice = answer["choices"][0]
     text = choice["message"]["content"]
     if not isinstance(text, str):
-        raise Refused(f"a reply without text (finish_reason {choice.get('finish_reason')!r}); raise max_tokens")
+        raise Permanent(f"a reply without text (finish_reason {choice.get('finish_reason')!r}); raise max_tokens")
     usage = answer.get("usage") or {}
-    return Reply(text, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    return ChatReply(text, usage.get("prompt_tokens"), usage.get("completion_tokens"))

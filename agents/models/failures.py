@@ -18,7 +18,7 @@ ADVICE = {
 TRY_AGAIN = {408, 409, 425, 429}
 
 
-class Again(EndpointError):
+class Retryable(EndpointError):
     """A failure that may pass. `pause` is what the endpoint asked us to wait, in seconds."""
 
     def __init__(self, what: str, *, pause: float = 0.0, busy: bool = False) -> None:
@@ -27,35 +27,35 @@ class Again(EndpointError):
         self.busy = busy  # it is there, but says that we ask too much
 
 
-class Refused(EndpointError):
+class Permanent(EndpointError):
     """A failure that would come again."""
 
 
-def failure(error: Exception, timeout: float) -> Again | Refused:
+def failure(error: Exception, timeout: float) -> Retryable | Permanent:
     """The failure in our words; the client's own exception holds the request, and with it the key."""
     import openai
 
     match error:
-        case Again() | Refused():
+        case Retryable() | Permanent():
             return error
         case TimeoutError():
-            return Again(f"no reply within {timeout:g} s")
+            return Retryable(f"no reply within {timeout:g} s")
         case openai.APIStatusError():
             return _refusal(error.status_code, error.body, error.response.headers)
         case openai.APIConnectionError():
-            return Again(f"the connection failed ({type(error.__cause__ or error).__name__})")
+            return Retryable(f"the connection failed ({type(error.__cause__ or error).__name__})")
         case _:
-            return Again(f"the reply cannot be read ({type(error).__name__}: {error})")
+            return Retryable(f"the reply cannot be read ({type(error).__name__}: {error})")
 
 
-def _refusal(status: int, body: object, headers: Mapping[str, str]) -> Again | Refused:
+def _refusal(status: int, body: object, headers: Mapping[str, str]) -> Retryable | Permanent:
     said: Any = body if isinstance(body, dict) else {}
     what = f"HTTP {status}: {said.get('message') or body or 'no reason given'}"
     if said.get("code") == "insufficient_quota":
-        return Refused(f"{what}; the account has no credit left", status)
+        return Permanent(f"{what}; the account has no credit left", status)
     if status in TRY_AGAIN or (status >= 500 and status not in ADVICE):
-        return Again(what, pause=_retry_after(headers.get("retry-after")), busy=status == 429)
-    return Refused(f"{what}; {ADVICE.get(status, 'the endpoint will not take this request')}", status)
+        return Retryable(what, pause=_retry_after(headers.get("retry-after")), busy=status == 429)
+    return Permanent(f"{what}; {ADVICE.get(status, 'the endpoint will not take this request')}", status)
 
 
 def _retry_after(header: str | None) -> float:

@@ -10,7 +10,7 @@ from ...envs.question import Question
 from ...envs.trajectory import Segment
 from ...errors import MissingExtra, ModelError, OptionError
 from . import sampling as samplings
-from .decoding import READ, Decoder, Stream, Writing
+from .decoding import PREFILL_TOKENS, Decoder, Row, TurnRequest
 from .model import Turn
 from .stop_criteria import Stops
 from .tokenize import tokens_of
@@ -27,7 +27,9 @@ class HFModel:
     are read in a step beside the one that each row goes on with.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, *, rows: int = ROWS, read: int = READ, name: str = "hf") -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, *, rows: int = ROWS, read: int = PREFILL_TOKENS, name: str = "hf"
+    ) -> None:
         if rows < 1:
             raise OptionError(f"rows={rows!r}: give at least 1")
         self.name = name
@@ -72,9 +74,9 @@ class HFSession:
 
     def __init__(self, model: HFModel, seed: int | None) -> None:
         self._model, self._seed = model, seed
-        self._stream = Stream()
+        self._stream = Row()
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         """Draws depend on the seed and the place in the transcript, so an episode can be taken up anywhere."""
         samplings.check(sampling)
         read = tokens_of(said, self._model.tokenizer)
@@ -83,14 +85,14 @@ class HFSession:
             raise ModelError("there is nothing that the model could go on from: the transcript has no tokens")
         known, place = len(self._stream.tokens), len(tokens)
         luck = Random(f"{self._seed}:{place}" if self._seed is not None else None)
-        writing = Writing(sampling, tuple(stop), luck)
+        writing = TurnRequest(sampling, tuple(stop), luck)
         await self._model.decoder.write(self._stream, tokens, writing)
         assert writing.finish is not None
         return Turn(
             self._model.stops.text(writing.tokens),
             writing.tokens,
             writing.logprobs,
-            heard=read,
+            segment_tokens=read,
             finish=writing.finish,
             prompt_tokens=max(0, place - known),
             completion_tokens=len(writing.tokens),

@@ -11,7 +11,7 @@ CUT = 0.7
 RECOVERY = 0.25  # places a success, after a cut: about a quarter more with each round of calls
 
 
-class Gate:
+class AdaptiveLimiter:
     """Lets in as many calls at once as the endpoint bears, for the calls of one event loop.
 
     The number doubles with each round of calls until the first "too many"; then it backs off and recovers.
@@ -64,7 +64,7 @@ class Gate:
                 place.set_result(None)
 
 
-class Rate:
+class RateLimiter:
     """Spreads amounts evenly over the minutes, with a second's worth of burst."""
 
     def __init__(self, per_minute: float | None, clock: Callable[[], float]) -> None:
@@ -83,7 +83,7 @@ class Rate:
         self._free -= amount * self._seconds_each
 
 
-class Breaker:
+class CircuitBreaker:
     """Opens when calls fail for a while and none succeeds; then one call in each `rest` may try; a success closes it.
 
     `patience` outlasts the pauses between a call's six attempts (15 to 19 s), so that none is cut short: an outage of
@@ -94,13 +94,13 @@ class Breaker:
         self, where: str, clock: Callable[[], float], failures: int = 10, patience: float = 30.0, rest: float = 10.0
     ) -> None:
         self._where, self._clock = where, clock
-        self._most, self._patience, self._rest = failures, patience, rest
+        self._most, self._retry_policy, self._rest = failures, patience, rest
         self._failures = 0
         self._since = self._tried = 0.0
 
     @property
     def open(self) -> bool:
-        return self._failures >= self._most and self._clock() - self._since >= self._patience
+        return self._failures >= self._most and self._clock() - self._since >= self._retry_policy
 
     def check(self) -> None:
         if not self.open:

@@ -17,15 +17,15 @@ STOPS = {"tags": ("</search>", "</answer>"), "tools": ("</tool_call>",)}  # by a
 class Turn:
     """What a model wrote, and what it took. Unknown is None.
 
-    `tokens` are exactly those sampled, with their log-probabilities; `heard` are the tokens in which the model read
-    each segment of the transcript so far. `finish` is `length` where `max_tokens` cut it off, and `context` where the
-    model can read no more.
+    `tokens` are exactly those sampled, with their log-probabilities. `segment_tokens` are the tokens in which the model
+    read each segment of the transcript so far. `finish` is `length` where `max_tokens` cut it off, and `context` where
+    the model can read no more.
     """
 
     text: str
     tokens: Sequence[int] | None = None
     logprobs: Sequence[float] | None = None
-    heard: Sequence[Sequence[int] | None] | None = None
+    segment_tokens: Sequence[Sequence[int] | None] | None = None
     finish: Finish = "stop"
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
@@ -35,7 +35,7 @@ class Turn:
 class Session(Protocol):
     """One conversation with a model. It may remember what it read, so that nothing is read twice."""
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         """Go on from all that was said so far. The text includes the stop string that ended it.
 
         Where the last segment is the policy's own, its text is continued. Raises `ModelError` when no turn can be had.

@@ -117,7 +117,7 @@ class ServedSession:
     def __init__(self, model: ServedModel, seed: int | None) -> None:
         self._model, self._seed = model, seed
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         sampling = replace(sampling, seed=_seed(self._seed, len(said)))
         return await self._model.write(Asked(said, sampling, tuple(stop)))
 

@@ -16,7 +16,7 @@ def check(sampling: Sampling) -> None:
         raise OptionError(f"max_tokens={sampling.max_tokens!r}: give at least 1")
 
 
-def draw(logits: Any, samplings: Sequence[Sampling], luck: Sequence[float]) -> tuple[list[int], list[float]]:
+def draw(logits: Any, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> tuple[list[int], list[float]]:
     """A token for each row of `logits` [rows, tokens], and its log-probability; `luck` is in [0, 1).
 
     The log-probability is that of the distribution drawn from, after temperature and top_p (vLLM's
@@ -30,7 +30,7 @@ def draw(logits: Any, samplings: Sequence[Sampling], luck: Sequence[float]) -> t
         logprobs = _nucleus(logprobs, torch.tensor([sampling.top_p for sampling in samplings], device=logits.device))
     # The first token at which the summed probability reaches 1 - luck, which is never 0: so its own is not 0 either.
     summed = logprobs.exp().cumsum(-1)
-    reach = torch.tensor([1 - chance for chance in luck], device=logits.device)
+    reach = torch.tensor([1 - chance for chance in uniforms], device=logits.device)
     tokens = torch.searchsorted(summed, summed[:, -1:] * reach[:, None])[:, 0]
     greedy = torch.tensor([sampling.temperature == 0 for sampling in samplings], device=logits.device)
     tokens = torch.where(greedy, logits.argmax(-1), tokens)

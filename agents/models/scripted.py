@@ -32,7 +32,7 @@ class ScriptedSession:
     def __init__(self, question: Question, script: Script) -> None:
         self._question, self._script = question, script
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         text = self._script(self._question, said)
         return Turn(as_call(text) if tuple(stop) == STOPS["tools"] else text)
 

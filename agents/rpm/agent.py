@@ -12,7 +12,7 @@ from ...envs.episode import Episode, clean
 from ...envs.question import Question
 from ...envs.retrieval import Retriever
 from ...errors import OptionError
-from ..agent import Speaker
+from ..agent import ModelHandle
 from ..models.model import Turn
 from ..prompts import FOLDER
 from ..turn_format import answer_with, search_for
@@ -41,8 +41,8 @@ class RPM:
 
     profile: ProfileOf = "own"
     retriever: Retriever | None
-    at_once: int | None = None
-    guide = ""
+    max_concurrency: int | None = None
+    instructions = ""
 
     def __init__(self, models: str = MODELS, upto: Upto = "paths", index: str = "bm25", by: str | None = None) -> None:
         if upto not in get_args(Upto):
@@ -57,7 +57,7 @@ class RPM:
         searches = min(options.get("max_searches", 1), 0 if self._upto in ("task", "factors") else 1)
         return Episode(question, **(options | {"max_searches": searches}))
 
-    async def act(self, episode: Episode, speaker: Speaker) -> Turn:
+    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
         if self._upto == "task":
             return await self._respond(episode, speaker, "")
         user = await self.user(episode, speaker)
@@ -67,18 +67,18 @@ class RPM:
             return Turn(search_for(query, f"{_FEATURES}\n{as_lines(features)}", episode.protocol))
         return await self._respond(episode, speaker, self._context(episode, user, features))
 
-    async def user(self, episode: Episode, speaker: Speaker) -> UserModel:
+    async def user(self, episode: Episode, speaker: ModelHandle) -> UserModel:
         """The model of the person whose posts the episode has; made now, if it is not there."""
         profile = episode.question.profile
         if self._by is not None:
             return self._library.find(profile, self._by)
-        return await self._library.get(profile, speaker.model_name, partial(speaker.beyond, sampling=_OFFLINE))
+        return await self._library.get(profile, speaker.model_name, partial(speaker.offline_query, sampling=_OFFLINE))
 
-    async def _read(self, episode: Episode, speaker: Speaker, user: UserModel) -> tuple[Feature, ...]:
+    async def _read(self, episode: Episode, speaker: ModelHandle, user: UserModel) -> tuple[Feature, ...]:
         """The features of the task itself, by the factors that are known."""
         factors = ", ".join(factor.name for factor in user.factors) or "none yet"
         prompt = fill("rpm_task_features", FOLDER, factors=factors, text=clean(episode.question.text))
-        found = parse_features((await speaker.aside(prompt)).text)
+        found = parse_features((await speaker.side_query(prompt)).text)
         return tuple(replace(feature, strength=None, direction=None) for feature in found)
 
     def _context(self, episode: Episode, user: UserModel, features: tuple[Feature, ...]) -> str:
@@ -90,9 +90,9 @@ class RPM:
         parts += [f"Features of the task:\n{as_lines(features)}"] if features else []
         return "".join(f"{part}\n\n" for part in parts)
 
-    async def _respond(self, episode: Episode, speaker: Speaker, context: str) -> Turn:
+    async def _respond(self, episode: Episode, speaker: ModelHandle, context: str) -> Turn:
         values = {"context": context, "task": clean(episode.question.text), "manner": _MANNER[self._upto]}
-        reply = (await speaker.aside(fill("rpm_answer", FOLDER, **values))).text
+        reply = (await speaker.side_query(fill("rpm_answer", FOLDER, **values))).text
         *_, (start, end) = [(0, 0), *(mark.span() for mark in _MARK.finditer(reply))]
         thought, answer = reply[:start], reply[end:]  # without the mark it is an answer as a whole
         return Turn(answer_with(answer, thought.strip() or "I was given no reasons.", episode.protocol))

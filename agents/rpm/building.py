@@ -12,7 +12,7 @@ from .calls import Calls
 from .factors import as_listed, parse_factors
 from .features import Feature, as_lines, parse_features
 from .history import Past, has_choices, history
-from .statistics import Sight, statistics
+from .statistics import Observation, statistics
 from .user_model import Factor, Memory, UserModel
 
 Made = TypeVar("Made")
@@ -54,7 +54,7 @@ async def _factors(
     if not every:
         return ()
     groups = parse_factors(await calls(fill("rpm_factors", FOLDER, features=as_listed(every))), every)
-    sights = [Sight(of, one.response) for one, of in zip(past, features, strict=True)]
+    sights = [Observation(of, one.response) for one, of in zip(past, features, strict=True)]
     return tuple(Factor(name, members, statistics(sights, members, choices)) for name, members in groups.items())
 
 

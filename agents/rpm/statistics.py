@@ -9,7 +9,7 @@ from .features import Feature
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class Observation:
     """One thing of the past, as the statistics see it."""
 
     features: tuple[Feature, ...]
@@ -35,7 +35,7 @@ class Statistics:
         return ", ".join([f"coverage {self.coverage:.2f}", *parts])
 
 
-def statistics(past: Sequence[Sight], members: Collection[str], choices: bool) -> Statistics:
+def statistics(past: Sequence[Observation], members: Collection[str], choices: bool) -> Statistics:
     """Of the factor to which the features of these names belong."""
     held = [sight for sight in past if _of(sight, members)]
     coverage = len(held) / len(past) if past else 0.0
@@ -50,14 +50,14 @@ def statistics(past: Sequence[Sight], members: Collection[str], choices: bool) -
     )
 
 
-def propensity(held: Sequence[Sight]) -> dict[str, float]:
+def propensity(held: Sequence[Observation]) -> dict[str, float]:
     """The share of each response among the things that hold a feature of the factor, the commonest first."""
     counts = Counter(sight.response for sight in held if sight.response is not None)
     ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))
     return {response: count / counts.total() for response, count in ordered}
 
 
-def _of(sight: Sight, members: Collection[str]) -> list[Feature]:
+def _of(sight: Observation, members: Collection[str]) -> list[Feature]:
     return [feature for feature in sight.features if feature.name.lower() in members]
 
 

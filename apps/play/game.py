@@ -8,7 +8,7 @@ from itertools import count
 from time import perf_counter
 from typing import Any
 
-from ...agents.agent import Taken, make_agent
+from ...agents.agent import TokenUsage, make_agent
 from ...agents.models.model import Turn
 from ...agents.pr2 import PR2
 from ...agents.rollout import Job, Rollout
@@ -141,13 +141,13 @@ class Game:
         """Take a turn as it is written, mistakes included."""
         self._must_be_on()
         before, episode = self._standings, self.episode.copy()
-        action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.heard)
+        action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
         found = None
         if episode.needs == "search":
             await _search(episode, self.table.retriever_of(self.table.policy))
             found = found_by(episode, episode.searches[-1])
         elif episode.needs == "text" and turn.finish == "context":
-            episode.run_out()
+            episode.truncate()
         if episode.needs == "score":
             episode.score(await _worth(episode, self.table.reward))
         self._standings = (*before, _Standing(episode, (*before[-1].moves, Move(by, turn, action, found))))
@@ -200,7 +200,7 @@ class Game:
 
     def trajectory(self) -> Trajectory:
         """The record so far: who moved, and what that took."""
-        record, policy, taken = self.episode.trajectory(), self.table.policy, Taken()
+        record, policy, taken = self.episode.trajectory(), self.table.policy, TokenUsage()
         for move in self.moves:
             taken.add(move.turn)
         players = dict.fromkeys(move.by for move in self.moves)
@@ -264,12 +264,12 @@ async def _search(episode: Episode, retriever: Retriever) -> None:
     """In a thread: whoever shows the game goes on meanwhile."""
     start = perf_counter()
     try:
-        hits = await asyncio.to_thread(retriever.search, episode.question.profile, episode.query, episode.depth)
+        hits = await asyncio.to_thread(retriever.search, episode.question.profile, episode.query, episode.fetch_k)
     except ProfileGymError:
         raise
     except Exception as error:
         raise RetrievalError(f"the retriever failed: {type(error).__name__}: {error}") from error
-    episode.inform(hits, 1e3 * (perf_counter() - start))
+    episode.add_hits(hits, 1e3 * (perf_counter() - start))
 
 
 async def _worth(episode: Episode, reward: RewardFunction) -> Reward:

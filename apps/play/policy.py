@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...agents.agent import Agent, Speaker
+from ...agents.agent import Agent, ModelHandle
 from ...agents.models.model import Model, Session, Turn, make_model
-from ...agents.rollout import AS_TRAINED
+from ...agents.rollout import DEFAULT_SAMPLING
 from ...envs.chat import Sampling
 from ...envs.episode import Episode
 from ...envs.question import Question
@@ -20,11 +20,11 @@ class Policy:
 
     agent: Agent
     model: Model
-    sampling: Sampling = AS_TRAINED
+    sampling: Sampling = DEFAULT_SAMPLING
 
     async def turn(self, episode: Episode) -> Turn:
         """Its next turn in an episode, which stays as it is. Raises `ModelError` when none can be had."""
-        speaker = Speaker(self.model, episode, self.sampling)
+        speaker = ModelHandle(self.model, episode, self.sampling)
         try:
             return await self.agent.act(episode, speaker)
         except ProfileGymError:
@@ -65,10 +65,10 @@ class LateSession:
         self._model, self._question, self._seed = model, question, seed
         self._session: Session | None = None
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         if self._session is None:
             self._session = (await self._model.loaded()).open(self._question, self._seed)
-        return await self._session.speak(said, sampling, stop)
+        return await self._session.generate(said, sampling, stop)
 
     def close(self) -> None:
         if self._session is not None:

@@ -32,7 +32,7 @@ _MOST_TURNS = 64  # that a model plays by itself before a person is asked again
 
 
 @dataclass
-class Seat:
+class LiveGame:
     """A game that somebody plays: of which run, with what; and what went wrong last. Its branches share its family."""
 
     id: str
@@ -48,17 +48,17 @@ class Seats:
     """Kept in memory while the server runs; a game that is over is in `branches.jsonl` of its run."""
 
     def __init__(self) -> None:
-        self._seats: dict[str, Seat] = {}
+        self._seats: dict[str, LiveGame] = {}
         self._models: dict[str, LateModel] = {}
 
-    def find(self, seat_id: str) -> Seat:
+    def find(self, seat_id: str) -> LiveGame:
         try:
-            self._seats[seat_id] = seat = self._seats.pop(seat_id)
+            self._seats[seat_id] = live = self._seats.pop(seat_id)
         except KeyError:
             raise DataError("this game is no longer at hand: the server was started anew; begin another") from None
-        return seat
+        return live
 
-    async def begin(self, run: Run, question_id: str, choice: Choice) -> Seat:
+    async def begin(self, run: Run, question_id: str, choice: Choice) -> LiveGame:
         """A question of the run's data, from the start."""
         settings = choice.settings(run.played_with)
         questions = run.questions.load(settings.data)
@@ -71,13 +71,13 @@ class Seats:
             await Game.begin(question, self._table(run, settings), parent=other, **options), run, choice
         )
 
-    async def branch(self, run: Run, parent: Trajectory, turn: int, choice: Choice) -> Seat:
+    async def branch(self, run: Run, parent: Trajectory, turn: int, choice: Choice) -> LiveGame:
         """From before that turn of a recorded trajectory; all that was said until then is kept word for word."""
         asked = run.played_with
         episode = retold(parent, run.questions.searched(parent), asked, turn)
         base, _, attempt = parent.id.rpartition(":")
         episode.id = f"{base}~{token_hex(4)}:{attempt}"
-        episode.depth = episode.depth // episode.top_k * choice.top_k
+        episode.fetch_k = episode.fetch_k // episode.top_k * choice.top_k
         episode.top_k = choice.top_k
         game = Game(
             episode,
@@ -89,22 +89,22 @@ class Seats:
         )
         return self._seated(game, run, choice)
 
-    def apart(self, seat: Seat) -> Seat:
+    def apart(self, live: LiveGame) -> LiveGame:
         """Another seat, from where the game stands now."""
-        return self._seated(seat.game.branch(), seat.run, seat.choice, seat.family)
+        return self._seated(live.game.branch(), live.run, live.choice, live.family)
 
-    def family(self, seat: Seat) -> list[str]:
+    def family(self, live: LiveGame) -> list[str]:
         """The game's own id and those of its branches at hand, each behind the one that it came from."""
-        family = (one for one in self._seats.values() if one.family == seat.family)
+        family = (one for one in self._seats.values() if one.family == live.family)
         return [one.id for one in sorted(family, key=lambda one: (len(one.game.id), one.game.id))]
 
-    def _seated(self, game: Game, run: Run, choice: Choice, family: str | None = None) -> Seat:
+    def _seated(self, game: Game, run: Run, choice: Choice, family: str | None = None) -> LiveGame:
         name = token_hex(8)
-        seat = Seat(name, family or name, game, run, choice)
-        self._seats[seat.id] = seat
+        live = LiveGame(name, family or name, game, run, choice)
+        self._seats[live.id] = live
         while len(self._seats) > _SEATS:
             del self._seats[next(iter(self._seats))]
-        return seat
+        return live
 
     def _table(self, run: Run, settings: Settings) -> Table:
         model = self._models.setdefault(settings.model, LateModel(settings.model))
@@ -118,10 +118,10 @@ class Seats:
         return Table(make_retriever(settings.retriever), reward_for(settings), policy, keep)
 
 
-def saved(seat: Seat) -> str | None:
+def saved(live: LiveGame) -> str | None:
     """Where a game that is over can be looked at again."""
-    row = seat.run.index(BRANCHES).row_of(seat.game.id) if seat.run.has(BRANCHES) else None
-    return place(seat.run, BRANCHES, row) if row else None
+    row = live.run.index(BRANCHES).row_of(live.game.id) if live.run.has(BRANCHES) else None
+    return place(live.run, BRANCHES, row) if row else None
 
 
 def retold(trajectory: Trajectory, question: Question, settings: Settings, turns: int) -> Episode:
@@ -129,17 +129,20 @@ def retold(trajectory: Trajectory, question: Question, settings: Settings, turns
     told, searches = recorded_turns(trajectory), {search.turn: search for search in trajectory.searches}
     if not 0 <= turns < len(told):
         raise OptionError(f"turn {turns + 1}: this trajectory has {len(told)}; branch from one of them")
-    episode, heard = _begun(trajectory, question, settings), [segment.tokens for segment in trajectory.segments]
+    episode, segment_tokens = (
+        _begun(trajectory, question, settings),
+        [segment.tokens for segment in trajectory.segments],
+    )
     for turn in range(BEFORE, turns):
         if turn != BEFORE:
             written = told[turn]
-            episode.write(written.text, written.tokens, written.logprobs, heard)
+            episode.write(written.text, written.tokens, written.logprobs, segment_tokens)
         if episode.needs == "search":
             posts, found = question.profile.by_id, searches[turn]
             missing = [document for document, _ in found.hits if document not in posts]
             if missing:
                 raise DataError(f"the posts are not those that were searched: {missing[0]!r} is not among them")
-            episode.inform([Hit(posts[document], score) for document, score in found.hits], found.ms)
+            episode.add_hits([Hit(posts[document], score) for document, score in found.hits], found.ms)
     said = trajectory.segments[: 2 * turns + 1]
     if [(s.author, s.text) for s in episode.segments] != [(s.author, s.text) for s in said]:
         raise DataError(
@@ -157,11 +160,11 @@ def _begun(trajectory: Trajectory, question: Question, settings: Settings) -> Ep
     return agent.begin(question, **options)  # type: ignore[no-any-return]
 
 
-async def act(seat: Seat, what: str, text: str) -> None:
+async def act(live: LiveGame, what: str, text: str) -> None:
     """One thing that a person does; what goes wrong is told on the page, and changes nothing."""
-    game = seat.game
-    async with seat.busy:
-        seat.trouble = None
+    game = live.game
+    async with live.busy:
+        live.trouble = None
         try:
             match what:
                 case "search":
@@ -183,7 +186,7 @@ async def act(seat: Seat, what: str, text: str) -> None:
                 case _:
                     raise OptionError(f"{what!r} is nothing that can be done here")
         except ProfileGymError as error:
-            seat.trouble = str(error)
+            live.trouble = str(error)
 
 
 async def _finish(game: Game) -> None:

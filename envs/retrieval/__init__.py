@@ -1,5 +1,5 @@
 """Searching one person's history."""
 
-from .retriever import Hit, OneByOne, Retriever, make_retriever, register_retriever
+from .retriever import BaseRetriever, Hit, Retriever, make_retriever, register_retriever
 
-__all__ = ["Hit", "OneByOne", "Retriever", "make_retriever", "register_retriever"]
+__all__ = ["BaseRetriever", "Hit", "Retriever", "make_retriever", "register_retriever"]

@@ -7,18 +7,18 @@ from ...errors import OptionError
 from ..question import Profile
 from .analyzer import analyze
 from .postings import Index, Postings
-from .retriever import Hit, OneByOne, check_k
+from .retriever import BaseRetriever, Hit, check_k
 from .text import searchable_text
 
 
-class BM25(OneByOne):
+class BM25(BaseRetriever):
     """Analyses the query, finds or makes the profile's index, ranks. Title and text are searched as one.
 
     `store` names a folder that `profilegym index` wrote; a profile that is not in it is indexed here. `cache` bounds
     how many users' indexes are kept.
     """
 
-    instant = True  # faster than a detour through a thread
+    runs_inline = True  # faster than a detour through a thread
 
     def __init__(self, *, k1: float = 0.9, b: float = 0.4, store: str | Path | None = None, cache: int = 4096) -> None:
         if not (k1 > 0 and 0 <= b <= 1 and cache >= 1):

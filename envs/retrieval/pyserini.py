@@ -16,14 +16,14 @@ from typing import Any
 
 from ...errors import MissingExtra, OptionError, RetrievalError
 from ..question import Profile
-from .retriever import Hit, OneByOne, check_k
+from .retriever import BaseRetriever, Hit, check_k
 from .text import searchable_text
 
 OLDEST_JAVA = 21  # Anserini's classes are compiled for it
 _started_in: int | None = None
 
 
-class Pyserini(OneByOne):
+class Pyserini(BaseRetriever):
     """Anserini's BM25. Scores are Anserini's: rounded to four digits, ties told apart by a millionth."""
 
     def __init__(self, *, k1: float = 0.9, b: float = 0.4, open_indexes: int = 64) -> None:

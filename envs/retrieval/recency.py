@@ -1,13 +1,13 @@
 """The control that never reads the query."""
 
 from ..question import Profile
-from .retriever import Hit, OneByOne, check_k
+from .retriever import BaseRetriever, Hit, check_k
 
 
-class Recency(OneByOne):
+class Recency(BaseRetriever):
     """Latest first: by date where every document has one, else by place, as profiles are in time order."""
 
-    instant = True  # faster than a detour through a thread
+    runs_inline = True  # faster than a detour through a thread
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
         check_k(k)

@@ -29,7 +29,7 @@ class Retriever(Protocol):
     def search_many(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[list[Hit]]: ...
 
 
-class OneByOne:
+class BaseRetriever:
     """Inherit this when a batch is no cheaper than its parts: `search_many` calls `search`."""
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:

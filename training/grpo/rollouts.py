@@ -37,7 +37,7 @@ class Rollouts:
     def __init__(self, recipe: Recipe, questions: QuestionSet, model: Model, reward: RewardFunction) -> None:
         self._recipe, self._questions = recipe, questions
         agent: Agent = make_agent(recipe.agent)
-        self._agents: tuple[Agent, Agent] = (agent, Unpersonalised(agent.guide))
+        self._agents: tuple[Agent, Agent] = (agent, Unpersonalised(agent.instructions))
         drawn = recipe.generation
         self._rollout = Rollout(
             model,

@@ -59,7 +59,7 @@ def _check(sampled: Segment, context_known: bool, episode: str) -> None:
     if not context_known:
         raise EpisodeError(
             f"episode {episode}: {sampled.text[:60]!r} was sampled after a text of the environment whose tokens are "
-            "not known; the model's turns must give `heard`, the tokens in which it read each segment"
+            "not known; the model's turns must give `segment_tokens`, the tokens in which it read each segment"
         )
     tokens, logprobs = sampled.tokens or (), sampled.logprobs
     if logprobs is not None and len(logprobs) != len(tokens):

@@ -63,7 +63,7 @@ class VLLMModel:
             self._stops.text(tokens),
             tokens,
             None if None in logprobs else logprobs,  # type: ignore[arg-type]
-            heard=read,
+            segment_tokens=read,
             finish=self._finish(tokens, most),
             prompt_tokens=len(asked.tokens),
             completion_tokens=len(tokens),
@@ -121,7 +121,7 @@ class _Session:
 
     model: VLLMModel
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         return await self.model.turn(said, sampling.max_tokens)
 
     def close(self) -> None:

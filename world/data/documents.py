@@ -38,7 +38,7 @@ class Diary:
         first, second = sorted((self._dice.roll(), self._dice.roll()))
         return (first, second) if int(first * _DAYS) < int(second * _DAYS) else self.two_moments()
 
-    def bind(self) -> "Bound":
+    def bind(self) -> "DatedDocuments":
         """The documents in time order; an id says only the position."""
         entries, dates, ids = sorted(self._entries), _dates(), _ids(len(self._entries))
         documents: list[Document] = []
@@ -46,7 +46,7 @@ class Diary:
         for position, (when, number, text) in enumerate(entries):
             documents.append(Document(ids[position], text, dates[self._start + int(when * _DAYS)]))
             positions[number] = position
-        return Bound(tuple(documents), positions)
+        return DatedDocuments(tuple(documents), positions)
 
     def later_date(self) -> str:
         """A day after the last entry."""
@@ -66,7 +66,7 @@ class Diary:
                 return dressed
 
 
-class Bound:
+class DatedDocuments:
     """A finished diary, in which entries are still found by their numbers."""
 
     def __init__(self, documents: tuple[Document, ...], positions: Sequence[int]) -> None:

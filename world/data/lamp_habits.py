@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from .lamp_tables import Matter, TaskTables, task_tables
+from .lamp_tables import Subject, TaskTables, task_tables
 from .rng import Dice
 from .tables import load_tables
 
@@ -21,7 +21,7 @@ class Work:
 
     text: str
     gist: str
-    matters: tuple[Matter, ...]
+    matters: tuple[Subject, ...]
     words: Mapping[str, str]
 
 
@@ -90,7 +90,7 @@ class Task:
     def work(self, dice: Dice) -> Work:
         """Two matters, or one said twice where a title is wanted."""
         tables, world = self.words, load_tables(False)
-        matters: tuple[Matter, ...]
+        matters: tuple[Subject, ...]
         if self.tables == "title":
             matters = (dice.pick(tables.matters),)
             first, second = dice.sample(matters[0].says, 2)

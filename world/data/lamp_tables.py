@@ -11,7 +11,7 @@ Texts = tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Matter:
+class Subject:
     """Something that a text can be about, and that every person takes in a way of their own."""
 
     name: str
@@ -26,7 +26,7 @@ class TaskTables:
 
     input: str
     frames: Texts
-    matters: tuple[Matter, ...]
+    matters: tuple[Subject, ...]
     roles: Texts
     things: Texts = ()
     styles: Texts = ()
@@ -35,7 +35,7 @@ class TaskTables:
     def labels(self) -> Texts:
         return tuple(dict.fromkeys(label for matter in self.matters for label in matter.likely))
 
-    def found_in(self, text: str) -> tuple[Matter, ...]:
+    def found_in(self, text: str) -> tuple[Subject, ...]:
         """What a text is about, in the order in which it says so."""
         places = {m: min((text.find(says) for says in m.says if says in text), default=-1) for m in self.matters}
         return tuple(sorted((matter for matter in places if places[matter] >= 0), key=places.__getitem__))
@@ -60,5 +60,5 @@ def _file() -> Mapping[str, Any]:
     return tomllib.loads(Path(__file__).with_name("lamp.toml").read_text("utf-8"))
 
 
-def _matter(record: Mapping[str, Any]) -> Matter:
-    return Matter(record["name"], **{key: tuple(record[key]) for key in ("says", "likely", "things") if key in record})
+def _matter(record: Mapping[str, Any]) -> Subject:
+    return Subject(record["name"], **{key: tuple(record[key]) for key in ("says", "likely", "things") if key in record})

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from .documents import Diary
 from .names import draw_names
 from .rng import Dice
-from .tables import Custom, Domain, Role, Tables, Topic, Value
+from .tables import CommonFact, Domain, Role, Tables, Topic, Value
 
 LEAST = 40  # entries that always fit the facts and what distracts from them
 _DOMAINS, _BONDS, _QUIRKS, _STRANGERS = 4, 3, 3, 4
@@ -23,7 +23,7 @@ class Fact:
 
 
 @dataclass(slots=True)
-class Bond:
+class Relation:
     """Somebody or something with a role and a name: the entry that tells the name, and what holds for that name."""
 
     role: Role
@@ -42,7 +42,7 @@ class Life:
         self._strangers = self.names[_BONDS:-1]
         self.domains: list[Domain] = dice.sample(tables.domains, _DOMAINS)
         self.facts: dict[str, list[Fact]] = self._own_facts()
-        self.bonds: list[Bond] = [
+        self.bonds: list[Relation] = [
             self._bond(role, name)
             for role, name in zip(dice.sample(tables.roles, _BONDS), self.names[:_BONDS], strict=True)
         ]
@@ -86,10 +86,10 @@ class Life:
         value = self._dice.other(fact.topic.values, fact.value)
         self.diary.write(self._dice.pick(says).format(v=value[0], n=self._dice.pick(self._strangers)))
 
-    def _bond(self, role: Role, name: str) -> Bond:
+    def _bond(self, role: Role, name: str) -> Relation:
         """Their name with their role once; everything else, and one idle mention, with their name alone."""
         dice, kind = self._dice, role.kind
-        bond = Bond(role, name, self.diary.write(dice.pick(kind.says).format(role=role.word, n=name)))
+        bond = Relation(role, name, self.diary.write(dice.pick(kind.says).format(role=role.word, n=name)))
         changed = dice.below(3 * len(kind.topics))  # one bond in three has a fact that changed
         bond.facts = [self._fact(topic, name, i == changed) for i, topic in enumerate(kind.topics)]
         shared = dice.pick(bond.facts)
@@ -104,7 +104,7 @@ class Life:
         text = self._dice.pick(role.kind.others)
         self.diary.write(text.format(role=role.word, n=self._dice.pick(self._strangers), m=self.names[-1]))
 
-    def _quirk(self, domain: Domain) -> Custom:
+    def _quirk(self, domain: Domain) -> CommonFact:
         """The person does what everybody does, but in a way that nobody else should copy."""
         custom = self._dice.pick(domain.customs)
         odd = self._dice.pick(domain.odd)[0]

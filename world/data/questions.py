@@ -4,10 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ...envs.question import Aspect, Rubric
-from .documents import Bound
-from .person import Bond, Fact, Life
+from .documents import DatedDocuments
+from .person import Fact, Life, Relation
 from .rng import Dice
-from .tables import Custom, Domain, Tables, Value
+from .tables import CommonFact, Domain, Tables, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Draft:
     reference: str
     queries: tuple[str, ...] = ()
 
-    def rubric(self, diary: Bound) -> Rubric:
+    def rubric(self, diary: DatedDocuments) -> Rubric:
         """The hidden part; a value that this question accepts anywhere is rejected nowhere."""
         own = {form for point in self.points for form in point.value}
         aspects = tuple(_aspect(point, own, diary) for point in self.points)
@@ -73,7 +73,7 @@ class Asker:
             facts = self._dice.sample(bond.facts, 1 if form < 0.5 else 2)
             yield self._related_draft(bond, facts, tip=form < 0.8)
 
-    def _custom_draft(self, domain: Domain, custom: Custom) -> Draft:
+    def _custom_draft(self, domain: Domain, custom: CommonFact) -> Draft:
         dice, tables = self._dice, self._tables
         uses = [*(other.use for other in domain.customs), *domain.odd]
         details = [(detail,) for details in tables.details.values() for detail in details]
@@ -94,7 +94,7 @@ class Asker:
         reference = f"In your case, {_advice(facts, domain, tip)}."
         return Draft(1, domain.name, _capital(text), points, reference, tuple(fact.topic.query for fact in facts))
 
-    def _related_draft(self, bond: Bond, facts: list[Fact], tip: bool) -> Draft:
+    def _related_draft(self, bond: Relation, facts: list[Fact], tip: bool) -> Draft:
         role, dice, kind = bond.role, self._dice, bond.role.kind
         asks = self._joined([dice.pick(fact.topic.asks) for fact in facts], tip)
         text = dice.pick(kind.frames).format(role=role.word, asks=asks, day=dice.pick(self._tables.days))
@@ -125,7 +125,7 @@ def _advice(facts: list[Fact], domain: Domain, tip: bool) -> str:
     return f"{', '.join(clauses[:-1])} and {clauses[-1]}"
 
 
-def _aspect(point: Point, own: set[str], diary: Bound) -> Aspect:
+def _aspect(point: Point, own: set[str], diary: DatedDocuments) -> Aspect:
     rejected = tuple(form for value in point.pool for form in value if form not in own)
     title = _capital(point.about)
     if point.entry is None:

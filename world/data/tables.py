@@ -33,7 +33,7 @@ class Topic:
 
 
 @dataclass(frozen=True, slots=True)
-class Custom:
+class CommonFact:
     """Something that is the same for everybody, though every person may have a quirk about it."""
 
     do: str
@@ -61,7 +61,7 @@ class Domain:
     name: str
     tip: Value
     topics: tuple[Topic, ...]
-    customs: tuple[Custom, ...]
+    customs: tuple[CommonFact, ...]
     odd: tuple[Value, ...]
 
 
@@ -162,7 +162,7 @@ def _domain(name: str, record: Mapping[str, Any], unseen: bool) -> Domain:
         name=name,
         tip=_value(record["tip"]),
         topics=tuple(_topic(topic, unseen) for topic in record["topics"]),
-        customs=tuple(Custom(c["do"], _value(c["use"]), c["how"], c["detail"]) for c in record["customs"]),
+        customs=tuple(CommonFact(c["do"], _value(c["use"]), c["how"], c["detail"]) for c in record["customs"]),
         odd=_values(record["odd"]),
     )
 

@@ -78,7 +78,7 @@ class _Session:
     queries: Sequence[str]
     tempted: bool
 
-    async def speak(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         if said[-1].text.startswith(_PLANNING):
             return Turn("\n".join(_titles(self.question)))
         reading = Reading(self.question, said, self.tempted)

@@ -63,7 +63,7 @@ def _phrases() -> list[str]:
         "\n</information>\n",
         " searches are left.\n\n",
         *_ANSWER_NOW,
-        *(agent.guide for agent in (prlm(), tagpr())),
+        *(agent.instructions for agent in (prlm(), tagpr())),
     ]
 
 

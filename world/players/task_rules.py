@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from ..data.lamp_tables import Matter, TaskTables, task_tables
+from ..data.lamp_tables import Subject, TaskTables, task_tables
 from ..data.tables import load_tables
 
 TASKS = ("tag", "rating", "title")
@@ -20,7 +20,7 @@ class Read:
     """What a text is about: its task, its matters, and the words that stand for its thing, place and role."""
 
     task: str
-    matters: tuple[Matter, ...]
+    matters: tuple[Subject, ...]
     words: Mapping[str, str]
 
     @property
@@ -70,14 +70,14 @@ def concluded(asked: Read, answer: str) -> str:
     return _given_for(asked.matters, answer) if asked.task == "tag" else answer
 
 
-def _given_for(matters: Iterable[Matter], tag: str, over: Sequence[Matter] = ()) -> str:
+def _given_for(matters: Iterable[Subject], tag: str, over: Sequence[Subject] = ()) -> str:
     names = _names(matter for matter in matters if tag in matter.likely)
     if not names:
         return tag
     return f"{names} over {_names(over)}: {tag}" if over else f"{names}: {tag}"
 
 
-def _names(matters: Iterable[Matter]) -> str:
+def _names(matters: Iterable[Subject]) -> str:
     return " and ".join(matter.name for matter in matters)
 
 
@@ -102,7 +102,7 @@ def respond(asked: Read, examples: Sequence[Example], known: Mapping[str, Mappin
             return found[0].response if found else _tag(asked.matters, known)
 
 
-def _words(text: str, tables: TaskTables, matters: Iterable[Matter]) -> dict[str, str]:
+def _words(text: str, tables: TaskTables, matters: Iterable[Subject]) -> dict[str, str]:
     words = {matter.name: next(says for says in matter.says if says in text) for matter in matters}
     if tables is not task_tables("title"):
         return words
@@ -117,12 +117,12 @@ def _same(asked: Read, examples: Sequence[Example]) -> list[Example]:
     return [example for example in examples if len(_shared(asked, example)) == len(asked.matters)]
 
 
-def _shared(asked: Read, example: Example) -> list[Matter]:
+def _shared(asked: Read, example: Example) -> list[Subject]:
     past = read(example.text)
     return [matter for matter in past.matters if matter in asked.matters] if past else []
 
 
-def _behind(asked: Read, example: Example) -> list[Matter]:
+def _behind(asked: Read, example: Example) -> list[Subject]:
     """What is asked about, and may be what the response was given for: a tag goes with some matters only."""
     shared = _shared(asked, example)
     return [matter for matter in shared if example.response in matter.likely] if asked.task == "tag" else shared
@@ -153,7 +153,7 @@ def _expected(shares: Mapping[str, float]) -> float:
     return sum(float(response) * share for response, share in shares.items())
 
 
-def _tag(matters: Sequence[Matter], known: Mapping[str, Mapping[str, float]]) -> str:
+def _tag(matters: Sequence[Subject], known: Mapping[str, Mapping[str, float]]) -> str:
     """The tag that goes with the matters most often, if they are known to have one."""
     shares: dict[str, float] = {}
     for matter in matters:

@@ -42,12 +42,12 @@ async def branch(request: Request, site: Here, key: str, file: File, row: Row) -
         raise OptionError(f"turn={turn!r}, how={how!r}: go back, and press one of the buttons")
     parent = run.trajectory(file, row)
     choice = _usual(run, parent).filled_in(form)
-    seat = await site.stage.play(site.seats.branch(run, parent, int(turn), choice))
+    live = await site.stage.play(site.seats.branch(run, parent, int(turn), choice))
     if how != "ask":
-        await site.stage.play(act(seat, "write", lines_of(form)))
-    if how != "me" and not seat.trouble and not seat.game.over:
-        await site.stage.play(act(seat, "finish", ""))
-    return to((seat.game.over and saved(seat)) or f"/live/{seat.id}")
+        await site.stage.play(act(live, "write", lines_of(form)))
+    if how != "me" and not live.trouble and not live.game.over:
+        await site.stage.play(act(live, "finish", ""))
+    return to((live.game.over and saved(live)) or f"/live/{live.id}")
 
 
 @at.get("/branches/{row}/diff")

@@ -9,7 +9,7 @@ from ....envs.trajectory import Trajectory
 from ...play.game import PERSON
 from ..choice import Choice, Known
 from ..forms import lines_of, sent, to
-from ..games import Seat, act, saved
+from ..games import LiveGame, act, saved
 from ..library import Run
 from ..reading import chosen_for, parent_of, whose_at
 from ..site import Here
@@ -35,34 +35,34 @@ def start(site: Here, key: str, words: str = "") -> HTMLResponse:
 async def begin(request: Request, site: Here, key: str) -> RedirectResponse:
     run, form = site.library.find(key), await sent(request)
     choice = Choice.of_run(run.played_with).filled_in(form)
-    seat = await site.stage.play(site.seats.begin(run, form.get("question", ""), choice))
-    return to(f"/live/{seat.id}")
+    live = await site.stage.play(site.seats.begin(run, form.get("question", ""), choice))
+    return to(f"/live/{live.id}")
 
 
-@at.get("/live/{seat}")
-def live(site: Here, seat: str) -> HTMLResponse:
-    return _page(site, site.seats.find(seat))
+@at.get("/live/{game_id}")
+def live(site: Here, game_id: str) -> HTMLResponse:
+    return _page(site, site.seats.find(game_id))
 
 
-@at.post("/live/{seat}")
-async def move(request: Request, site: Here, seat: str) -> RedirectResponse:
-    played, form = site.seats.find(seat), await sent(request)
+@at.post("/live/{game_id}")
+async def move(request: Request, site: Here, game_id: str) -> RedirectResponse:
+    played, form = site.seats.find(game_id), await sent(request)
     if form.get("do") == "apart":
         return to(f"/live/{site.seats.apart(played).id}")
     await site.stage.play(act(played, form.get("do", ""), lines_of(form)))
     return to(f"/live/{played.id}")
 
 
-def _page(site: Here, seat: Seat) -> HTMLResponse:
-    game, trajectory = seat.game, seat.game.trajectory()
-    resting = _resting(seat.run, game.question, trajectory) if game.over else {}
+def _page(site: Here, live: LiveGame) -> HTMLResponse:
+    game, trajectory = live.game, live.game.trajectory()
+    resting = _resting(live.run, game.question, trajectory) if game.over else {}
     return site.show(
-        "live.html", game.question.text, here="live", run=seat.run, seat=seat, game=game,
-        family=site.seats.family(seat), pairs=beside(steps_of(trajectory, resting, None), []),
+        "live.html", game.question.text, here="live", run=live.run, live=live, game=game,
+        family=site.seats.family(live), pairs=beside(steps_of(trajectory, resting, None), []),
         names=["you" if move.by == PERSON else move.by for move in game.moves], clues=game.clues() if game.over else (),
         proposal=list(parts_of(cut(game.proposal.text).shown)) if game.proposal else None, reward=game.episode.reward,
-        saved=saved(seat) if game.over else None, has_parent=parent_of(seat.run, trajectory) is not None,
-        choice=seat.choice, chosen=chosen_for(trajectory),
+        saved=saved(live) if game.over else None, has_parent=parent_of(live.run, trajectory) is not None,
+        choice=live.choice, chosen=chosen_for(trajectory),
     )  # fmt: skip
 
 
