@@ -1,38 +1,38 @@
-"""Every error that is ours, in one tree; the policy's mistakes are observations and never appear here."""
+"""The package's exceptions. A policy's mistakes are observations, not exceptions."""
 
 
 class ProfileGymError(Exception):
-    """Anything this package raises on purpose."""
+    """Base class of all errors that this package raises."""
 
 
 class DataError(ProfileGymError, ValueError):
-    """A data set or a trajectory file that is not what it should be; names file, record and field."""
+    """An invalid data set or trajectory file. The message names file, record and field."""
 
 
 class UnknownName(ProfileGymError, LookupError):
-    """A spec that names no data set, retriever or reward that is known."""
+    """A spec with an unknown name of a data set, retriever, reward, judge, agent or model."""
 
 
 class OptionError(ProfileGymError, ValueError):
-    """An option with a value that cannot work."""
+    """An unknown option, or an option with an invalid value."""
 
 
 class RetrievalError(ProfileGymError):
-    """A retriever that failed or broke its contract."""
+    """A retriever failed or violated its contract."""
 
 
 class RewardError(ProfileGymError):
-    """An answer that could not be scored; never a reward of 0."""
+    """An answer could not be scored. It stays unscored and never gets a reward of 0."""
 
 
 class ModelError(ProfileGymError):
-    """A model from which no turn could be had."""
+    """A model gave no turn."""
 
 
 class EndpointError(ModelError):
-    """A model's endpoint that gave no reply: it is down, refuses, is too slow, or the budget is spent.
+    """An endpoint gave no reply: it is down, refused the request, timed out, or the budget is spent.
 
-    `status` is the HTTP status of what it refused.
+    `status` is the HTTP status of a refusal.
     """
 
     def __init__(self, problem: str, status: int | None = None) -> None:
@@ -41,19 +41,19 @@ class EndpointError(ModelError):
 
 
 class BudgetSpent(EndpointError):
-    """The ceiling on cost is reached: nothing more is asked."""
+    """The budget for an endpoint is spent; no more requests are made."""
 
 
 class JudgeError(RewardError):
-    """An evaluator from which no verdict could be had."""
+    """A judge gave no verdict."""
 
 
 class EpisodeError(ProfileGymError, RuntimeError):
-    """An episode that was given something it did not ask for."""
+    """A call that the state of an episode or an environment does not allow."""
 
 
 class MissingExtra(ProfileGymError, ImportError):
-    """An optional dependency that is not installed."""
+    """An optional dependency is not installed."""
 
     def __init__(self, feature: str, extra: str) -> None:
         super().__init__(f"{feature} needs an optional dependency; install it with: pip install 'profilegym[{extra}]'")

@@ -1,4 +1,4 @@
-"""Joins the parts: an environment from the names of its data, its retriever and its reward."""
+"""Registers the environment with Gymnasium, and creates it from the specs of its data, retriever and reward."""
 
 from typing import Any
 from weakref import WeakValueDictionary
@@ -7,18 +7,17 @@ import gymnasium
 
 ENV_ID = "profilegym/ProfileQA-v0"
 
-_loaded: WeakValueDictionary[str, Any] = WeakValueDictionary()  # the environments of one vector share their questions
+_loaded: WeakValueDictionary[str, Any] = WeakValueDictionary()  # so that the environments of a vector share questions
 
 
 def register() -> None:
-    """Make the environment known to Gymnasium."""
+    """Registers the environment with Gymnasium."""
     if ENV_ID not in gymnasium.registry:
-        here = __name__
-        gymnasium.register(ENV_ID, entry_point=f"{here}:make_env", vector_entry_point=f"{here}:make_vector_env")
+        gymnasium.register(ENV_ID, entry_point=f"{__name__}:make_env", vector_entry_point=f"{__name__}:make_vector_env")
 
 
 def make_env(data: Any = "world", retriever: Any = "bm25", reward: Any = "rubric", **options: Any) -> Any:
-    """What `gym.make` calls. Each of the three is a spec or an object; `reward` a name or a callable."""
+    """Called by `gym.make`. `data`, `retriever` and `reward` are specs or objects."""
     from .envs.profile_qa import ProfileQAEnv
 
     return ProfileQAEnv(*_parts(data, retriever, reward), **options)
@@ -27,7 +26,7 @@ def make_env(data: Any = "world", retriever: Any = "bm25", reward: Any = "rubric
 def make_vector_env(
     num_envs: int = 1, data: Any = "world", retriever: Any = "bm25", reward: Any = "rubric", **options: Any
 ) -> Any:
-    """What `gym.make_vec(…, vectorization_mode="vector_entry_point")` calls."""
+    """Called by `gym.make_vec(…, vectorization_mode="vector_entry_point")`."""
     from .envs.profile_qa_vector import ProfileQAVectorEnv
 
     return ProfileQAVectorEnv(*_parts(data, retriever, reward), num_envs=num_envs, **options)
@@ -44,10 +43,10 @@ def openai_judge(
     max_replies: int = 4,
     **endpoint: Any,
 ) -> Any:
-    """The judge `openai:MODEL`: an evaluator LLM behind an endpoint, its replies kept in the file `cache`.
+    """The judge `openai:MODEL`: an LLM behind an endpoint, with its replies cached in the file `cache`.
 
-    `max_tokens` is for each reply, thinking included; `max_replies` is how often an aspect is asked about until a reply
-    can be read. The other options are those of `Endpoint`.
+    `max_tokens` limits each reply, thinking included. `max_replies` is the number of requests for an aspect until a
+    reply is valid. The other options are those of `Endpoint`.
     """
     from dataclasses import replace
 
@@ -57,13 +56,13 @@ def openai_judge(
     from .rewards.judge import SAMPLING, LLMJudge
 
     try:
-        asked = Endpoint(model, **endpoint)
-    except TypeError as error:  # an option that an endpoint does not have
+        llm = Endpoint(model, **endpoint)
+    except TypeError as error:  # an unknown option
         raise OptionError(f"openai:{model}: {error}") from error
-    chosen: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
-    sampling = replace(SAMPLING, **{name: value for name, value in chosen.items() if value is not None})
+    given: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
+    sampling = replace(SAMPLING, **{name: value for name, value in given.items() if value is not None})
     return LLMJudge(
-        asked, cache=Cache(cache) if cache else None, offline=offline, max_replies=max_replies, sampling=sampling
+        llm, cache=Cache(cache) if cache else None, offline=offline, max_replies=max_replies, sampling=sampling
     )
 
 
@@ -72,10 +71,10 @@ def _parts(data: Any, retriever: Any, reward: Any) -> tuple[Any, Any, Any]:
     from .rewards import make_reward
     from .rewards.rubric import RubricReward
 
-    questions, scored = _questions(data), make_reward(reward)
-    if isinstance(scored, RubricReward):
-        scored.check(questions)
-    return questions, make_retriever(retriever), scored
+    questions, reward_function = _questions(data), make_reward(reward)
+    if isinstance(reward_function, RubricReward):
+        reward_function.check(questions)
+    return questions, make_retriever(retriever), reward_function
 
 
 def _questions(data: Any) -> Any:

@@ -1,1 +1,1 @@
-"""Helpers without an idea of their own: JSON lines, registries, sync from async, terminal text, caches."""
+"""Helpers: JSON lines, registries, running async code from sync code, terminal text, prompts, caches."""

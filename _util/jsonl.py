@@ -1,4 +1,4 @@
-"""Files of one JSON object a line that outlast a killed run."""
+"""Appends JSON lines to a file in a way that survives a killed run."""
 
 import json
 import os
@@ -7,17 +7,17 @@ from typing import Self
 
 
 class LineWriter:
-    """Appends lines of JSON, each in a single write, so that a killed run keeps every finished one."""
+    """Appends each line in a single write, so that a killed run keeps every finished line."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 (open for the writer's life)
-        self._end_the_last_line()
+        self._file = open(path, "ab+", buffering=0)  # noqa: SIM115 (closed by `close`)
+        self._end_last_line()
 
     def append(self, line: str) -> None:
-        """A line without its line break."""
+        """`line` has no line break."""
         try:
             data = memoryview(f"{line}\n".encode())
-        except UnicodeEncodeError:  # a lone surrogate from the policy: valid as an escape only
+        except UnicodeEncodeError:  # a lone surrogate from the policy, which is valid only as an escape
             data = memoryview((json.dumps(json.loads(line)) + "\n").encode())
         while data:
             data = data[self._file.write(data) :]
@@ -31,8 +31,8 @@ class LineWriter:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self.close()
 
-    def _end_the_last_line(self) -> None:
-        """A line that a killed run left half written must not swallow the next one."""
+    def _end_last_line(self) -> None:
+        """Adds the line break that a killed run may have left out, so that the next line is a line of its own."""
         if self._file.seek(0, os.SEEK_END):
             self._file.seek(-1, os.SEEK_END)
             if self._file.read(1) != b"\n":

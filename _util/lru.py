@@ -1,4 +1,4 @@
-"""A small memory that forgets what was longest unused."""
+"""A cache that drops the entry that was unused longest."""
 
 from collections import OrderedDict
 from threading import Lock
@@ -11,11 +11,11 @@ V = TypeVar("V")
 
 
 class Lru(Generic[K, V]):
-    """At most `size` values by key; safe between threads. A copy, pickled or not, begins empty."""
+    """At most `size` entries. Thread-safe. Copies and unpickled instances start empty."""
 
     def __init__(self, size: int) -> None:
         if size < 1:
-            raise OptionError(f"a cache of {size} entries cannot hold the one in use: ask for at least 1")
+            raise OptionError(f"a cache needs at least 1 entry, not {size}")
         self._size = size
         self._values: OrderedDict[K, V] = OrderedDict()
         self._lock = Lock()

@@ -1,4 +1,4 @@
-"""The prompts, as text files, filled in one pass."""
+"""Reads prompts from text files and fills their slots `{{name}}`."""
 
 import re
 from functools import cache
@@ -10,13 +10,13 @@ _SLOT = re.compile(r"\{\{(\w+)\}\}")
 
 @cache
 def template(name: str, folder: str) -> str:
-    """The text of a prompt; `folder` is the package that holds it."""
+    """The text of a prompt. `folder` is the package that contains it."""
     return files(folder).joinpath(f"{name}.txt").read_text("utf-8").strip()
 
 
 @cache
 def version(name: str, folder: str) -> str:
-    """A prompt's version is its hash; it is in every trajectory."""
+    """A prompt's name and the hash of its text, as trajectories record it."""
     return f"{name}-{version_of(template(name, folder))}"
 
 
@@ -25,5 +25,5 @@ def version_of(text: str) -> str:
 
 
 def fill(name: str, folder: str, /, **values: str) -> str:
-    """One pass: a value that looks like a slot stays as it is."""
+    """Fills all slots in one pass, so that a value that looks like a slot is not filled."""
     return _SLOT.sub(lambda slot: values[slot[1]], template(name, folder))

@@ -1,4 +1,4 @@
-"""Names for plug-ins: registered in code, by entry point, or as `module:factory` and `file.py:factory`."""
+"""Finds plug-ins by name: built in, registered in code, by entry point, or as `module:factory` or `file.py:factory`."""
 
 import importlib
 import importlib.util
@@ -16,51 +16,53 @@ _OPTION = re.compile(r"[a-z_][a-z0-9_]*=")
 
 
 class Registry:
-    """Finds the factory behind a spec `name[:argument][,option=value…]` and calls it."""
+    """Finds the factory that a spec `name[:argument][,option=value…]` names, and calls it."""
 
     def __init__(self, kind: str, builtin: dict[str, str]) -> None:
         self._kind = kind
-        self._builtin = builtin  # name -> "module:factory", imported only when asked for
+        self._builtin = builtin  # name -> "module:factory", imported on use
         self._registered: dict[str, Factory] = {}
 
     def register(self, name: str, factory: Factory) -> None:
         if not re.fullmatch(r"[A-Za-z][\w-]*", name):
-            raise OptionError(f"{name!r} cannot name a {self._kind}: use letters, digits, '-' and '_'")
+            raise OptionError(
+                f"{name!r} is no valid name of a {self._kind}: use letters, digits, '-' and '_', and a letter first"
+            )
         self._registered[name] = factory
 
     def names(self) -> list[str]:
-        return sorted({*self._builtin, *self._registered, *(point.name for point in self._points())})
+        return sorted({*self._builtin, *self._registered, *(point.name for point in self._entry_points())})
 
-    def make(self, spec: str, **more: Any) -> Any:
-        """`more` are options that need not, or could not, be written in the spec."""
+    def make(self, spec: str, **extra: Any) -> Any:
+        """`extra` are options in addition to those in the spec."""
         factory, rest = self.find(spec)
         argument, options = split_options(rest)
         try:
-            return factory(*([argument] if argument else []), **options, **more)
+            return factory(*([argument] if argument else []), **options, **extra)
         except TypeError as error:
-            if error.__traceback__ and error.__traceback__.tb_next:  # raised inside the factory, not by calling it
+            if error.__traceback__ and error.__traceback__.tb_next:  # raised inside the factory, not by the call itself
                 raise
             raise OptionError(f"{self._kind} {spec!r}: {error}") from error
 
     def find(self, spec: str) -> tuple[Factory, str]:
-        """The factory and what follows its name."""
+        """The factory, and the part of the spec after its name."""
         name, _, rest = spec.partition(":")
-        factory = self.known(name)
+        factory = self.lookup(name)
         if factory is not None:
             return factory, rest
         _search_working_directory()
         if rest and _is_code(name):
             attribute, _, rest = rest.partition(",")
             return self._import(spec, name, attribute), rest
-        raise UnknownName(f"no {self._kind} {spec!r}; {self._known()}")
+        raise UnknownName(f"no {self._kind} {spec!r}; {self._known_names()}")
 
-    def known(self, name: str) -> Factory | None:
-        """The factory that is registered, built in or installed under a name."""
+    def lookup(self, name: str) -> Factory | None:
+        """The factory that is registered, built in or installed as an entry point under a name."""
         if name in self._registered:
             return self._registered[name]
         if name in self._builtin:
             return _load(self._builtin[name])
-        for point in self._points():
+        for point in self._entry_points():
             if point.name == name:
                 factory: Factory = point.load()
                 return factory
@@ -70,16 +72,16 @@ class Registry:
         try:
             return _load(f"{module}:{attribute}")
         except (ImportError, AttributeError, OSError) as error:
-            hint = f"; {self._known()}" if module.isidentifier() else ""  # it may be a name that was misspelt
+            hint = f"; {self._known_names()}" if module.isidentifier() else ""  # it may be a misspelt name
             raise UnknownName(f"no {self._kind} {spec!r}: {error}{hint}") from error
 
-    def _known(self) -> str:
+    def _known_names(self) -> str:
         return (
-            f"known: {', '.join(self.names())}, or one of your own as package.module:factory or path/to/file.py:factory"
+            f"known: {', '.join(self.names())}; or name your own as package.module:factory or path/to/file.py:factory"
         )
 
-    def _points(self) -> Any:
-        from importlib.metadata import entry_points  # 18 ms that a built-in name need not wait for
+    def _entry_points(self) -> Any:
+        from importlib.metadata import entry_points  # takes 18 ms, which built-in names do not need
 
         return entry_points(group=f"profilegym.{self._kind.replace(' ', '_')}s")
 
@@ -109,13 +111,13 @@ def _scalar(text: str) -> Scalar:
 
 
 def _search_working_directory() -> None:
-    """As `python -m` does; last, so that nothing there hides an installed module."""
+    """As `python -m` does, but last, so that no file there hides an installed module."""
     if (here := str(Path.cwd())) not in sys.path:
         sys.path.append(here)
 
 
 def _is_code(name: str) -> bool:
-    """Whether a name that nobody registered is that of a file or of a module."""
+    """Whether an unregistered name is that of a file or a module."""
     if name.endswith(".py") or "." in name or name in sys.modules:
         return True
     return name.isidentifier() and importlib.util.find_spec(name) is not None

@@ -1,4 +1,4 @@
-"""Between plain and async code: plain code waits on a background loop, and works in a thread beside any loop."""
+"""Runs coroutines from synchronous code on one background event loop, and synchronous code in threads of a loop."""
 
 import asyncio
 import atexit
@@ -11,42 +11,42 @@ from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
 
 T = TypeVar("T")
-PATIENCE = 5.0  # seconds for everything to close when the process ends
+SHUTDOWN_SECONDS = 5.0  # to close everything when the process exits
 
 
-def wait(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run it to its end, on one loop that lives as long as the process: connections outlast a call."""
-    return _started().run(coroutine)
+def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Runs a coroutine to its end. The loop lives as long as the process, so connections outlast a call."""
+    return _background_loop().run(coroutine)
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
-    """Call plain code that may take long while the loop goes on; one call at a time, as it need not be thread-safe."""
-    if _in_turn.get():  # called by such work, which waits for it
+    """Calls a slow synchronous function in a thread. Each loop runs one at a time, as it may not be thread-safe."""
+    if _inside.get():  # called by such a function, which waits for this call
         return await asyncio.to_thread(work, *arguments)
-    async with _turns.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
-        token = _in_turn.set(True)
+    async with _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
+        token = _inside.set(True)
         try:
             return await asyncio.to_thread(work, *arguments)
         finally:
-            _in_turn.reset(token)
+            _inside.reset(token)
 
 
-class _Background:
-    """An event loop in a thread of its own."""
+class _BackgroundLoop:
+    """An event loop in its own thread."""
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="profilegym-waiting", daemon=True)
+        self._thread = threading.Thread(target=self.loop.run_forever, name="profilegym-sync", daemon=True)
         self._thread.start()
-        atexit.register(self._end)
+        atexit.register(self._shut_down)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Whoever stops waiting, as with Ctrl-C, ends the work too."""
+        """An interrupted caller, as by Ctrl-C, cancels the coroutine."""
         if threading.current_thread() is self._thread:
             coroutine.close()
             raise RuntimeError(
-                "the background event loop cannot wait for itself: code that it runs, as an async reward, must await "
-                "what is async, and not step an environment or call rewards_of"
+                "the background event loop cannot wait for itself: an async reward that it runs must await async code "
+                "directly, and not step an environment or call rewards_of"
             )
         future = asyncio.run_coroutine_threadsafe(coroutine, self.loop)
         try:
@@ -55,42 +55,41 @@ class _Background:
             future.cancel()
             raise
 
-    def _end(self) -> None:
-        if not self._thread.is_alive():  # it stayed behind when this process was forked
+    def _shut_down(self) -> None:
+        if not self._thread.is_alive():  # this process was forked, and a fork does not copy the thread
             return
         with suppress(TimeoutError):
-            asyncio.run_coroutine_threadsafe(self._finish(), self.loop).result(PATIENCE)
+            asyncio.run_coroutine_threadsafe(self._cancel_all(), self.loop).result(SHUTDOWN_SECONDS)
         self.loop.call_soon_threadsafe(self.loop.stop)
-        self._thread.join(PATIENCE)
+        self._thread.join(SHUTDOWN_SECONDS)
 
-    async def _finish(self) -> None:
-        """Nobody waits any more for what is under way; then connections close, as they do when any loop shuts down."""
-        under_way = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in under_way:
+    async def _cancel_all(self) -> None:
+        """Cancels what still runs. Then closes the async generators, which close their connections."""
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*under_way, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self.loop.shutdown_asyncgens()
 
 
-_turns: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
-_in_turn = ContextVar("in_turn", default=False)
-_background: _Background | None = None
+_locks: WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Lock] = WeakKeyDictionary()
+_inside = ContextVar("inside", default=False)  # whether the caller runs inside `in_thread`
+_background: _BackgroundLoop | None = None
 _starting = threading.Lock()
 
 
-def _started() -> _Background:
+def _background_loop() -> _BackgroundLoop:
     global _background
     with _starting:
         if _background is None:
-            _background = _Background()
+            _background = _BackgroundLoop()
         return _background
 
 
-def _forget() -> None:
-    """A forked process has the loop, but not the thread that runs it."""
+def _reset_after_fork() -> None:
     global _background
     _background = None
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_reset_after_fork)

@@ -172,9 +172,10 @@ AGENTS = Registry(
 )
 
 
-def make_agent(spec: "str | Agent") -> Any:
+def make_agent(spec: "str | Agent") -> Agent:
     """The agent that a spec names: `pr2`, `none`, `rag`, `plan`, `scripted:oracle`, `module:factory` …"""
-    return AGENTS.make(spec) if isinstance(spec, str) else spec
+    agent: Agent = AGENTS.make(spec) if isinstance(spec, str) else spec
+    return agent
 
 
 def register_agent(name: str, factory: Callable[..., Agent]) -> None:

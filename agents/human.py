@@ -4,8 +4,9 @@ import asyncio
 import re
 import threading
 
-from .._util.terminal import visible
-from ..envs.episode import Episode, clean_lines
+from .._util.terminal import printable
+from ..envs.episode import Episode
+from ..envs.text import clean_lines
 from ..errors import ModelError
 from .agent import ModelHandle
 from .models.model import Turn
@@ -23,7 +24,7 @@ class Human(PR2):
     max_concurrency = 1
 
     async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
-        print(f"\n{visible(_told(episode))}\n")  # noqa: T201 (a person reads it)
+        print(f"\n{printable(_told(episode))}\n")  # noqa: T201 (a person reads it)
         line = ""
         while not line:
             line = (await _line("> ")).strip()

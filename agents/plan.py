@@ -3,7 +3,8 @@
 import re
 
 from .._util.prompts import fill
-from ..envs.episode import Episode, clean, clean_lines
+from ..envs.episode import Episode
+from ..envs.text import clean, clean_lines
 from .agent import ModelHandle
 from .models.model import Turn
 from .pr2 import PR2

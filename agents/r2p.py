@@ -5,8 +5,9 @@ from typing import Any
 
 from .._util.prompts import fill
 from ..envs.action import Answer, SearchProfile, read_action
-from ..envs.episode import Episode, clean
+from ..envs.episode import Episode
 from ..envs.question import Question
+from ..envs.text import clean
 from ..errors import OptionError
 from .agent import ModelHandle
 from .models.model import Turn

@@ -9,12 +9,11 @@ from math import isfinite
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
-from ..envs.batch_step import RewardFunction, no_reward, scored
 from ..envs.chat import Sampling
 from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Hit, Retriever
-from ..envs.reward import Reward
+from ..envs.reward import Reward, RewardFunction, no_reward, score_async
 from ..envs.trajectory import Kind, Trajectory
 from ..errors import BudgetSpent, RewardError
 from .agent import Agent, ModelHandle
@@ -127,8 +126,8 @@ class Rollout:
         question = job.question
         kind: Kind = "baseline" if isinstance(job.agent, Unpersonalised) else "personalised"
         return Trajectory(
-            job.id, question.id, question.user_id, kind, said=[], sought=(), answer=None, ended="error",
-            data=job.data, agent=job.agent.name, model=self.model.name, seed=job.seed(self.seed),
+            job.id, question.id, question.user_id, kind, segment_fields=[], search_fields=(), answer=None,
+            ended="error", data=job.data, agent=job.agent.name, model=self.model.name, seed=job.seed(self.seed),
             reward=Reward(None, unscored=problem), error=problem,
         )  # fmt: skip
 
@@ -182,7 +181,7 @@ class _Batcher:
             self.scoring.discard(task)
 
     async def _score(self, episodes: Sequence[Episode]) -> Sequence[Reward]:
-        rewards = await scored(self._rollout.reward, episodes)
+        rewards = await score_async(self._rollout.reward, episodes)
         for reward in rewards:
             if reward.total is not None and not isfinite(reward.total):
                 raise RewardError(f"a reward of {reward.total!r}")

@@ -8,7 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..envs.retrieval import make_retriever
 from ..testing.retriever import CheckResult, examine
 from ..testing.retriever_comparison import Comparison, compare
@@ -87,9 +87,9 @@ def _repetition(found: "Repetition") -> Iterator[Text]:
         order = "in the same order" if found.ordered else "though they ended in another order"
         yield Text(f"✓ {found.episodes} episodes are the same but for times, {order}.", "bold green")
         return
-    yield Text(f"✗ {visible(parting.episode)} is not the same twice: {parting.place}", "bold red")
-    yield Text(f"  first:  {visible(parting.first)}")
-    yield Text(f"  second: {visible(parting.second)}")
+    yield Text(f"✗ {printable(parting.episode)} is not the same twice: {parting.place}", "bold red")
+    yield Text(f"  first:  {printable(parting.first)}")
+    yield Text(f"  second: {printable(parting.second)}")
 
 
 def _report(kind: str, spec: str, findings: Iterable[CheckResult], as_json: bool) -> int:

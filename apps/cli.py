@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..errors import OptionError, ProfileGymError
 
 app = typer.Typer(
@@ -538,4 +538,4 @@ def main() -> None:
     try:
         app(prog_name="profilegym")
     except ProfileGymError as error:
-        sys.exit(f"profilegym: {visible(str(error))}")
+        sys.exit(f"profilegym: {printable(str(error))}")

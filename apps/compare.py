@@ -9,7 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..evaluation.compare import Comparison, Row, compare
 from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.page import Child, page, section, table, tag
@@ -28,7 +28,7 @@ def run_compare(sides: Sequence[str], judge: str | None, form: Format, out: Path
     if as_json:
         Console().print_json(data=asdict(found), ensure_ascii=False)
     elif form == "terminal":
-        notes = map(visible, _notes(found))
+        notes = map(printable, _notes(found))
         Console().print(_table(found), *notes, "", *plot(found), sep="\n", highlight=False, markup=False)
     else:
         print(markdown(found) if form == "markdown" else latex(found))  # noqa: T201 (to be pasted: no wrapping)
@@ -37,13 +37,13 @@ def run_compare(sides: Sequence[str], judge: str | None, form: Format, out: Path
 def markdown(found: Comparison) -> str:
     lines = ["| " + " | ".join(HEADS) + " |", "|---|---|--:|--:|--:|"]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in _cells(found)]
-    return "\n".join([*map(visible, lines), "", *map(visible, _notes(found))])
+    return "\n".join([*map(printable, lines), "", *map(printable, _notes(found))])
 
 
 def latex(found: Comparison) -> str:
     """For the package booktabs."""
     rows = [" & ".join(map(_in_latex, cells)) + r" \\" for cells in _cells(found)]
-    notes = [f"% {visible(note)}" for note in _notes(found)]
+    notes = [f"% {printable(note)}" for note in _notes(found)]
     head = " & ".join(HEADS) + r" \\"
     return "\n".join(
         [*notes, r"\begin{tabular}{llrrr}", r"\toprule", head, r"\midrule", *rows, r"\bottomrule", r"\end{tabular}"]
@@ -58,7 +58,7 @@ def plot(found: Comparison) -> Iterator[str]:
         low, high = min(0.0, *ends), max(0.0, *ends)
         width = max(len(name) for name, _ in drawn)
         for name, figure in drawn:
-            yield f"{visible(name):<{width}}  {_line(figure, low, high)}"
+            yield f"{printable(name):<{width}}  {_line(figure, low, high)}"
         yield f"{'':<{width}}  {low:<+{_WIDTH // 2}.3f}{high:>+{_WIDTH - _WIDTH // 2}.3f}"
 
 
@@ -80,7 +80,7 @@ def _table(found: Comparison) -> Table:
     for head in HEADS:
         shown.add_column(head, justify="left" if head in HEADS[:2] else "right", overflow="fold")
     for cells in _cells(found):
-        shown.add_row(*map(visible, cells))
+        shown.add_row(*map(printable, cells))
     return shown
 
 
@@ -158,4 +158,4 @@ _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasci
 
 
 def _in_latex(text: str) -> str:
-    return "".join(_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in visible(text))
+    return "".join(_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in printable(text))

@@ -11,7 +11,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..envs.data import QuestionSet, load_questions
 from ..envs.question import Profile, Question, Rubric
 from ..errors import DataError
@@ -77,7 +77,7 @@ def _sizes(summary: Summary) -> Table:
 
 
 def _listed(counts: Counter[str]) -> Text:
-    return Text(visible(", ".join(f"{name}: {counts[name]:,}" for name in sorted(counts))))
+    return Text(printable(", ".join(f"{name}: {counts[name]:,}" for name in sorted(counts))))
 
 
 def _spreads(summary: Summary) -> Table:
@@ -96,11 +96,11 @@ def _four(spread: Spread) -> tuple[int, int, int, int]:
 
 
 def _example(question: Question) -> Group:
-    asked = Text(visible(f"{question.id} by {question.user_id}" + (f", {question.date}" if question.date else "")))
+    asked = Text(printable(f"{question.id} by {question.user_id}" + (f", {question.date}" if question.date else "")))
     hidden = "hidden from policies, for scoring only"
     return Group(
         Panel(
-            Group(Text(visible(question.text), "bold"), _documents(question.profile)), title=asked, title_align="left"
+            Group(Text(printable(question.text), "bold"), _documents(question.profile)), title=asked, title_align="left"
         ),
         Panel(Group(*_rubric(question.rubric)), title=hidden, title_align="left", border_style="red"),
     )
@@ -110,7 +110,7 @@ def _documents(profile: Profile) -> Table:
     table = Table.grid(padding=(0, 1))
     for document in profile.documents[:_SHOWN]:
         head = (f"[{document.date}] " if document.date else "") + (f"{document.title}: " if document.title else "")
-        text = Text(visible(head), "cyan").append(visible(" ".join(document.text.split())), "default")
+        text = Text(printable(head), "cyan").append(printable(" ".join(document.text.split())), "default")
         text.truncate(220, overflow="ellipsis")
         table.add_row("•", text)
     if len(profile) > _SHOWN:
@@ -120,12 +120,12 @@ def _documents(profile: Profile) -> Table:
 
 def _rubric(rubric: Rubric) -> Iterable[Text]:
     if rubric.narrative:
-        yield Text.assemble(("narrative  ", "bold"), visible(rubric.narrative))
+        yield Text.assemble(("narrative  ", "bold"), printable(rubric.narrative))
     for aspect in rubric.aspects:
         reason = f": {aspect.reason}" if aspect.reason else ""
-        yield Text.assemble(("aspect  ", "bold"), visible(aspect.title), (visible(reason), "dim"))
+        yield Text.assemble(("aspect  ", "bold"), printable(aspect.title), (printable(reason), "dim"))
     if rubric.reference is not None:
-        yield Text.assemble(("reference  ", "bold"), visible(rubric.reference))
+        yield Text.assemble(("reference  ", "bold"), printable(rubric.reference))
     if rubric == Rubric():
         yield Text("nothing to score with", "dim")
 
@@ -145,4 +145,4 @@ def _verdict(summary: Summary, problems: list[Problem]) -> Group:
 def _told(problem: Problem) -> Text:
     more = ", …" if problem.count > len(problem.examples) else ""
     seen = f": {problem.count:,} ({', '.join(problem.examples)}{more})" if problem.examples else ""
-    return Text(visible(problem.what + seen))
+    return Text(printable(problem.what + seen))

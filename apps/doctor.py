@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)[^;]*;.*extra == ['\"]([a-z-]+)['\"]")
 _HIDDEN = ("dev", "all")  # extras that only join others, or are for working on the package
@@ -145,8 +145,8 @@ def _table(items: list[Item]) -> Table:
         grid.add_column(overflow="fold")
     marks: dict[Any, Text] = {True: Text("✓", "green"), False: Text("✗", "bold red"), None: Text("–", "dim")}
     for item in items:
-        told = Text(visible(item.found))
+        told = Text(printable(item.found))
         if item.advice:
-            told.append(f"\n{visible(item.advice)}", "yellow")
+            told.append(f"\n{printable(item.advice)}", "yellow")
         grid.add_row(marks[item.ok], Text(item.name, "bold"), told)
     return grid

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..envs.trajectory import Trajectory
 from ..evaluation.evaluate import Settings, Speed, evaluate
 from ..evaluation.intervals import LEAST, Interval, half
@@ -43,7 +43,7 @@ def table(summary: Mapping[str, Any]) -> Table:
     """All questions, then by hops where the data knows them."""
     asked, hops = summary["settings"], summary["by_hops"]
     title = f"{asked['agent']} with {asked['model']} on {asked['data']}, {asked['retriever']}"
-    found = Table(title=visible(title), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left")
+    found = Table(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left")
     found.caption = (
         f"each mean with half the width of its 95 % interval, or its other end (≥, ≤); none below {LEAST} people; "
         "a number in brackets: of so many people only"
@@ -57,7 +57,7 @@ def table(summary: Mapping[str, Any]) -> Table:
         if metric in summary:
             called = f"score, {', '.join(summary['judge']) or 'no judge'}" if metric == "score" else called
             found.add_row(
-                visible(called), *(_cell(part.get(metric), digits, people[name]) for name, part in parts.items())
+                printable(called), *(_cell(part.get(metric), digits, people[name]) for name, part in parts.items())
             )
     return found
 
@@ -74,7 +74,7 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         if missing["n"]:
             many = "" if missing["n"] == 1 else "s"
             told.append(f"{missing['n']} {what}{many} unscored and in no mean; score them with: profilegym rejudge")
-            told += [f"  {count} × {visible(reason)}" for reason, count in missing["reasons"].items()]
+            told += [f"  {count} × {printable(reason)}" for reason, count in missing["reasons"].items()]
     if summary["flags"]:
         told.append(f"odd answers: {', '.join(f'{flag} {count}' for flag, count in summary['flags'].items())}")
     return told + [_told(alarm) for alarm in summary["alarms"] if alarm["raised"]]
@@ -91,7 +91,7 @@ class Bar(Progress):
 
     def tell(self, done: int, count: int, trajectory: Trajectory | None) -> None:
         if not self.task_ids:
-            self.add_task(visible(self._name), total=count, told="")
+            self.add_task(printable(self._name), total=count, told="")
         score = score_of(trajectory) if trajectory else None
         if trajectory and score is not None:
             self._scores[trajectory.kind].append(score)
@@ -100,7 +100,7 @@ class Bar(Progress):
 
 
 def _told(alarm: Mapping[str, Any]) -> str:
-    return visible(f"! {alarm['name']}: {alarm['count']} of {alarm['n']} {alarm['of']}. {alarm['meaning']}")
+    return printable(f"! {alarm['name']}: {alarm['count']} of {alarm['n']} {alarm['of']}. {alarm['meaning']}")
 
 
 def _hops(count: str) -> str:

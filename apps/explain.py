@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..agents.agent import ModelHandle
 from ..agents.models.model import make_model
 from ..agents.rollout import DEFAULT_SAMPLING
@@ -113,12 +113,12 @@ def _table(*heads: str) -> Table:
 
 
 def _named(name: str, features: tuple[str, ...]) -> tuple[Text, Text]:
-    return Text(visible(name), "bold"), Text(visible(", ".join(features)), "dim")
+    return Text(printable(name), "bold"), Text(printable(", ".join(features)), "dim")
 
 
 def _shares(shares: Mapping[str, float]) -> Text:
     parts = [f"{response} {'█' * round(_BAR * share)} {share:.0%}" for response, share in [*shares.items()][:_SHOWN]]
-    return Text(visible("   ".join(parts)))
+    return Text(printable("   ".join(parts)))
 
 
 def _bar(value: float | None, sign: str = "") -> Text:
@@ -133,8 +133,8 @@ def _reasoned(memory: Memory) -> Iterator[Text]:
     for feature in memory.features:
         yield _line("dim", f"  {feature}")
     if memory.response is not None:
-        yield Text.assemble((visible(memory.path), "italic"), " → ", (visible(memory.response), "bold"))
+        yield Text.assemble((printable(memory.path), "italic"), " → ", (printable(memory.response), "bold"))
 
 
 def _line(style: str, text: str) -> Text:
-    return Text(visible(text), style)
+    return Text(printable(text), style)

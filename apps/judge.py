@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..envs.data import load_questions
 from ..evaluation.intervals import BRACKETS
 from ..evaluation.judge_audit.audit import Audit, audit
@@ -46,7 +46,7 @@ def _write(found: Audit, out: Path) -> None:
 
 def _report(found: Audit, out: Path | None) -> None:
     console = Console(highlight=False, markup=False)
-    console.print(Text(visible(f"The judge {found.judge} on {found.data}"), "bold"))
+    console.print(Text(printable(f"The judge {found.judge} on {found.data}"), "bold"))
     console.print(f"{found.questions:,} questions of {found.users:,} users, {found.judged:,} judgements")
     console.print(f"{BRACKETS}\n", soft_wrap=True)
     for one in findings(found):
@@ -55,12 +55,12 @@ def _report(found: Audit, out: Path | None) -> None:
         told = ", ".join(success.flags) or "nothing"
         console.print(f"attack {success.id} gained {success.gained:+.3f}, reported as {told}", soft_wrap=True)
     for reason, count in list(found.reasons.items())[:_REASONS]:
-        console.print(visible(f"{count} unscored: {reason}"), soft_wrap=True)
+        console.print(printable(f"{count} unscored: {reason}"), soft_wrap=True)
     if out is not None:
         console.print(f"{out / 'audit.html'}", soft_wrap=True)
 
 
 def _line(one: Finding) -> Text:
     """The figure, and under it what it says, so that both can be read on a narrow screen."""
-    head = f"{visible(one.name):<26}{one.value:>9}  {one.beside}"
+    head = f"{printable(one.name):<26}{one.value:>9}  {one.beside}"
     return Text.assemble((head, "bold"), (f"\n    {one.told}", "dim"))

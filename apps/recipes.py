@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..training.settings import read_settings, recipe_names
 from ..training.stages import load_any
 
@@ -34,7 +34,7 @@ def _list(as_json: bool) -> None:
     for heading in ("recipe", "method", "about"):
         found.add_column(heading, overflow="fold")
     for name, content in contents.items():
-        found.add_row(name, visible(_method(content)), visible(content["about"]))
+        found.add_row(name, printable(_method(content)), printable(content["about"]))
     Console().print(found, "Show one: profilegym recipes NAME. Run one: profilegym train NAME", highlight=False)
 
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..evaluation.evaluate import Settings, sum_up
 from ..evaluation.intervals import BRACKETS, reach, spread
 from ..evaluation.judge_audit.agreement import Agreement
@@ -61,17 +61,17 @@ class Bar(Progress):
 def bar(console: Console, name: str) -> Bar:
     columns = TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     progress = Bar(*columns, console=console, transient=True, disable=is_quiet() or not console.is_terminal)
-    progress.add_task(visible(name), total=None)
+    progress.add_task(printable(name), total=None)
     return progress
 
 
 def report(outcome: Outcome, stands: Standing) -> None:
     console = Console(highlight=False, markup=False)
     for line in done(outcome, stands):
-        console.print(visible(line), soft_wrap=True)
+        console.print(printable(line), soft_wrap=True)
     console.print(table(stands))
     for judge, found in stands.beside.items():
-        console.print(visible(f"{judge} beside the run's own verdicts: {in_words(found)}"), soft_wrap=True)
+        console.print(printable(f"{judge} beside the run's own verdicts: {in_words(found)}"), soft_wrap=True)
 
 
 def done(outcome: Outcome, stands: Standing) -> Iterator[str]:
@@ -95,7 +95,7 @@ def table(stands: Standing) -> Table:
         found.add_column(heading, justify="right")
     for mean in stands.means:
         name = f"{mean.judge}, beside" if mean.later else mean.judge
-        found.add_row(visible(name), mean.kind, spread(mean.score), f"{mean.score.n:,}", f"{mean.unscored:,}")
+        found.add_row(printable(name), mean.kind, spread(mean.score), f"{mean.score.n:,}", f"{mean.unscored:,}")
     return found
 
 

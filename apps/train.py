@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..errors import OptionError
 from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.run import RunDirectory
@@ -120,7 +120,7 @@ class _Bar(Progress):
         steps = read_metrics(folder / METRICS)
         done = steps[-1]["step"] if steps else 0
         learning = recipe.advantage if isinstance(recipe, Recipe) else "lessons"
-        self.add_task(visible(learning), total=recipe.optimiser.steps, completed=done, told="")
+        self.add_task(printable(learning), total=recipe.optimiser.steps, completed=done, told="")
 
     def tell(self, step: int, metrics: Mapping[str, Any]) -> None:
         if "validation_score" in metrics:
@@ -142,11 +142,11 @@ def _listed(metrics: Mapping[str, Any], prefix: str, where: str) -> str:
 def _tell_plan(console: Console, recipe: Single, plan: Plan) -> None:
     console.print(_table(recipe, plan))
     for line in (*_settings(recipe, plan), *_unchecked(plan)):
-        console.print(visible(line), highlight=False, markup=False, soft_wrap=True)
+        console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
 def _table(recipe: Single, plan: Plan) -> Table:
-    found = Table(title=visible(recipe.about), title_justify="left", box=box.SIMPLE_HEAD)
+    found = Table(title=printable(recipe.about), title_justify="left", box=box.SIMPLE_HEAD)
     columns = _columns(recipe, plan)
     for heading in ("at most", *columns):
         found.add_column(heading, justify="left" if heading == "at most" else "right")

@@ -24,11 +24,11 @@ from ..agents.models.decoding import PREFILL_TOKENS
 from ..agents.models.hf import HFModel
 from ..agents.models.model import Model, make_model
 from ..agents.rollout import Job, Rollout
-from ..envs.batch_step import RewardFunction
 from ..envs.chat import Sampling
 from ..envs.data import load_questions
 from ..envs.question import Profile, Question
 from ..envs.retrieval import make_retriever
+from ..envs.reward import RewardFunction
 from ..envs.trajectory import Segment, Trajectory
 from ..errors import OptionError
 from ..rewards import make_reward

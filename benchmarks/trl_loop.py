@@ -8,10 +8,10 @@ from statistics import fmean
 from typing import Any
 
 from ..agents.models.hf import HFModel
-from ..envs.batch_step import RewardFunction
 from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Retriever
+from ..envs.reward import RewardFunction
 from ..errors import MissingExtra
 
 MOST, TURN = 512, 112  # tokens of an episode, searches included, and of a turn, as in the recipe pr2-world

@@ -1,1 +1,1 @@
-"""What happens: questions, profiles, retrieval, actions, episodes, trajectories."""
+"""The environment: questions, profiles, retrieval, actions, episodes, trajectories."""

@@ -1,4 +1,4 @@
-"""From what the policy wrote to what it does: the one place where a policy's text is parsed."""
+"""Parses the policy's text into an action. Nothing else parses it."""
 
 import json
 import re
@@ -9,7 +9,7 @@ from typing import Any, Literal
 Protocol = Literal["tags", "tools"]
 
 
-# Hashable but not frozen: freezing doubles what it costs to make one, and every step makes one.
+# Hashable but not frozen: every step creates an action, and a frozen one takes twice as long to create.
 @dataclass(slots=True, unsafe_hash=True)
 class SearchProfile:
     """Search the user's own history."""
@@ -26,7 +26,7 @@ class Answer:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Malformed:
-    """Neither of the two; the reason is told to the policy, so it never quotes what the policy wrote."""
+    """No valid action. The policy is shown the reason, which never quotes the policy's text."""
 
     reason: str
 
@@ -41,13 +41,13 @@ TOOLS: list[dict[str, Any]] = [
             "description": description,
             "parameters": {
                 "type": "object",
-                "properties": {argument: {"type": "string", "description": meaning}},
+                "properties": {argument: {"type": "string", "description": argument_description}},
                 "required": [argument],
                 "additionalProperties": False,
             },
         },
     }
-    for name, description, argument, meaning in (
+    for name, description, argument, argument_description in (
         ("search_profile", "Search the past posts of the person who asks.", "query", "Words to look for; not empty."),
         ("answer", "Answer the person's question. This ends the conversation.", "text", "The answer to the person."),
     )
@@ -64,14 +64,14 @@ _NO_TOOL_CALL = Malformed("I expected a call of the tool search_profile(query) o
 
 
 def parse_action(text: str, protocol: Protocol = "tags") -> Action:
-    """What a policy's text asks for. Never raises, whatever the text."""
+    """The action in a policy's text. Never raises."""
     return read_action(text, protocol)[0]
 
 
 def read_action(text: str, protocol: Protocol = "tags") -> tuple[Action, int]:
-    """The action, and where it ends: what the policy wrote beyond it is nobody's word and is dropped.
+    """The action, and the index in the text where it ends. The caller drops the text after it.
 
-    With tags it ends at the first `</search>` or `</answer>`, and is what stands since the last tag that opens it.
+    With tags, the action is the text between the first `</search>` or `</answer>` and the last opening tag before it.
     """
     if protocol == "tools":
         return _read_tool_call(text)
@@ -80,14 +80,14 @@ def read_action(text: str, protocol: Protocol = "tags") -> tuple[Action, int]:
         return _unclosed(text), len(text)
     kind = closing[1].lower()
     start, end = closing.span()
-    first = _after_opening(kind, text, start)
-    if first is None:
+    content_start = _after_opening(kind, text, start)
+    if content_start is None:
         return Malformed(f"</{kind}> came without <{kind}> before it."), end
-    return _action(kind, text[first:start]), end
+    return _action(kind, text[content_start:start]), end
 
 
 def parse_tool_call(name: object, arguments: object) -> Action:
-    """A native tool call as an action; `arguments` may be an object or its JSON text."""
+    """A native tool call as an action. `arguments` is a mapping or its JSON text."""
     if isinstance(arguments, str):
         try:
             arguments = json.loads(arguments)
@@ -103,13 +103,13 @@ def parse_tool_call(name: object, arguments: object) -> Action:
 
 
 def _after_opening(kind: str, text: str, end: int) -> int | None:
-    """Where the content of the last `<kind>` before `end` begins."""
-    place = text.rfind("<", 0, end)
-    while place >= 0:
-        tag = _OPENING[kind].match(text, place, end)
+    """The index after the last `<kind>` before `end`."""
+    start = text.rfind("<", 0, end)
+    while start >= 0:
+        tag = _OPENING[kind].match(text, start, end)
         if tag:
             return tag.end()
-        place = text.rfind("<", 0, place)
+        start = text.rfind("<", 0, start)
     return None
 
 
@@ -128,7 +128,7 @@ def _action(kind: str, content: str) -> Action:
 
 
 def _read_tool_call(text: str) -> tuple[Action, int]:
-    """A JSON object `{"name": …, "arguments": {…}}`, bare or inside the first `<tool_call>`."""
+    """Reads the JSON object `{"name": …, "arguments": {…}}`, bare or inside the first `<tool_call>`."""
     wrapped = _TOOL_CALL.search(text)
     body, end = (wrapped[1], wrapped.end()) if wrapped else (text, len(text))
     try:
@@ -140,8 +140,8 @@ def _read_tool_call(text: str) -> tuple[Action, int]:
     return parse_tool_call(call["name"], call.get("arguments")), end
 
 
-def _from_arguments(arguments: object, wanted: str) -> Action:
-    """Exactly the one argument that the tool has: a call cannot name another user, or anything else."""
-    if not isinstance(arguments, Mapping) or set(arguments) != {wanted} or not isinstance(arguments[wanted], str):
-        return Malformed(f"This tool takes exactly one argument, {wanted!r}, a string.")
-    return _action("answer" if wanted == "text" else "search", arguments[wanted])
+def _from_arguments(arguments: object, name: str) -> Action:
+    """The action of a call with exactly the tool's one argument. Others, such as a user's id, are refused."""
+    if not isinstance(arguments, Mapping) or set(arguments) != {name} or not isinstance(arguments[name], str):
+        return Malformed(f"This tool takes exactly one argument, {name!r}, a string.")
+    return _action("answer" if name == "text" else "search", arguments[name])

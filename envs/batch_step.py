@@ -1,64 +1,28 @@
-"""Takes any number of episodes one step further, with one search call and one reward call for all of them."""
+"""Advances a batch of episodes by one action each, with one search call and one reward call."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from difflib import get_close_matches
 from functools import partial
-from inspect import iscoroutinefunction
 from math import isfinite
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from .._util.sync import in_thread, wait
-from ..errors import BudgetSpent, OptionError, ProfileGymError, RetrievalError, RewardError
+from ..errors import BudgetSpent, ProfileGymError, RetrievalError, RewardError
 from .action import Action
-from .episode import Episode, check_options
+from .episode import Episode
 from .question import Profile
 from .retrieval import Retriever
-from .reward import Reward
+from .reward import Reward, RewardFunction, rewards_of
 
 T = TypeVar("T")
-RewardFunction = Callable[[Sequence[Episode]], Sequence[Reward] | Awaitable[Sequence[Reward]]]
-
-EPISODE_OPTIONS = ("top_k", "max_searches", "repeat_hits", "hit_chars", "protocol", "kind")
-NOT_ASKED = Reward(None, unscored="no reward function was given")
-_THREADS = 32  # that ask again at the same time when a batch of searches failed
-
-
-def no_reward(episodes: Sequence[Episode]) -> list[Reward]:
-    """For users who score elsewhere: every episode stays unscored, and the environment's reward is 0."""
-    return [NOT_ASKED] * len(episodes)
-
-
-def rewards_of(rewards: Sequence[Reward] | Awaitable[Sequence[Reward]]) -> Sequence[Reward]:
-    """What a reward function returned, waited for where it is async."""
-    if isinstance(rewards, list):  # the common case; to ask for an abstract class takes six times as long
-        return rewards
-    return wait(_awaited(rewards)) if isinstance(rewards, Awaitable) else rewards
-
-
-async def scored(reward: RewardFunction, episodes: Sequence[Episode]) -> Sequence[Reward]:
-    """For async code. A plain function is called in a thread, unless it says that it is `runs_inline`."""
-    if (
-        getattr(reward, "runs_inline", False)
-        or iscoroutinefunction(reward)
-        or iscoroutinefunction(type(reward).__call__)
-    ):
-        rewards = reward(episodes)
-    else:
-        rewards = await in_thread(reward, episodes)
-    return await rewards if isinstance(rewards, Awaitable) else rewards
-
-
-async def _awaited(rewards: Awaitable[Sequence[Reward]]) -> Sequence[Reward]:
-    return await rewards
+_RETRY_THREADS = 32
 
 
 class BatchStepper:
-    """Carries out what episodes ask for. A failure of ours is recorded on the episodes at fault alone.
+    """Runs the searches and the reward function that episodes need.
 
-    Where a batch fails, each of its episodes is asked for alone. `step_one` raises the failure as well; `step` goes on
-    with the others, unless the budget of a judge is spent.
+    Where a batch fails, each of its episodes is retried alone, and only those that fail again are marked as failed.
+    `step_one` also raises the error. `step` continues with the other episodes, unless a judge's budget is spent.
     """
 
     def __init__(self, retriever: Retriever, reward: RewardFunction) -> None:
@@ -74,28 +38,28 @@ class BatchStepper:
         return action
 
     def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> tuple[list[Action], list[int]]:
-        """What each episode did, and the places of those that ended."""
+        """The action of each episode, and the indices of the episodes that ended."""
         actions, searching, requests, ended = [], [], [], []
-        for place, (episode, text) in enumerate(zip(episodes, texts, strict=True)):
+        for i, (episode, text) in enumerate(zip(episodes, texts, strict=True)):
             actions.append(episode.write(text))
             if episode.needs == "search":
                 searching.append(episode)
                 requests.append((episode.question.profile, episode.query))
             elif episode.needs == "score":
-                ended.append(place)
+                ended.append(i)
         if searching and not self._search(searching, requests):
-            failed = [place for place, episode in enumerate(episodes) if episode.ended == "error"]
+            failed = [i for i, episode in enumerate(episodes) if episode.ended == "error"]
         else:
             failed = []
         if ended:
-            self._score([episodes[place] for place in ended])
+            self._score([episodes[i] for i in ended])
         return actions, sorted(ended + failed) if failed else ended
 
     def _search(self, episodes: list[Episode], requests: list[tuple[Profile, str]]) -> bool:
-        """Whether none failed."""
+        """True if every search succeeded."""
         start = perf_counter()
         try:
-            answers = _as_many(self._retriever.search_many(requests, episodes[0].fetch_k), requests)
+            results = _one_each(self._retriever.search_many(requests, episodes[0].fetch_k), requests)
         except Exception as error:
             if len(episodes) == 1:
                 _search_failed(episodes[0], error)
@@ -103,24 +67,24 @@ class BatchStepper:
                 self._search_each(episodes, requests)
             return False
         ms = 1e3 * (perf_counter() - start) / len(episodes)
-        fine = True
-        for episode, hits in zip(episodes, answers, strict=True):
+        succeeded = True
+        for episode, hits in zip(episodes, results, strict=True):
             try:
                 episode.add_hits(hits, ms)
             except Exception as error:
                 _search_failed(episode, error)
-                fine = False
-        return fine
+                succeeded = False
+        return succeeded
 
     def _search_each(self, episodes: list[Episode], requests: list[tuple[Profile, str]]) -> None:
-        """At the same time where a search may wait for a server, which may be down."""
-        alone = [([episode], [request]) for episode, request in zip(episodes, requests, strict=True)]
+        """In parallel, as a search may wait for a server that is down."""
+        batches = [([episode], [request]) for episode, request in zip(episodes, requests, strict=True)]
         if getattr(self._retriever, "runs_inline", False):
-            for one in alone:
-                self._search(*one)
+            for batch in batches:
+                self._search(*batch)
         else:
-            with ThreadPoolExecutor(_THREADS) as threads:
-                list(threads.map(self._search, *zip(*alone, strict=True)))
+            with ThreadPoolExecutor(_RETRY_THREADS) as threads:
+                list(threads.map(self._search, *zip(*batches, strict=True)))
 
     def _search_one(self, episode: Episode) -> None:
         start = perf_counter()
@@ -150,14 +114,14 @@ class BatchStepper:
                 _score_failed(episode, error)
 
     def _score_each(self, episodes: list[Episode]) -> None:
-        for place, episode in enumerate(episodes):
+        for i, episode in enumerate(episodes):
             try:
                 self._score_one(episode)
             except BudgetSpent as error:
-                for other in episodes[place + 1 :]:
+                for other in episodes[i + 1 :]:
                     _score_failed(other, error)
                 raise
-            except ProfileGymError:  # the episode says what happened
+            except ProfileGymError:  # recorded on the episode
                 continue
 
     def _score_one(self, episode: Episode) -> None:
@@ -168,25 +132,14 @@ class BatchStepper:
             raise _score_failed(episode, error) from error
 
     def _rewards(self, episodes: list[Episode]) -> list[Reward]:
-        return _as_many(rewards_of(self._reward(episodes)), episodes)
+        return _one_each(rewards_of(self._reward(episodes)), episodes)
 
 
-def checked_options(options: dict[str, Any]) -> dict[str, Any]:
-    """Episode options as the environment was given them; a misspelt one is refused, with its near-miss."""
-    for name in options:
-        if name not in EPISODE_OPTIONS:
-            near = get_close_matches(name, EPISODE_OPTIONS, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(EPISODE_OPTIONS)}"
-            raise OptionError(f"no option {name!r}{hint}")
-    check_options(**options)
-    return options
-
-
-def _as_many(answers: Iterable[T], asked: Sequence[object]) -> list[T]:
-    given = list(answers)
-    if len(given) != len(asked):
-        raise ValueError(f"it gave {len(given)} answers for {len(asked)} episodes")
-    return given
+def _one_each(results: Iterable[T], requests: Sequence[object]) -> list[T]:
+    listed = list(results)
+    if len(listed) != len(requests):
+        raise ValueError(f"it gave {len(listed)} results for {len(requests)} episodes")
+    return listed
 
 
 def _finite(reward: Reward, episode: Episode) -> Reward:
@@ -196,9 +149,10 @@ def _finite(reward: Reward, episode: Episode) -> Reward:
 
 
 def _failed(episode: Episode, error: Exception, kind: type[ProfileGymError], what: str) -> ProfileGymError:
-    why = f"{what}: {type(error).__name__}: {error}"
-    episode.fail(why)
-    return error if isinstance(error, ProfileGymError) else kind(why)
+    """Marks the episode as failed, and gives the error to raise."""
+    reason = f"{what}: {type(error).__name__}: {error}"
+    episode.fail(reason)
+    return error if isinstance(error, ProfileGymError) else kind(reason)
 
 
 _search_failed = partial(_failed, kind=RetrievalError, what="the retriever failed")

@@ -1,7 +1,4 @@
-"""What a language model is to those who only ask it: messages in, a reply out.
-
-`agents` knows how to reach models, `rewards` judges with one; this is the word that both understand.
-"""
+"""The chat-model interface that agents and judges share."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +9,7 @@ Messages = Sequence[Mapping[str, str]]  # {"role": …, "content": …}
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How a reply is drawn; part of what identifies it in a cache."""
+    """Sampling parameters of a reply. They are part of its cache key."""
 
     temperature: float = 0.0
     top_p: float = 1.0
@@ -22,7 +19,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class ChatReply:
-    """What the model said, and what it took. Unknown is None."""
+    """A model's reply with its token counts. Unknown counts are None."""
 
     text: str
     prompt_tokens: int | None = None
@@ -30,7 +27,7 @@ class ChatReply:
 
 
 class ChatModel(Protocol):
-    """A model that can be asked many things at once. Raises `EndpointError` when no reply can be had."""
+    """A model that accepts concurrent calls. Raises `EndpointError` if it gets no reply."""
 
     name: str
 

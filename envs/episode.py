@@ -1,8 +1,8 @@
 """One attempt at one question, as a state machine without I/O."""
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from copy import copy
+from difflib import get_close_matches
 from functools import lru_cache
 from math import isfinite
 from time import perf_counter
@@ -15,49 +15,29 @@ from .prompts import FOLDER as PROMPTS
 from .question import Document, Question
 from .retrieval import Hit
 from .reward import Reward
+from .text import clean, clean_lines
 from .trajectory import Ended, Kind, Search, Segment, Trajectory, searches_of, segments_of
 
 Need = Literal["text", "search", "score"]
-BEFORE = -1  # the turn of a search that was made before the policy's first one
+INITIAL_SEARCH_TURN = -1  # the `turn` of a search made before the policy's first turn
+_MINIMUM = {"top_k": 1, "max_searches": 0, "hit_chars": 20}
+_CHOICES = {"repeat_hits": (True, False), "protocol": get_args(Protocol), "kind": get_args(Kind)}
 
 
 class Episode:
-    """Says what it needs next and takes it: `text` by `write`, `search` by `add_hits`, `score` by `score`.
+    """`needs` says what comes next: "text" is given by `write`, "search" by `add_hits`, "score" by `score`.
 
-    Every turn is a search, an answer or a mistake. After `max_searches` turns the policy has one last turn to answer;
-    an episode that ends without an answer is truncated. A baseline episode has no searches at all. With
-    `initial_search` the environment itself searches for the question first, and the prompt shows what it found.
-    `instructions` are what an agent asks of its policy beyond the protocol; they stand before the question.
+    Every turn is a search, an answer or malformed. After `max_searches` turns the policy has one last turn to answer;
+    an episode that ends without an answer is truncated. A baseline episode has no searches. With `initial_search` the
+    environment searches for the question first, and the prompt shows the hits. `instructions` are an agent's own
+    instructions to its policy; the prompt shows them before the question.
     """
 
     __slots__ = (
-        "_started",
-        "answer",
-        "data",
-        "ended",
-        "error",
-        "fetch_k",
-        "hit_chars",
-        "id",
-        "instructions",
-        "kind",
-        "malformed",
-        "max_searches",
-        "needs",
-        "observation",
-        "protocol",
-        "query",
-        "question",
-        "repeat_hits",
-        "reward",
-        "said",
-        "search_ms",
-        "seconds",
-        "seed",
-        "sought",
-        "top_k",
-        "turn",
-    )
+        "_started", "answer", "data", "ended", "error", "fetch_k", "hit_chars", "id", "instructions", "kind",
+        "malformed", "max_searches", "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
+        "search_fields", "search_ms", "seconds", "seed", "segment_fields", "top_k", "turn",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -71,7 +51,7 @@ class Episode:
         kind: Kind = "personalised",
         initial_search: bool = False,
         instructions: str = "",
-        id: str | None = None,  # noqa: A002 (the record's own word)
+        id: str | None = None,  # noqa: A002 (the field's name in the record)
         data: str | None = None,
         seed: int | None = None,
     ) -> None:
@@ -94,14 +74,14 @@ class Episode:
         self.ended: Ended | None = None
         self.error: str | None = None
         self.reward: Reward | None = None
-        self.sought: tuple[Any, ...] = ()
+        self.search_fields: tuple[Any, ...] = ()
         self.search_ms: tuple[float | None, ...] = ()
-        # How many hits to ask for, so that enough are left when those already shown are not shown again.
+        # Enough hits for `top_k` new ones after those already shown are left out.
         self.fetch_k = top_k if repeat_hits else top_k * max(1, self.max_searches + initial_search)
         self._started = perf_counter()
         self.seconds = 0.0
         self.observation = _prompt(protocol, top_k, self.max_searches, question.text, instructions)
-        self.said: list[Any] = [] if initial_search else ["environment", self.observation, None, None]
+        self.segment_fields: list[Any] = [] if initial_search else ["environment", self.observation, None, None]
 
     @property
     def searches_left(self) -> int:
@@ -109,12 +89,12 @@ class Episode:
 
     @property
     def segments(self) -> list[Segment]:
-        """What was said so far, and by whom."""
-        return segments_of(self.said)
+        """The transcript so far."""
+        return segments_of(self.segment_fields)
 
     @property
     def searches(self) -> list[Search]:
-        return searches_of(self.sought, self.search_ms)
+        return searches_of(self.search_fields, self.search_ms)
 
     @property
     def terminated(self) -> bool:
@@ -131,17 +111,17 @@ class Episode:
         logprobs: Sequence[float] | None = None,
         segment_tokens: Sequence[Sequence[int] | None] | None = None,
     ) -> Action:
-        """Take the policy's turn. What it wrote after its action is dropped from the text, not from the tokens.
+        """Take the policy's turn. Text after its action is dropped from the transcript, but the tokens are kept.
 
-        `segment_tokens` are the tokens in which the policy read each segment so far; the environment's segments keep
-        them.
+        `segment_tokens` are the tokens that the policy read for each segment so far. They are stored with the
+        environment's segments.
         """
         if self.needs != "text":
             raise self._unexpected("text")
         action, end = read_action(text, self.protocol)
         if segment_tokens is not None:
-            self._keep(segment_tokens)
-        self.said += "policy", text[:end], tokens, logprobs
+            self._record_tokens(segment_tokens)
+        self.segment_fields += "policy", text[:end], tokens, logprobs
         if isinstance(action, Answer):
             self.answer = action.text
             self._end("answered")
@@ -153,78 +133,78 @@ class Episode:
             self.needs = "search"
         else:
             self.malformed += 1
-            self._reply(action.reason)
+            self._observe(action.reason)
         return action
 
     def add_hits(self, hits: Sequence[Hit], ms: float | None = None) -> None:
-        """Take the hits of the search; only documents of this question's own profile are ever shown."""
+        """Take the hits of the search. A document that is not in this question's profile is an error."""
         if self.needs != "search":
             raise self._unexpected("search")
         profile = self.question.profile
-        own, seen = profile.by_id, self._already_shown() if self.sought else ()
+        by_id, seen = profile.by_id, self._already_shown() if self.search_fields else ()
         lines = profile.lines.get(self.hit_chars)
         if lines is None:
             lines = profile.lines[self.hit_chars] = {}
         shown: list[tuple[str, float]] = []
         block = ["<information>"]
         for document, score in hits:
-            name = document.id
-            mine = own.get(name)
-            if (mine is not document and mine != document) or not isfinite(score):
+            document_id = document.id
+            expected = by_id.get(document_id)
+            if (expected is not document and expected != document) or not isfinite(score):
                 raise self._bad_hit(document, score)
-            if name in seen:
+            if document_id in seen:
                 continue
-            shown.append((name, float(score)))
-            line = lines.get(name)
+            shown.append((document_id, float(score)))
+            line = lines.get(document_id)
             if line is None:
-                line = lines[name] = _line(document, self.hit_chars)
+                line = lines[document_id] = _document_line(document, self.hit_chars)
             block += f"\n{len(shown)}. ", line
             if len(shown) == self.top_k:
                 break
         block.append("\n</information>" if shown else "\nNothing more was found.\n</information>")
         self.search_ms += (ms,)
-        if self.said:
-            self.sought += (self.turn, self.query, tuple(shown))
-            self._reply(*block)
+        if self.segment_fields:
+            self.search_fields += (self.turn, self.query, tuple(shown))
+            self._observe(*block)
         else:
-            self.sought += (BEFORE, self.query, tuple(shown))
-            self._open(*block)
+            self.search_fields += (INITIAL_SEARCH_TURN, self.query, tuple(shown))
+            self._show_prompt(*block)
 
     def score(self, reward: Reward) -> None:
-        """Take what the episode was worth, or why that is not known."""
+        """Take the reward, scored or unscored."""
         if self.needs != "score":
             raise self._unexpected("score")
         self.reward = reward
         self.needs = None
 
     def truncate(self) -> None:
-        """The policy's budget of tokens is used up before it answered."""
+        """End the episode because the token budget is used up before an answer."""
         if self.needs != "text":
             raise self._unexpected("text")
         self._end("length")
 
     def fail(self, error: str) -> None:
-        """Something of ours broke: the episode is over and stays unscored."""
+        """End the episode because a component failed; it is truncated and unscored."""
         self.error = error
         self._end("error")
         self.reward = Reward(None, unscored=error)
         self.needs = None
 
     def copy(self) -> Self:
-        """The episode as it stands now; either goes on without the other."""
-        twin = copy(self)
-        twin.said = list(self.said)
-        return twin
+        """An independent copy of the episode in its current state."""
+        other = copy(self)
+        other.segment_fields = list(self.segment_fields)
+        return other
 
     def trajectory(self) -> Trajectory:
-        """The record; that of an episode which still runs is a copy of it so far."""
+        """The record. While the episode runs, it is a copy of the record so far."""
         return Trajectory(
             self.id,
             self.question.id,
             self.question.user_id,
             self.kind,
-            self.said if self.ended else list(self.said),
-            self.sought,
+            self.segment_fields if self.ended else list(self.segment_fields),
+            self.search_fields,
             self.answer,
             self.ended,
             self.malformed,
@@ -239,27 +219,27 @@ class Episode:
             error=self.error,
         )
 
-    def _keep(self, segment_tokens: Sequence[Sequence[int] | None]) -> None:
-        said = self.said
-        for start, tokens in zip(range(0, len(said), 4), segment_tokens, strict=False):
-            if said[start] == "environment" and said[start + 2] is None:
-                said[start + 2] = tokens
+    def _record_tokens(self, segment_tokens: Sequence[Sequence[int] | None]) -> None:
+        fields = self.segment_fields
+        for start, tokens in zip(range(0, len(fields), 4), segment_tokens, strict=False):
+            if fields[start] == "environment" and fields[start + 2] is None:
+                fields[start + 2] = tokens
 
-    def _open(self, *parts: str) -> None:
+    def _show_prompt(self, *parts: str) -> None:
         self.needs = "text"
         self.observation = "".join((self.observation, "\n\n", *parts, "\n\n"))
-        self.said += "environment", self.observation, None, None
+        self.segment_fields += "environment", self.observation, None, None
 
     def _already_shown(self) -> Collection[str]:
         if self.repeat_hits:
             return ()
-        return {document for hits in self.sought[2::3] for document, _ in hits}
+        return {document_id for hits in self.search_fields[2::3] for document_id, _ in hits}
 
-    def _reply(self, *parts: str) -> None:
+    def _observe(self, *parts: str) -> None:
         self.turn += 1
         self.needs = "text"
         self.observation = "".join(("\n\n", *parts, _reminder(self.max_searches - self.turn)))
-        self.said += "environment", self.observation, None, None
+        self.segment_fields += "environment", self.observation, None, None
 
     def _end(self, ended: Ended) -> None:
         self.ended = ended
@@ -278,25 +258,22 @@ class Episode:
         return RetrievalError(f"the retriever returned document {document.id!r}, not one of user {user!r}")
 
 
-def check_options(
-    top_k: int = 3,
-    max_searches: int = 4,
-    repeat_hits: bool = False,
-    hit_chars: int = 2000,
-    protocol: str = "tags",
-    kind: str = "personalised",
-) -> None:
-    """The options of an environment's episodes, checked once."""
-    for name, value, least in (("top_k", top_k, 1), ("max_searches", max_searches, 0), ("hit_chars", hit_chars, 20)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < least:
-            raise OptionError(f"{name}={value!r}: give a whole number of at least {least}")
-    for name, word, words in (
-        ("repeat_hits", repeat_hits, (True, False)),
-        ("protocol", protocol, get_args(Protocol)),
-        ("kind", kind, get_args(Kind)),
-    ):
-        if word not in words:
-            raise OptionError(f"{name}={word!r}: give one of {', '.join(map(repr, words))}")
+def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of an environment's episodes; an unknown name or an invalid value is an `OptionError`."""
+    for name, value in options.items():
+        if name in _MINIMUM:
+            if not isinstance(value, int) or isinstance(value, bool) or value < _MINIMUM[name]:
+                raise OptionError(f"{name}={value!r}: give a whole number of at least {_MINIMUM[name]}")
+        elif name in _CHOICES:
+            if value not in _CHOICES[name]:
+                raise OptionError(f"{name}={value!r}: give one of {', '.join(map(repr, _CHOICES[name]))}")
+        else:
+            known = [*_MINIMUM, *_CHOICES]
+            near = get_close_matches(name, known, 1)
+            raise OptionError(
+                f"no option {name!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
+            )
+    return dict(options)
 
 
 @lru_cache(maxsize=4096)
@@ -309,8 +286,8 @@ def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str, in
             budget = f"You can search once, for {posts}; then answer."
         case _:
             budget = f"You can search {max_searches} times, for {posts} each time; then answer."
-    asked = "\n\n".join(filter(None, (budget, instructions)))
-    return fill(protocol, PROMPTS, budget=asked, question=clean_lines(question))
+    budget = "\n\n".join(filter(None, (budget, instructions)))
+    return fill(protocol, PROMPTS, budget=budget, question=clean_lines(question))
 
 
 @lru_cache(maxsize=256)
@@ -329,35 +306,9 @@ def _reminder(searches_left: int) -> str:
             return f"\n{searches_left} searches are left.\n\n"
 
 
-def _line(document: Document, hit_chars: int) -> str:
-    """A document on one line, its date and title before it, cut to length."""
+def _document_line(document: Document, hit_chars: int) -> str:
+    """Date, title and text on one line, cut to `hit_chars` characters."""
     date = f"[{document.date}] " if document.date else ""
     title = f"{document.title}: " if document.title else ""
     line = clean(date + title + document.text)
     return line if len(line) <= hit_chars else line[: hit_chars - 1].rstrip() + "…"
-
-
-_INDENT = "    "
-_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
-
-
-def clean(text: str) -> str:
-    """Foreign text as data: one line, no control characters, no `<`, so that it can neither open nor close a tag."""
-    return " ".join(_CONTROL.sub("�", text).split()).replace("<", "&lt;")
-
-
-def clean_lines(text: str) -> str:
-    """As `clean`, but on lines of its own. All but the first are indented: none passes for the environment's."""
-    lines: list[str] = []
-    for line in text.splitlines():
-        cleaned = clean(line)
-        if lines and cleaned:
-            lines.append(_INDENT + _blank_before(line) + cleaned)
-        elif cleaned or (lines and lines[-1]):  # one blank line is as good as several
-            lines.append(cleaned)
-    return "\n".join(lines).rstrip()
-
-
-def _blank_before(line: str) -> str:
-    """The indentation of code, a list or a quote, in plain blanks."""
-    return " " * len(line[: len(line) - len(line.lstrip())].expandtabs(4))

@@ -1,4 +1,4 @@
-"""The Gymnasium face of an episode."""
+"""The Gymnasium environment: one episode at a time."""
 
 import operator
 from secrets import token_hex
@@ -8,31 +8,33 @@ import gymnasium as gym
 import numpy as np
 from gymnasium.utils import seeding
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 from ..errors import DataError, EpisodeError, OptionError
 from .action import Action, Answer, SearchProfile
-from .batch_step import NOT_ASKED, BatchStepper, RewardFunction, checked_options, no_reward
+from .batch_step import BatchStepper
 from .data import QuestionSet
-from .episode import Episode
+from .episode import Episode, checked_options
 from .retrieval import Retriever
+from .reward import NOT_ASKED, RewardFunction, no_reward
 from .text_space import UnicodeText
 
 Info = dict[str, Any]
-ID = operator.itemgetter(0)  # of a hit as an episode keeps it
 
-_QUESTION_CHARS = 60_000  # the longest question that an observation holds, in the form that a policy reads
-_PROMPT_CHARS = 4_000  # more than the rest of any prompt, reminder or correction takes
+
+_QUESTION_CHARS = 60_000  # of the longest question that fits an observation, as the prompt shows it
+_PROMPT_CHARS = 4_000  # an upper bound for the rest of a prompt, a reminder or a correction
 _ACTION_CHARS = 1_000_000
-_BLOCK = 16  # numbers drawn at once
+_DOCUMENT_ID = operator.itemgetter(0)  # of a hit in `search_fields`
+_DRAWS = 16  # random numbers drawn in one call
 
 
 class ProfileQAEnv(gym.Env[str, str]):
-    """One question at a time. Actions and observations are text; `render()` gives the transcript so far.
+    """One question per episode. Actions and observations are text; `render()` returns the transcript so far.
 
-    `reset(options={"question_id": …})` asks for a question, else the seed draws one. `info` says what each step was:
-    `action` ("search", "answer" or "malformed"), `query`, `hits` (the ids of the documents shown) and `malformed` (what
-    was wrong). The reward comes with the last step: NaN, with `info["unscored"]` saying why, where it could not be had.
-    `info["trajectory"]` is then the record. A retriever or a reward function that fails is raised.
+    `reset(options={"question_id": …})` chooses a question; otherwise one is drawn with the seed. The `info` of a step
+    has `action` ("search", "answer" or "malformed"), `query`, `hits` (the ids of the documents shown) and `malformed`
+    (what was wrong). The last step returns the reward, and the record as `info["trajectory"]`. An unscored episode has
+    the reward NaN, with the reason in `info["unscored"]`. Errors of the retriever and of the reward are raised.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (Gymnasium declares it so)
@@ -64,17 +66,17 @@ class ProfileQAEnv(gym.Env[str, str]):
             seed = checked_seed(seed)
             super().reset(seed=seed)
             self._sampler.seed(self.np_random, seed)
-        self._episode = episode = self._sampler.begin(question_id)
+        self._episode = episode = self._sampler.next_episode(question_id)
         return episode.observation, {"question_id": episode.question.id, "user_id": episode.question.user_id}
 
     def step(self, action: str) -> tuple[str, float, bool, bool, Info]:
         episode = self._episode or self.episode
-        info = told(episode, self._stepper.step_one(episode, action))
+        info = step_info(episode, self._stepper.step_one(episode, action))
         if episode.ended is None:
             return episode.observation, 0.0, False, False, info
         info["trajectory"] = episode.trajectory()
-        if why := unscored(episode):
-            info["unscored"] = why
+        if reason := unscored_reason(episode):
+            info["unscored"] = reason
         return "", scalar_reward(episode), episode.terminated, episode.truncated, info
 
     def render(self) -> str | None:
@@ -82,60 +84,60 @@ class ProfileQAEnv(gym.Env[str, str]):
 
 
 class EpisodeSampler:
-    """Where episodes begin, one after another: the questions, the options and a random generator.
+    """Draws questions for one environment, or for one place in a vector, and creates their episodes.
 
-    An episode's id ends in the seed (without one: something drawn at random), the place among the seats of a vector
-    and a count, so that no two episodes share an id unless the same seed was given to the same place twice.
+    An episode's id ends in the seed (a random text where there is none), the place in the vector and a count. Two
+    episodes have the same id only if the same seed was given to the same place twice.
     """
 
-    def __init__(self, questions: QuestionSet, options: dict[str, Any], room: int, place: int = 0) -> None:
+    def __init__(self, questions: QuestionSet, options: dict[str, Any], max_chars: int, place: int = 0) -> None:
         self._size = len(questions)
         if not self._size:
-            raise DataError(f"{questions.spec} holds no question: there is nothing to ask")
+            raise DataError(f"the data set {questions.spec} has no questions")
         self._questions = questions
         self._options = options
-        self._room = room  # characters of an observation
+        self._max_chars = max_chars  # of an observation
         self._place = place
         self._seed: int | None = None
-        self._origin = ""
+        self._prefix = ""
         self._count = 0
         self._random: np.random.Generator | None = None
         self._drawn: list[float] = []
 
     def seed(self, generator: np.random.Generator | None, seed: int | None) -> None:
-        """A seed starts anew: the same seed gives the same questions under the same episode ids."""
+        """Restart with a seed: the same seed gives the same questions and episode ids. Without one, continue."""
         if seed is not None or self._random is None:
             self._random = generator if generator is not None else seeding.np_random(seed)[0]
             self._seed = seed
-            self._origin = f"{token_hex(6) if seed is None else seed}.{self._place}"
+            self._prefix = f"{token_hex(6) if seed is None else seed}.{self._place}"
             self._count = 0
             self._drawn = []
 
-    def begin(self, question_id: str | None) -> Episode:
+    def next_episode(self, question_id: str | None) -> Episode:
         if question_id is None:
             question = self._questions.load(int(self._draw() * self._size))
         else:
             question = self._questions.find(question_id)
         self._count += 1
-        name = f"{question.id}:{self._origin}.{self._count}"
-        episode = Episode(question, id=name, data=self._questions.spec, seed=self._seed, **self._options)
-        if len(episode.observation) > self._room:
+        episode_id = f"{question.id}:{self._prefix}.{self._count}"
+        episode = Episode(question, id=episode_id, data=self._questions.spec, seed=self._seed, **self._options)
+        if len(episode.observation) > self._max_chars:
             raise DataError(
-                f"question {question.id!r} fills {len(episode.observation)} characters with its prompt, and an "
-                f"observation holds {self._room}: leave it out, or shorten it"
+                f"the prompt with question {question.id!r} has {len(episode.observation)} characters, but an "
+                f"observation has at most {self._max_chars}: shorten the question or remove it"
             )
         return episode
 
     def _draw(self) -> float:
-        """From a block with the same numbers: a draw of its own takes as long as all else that begins an episode."""
+        """From a block of numbers: one call of the generator takes as long as the rest of `next_episode`."""
         if not self._drawn:
             assert self._random is not None
-            self._drawn = self._random.random(_BLOCK)[::-1].tolist()
+            self._drawn = self._random.random(_DRAWS)[::-1].tolist()
         return self._drawn.pop()
 
 
 def spaces(**options: Any) -> tuple[UnicodeText, UnicodeText]:
-    """The observation and the action space; the options are checked on the way."""
+    """The observation space and the action space. Checks the options."""
     checked_options(options)
     top_k = options.get("top_k", 3)
     hits = top_k * (options.get("hit_chars", 2000) + len(f"\n{top_k}. "))
@@ -149,16 +151,16 @@ def checked_render_mode(render_mode: str | None) -> str | None:
 
 
 def check_reset_options(options: dict[str, Any] | None, *known: str) -> dict[str, Any]:
-    """The options of a reset; one that is not known is refused."""
+    """The options of `reset`; an unknown one is an `OptionError`."""
     options = options or {}
     for name in options:
         if name not in known:
-            raise OptionError(f"this reset has no option {name!r}; known: {', '.join(map(repr, known))}")
+            raise OptionError(f"reset() has no option {name!r}; known: {', '.join(map(repr, known))}")
     return options
 
 
 def checked_seed(seed: SupportsIndex | None) -> int | None:
-    """Any kind of whole number will do, NumPy's among them."""
+    """A seed of any integer type, including NumPy's."""
     if seed is None:
         return None
     try:
@@ -170,23 +172,27 @@ def checked_seed(seed: SupportsIndex | None) -> int | None:
     return number
 
 
-def told(episode: Episode, action: Action) -> Info:
-    """What `info` says of a step: `hits` are the ids of what a search showed, if it was made."""
+def step_info(episode: Episode, action: Action) -> Info:
+    """The `info` of a step."""
     if isinstance(action, SearchProfile):
-        hits = list(map(ID, episode.sought[-1])) if episode.ended is None else None
-        return {"action": "search", "query": action.query, "hits": hits, "malformed": None}
+        return {"action": "search", "query": action.query, "hits": hit_ids(episode), "malformed": None}
     if isinstance(action, Answer):
         return {"action": "answer", "query": None, "hits": None, "malformed": None}
     return {"action": "malformed", "query": None, "hits": None, "malformed": action.reason}
 
 
-def unscored(episode: Episode) -> str | None:
-    """Why the reward could not be had, where it was asked for."""
+def hit_ids(episode: Episode) -> list[str] | None:
+    """The ids that the last search showed. None where it was not made, as the episode ended."""
+    return list(map(_DOCUMENT_ID, episode.search_fields[-1])) if episode.ended is None else None
+
+
+def unscored_reason(episode: Episode) -> str | None:
+    """Why the episode has no reward. None where it has one, or no reward function was given."""
     return None if episode.reward is None or episode.reward is NOT_ASKED else episode.reward.unscored
 
 
 def scalar_reward(episode: Episode) -> float:
-    """Gymnasium wants a number: NaN where the reward could not be had, so that nobody takes it for one."""
+    """The reward as a number: NaN where it is unscored, 0 where there is no reward function."""
     if episode.reward is NOT_ASKED:
         return 0.0
     total = episode.reward.total if episode.reward is not None else None
@@ -194,9 +200,9 @@ def scalar_reward(episode: Episode) -> float:
 
 
 def transcript(episode: Episode) -> str:
-    """What was said, by whom; what a terminal might act on is made visible."""
+    """The segments with their authors, safe to print on a terminal."""
     parts = [f"── {segment.author} ──\n{segment.text.strip()}" for segment in episode.segments]
     if episode.ended:
         total = episode.reward.total if episode.reward else None
         parts.append(f"── {episode.ended}, reward {'none' if total is None else f'{total:.3f}'} ──")
-    return visible("\n\n".join(parts))
+    return printable("\n\n".join(parts))

@@ -1,4 +1,4 @@
-"""Many episodes in step, with their searches and their scores batched."""
+"""The Gymnasium vector environment: many episodes in step, with batched searches and scores."""
 
 from collections.abc import Iterable, Sequence
 from itertools import compress
@@ -11,24 +11,25 @@ from numpy.typing import NDArray
 
 from ..errors import EpisodeError, OptionError
 from .action import Action, Answer, Malformed, SearchProfile
-from .batch_step import BatchStepper, RewardFunction, no_reward
+from .batch_step import BatchStepper
 from .data import QuestionSet
 from .episode import Episode
 from .profile_qa import (
-    ID,
     EpisodeSampler,
     Info,
     check_reset_options,
     checked_render_mode,
     checked_seed,
+    hit_ids,
     scalar_reward,
     spaces,
     transcript,
-    unscored,
+    unscored_reason,
 )
 from .retrieval import Retriever
+from .reward import RewardFunction, no_reward
 
-_KINDS = {SearchProfile: "search", Answer: "answer", Malformed: "malformed"}
+_ACTION_NAMES = {SearchProfile: "search", Answer: "answer", Malformed: "malformed"}
 
 T = TypeVar("T")
 Seeds = SupportsIndex | Sequence[SupportsIndex | None] | NDArray[np.integer[Any]] | None
@@ -37,12 +38,12 @@ Outcome = tuple[Observations, NDArray[np.float64], NDArray[np.bool_], NDArray[np
 
 
 class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
-    """All searches of a step are one `search_many`, all scores one call of the reward.
+    """A step makes one `search_many` call and one call of the reward function.
 
-    Place `i` of a vector with seed `s` draws what a single environment with seed `s + i` draws. In `reset`,
-    `options["question_id"]` is one id for all places or a sequence with one for each (None: draw), and
-    `options["reset_mask"]` says which places begin anew. A search that fails ends the episode of its place alone, as
-    truncated, and a reward that fails leaves its place unscored; either is NaN with a reason in `infos["unscored"]`.
+    Place `i` of a vector with seed `s` draws the same questions as a single environment with seed `s + i`. In `reset`,
+    `options["question_id"]` is one id for all places, or a sequence with an id or None (draw one) for each;
+    `options["reset_mask"]` selects the places to reset. A failed search truncates the episode of its place only, and a
+    failed reward leaves its place unscored. Both give the reward NaN, with the reason in `infos["unscored"]`.
     """
 
     def __init__(
@@ -65,11 +66,11 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         self.single_observation_space, self.single_action_space = spaces(**options)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        room = self.single_observation_space.max_length
-        self._samplers = [EpisodeSampler(questions, options, room, place) for place in range(num_envs)]
+        max_chars = self.single_observation_space.max_length
+        self._samplers = [EpisodeSampler(questions, options, max_chars, place) for place in range(num_envs)]
         self._stepper = BatchStepper(retriever, reward)
         self._episodes: list[Episode] = []
-        self._over: list[int] = []  # places whose episode ended and has no successor yet
+        self._ended: list[int] = []  # places whose episode ended and was not reset yet
 
     @property
     def episodes(self) -> Sequence[Episode]:
@@ -81,22 +82,22 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         seeds, ids = self._seeds(seed), self._question_ids(options.get("question_id"))
         for i in places:
             self._samplers[i].seed(None, seeds[i])
-        fresh = [self._samplers[i].begin(ids[i]) for i in places]
+        started = [self._samplers[i].next_episode(ids[i]) for i in places]
         if not self._episodes:
-            self._episodes = fresh
-        for i, episode in zip(places, fresh, strict=True):
+            self._episodes = started
+        for i, episode in zip(places, started, strict=True):
             self._episodes[i] = episode
-        self._over = [i for i, episode in enumerate(self._episodes) if episode.ended is not None]
-        return self._observations(), self._openings(places)
+        self._ended = [i for i, episode in enumerate(self._episodes) if episode.ended is not None]
+        return self._observations(), self._reset_infos(places)
 
     def step(self, actions: Sequence[str]) -> Outcome:
         if len(actions) != self.num_envs:
-            raise EpisodeError(f"{len(actions)} actions for {self.num_envs} episodes: give one for each")
+            raise EpisodeError(f"{len(actions)} actions for {self.num_envs} episodes: give one per episode")
         if not self._episodes:
             raise EpisodeError("there are no episodes yet: call reset() first")
-        if self._over and self.autoreset_mode == AutoresetMode.DISABLED:
-            raise EpisodeError(f"the episodes at places {self._over} are over: reset them with a 'reset_mask'")
-        return self._step_running(actions) if self._over else self._step_all(actions)
+        if self._ended and self.autoreset_mode == AutoresetMode.DISABLED:
+            raise EpisodeError(f"the episodes at places {self._ended} have ended: reset them with a 'reset_mask'")
+        return self._step_running(actions) if self._ended else self._step_all(actions)
 
     def render(self) -> tuple[str, ...] | None:
         return tuple(map(transcript, self._episodes)) if self.render_mode == "ansi" else None
@@ -105,101 +106,102 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         return self._outcome([], range(self.num_envs), *self._stepper.step(self._episodes, actions))
 
     def _step_running(self, actions: Sequence[str]) -> Outcome:
-        """Places whose episode ended in the last step begin their next one instead; their action is not used."""
-        begun, over = self._over, set(self._over)
-        running = [i for i in range(self.num_envs) if i not in over]
-        taken, ended = self._stepper.step([self._episodes[i] for i in running], [actions[i] for i in running])
-        self._begin(begun)
-        return self._outcome(begun, running, taken, [running[position] for position in ended])
+        """Places whose episode ended in the last step start their next one; their action is ignored."""
+        restarted, ignored = self._ended, set(self._ended)
+        running = [i for i in range(self.num_envs) if i not in ignored]
+        parsed, ended = self._stepper.step([self._episodes[i] for i in running], [actions[i] for i in running])
+        self._start_episodes(restarted)
+        return self._outcome(restarted, running, parsed, [running[position] for position in ended])
 
-    def _outcome(self, begun: list[int], running: Sequence[int], taken: list[Action], over: list[int]) -> Outcome:
-        """Of the places that began an episode, of those that took an action, and of those whose episode it ended."""
+    def _outcome(
+        self, restarted: list[int], running: Sequence[int], actions: list[Action], ended: list[int]
+    ) -> Outcome:
+        """`actions` are those of the `running` places; at `ended` they ended the episode."""
         rewards = np.zeros(self.num_envs)
         terminated, truncated = np.zeros(self.num_envs, np.bool_), np.zeros(self.num_envs, np.bool_)
-        for i in over:
+        for i in ended:
             episode = self._episodes[i]
             rewards[i], terminated[i], truncated[i] = scalar_reward(episode), episode.terminated, episode.truncated
-        if over and self.autoreset_mode == AutoresetMode.SAME_STEP:
-            infos = self._succeeded(dict(zip(running, taken, strict=True)), over)
+        if ended and self.autoreset_mode == AutoresetMode.SAME_STEP:
+            infos = self._restart_infos(dict(zip(running, actions, strict=True)), ended)
         else:
-            self._over = over
-            infos = self._openings(begun) | self._steps(running, taken) | self._endings(over)
+            self._ended = ended
+            infos = self._reset_infos(restarted) | self._step_infos(running, actions) | self._final_infos(ended)
         return self._observations(), rewards, terminated, truncated, infos
 
-    def _succeeded(self, taken: dict[int, Action], over: list[int]) -> Info:
-        """The next episodes begin at once; what was last seen and said of the old ones moves to `final_…`."""
-        last = self._columns(over, final_obs=[self._episodes[i].observation for i in over])
-        final = self._steps(over, [taken.pop(i) for i in over]) | self._endings(over)
+    def _restart_infos(self, actions: dict[int, Action], ended: list[int]) -> Info:
+        """Starts the next episodes in the same step. The last observations and infos move to `final_…`."""
+        last = self._info_arrays(ended, final_obs=[self._episodes[i].observation for i in ended])
+        final = self._step_infos(ended, [actions.pop(i) for i in ended]) | self._final_infos(ended)
         last |= {"final_info": final, "_final_info": last["_final_obs"]}
-        self._begin(over)
-        return self._openings(over) | self._steps(list(taken), list(taken.values())) | last
+        self._start_episodes(ended)
+        return self._reset_infos(ended) | self._step_infos(list(actions), list(actions.values())) | last
 
-    def _steps(self, places: Sequence[int], taken: Sequence[Action]) -> Info:
-        """What `told` says of each place, by name: a dictionary for each place would cost more than its step."""
+    def _step_infos(self, places: Sequence[int], actions: Sequence[Action]) -> Info:
+        """The values of `step_info` as one list per name: a dictionary per place would cost more than its step."""
         episodes = [self._episodes[i] for i in places]
-        kinds = [_KINDS[type(action)] for action in taken]
-        return self._columns(
+        names = [_ACTION_NAMES[type(action)] for action in actions]
+        return self._info_arrays(
             places,
-            action=kinds,
-            query=[action.query if type(action) is SearchProfile else None for action in taken],
+            action=names,
+            query=[action.query if type(action) is SearchProfile else None for action in actions],
             hits=[
-                list(map(ID, episode.sought[-1])) if kind == "search" and episode.ended is None else None
-                for kind, episode in zip(kinds, episodes, strict=True)
+                hit_ids(episode) if name == "search" else None for name, episode in zip(names, episodes, strict=True)
             ],
-            malformed=[action.reason if type(action) is Malformed else None for action in taken],
+            malformed=[action.reason if type(action) is Malformed else None for action in actions],
         )
 
-    def _openings(self, places: Sequence[int]) -> Info:
+    def _reset_infos(self, places: Sequence[int]) -> Info:
         questions = [self._episodes[i].question for i in places]
-        return self._columns(places, question_id=[q.id for q in questions], user_id=[q.user_id for q in questions])
+        return self._info_arrays(places, question_id=[q.id for q in questions], user_id=[q.user_id for q in questions])
 
-    def _endings(self, places: Sequence[int]) -> Info:
-        info = self._columns(places, trajectory=[self._episodes[i].trajectory() for i in places])
-        reasons = {i: why for i in places if (why := unscored(self._episodes[i]))}
-        return info | self._columns(list(reasons), unscored=list(reasons.values()))
+    def _final_infos(self, places: Sequence[int]) -> Info:
+        info = self._info_arrays(places, trajectory=[self._episodes[i].trajectory() for i in places])
+        reasons = {i: reason for i in places if (reason := unscored_reason(self._episodes[i]))}
+        return info | self._info_arrays(list(reasons), unscored=list(reasons.values()))
 
-    def _columns(self, places: Sequence[int], **given: Sequence[Any]) -> Info:
-        """Gymnasium's form: an array and a mask `_name` for each name; nothing where no place has a value."""
+    def _info_arrays(self, places: Sequence[int], **values_by_name: Sequence[Any]) -> Info:
+        """Gymnasium's format: for each name an array, and a mask `_name` of the places that have a value."""
         if not places:
             return {}
-        everywhere = len(places) == self.num_envs
+        all_places = len(places) == self.num_envs
         mask = np.zeros(self.num_envs, np.bool_)
-        mask[... if everywhere else places] = True
-        columns: Info = {}
-        for name, values in given.items():
-            column = np.fromiter(values, object, len(places))
-            if not everywhere:
-                some, column = column, np.empty(self.num_envs, object)  # filled with None
-                column[places] = some
-            columns[name], columns[f"_{name}"] = column, mask
-        return columns
+        mask[... if all_places else places] = True
+        infos: Info = {}
+        for name, values in values_by_name.items():
+            array = np.fromiter(values, object, len(places))
+            if not all_places:
+                given, array = array, np.empty(self.num_envs, object)  # filled with None
+                array[places] = given
+            infos[name], infos[f"_{name}"] = array, mask
+        return infos
 
-    def _begin(self, places: Iterable[int]) -> None:
+    def _start_episodes(self, places: Iterable[int]) -> None:
         for i in places:
-            self._episodes[i] = self._samplers[i].begin(None)
+            self._episodes[i] = self._samplers[i].next_episode(None)
 
     def _observations(self) -> Observations:
         return tuple([episode.observation for episode in self._episodes])
 
     def _seeds(self, seed: Seeds) -> Sequence[int | None]:
         if isinstance(seed, Sequence | np.ndarray):
-            return [checked_seed(one) for one in self._one_each("seed", list(seed))]
+            return [checked_seed(one) for one in self._one_per_place("seed", list(seed))]
         first = checked_seed(seed)
         return [None if first is None else first + i for i in range(self.num_envs)]
 
     def _question_ids(self, question_id: str | Sequence[str | None] | None) -> Sequence[str | None]:
         if question_id is None or isinstance(question_id, str):
             return [question_id] * self.num_envs
-        return self._one_each("question_id", question_id)
+        return self._one_per_place("question_id", question_id)
 
     def _mask(self, mask: Sequence[bool] | None) -> Sequence[bool]:
         if mask is None:
             return [True] * self.num_envs
         if not self._episodes:
-            raise EpisodeError("a reset_mask makes sense once there are episodes: call reset() without one first")
-        return self._one_each("reset_mask", mask)
+            raise EpisodeError("a reset_mask needs episodes to reset: call reset() without one first")
+        return self._one_per_place("reset_mask", mask)
 
-    def _one_each(self, name: str, values: Sequence[T]) -> Sequence[T]:
+    def _one_per_place(self, name: str, values: Sequence[T]) -> Sequence[T]:
         if len(values) != self.num_envs:
-            raise OptionError(f"{name} has {len(values)} values for {self.num_envs} episodes: give one for each")
+            raise OptionError(f"{name} has {len(values)} values for {self.num_envs} episodes: give one per episode")
         return values

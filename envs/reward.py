@@ -1,12 +1,19 @@
-"""What an episode was worth, as the environment sees it; how it is found out lives in `rewards`."""
+"""Reward, Verdict and AspectMatch, and what a reward function is. The reward functions are in `rewards`."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from inspect import iscoroutinefunction
+from typing import TYPE_CHECKING
+
+from .._util.sync import in_thread, run_sync
+
+if TYPE_CHECKING:
+    from .episode import Episode
 
 
 @dataclass(frozen=True, slots=True)
 class AspectMatch:
-    """How well one aspect was covered: 0 not, 1 somewhat, 2 very well."""
+    """How well the answer covers one aspect: 0 not, 1 partly, 2 fully."""
 
     title: str
     match: int
@@ -15,7 +22,7 @@ class AspectMatch:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """One judge's view of one answer; `score` is the sum of matches over twice the number of aspects."""
+    """A judge's result for one answer. `score` is the sum of the matches over twice the number of aspects."""
 
     judge: str
     score: float
@@ -24,10 +31,43 @@ class Verdict:
 
 @dataclass(slots=True)
 class Reward:
-    """`total` plus the named parts that it was made of, or `None` and why it could not be had."""
+    """`total` and its named parts. Where `total` is None, `unscored` says why."""
 
     total: float | None
     parts: Mapping[str, float] = field(default_factory=dict)
     verdict: Verdict | None = None
     unscored: str | None = None
-    flags: tuple[str, ...] = ()  # signs that the answer talks to the judge; no total depends on them
+    flags: tuple[str, ...] = ()  # signs that the answer addresses the judge; they never change a total
+
+
+RewardFunction = Callable[[Sequence["Episode"]], Sequence[Reward] | Awaitable[Sequence[Reward]]]
+NOT_ASKED = Reward(None, unscored="no reward function was given")
+
+
+def no_reward(episodes: "Sequence[Episode]") -> list[Reward]:
+    """Leaves every episode unscored, for users who score elsewhere. The environment's reward is then 0."""
+    return [NOT_ASKED] * len(episodes)
+
+
+def rewards_of(rewards: Sequence[Reward] | Awaitable[Sequence[Reward]]) -> Sequence[Reward]:
+    """The rewards that a reward function returned; waits for them where it is async."""
+    if isinstance(rewards, list):  # the common case: the check for an abstract class takes six times as long
+        return rewards
+    return run_sync(_awaited(rewards)) if isinstance(rewards, Awaitable) else rewards
+
+
+async def score_async(reward: RewardFunction, episodes: "Sequence[Episode]") -> Sequence[Reward]:
+    """Calls a reward function from async code: a synchronous one in a thread, unless it is marked `runs_inline`."""
+    if (
+        getattr(reward, "runs_inline", False)
+        or iscoroutinefunction(reward)
+        or iscoroutinefunction(type(reward).__call__)
+    ):
+        rewards = reward(episodes)
+    else:
+        rewards = await in_thread(reward, episodes)
+    return await rewards if isinstance(rewards, Awaitable) else rewards
+
+
+async def _awaited(rewards: Awaitable[Sequence[Reward]]) -> Sequence[Reward]:
+    return await rewards

@@ -1,4 +1,4 @@
-"""TagPR's tags: thinking in steps, each inside a tag that names what it does."""
+"""TagPR's tags: reasoning in steps, each inside a tag that names its purpose."""
 
 import re
 from collections.abc import Iterable
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from .trajectory import Segment
 
-# The paper has nine tags, of which two names are known: examine_examples and identify_patterns. The others are ours.
+# The paper has nine tags and names two of them, examine_examples and identify_patterns. The other names are ours.
 TAGS = {
     "understand_task": "what is asked, and in which form the answer is wanted",
     "examine_examples": "what in the person's history bears on it",
@@ -23,18 +23,18 @@ _TAG = re.compile(r"<\s*+(/?)\s*+([a-z_]+)\s*+>", re.IGNORECASE)
 
 
 class Tagged(NamedTuple):
-    """The steps in their order by tag, and where the thinking first is no row of steps."""
+    """The tags of the steps in order, and the first violation of the format."""
 
     steps: tuple[str, ...]
     problem: str | None = None
 
 
 class _Violation(Exception):
-    """The first place where something is not a step."""
+    """The first violation of the format."""
 
 
 def tagged(segments: "Iterable[Segment]") -> Tagged:
-    """Reads what the policy wrote inside `<think>`: known tags, closed, not nested, not empty, and nothing between."""
+    """Reads the steps inside the policy's `<think>`: known tags, closed, not nested, not empty, no text between."""
     steps: list[str] = []
     try:
         for segment in segments:
@@ -46,23 +46,23 @@ def tagged(segments: "Iterable[Segment]") -> Tagged:
 
 
 def _read(text: str, steps: list[str]) -> None:
-    """Adds the steps of a turn."""
-    inside = None  # of what: None is outside the thinking, "think" between two steps, else the step's tag
+    """Appends the steps of a turn."""
+    inside = None  # None: outside <think>; "think": between two steps; otherwise the tag of the current step
     pieces = _TAG.split(text)
-    for slash, tag, follows in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
+    for slash, tag, text_after in zip(pieces[1::3], pieces[2::3], pieces[3::3], strict=True):
         inside = _after(inside, slash, tag.lower())
-        if inside == "think" and follows.strip():
+        if inside == "think" and text_after.strip():
             raise _Violation("text between the steps")
         if inside in TAGS:
             steps.append(str(inside))
-            if not follows.strip():
+            if not text_after.strip():
                 raise _Violation(f"<{inside}> is empty")
     if inside:
         raise _Violation(f"<{inside}> is not closed")
 
 
 def _after(inside: str | None, slash: str, tag: str) -> str | None:
-    """Where one is after a tag."""
+    """The value of `inside` after a tag."""
     if inside is None:
         return "think" if tag == "think" and not slash else None
     if slash and tag == inside:

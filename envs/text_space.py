@@ -1,8 +1,7 @@
-"""A Gymnasium space of Unicode text, in plain and in shared memory."""
+"""A Gymnasium space of Unicode text."""
 
-import ctypes
-from collections.abc import Iterable, Sequence
-from typing import Any, overload
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from gymnasium import Space
@@ -10,12 +9,10 @@ from gymnasium.vector.utils import create_shared_memory, read_from_shared_memory
 
 # Letters of several scripts, digits, signs, line breaks and the characters that tags are made of.
 _ALPHABET = "abcdefghijklmnopqrstuvwxyzÄßéñøабвгдעבג東京日本语한국🙂0123456789 \n\t.,;:!?'\"()[]{}<>/=&_-"
-_BYTES_A_CHARACTER = 4  # at most, in UTF-8
-_LENGTH_BYTES = 4
 
 
 class UnicodeText(Space[str]):
-    """Any string of up to `max_length` characters. (Gymnasium's own `Text` holds a fixed alphabet only.)"""
+    """Strings of up to `max_length` characters. (Gymnasium's `Text` has a fixed alphabet.)"""
 
     def __init__(self, max_length: int, seed: int | np.random.Generator | None = None) -> None:
         self.max_length = max_length
@@ -26,9 +23,9 @@ class UnicodeText(Space[str]):
         return False
 
     def sample(self, mask: Any = None, probability: Any = None) -> str:
-        """Some text of up to 64 characters; what a policy of no sense at all might write."""
+        """A random text of up to 64 characters."""
         if mask is not None or probability is not None:
-            raise ValueError("a space of text takes neither a mask nor probabilities")
+            raise ValueError("UnicodeText.sample takes neither a mask nor probabilities")
         length = self.np_random.integers(0, min(64, self.max_length) + 1)
         return "".join(_ALPHABET[i] for i in self.np_random.integers(0, len(_ALPHABET), length))
 
@@ -51,53 +48,26 @@ class UnicodeText(Space[str]):
         return hash((UnicodeText, self.max_length))
 
 
+# Gymnasium's AsyncVectorEnv uses shared memory by default, and refuses a space that does not register these functions.
+class _SharedTexts(np.ndarray[Any, Any]):
+    """The current texts in shared memory. NumPy drops NUL characters at the end of a text; observations have none."""
+
+    def __deepcopy__(self, _: Any) -> tuple[str, ...]:
+        return tuple(self.tolist())
+
+
 @create_shared_memory.register
 def _create(space: UnicodeText, n: int = 1, ctx: Any = None) -> Any:
-    return ctx.RawArray(ctypes.c_ubyte, n * _slot(space))
+    return ctx.RawArray("I", n * space.max_length)  # one code point each
 
 
 @write_to_shared_memory.register
 def _write(space: UnicodeText, index: int, value: str, shared_memory: Any) -> None:
-    if len(value) > space.max_length:
+    if value not in space:
         raise ValueError(f"a text of {len(value)} characters does not fit a space of {space.max_length}")
-    data = value.encode("utf-8", "surrogatepass")
-    start = index * _slot(space)
-    view = memoryview(shared_memory).cast("B")
-    view[start : start + _LENGTH_BYTES] = len(data).to_bytes(_LENGTH_BYTES, "little")
-    view[start + _LENGTH_BYTES : start + _LENGTH_BYTES + len(data)] = data
+    _read(space, shared_memory)[index] = value
 
 
 @read_from_shared_memory.register
 def _read(space: UnicodeText, shared_memory: Any, n: int = 1) -> Any:
-    return SharedTexts(memoryview(shared_memory).cast("B"), [index * _slot(space) for index in range(n)])
-
-
-class SharedTexts(Sequence[str]):
-    """The texts that the memory holds now: Gymnasium reads once, and then hands out a deep copy at every step."""
-
-    def __init__(self, memory: memoryview, starts: Sequence[int]) -> None:
-        self._memory, self._starts = memory, starts
-
-    def __len__(self) -> int:
-        return len(self._starts)
-
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> tuple[str, ...]: ...
-    def __getitem__(self, index: int | slice) -> str | tuple[str, ...]:
-        if isinstance(index, slice):
-            return tuple(map(self._text, self._starts[index]))
-        return self._text(self._starts[index])
-
-    def __deepcopy__(self, _: Any) -> tuple[str, ...]:
-        return tuple(self)
-
-    def _text(self, start: int) -> str:
-        text = start + _LENGTH_BYTES
-        length = int.from_bytes(self._memory[start:text], "little")
-        return str(self._memory[text : text + length], "utf-8", "surrogatepass")
-
-
-def _slot(space: UnicodeText) -> int:
-    return _LENGTH_BYTES + _BYTES_A_CHARACTER * space.max_length
+    return np.frombuffer(shared_memory, f"<U{space.max_length}").view(_SharedTexts)

@@ -1,9 +1,9 @@
-"""The finished record of an episode, one JSON line each: enough to replay, re-score and train from."""
+"""The record of a finished episode as one JSON line: enough to replay it, score it again and train on it."""
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -14,16 +14,14 @@ from .grammar import structure
 from .reward import AspectMatch, Reward, Verdict
 
 SCHEMA = 1
-MINUS_INFINITY = (
-    "-inf"  # in a line: JSON has no infinity, null is what is not known, and no finite number means the same
-)
+_MINUS_INFINITY = "-inf"  # JSON has no infinity, and null stands for unknown
 Kind = Literal["personalised", "baseline"]
 Ended = Literal["answered", "budget", "length", "error"]
 Author = Literal["environment", "policy"]
 
 
 class Segment(NamedTuple):
-    """A stretch of the transcript and who wrote it; the policy's tokens are kept exactly as sampled."""
+    """A part of the transcript and its author. The policy's tokens are kept exactly as sampled."""
 
     author: Author
     text: str
@@ -32,7 +30,7 @@ class Segment(NamedTuple):
 
 
 class Search(NamedTuple):
-    """One search: in which turn, for what, what was shown (documents by their ids, with scores), how long it took."""
+    """One search: its turn, its query, the ids and scores of the documents shown, and its duration."""
 
     turn: int
     query: str
@@ -40,31 +38,31 @@ class Search(NamedTuple):
     ms: float | None = None
 
 
-# Segments and searches are kept flat, field after field: an object for each would keep the garbage collector and the
-# processor's cache so busy that a step at 1,024 episodes takes a third longer.
-Flat = Sequence[Any]
+# Episodes keep segments and searches as flat lists of field values. With an object for each, garbage collection and
+# cache misses make a step of 1,024 episodes take a third longer.
+FlatFields = Sequence[Any]
 
 
-def segments_of(said: Flat) -> list[Segment]:
-    """From `author, text, tokens, logprobs` again and again."""
-    return [Segment(*said[start : start + 4]) for start in range(0, len(said), 4)]
+def segments_of(segment_fields: FlatFields) -> list[Segment]:
+    """From `author, text, tokens, logprobs` of each segment in turn."""
+    return [Segment(*segment_fields[start : start + 4]) for start in range(0, len(segment_fields), 4)]
 
 
-def searches_of(sought: Flat, ms: Sequence[float | None]) -> list[Search]:
-    """From `turn, query, hits` again and again; how long each took stands apart, as times don't count."""
-    return [Search(sought[3 * i], sought[3 * i + 1], sought[3 * i + 2], took) for i, took in enumerate(ms)]
+def searches_of(search_fields: FlatFields, search_ms: Sequence[float | None]) -> list[Search]:
+    """From `turn, query, hits` of each search in turn. Durations are separate, as comparisons ignore them."""
+    return [Search(*search_fields[3 * i : 3 * i + 3], ms) for i, ms in enumerate(search_ms)]
 
 
 @dataclass(slots=True)
 class Trajectory:
-    """Unknown is None, never invented. Times don't count when two trajectories are compared."""
+    """The record of an episode. Unknown values are None. Comparisons ignore durations."""
 
     id: str
     question_id: str
     user_id: str
     kind: Kind
-    said: Flat
-    sought: Flat
+    segment_fields: FlatFields
+    search_fields: FlatFields
     answer: str | None
     ended: Ended | None
     malformed: int = 0
@@ -73,10 +71,12 @@ class Trajectory:
     model: str | None = None
     prompt: str | None = None  # name and hash of the prompt's text
     seed: int | None = None
-    parent: Mapping[str, Any] | None = None  # `id` of the trajectory that this one goes on from, and after which `step`
+    parent: Mapping[str, Any] | None = (
+        None  # `id` of the trajectory that this one continues, and the `step` after which it does
+    )
     verdict: Verdict | None = None
     reward: Reward | None = None
-    flags: Sequence[str] = ()  # what is odd about the answer: signs of talking to the judge
+    flags: Sequence[str] = ()  # signs that the answer addresses the judge
     baseline: Mapping[str, Any] | None = None
     advantage: float | None = None
     usage: Mapping[str, Any] | None = None
@@ -86,15 +86,15 @@ class Trajectory:
 
     @property
     def segments(self) -> list[Segment]:
-        return segments_of(self.said)
+        return segments_of(self.segment_fields)
 
     @property
     def searches(self) -> list[Search]:
-        return searches_of(self.sought, self.search_ms)
+        return searches_of(self.search_fields, self.search_ms)
 
     @property
     def structure_ok(self) -> bool | None:
-        """Whether a finished transcript keeps to the grammar of tags; None where tags were not what was asked for."""
+        """Whether the transcript follows the grammar of tags. None if it is not finished, or its prompt has no tags."""
         if self.ended is None or self.prompt is None or not self.prompt.startswith("tags-"):
             return None
         return structure(self.segments).ok
@@ -105,18 +105,19 @@ class Trajectory:
         record["segments"] = [_segment_record(segment) for segment in self.segments]
         record["searches"] = [_search_record(search) for search in self.searches]
         record["verdict"] = verdict_record(self.verdict)
-        record["reward"] = None if self.reward is None else _reward_record(self.reward)
+        if (reward := self.reward) is not None:
+            record["reward"] = {"total": reward.total, "parts": dict(reward.parts), "unscored": reward.unscored}
         try:
             return _as_json(record)
         except ValueError:
             for segment in record["segments"]:
                 if "logprobs" in segment:
-                    segment["logprobs"] = [MINUS_INFINITY if value == -inf else value for value in segment["logprobs"]]
+                    segment["logprobs"] = [_MINUS_INFINITY if value == -inf else value for value in segment["logprobs"]]
             return _as_json(record)
 
     @classmethod
     def from_json(cls, line: str | bytes) -> Self:
-        """Raises `DataError` that says what is wrong; fields that are not known to this version are left out."""
+        """Raises `DataError` where the line is no trajectory. Fields unknown to this version are ignored."""
         try:
             return cls._from_record(json.loads(line))
         except DataError:
@@ -129,21 +130,22 @@ class Trajectory:
         if not isinstance(record, dict) or record.get("schema") != SCHEMA:
             found = record.get("schema") if isinstance(record, dict) else type(record).__name__
             raise DataError(f"not a trajectory of schema {SCHEMA}: found {found!r}")
-        known: dict[str, Any] = {name: record.get(name) for name in _PLAIN}
-        known["said"] = [
+        fields: dict[str, Any] = {name: record.get(name) for name in _PLAIN}
+        fields["segment_fields"] = [
             value
             for s in record["segments"]
             for value in (s["author"], s["text"], s.get("tokens"), _logprobs_of(s.get("logprobs")))
         ]
-        known["sought"] = tuple(value for search in record["searches"] for value in _sought(search))
-        known["search_ms"] = tuple(search.get("ms") for search in record["searches"])
-        known["verdict"] = verdict = verdict_of(record.get("verdict"))
-        known["flags"] = flags = tuple(record.get("flags") or ())
-        known["reward"] = _reward(record.get("reward"), verdict, flags)
-        return cls(**known)
+        fields["search_fields"] = tuple(value for search in record["searches"] for value in _search_fields(search))
+        fields["search_ms"] = tuple(search.get("ms") for search in record["searches"])
+        fields["verdict"] = verdict = verdict_of(record.get("verdict"))
+        fields["flags"] = flags = tuple(record.get("flags") or ())
+        if (reward := record.get("reward")) is not None:
+            reward = Reward(reward["total"], reward["parts"], verdict, reward.get("unscored"), flags)
+        return cls(**fields, reward=reward)
 
 
-# In the order of a line; what is not plain JSON has a function of its own below.
+# The fields of a line, in order. `_PLAIN` are those whose value is JSON as it is.
 _FIELDS = (
     *("id", "question_id", "user_id", "data", "kind", "agent", "model", "prompt", "seed", "parent"),
     *("segments", "searches", "answer", "ended", "verdict", "reward", "flags", "baseline", "advantage"),
@@ -153,7 +155,7 @@ _NOT_PLAIN = ("segments", "searches", "verdict", "reward", "flags", "structure_o
 _PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)
 
 
-def _sought(search: Mapping[str, Any]) -> tuple[int, str, tuple[tuple[str, float], ...]]:
+def _search_fields(search: Mapping[str, Any]) -> tuple[int, str, tuple[tuple[str, float], ...]]:
     return search["turn"], search["query"], tuple((hit["document"], hit["score"]) for hit in search["hits"])
 
 
@@ -161,10 +163,10 @@ def _as_json(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
-def _logprobs_of(kept: list[Any] | None) -> list[Any] | None:
-    if kept is None or MINUS_INFINITY not in kept:
-        return kept
-    return [-inf if value == MINUS_INFINITY else value for value in kept]
+def _logprobs_of(values: list[Any] | None) -> list[Any] | None:
+    if values is None or _MINUS_INFINITY not in values:
+        return values
+    return [-inf if value == _MINUS_INFINITY else value for value in values]
 
 
 def _segment_record(segment: Segment) -> dict[str, Any]:
@@ -182,11 +184,10 @@ def _search_record(search: Search) -> dict[str, Any]:
 
 
 def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
-    """As plain JSON; `verdict_of` reads it back."""
+    """The verdict as JSON values; `verdict_of` reads it back."""
     if verdict is None:
         return None
-    aspects = [{"title": a.title, "match": a.match, "reason": a.reason} for a in verdict.aspects]
-    return {"judge": verdict.judge, "score": verdict.score, "aspects": aspects}
+    return {"judge": verdict.judge, "score": verdict.score, "aspects": list(map(asdict, verdict.aspects))}
 
 
 def verdict_of(record: Any) -> Verdict | None:
@@ -199,25 +200,15 @@ def verdict_of(record: Any) -> Verdict | None:
     )
 
 
-def _reward(record: Any, verdict: Verdict | None, flags: tuple[str, ...]) -> Reward | None:
-    if record is None:
-        return None
-    return Reward(record["total"], record["parts"], verdict, record.get("unscored"), flags)
-
-
-def _reward_record(reward: Reward) -> dict[str, Any]:
-    return {"total": reward.total, "parts": dict(reward.parts), "unscored": reward.unscored}
-
-
 class TrajectoryWriter(LineWriter):
-    """Appends one line an episode."""
+    """Appends one line per episode."""
 
     def write(self, trajectory: Trajectory) -> None:
         self.append(trajectory.to_json())
 
 
 class BadLine(NamedTuple):
-    """A line that is not a trajectory, and why."""
+    """The number of a line that is not a trajectory, and the reason."""
 
     number: int
     problem: str
@@ -227,7 +218,7 @@ class BadLine(NamedTuple):
 
 
 class TrajectoryReader:
-    """Reads a file of trajectories one by one; a bad line is named in `bad_lines` and the rest go on."""
+    """Reads the trajectories of a file one by one. Bad lines are skipped and listed in `bad_lines`."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -244,5 +235,5 @@ class TrajectoryReader:
 
     def _read(self, line: bytes) -> Trajectory:
         if not line.endswith(b"\n"):
-            raise DataError("the line is not finished; the run was killed or is still writing it")
+            raise DataError("the line has no line break: the run was killed, or is still writing it")
         return Trajectory.from_json(line)

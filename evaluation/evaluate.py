@@ -10,11 +10,11 @@ from ..agents.agent import Agent, make_agent
 from ..agents.models.model import Model, make_model
 from ..agents.pr2 import Unpersonalised
 from ..agents.rollout import Job, Rollout
-from ..envs.batch_step import checked_options
 from ..envs.chat import Sampling
 from ..envs.data import QuestionSet, load_questions
 from ..envs.data.leaks import split_leaks
 from ..envs.data.profile_controls import swapped
+from ..envs.episode import checked_options
 from ..envs.retrieval import make_retriever
 from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..errors import OptionError

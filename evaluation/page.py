@@ -7,7 +7,7 @@ from html import escape
 from importlib.resources import files
 from itertools import chain
 
-from .._util.terminal import visible
+from .._util.terminal import printable
 
 Child = object  # text, a number, markup, or None for nothing
 
@@ -32,7 +32,7 @@ def text(value: Child) -> Markup:
     """A value as it may stand in HTML: nothing in it acts on the page or on the direction of reading."""
     if isinstance(value, Markup):
         return value
-    return Markup("" if value is None else escape(visible(str(value))))
+    return Markup("" if value is None else escape(printable(str(value))))
 
 
 def section(title: str, *children: Child, note: Child = None) -> Markup:

@@ -7,9 +7,8 @@ from statistics import fmean
 
 from ..agents.agent import make_agent
 from ..agents.replay import recorded_turns
-from ..envs.batch_step import checked_options
 from ..envs.data.profile_controls import ProfileOf, swapped
-from ..envs.episode import Episode
+from ..envs.episode import Episode, checked_options
 from ..envs.question import Question
 from ..envs.retrieval import make_retriever
 from ..envs.trajectory import Search, Trajectory

@@ -8,9 +8,8 @@ from math import exp
 from typing import Any, ClassVar, NamedTuple
 
 from .._util.registry import Registry
-from ..envs.batch_step import RewardFunction, scored
 from ..envs.episode import Episode
-from ..envs.reward import Reward
+from ..envs.reward import Reward, RewardFunction, score_async
 from ..errors import OptionError, RewardError
 from .judge import Judge
 from .registry import make_reward
@@ -155,7 +154,7 @@ def personalisation(reward_model: str | RewardModel = "") -> Personalisation:
 
 
 async def _rewards(term: Term, episodes: Sequence[Episode]) -> Sequence[Reward]:
-    rewards = await scored(term.reward, episodes)
+    rewards = await score_async(term.reward, episodes)
     if len(rewards) != len(episodes):
         raise RewardError(f"{term.name} gave {len(rewards)} rewards for {len(episodes)} episodes")
     return rewards

@@ -12,9 +12,10 @@ JUDGES = Registry(
 )
 
 
-def make_judge(spec: str | Judge, **options: Any) -> Any:
+def make_judge(spec: str | Judge, **options: Any) -> Judge:
     """The judge that a spec names; an object is one already."""
-    return JUDGES.make(spec, **options) if isinstance(spec, str) else spec
+    judge: Judge = JUDGES.make(spec, **options) if isinstance(spec, str) else spec
+    return judge
 
 
 def register_judge(name: str, factory: Callable[..., Judge]) -> None:

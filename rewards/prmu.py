@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Self
 
 from .._util.lru import Lru
-from ..envs.episode import Episode, clean
+from ..envs.episode import Episode
 from ..envs.question import Document, Question
+from ..envs.text import clean
 from ..errors import MissingExtra, RewardError
 from .reward_model import LENGTH, score_each
 

@@ -1,10 +1,9 @@
 """Where rewards are found by name."""
 
 from collections.abc import Callable
-from typing import Any
 
 from .._util.registry import Registry
-from ..envs.batch_step import RewardFunction, no_reward
+from ..envs.reward import RewardFunction, no_reward
 
 REWARDS = Registry(
     "reward",
@@ -34,7 +33,7 @@ REWARDS = Registry(
 )
 
 
-def make_reward(spec: str | RewardFunction) -> Any:
+def make_reward(spec: str | RewardFunction) -> RewardFunction:
     """The reward that a spec names, `compose:1*score:rubric+0.1*structure` among them; a callable is one already."""
     if not isinstance(spec, str):
         return spec
@@ -42,7 +41,8 @@ def make_reward(spec: str | RewardFunction) -> Any:
         from .compose import compose
 
         return compose(spec.removeprefix("compose:"))
-    return REWARDS.make(spec)
+    reward: RewardFunction = REWARDS.make(spec)
+    return reward
 
 
 def register_reward(name: str, factory: Callable[..., RewardFunction]) -> None:

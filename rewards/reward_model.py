@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol, Self
 
-from ..envs.episode import Episode, clean
+from ..envs.episode import Episode
 from ..envs.question import Question
+from ..envs.text import clean
 from ..errors import MissingExtra, RewardError
 
 LENGTH = 512  # tokens of question and answer together

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Any, get_args
 
-from .._util.sync import wait
+from .._util.sync import run_sync
 from ..agents.agent import Agent, ModelHandle
 from ..agents.rollout import DEFAULT_SAMPLING, Job, Rollout
 from ..envs.action import Protocol
@@ -129,9 +129,9 @@ def _stateless(agent: Agent) -> None:
                 episode.write(so_far[-1][1])
         return so_far
 
-    first = [turn for question in questions()[:3] for turn in wait(turns(question))]
+    first = [turn for question in questions()[:3] for turn in run_sync(turns(question))]
     for episode, text in reversed(first):
-        if (again := wait(_next(agent, episode))) != text:
+        if (again := run_sync(_next(agent, episode))) != text:
             place = f"{_this(episode.question)}, turn {episode.turn},"
             raise ContractViolation(f"{place} was {text[:80]!r}, and when it was gone on with {again[:80]!r}")
 
@@ -235,7 +235,7 @@ def _through(agent: Agent, asked: Sequence[Question], player: Player, **options:
     async def run() -> dict[str, Trajectory]:
         return {played.question_id: played async for played in rollout.run(Job(question, agent) for question in asked)}
 
-    played = wait(run())
+    played = run_sync(run())
     return [played[question.id] for question in asked]
 
 

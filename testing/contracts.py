@@ -7,8 +7,8 @@ import pytest
 
 from ..agents.agent import Agent
 from ..agents.models.model import Model
-from ..envs.batch_step import RewardFunction
 from ..envs.retrieval import Retriever
+from ..envs.reward import RewardFunction
 from ..rewards.baseline import BaselineStore
 from ..rewards.judge import Judge
 from .agent import CHECKS as OF_AGENTS

@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
 
-from .._util.sync import wait
+from .._util.sync import run_sync
 from ..envs.question import Question
 from ..envs.reward import Verdict
 from ..errors import RewardError
@@ -194,7 +194,7 @@ def _alone(judge: Judge, pair: Pair) -> Found:
 def _waited(ask: Callable[[], Coroutine[Any, Any, T]], this: str) -> T:
     """One call, whose every failure is a counter-example."""
     try:
-        return wait(ask())
+        return run_sync(ask())
     except Exception as error:
         raise ContractViolation(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
 

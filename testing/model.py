@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from typing import Any, TypeVar
 
-from .._util.sync import wait
+from .._util.sync import run_sync
 from ..agents.models.model import STOPS, Model, Turn
 from ..envs.chat import Sampling
 from ..envs.episode import Episode
@@ -178,6 +178,6 @@ def _same(how: str, turns: Sequence[Turn], others: Sequence[Turn]) -> None:
 def _waited(ask: Callable[[], Coroutine[Any, Any, T]], this: str) -> T:
     """One call, whose every failure is a counter-example."""
     try:
-        return wait(ask())
+        return run_sync(ask())
     except Exception as error:
         raise ContractViolation(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error

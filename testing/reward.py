@@ -8,10 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..envs.batch_step import RewardFunction, rewards_of
 from ..envs.episode import Episode
 from ..envs.question import Question
-from ..envs.reward import Reward
+from ..envs.reward import Reward, RewardFunction, rewards_of
 from ..errors import JudgeError
 from ..rewards.baseline import BaselineStore
 from ..rewards.compose import Compose, Gated, Term

@@ -9,7 +9,7 @@ import pytest
 from timing import growth
 
 from profilegym.envs.retrieval import analyzer
-from profilegym.envs.retrieval.analyzer import analyze, located
+from profilegym.envs.retrieval.analyzer import analyze, analyze_with_spans
 from profilegym.envs.retrieval.porter import stem
 
 GOLDEN: dict[str, list[str]] = json.loads((Path(__file__).parent / "data/terms.json").read_text("utf-8"))
@@ -30,9 +30,9 @@ def test_each_term_is_told_with_the_word_that_it_was_made_of() -> None:
     texts = [text for text in GOLDEN if max(map(len, text.split()), default=0) < 100]
 
     assert len(texts) > 3400
-    assert all([term for term, _, _ in located(text)] == GOLDEN[text] for text in texts)
+    assert all([term for term, _, _ in analyze_with_spans(text)] == GOLDEN[text] for text in texts)
     text = "Σ The Dogs' naïve cat’s"
-    assert [text[start:end] for _, start, end in located(text)] == ["Σ", "Dogs", "naïve", "cat’s"]
+    assert [text[start:end] for _, start, end in analyze_with_spans(text)] == ["Σ", "Dogs", "naïve", "cat’s"]
 
 
 def test_a_text_without_words_has_no_terms() -> None:

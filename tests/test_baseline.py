@@ -12,7 +12,7 @@ from matching import names, naming
 from test_judge import Script
 
 from profilegym import Aspect, AspectMatch, Episode, Question, Reward, Rubric, Verdict, make_reward
-from profilegym.envs.batch_step import rewards_of
+from profilegym.envs.reward import rewards_of
 from profilegym.errors import JudgeError, OptionError, RewardError
 from profilegym.rewards.baseline import BaselineStore, Policy
 from profilegym.rewards.gain import gain, lift, win

@@ -13,7 +13,8 @@ from matching import naming
 
 import profilegym.envs.profile_qa  # noqa: F401 (its warnings come once)
 from profilegym import Aspect, Episode, Question, Reward, Rubric, make_reward, register_reward
-from profilegym.envs.batch_step import BatchStepper, rewards_of
+from profilegym.envs.batch_step import BatchStepper
+from profilegym.envs.reward import rewards_of
 from profilegym.errors import OptionError, RewardError
 from profilegym.rewards.compose import Compose, Term, prlm
 

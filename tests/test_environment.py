@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from matching import naming
 
 import profilegym as pg
-from profilegym.envs.batch_step import no_reward
-from profilegym.envs.episode import clean_lines
 from profilegym.envs.profile_qa import ProfileQAEnv
+from profilegym.envs.reward import no_reward
+from profilegym.envs.text import clean_lines
 from profilegym.errors import DataError, EpisodeError, OptionError, RetrievalError, RewardError
 
 ID = "profilegym/ProfileQA-v0"

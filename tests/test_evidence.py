@@ -6,7 +6,8 @@ import pytest
 from conftest import ScriptedRetriever, make_question
 
 from profilegym import Aspect, Episode, Hit, Rubric, make_reward
-from profilegym.envs.batch_step import BatchStepper, no_reward
+from profilegym.envs.batch_step import BatchStepper
+from profilegym.envs.reward import no_reward
 from profilegym.errors import OptionError
 
 

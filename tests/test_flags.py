@@ -10,7 +10,7 @@ from conftest import make_question
 
 import profilegym.envs.profile_qa  # noqa: F401 (its warnings come once)
 from profilegym import Aspect, Episode, Question, Rubric, Trajectory, Verdict, load_questions, make_reward
-from profilegym.envs.batch_step import RewardFunction, rewards_of
+from profilegym.envs.reward import RewardFunction, rewards_of
 from profilegym.errors import JudgeError
 from profilegym.rewards.baseline import BaselineStore, Policy
 from profilegym.rewards.score import score

@@ -10,12 +10,12 @@ import pytest
 
 import profilegym as pg
 from profilegym._util.lru import Lru
-from profilegym._util.sync import wait
-from profilegym.envs.batch_step import rewards_of
+from profilegym._util.sync import run_sync
 from profilegym.envs.data.jsonl import write_jsonl
 from profilegym.envs.profile_qa import ProfileQAEnv
 from profilegym.envs.retrieval.bm25 import postings
 from profilegym.envs.retrieval.store import StoreWriter, encode
+from profilegym.envs.reward import rewards_of
 from profilegym.rewards.rubric import RubricJudge
 
 ID = "profilegym/ProfileQA-v0"
@@ -115,7 +115,7 @@ def test_a_reward_by_overlap_gives_the_same_in_another_process(spec: str) -> Non
 def test_a_judge_and_an_agent_go_along() -> None:
     episode = finished(pg.load_questions(DATA)[0])
 
-    assert wait(again(RubricJudge()).score(episode.question, episode.answer or "")).score == 1.0
+    assert run_sync(again(RubricJudge()).score(episode.question, episode.answer or "")).score == 1.0
     for name in ("none", "rag", "plan", "pr2", "prlm", "tagpr", "r2p", "rpm"):
         assert again(pg.make_agent(name)).name == pg.make_agent(name).name
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from protocol_invariants import check_action, check_episode
 
 from profilegym import Episode, Hit, Question, load_questions
-from profilegym.envs.episode import clean, clean_lines
+from profilegym.envs.text import clean, clean_lines
 
 PIECES = [
     *("<search>", "</search>", "<answer>", "</answer>", "<information>", "</information>", "<think>", "</think>"),

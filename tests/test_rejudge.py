@@ -26,7 +26,7 @@ from profilegym import (
     register_judge,
 )
 from profilegym.apps.rejudge import run_rejudge
-from profilegym.envs.batch_step import rewards_of
+from profilegym.envs.reward import rewards_of
 from profilegym.errors import BudgetSpent, DataError, JudgeError, OptionError
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.rejudge import Outcome, healed, rejudge

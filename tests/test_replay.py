@@ -120,7 +120,7 @@ def test_the_first_steps_are_those_recorded_word_for_word(clumsily: PlayedRun, t
     assert children.keys() == recorded.keys()
     for name, child in children.items():
         assert child.segments[:3] == recorded[name].segments[:3]
-        assert child.sought[:3] == recorded[name].sought[:3]
+        assert child.search_fields[:3] == recorded[name].search_fields[:3]
         assert child.parent == {"id": name, "step": 1}
         assert "I give up" not in (child.answer or "")
 
@@ -161,8 +161,8 @@ def test_a_run_that_goes_on_from_another_has_a_report_with_its_command(clumsily:
 
 def test_recorded_tokens_are_said_again_exactly(oracle: PlayedRun) -> None:
     trajectory = next(t for t in oracle.trajectories() if len(t.searches) > 1)
-    for place, part in enumerate(range(2, len(trajectory.said), 4)):
-        trajectory.said[part] = [place, place + 1]  # type: ignore[index]
+    for place, part in enumerate(range(2, len(trajectory.segment_fields), 4)):
+        trajectory.segment_fields[part] = [place, place + 1]  # type: ignore[index]
     agent = Replayed(make_agent("pr2"), trajectory, 1)
     question = oracle.find(trajectory.question_id)
 
@@ -187,7 +187,7 @@ async def two_turns(agent: Replayed, question: Question) -> list[Turn]:
 
 def test_the_tokens_of_what_reads_otherwise_now_are_not_those_recorded(oracle: PlayedRun) -> None:
     trajectory = next(t for t in oracle.trajectories() if len(t.searches) > 1)
-    trajectory.said[2] = [1, 2, 3]  # type: ignore[index]
+    trajectory.segment_fields[2] = [1, 2, 3]  # type: ignore[index]
     agent = Replayed(make_agent("pr2"), trajectory, 1)
     episode = agent.begin(oracle.find(trajectory.question_id), top_k=1)
 

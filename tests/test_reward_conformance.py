@@ -12,7 +12,7 @@ import pytest
 
 from profilegym import Episode, Question, Reward, Verdict, make_reward
 from profilegym.apps.check import check_reward
-from profilegym.envs.batch_step import RewardFunction
+from profilegym.envs.reward import RewardFunction
 from profilegym.errors import RewardError
 from profilegym.rewards.rubric import RubricJudge
 from profilegym.testing import RewardContract

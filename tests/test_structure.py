@@ -4,8 +4,9 @@ import pytest
 from conftest import ScriptedRetriever, make_question
 
 from profilegym import Episode, Trajectory, make_reward
-from profilegym.envs.batch_step import BatchStepper, no_reward
+from profilegym.envs.batch_step import BatchStepper
 from profilegym.envs.grammar import structure
+from profilegym.envs.reward import no_reward
 
 SEARCH = "<think>who?</think><search>dog</search>"
 ANSWER = "<think>so</think>\n<answer>tea</answer>"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from matching import naming
 
 from profilegym import Aspect, Episode, Reward, Rubric, make_reward
-from profilegym.envs.batch_step import rewards_of
+from profilegym.envs.reward import rewards_of
 from profilegym.envs.tagpr_tags import TAGS, tagged
 from profilegym.errors import OptionError
 from profilegym.rewards.compose import tagpr

@@ -23,11 +23,12 @@ from ..agents.models.model import Model, make_model
 from ..agents.pr2 import Unpersonalised
 from ..agents.prompts import FOLDER
 from ..envs.chat import Sampling
-from ..envs.episode import Episode, clean
+from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Hit
 from ..envs.reward import Reward
 from ..envs.tagpr_tags import TAGS, tagged
+from ..envs.text import clean
 from ..envs.trajectory import Segment, Trajectory
 from ..errors import BudgetSpent, ModelError
 from ..evaluation.judging import as_they_end

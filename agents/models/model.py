@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 from ..._util.registry import Registry
 from ...envs.chat import Sampling
@@ -72,9 +72,10 @@ MODELS = Registry(
 )
 
 
-def make_model(spec: "str | Model") -> Any:
+def make_model(spec: "str | Model") -> Model:
     """The model that a spec names: `pilot`, `hf:PATH_OR_ID`, `openai:MODEL`, `scripted:NAME`, `module:factory` …"""
-    return MODELS.make(spec) if isinstance(spec, str) else spec
+    model: Model = MODELS.make(spec) if isinstance(spec, str) else spec
+    return model
 
 
 def register_model(name: str, factory: Callable[..., Model]) -> None:

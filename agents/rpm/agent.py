@@ -8,9 +8,10 @@ from typing import Any, Literal, get_args
 from ..._util.prompts import fill
 from ...envs.chat import Sampling
 from ...envs.data.profile_controls import ProfileOf
-from ...envs.episode import Episode, clean
+from ...envs.episode import Episode
 from ...envs.question import Question
 from ...envs.retrieval import Retriever
+from ...envs.text import clean
 from ...errors import OptionError
 from ..agent import ModelHandle
 from ..models.model import Turn

@@ -5,8 +5,8 @@ from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, TypeVar
 
 from ..._util.prompts import fill, version
-from ...envs.episode import clean
 from ...envs.question import Profile
+from ...envs.text import clean
 from ..prompts import FOLDER
 from .calls import Calls
 from .factors import as_listed, parse_factors

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from ...envs.episode import clean
+from ...envs.text import clean
 from .features import Feature
 
 _NOTED = re.compile(r" \([^()]*\)$")  # the factor noted for a feature, copied with it

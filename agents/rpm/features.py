@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ...envs.episode import clean
+from ...envs.text import clean
 
 _MOST = 8  # of a text: a model that lists without end is not believed
 

@@ -4,8 +4,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...envs.episode import clean
 from ...envs.question import Document, Profile
+from ...envs.text import clean
 
 # How the readers of LaMP's files write down a response that is a choice.
 _CHOICE = re.compile(r"(.*)\n(?:Tag: (.+)|Rating: (.+) of 5)", re.DOTALL)

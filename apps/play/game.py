@@ -13,11 +13,10 @@ from ...agents.models.model import Turn
 from ...agents.pr2 import PR2
 from ...agents.rollout import Job, Rollout
 from ...agents.turn_format import answer_with, search_for
-from ...envs.batch_step import RewardFunction
 from ...envs.episode import Episode
 from ...envs.question import Document, Question
 from ...envs.retrieval import Retriever
-from ...envs.reward import Reward
+from ...envs.reward import Reward, RewardFunction
 from ...envs.trajectory import Trajectory
 from ...errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
 from ...evaluation.summary import score_of

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from ...agents.models.model import Turn
 from ...envs.action import Action, parse_action
-from ...envs.episode import BEFORE, Episode
+from ...envs.episode import INITIAL_SEARCH_TURN, Episode
 from ...envs.question import Document
 from ...envs.trajectory import Search
 from .matching import Span, matches
@@ -54,7 +54,7 @@ class Clue:
 def opening_of(episode: Episode) -> Found | None:
     """What the environment itself searched for before the first move."""
     first = next(iter(episode.searches), None)
-    return found_by(episode, first) if first and first.turn == BEFORE else None
+    return found_by(episode, first) if first and first.turn == INITIAL_SEARCH_TURN else None
 
 
 def moves_of(episode: Episode, by: str) -> tuple[Move, ...]:

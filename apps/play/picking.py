@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Footer, Input, OptionList, Static
 
-from ..._util.terminal import visible
+from ..._util.terminal import printable
 from ...errors import ProfileGymError
 from .session import Asked, Sitting
 
@@ -83,8 +83,8 @@ class PickScreen(Screen[str | None]):
         options.highlighted = 0 if found else None
 
     def _tell(self, text: str) -> None:
-        self.query_one(Static).update(visible(text))
+        self.query_one(Static).update(printable(text))
 
 
 def _row(asked: Asked) -> Content:
-    return Content.assemble((f"{visible(asked.user_id)}  ", "$foreground-muted"), visible(asked.text))
+    return Content.assemble((f"{printable(asked.user_id)}  ", "$foreground-muted"), printable(asked.text))

@@ -6,7 +6,7 @@ from collections.abc import Coroutine, Iterable
 from itertools import chain
 from typing import Any
 
-from ..._util.terminal import visible
+from ..._util.terminal import printable
 from ...errors import OptionError, ProfileGymError
 from . import text_view as telling
 from .game import Game
@@ -180,4 +180,4 @@ def _tell(lines: Iterable[Line]) -> None:
 
 
 def _say(text: str) -> None:
-    print(visible(text), flush=True)  # noqa: T201 (a person reads it)
+    print(printable(text), flush=True)  # noqa: T201 (a person reads it)

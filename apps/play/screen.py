@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static
 from textual.worker import Worker
 
-from ..._util.terminal import visible
+from ..._util.terminal import printable
 from ...errors import ProfileGymError
 from . import text_view as telling
 from .game import Game
@@ -246,11 +246,11 @@ class GameScreen(Screen[None]):
         ]
         names = Content.assemble("branches", *numbers, "  ") if len(numbers) > 1 else Content("")
         left = "The game is over" if self._game.over else telling.budget(self._game)
-        question = " ".join(visible(self._game.question.text).split())
+        question = " ".join(printable(self._game.question.text).split())
         return Content.assemble(names, left, (f" · {question}", "$foreground-muted"))
 
     def _note(self, text: str) -> None:
-        self.query_one("#note", Static).update(visible(text))
+        self.query_one("#note", Static).update(printable(text))
 
 
 class PlayApp(App[None]):

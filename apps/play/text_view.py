@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from ..._util.terminal import visible
+from ..._util.terminal import printable
 from ...envs.action import Answer, Malformed, SearchProfile
 from ...envs.reward import AspectMatch, Reward
 from .game import PERSON, Game
@@ -126,7 +126,7 @@ def _hits(found: Found) -> Iterator[Line]:
     for rank, hit in enumerate(found.hits, 1):
         place = f"{rank}. {hit.score:.2f}  "
         marks = tuple((start + len(place), end + len(place)) for start, end in hit.marks)
-        yield Line("text", visible(place + hit.line), True, marks)
+        yield Line("text", printable(place + hit.line), True, marks)
     if not found.hits:
         yield _line("faint", "Nothing more was found.", True)
 
@@ -172,4 +172,4 @@ def _one_line(text: str) -> str:
 
 
 def _line(kind: Kind, text: str, indented: bool = False) -> Line:
-    return Line(kind, visible(text), indented)
+    return Line(kind, printable(text), indented)

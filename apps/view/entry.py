@@ -50,7 +50,7 @@ class Entries:
             *(len(trajectory.search_ms), trajectory.malformed, trajectory.ended, (trajectory.parent or {}).get("id")),
             *(key_of(trajectory)[1], 0),
         )
-        queries = "\n".join(trajectory.sought[1::3])
+        queries = "\n".join(trajectory.search_fields[1::3])
         words = _storable(question.text), _storable(queries), _storable(trajectory.answer or "")
         return Entry(
             tuple(map(_plain, values)), words, (*trajectory.flags, *signs_of(trajectory, question, self._max_searches))

@@ -12,7 +12,7 @@ from ...agents.replay import recorded_turns
 from ...agents.rollout import Job
 from ...envs.chat import Sampling
 from ...envs.data.profile_controls import swapped
-from ...envs.episode import BEFORE, Episode
+from ...envs.episode import INITIAL_SEARCH_TURN, Episode
 from ...envs.question import Question
 from ...envs.retrieval import Hit, make_retriever
 from ...envs.trajectory import Trajectory, TrajectoryWriter
@@ -133,8 +133,8 @@ def retold(trajectory: Trajectory, question: Question, settings: Settings, turns
         _begun(trajectory, question, settings),
         [segment.tokens for segment in trajectory.segments],
     )
-    for turn in range(BEFORE, turns):
-        if turn != BEFORE:
+    for turn in range(INITIAL_SEARCH_TURN, turns):
+        if turn != INITIAL_SEARCH_TURN:
             written = told[turn]
             episode.write(written.text, written.tokens, written.logprobs, segment_tokens)
         if episode.needs == "search":

@@ -55,7 +55,7 @@ def _profile_of(agent: str) -> ProfileOf:
     agent = agent.partition("+")[0]
     if agent.partition(":")[0] not in AGENTS.names():  # nor does an agent's
         return "own"
-    return make_agent(agent).profile  # type: ignore[no-any-return]
+    return make_agent(agent).profile
 
 
 def _loaded(spec: str) -> QuestionSet | DataError:

@@ -21,12 +21,19 @@ def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
     """Without the lines that searches showed, and without what anybody repeats of them or of the profile's posts."""
     redact = _without(_posts(trajectory, profile))
     verdict = trajectory.verdict and _verdict(trajectory.verdict, redact)
-    said = [value for segment in trajectory.segments for value in _segment(segment, redact)]
-    sought = list(trajectory.sought)
-    sought[1::3] = map(redact, sought[1::3])
+    segment_fields = [value for segment in trajectory.segments for value in _segment(segment, redact)]
+    search_fields = list(trajectory.search_fields)
+    search_fields[1::3] = map(redact, search_fields[1::3])
     answer = None if trajectory.answer is None else redact(trajectory.answer)
     error = None if trajectory.error is None else redact(trajectory.error)
-    return replace(trajectory, said=said, sought=sought, answer=answer, verdict=verdict, error=error)
+    return replace(
+        trajectory,
+        segment_fields=segment_fields,
+        search_fields=search_fields,
+        answer=answer,
+        verdict=verdict,
+        error=error,
+    )
 
 
 def _posts(trajectory: Trajectory, profile: Profile | None) -> Iterator[str]:

@@ -33,7 +33,7 @@ def load_questions(spec: str) -> QuestionSet:
     """
     plain, leaks = split_leaks(spec)
     name, rest = _split(plain)
-    loader = DATA_SETS.known(name)
+    loader = DATA_SETS.lookup(name)
     found = loader(name, rest) if loader else DATA_SETS.make(plain)
     questions = found if isinstance(found, QuestionSet) else _listed(found, plain)
     if loader is None and questions.spec != plain:  # what made it can make it again; what it calls itself cannot

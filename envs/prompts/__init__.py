@@ -1,3 +1,3 @@
-"""What a policy is told about the protocol, as text files."""
+"""The prompts that explain the protocol to a policy, as text files."""
 
 FOLDER = __name__

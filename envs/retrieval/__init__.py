@@ -1,4 +1,4 @@
-"""Searching one person's history."""
+"""Retrievers: search in one user's profile."""
 
 from .retriever import BaseRetriever, Hit, Retriever, make_retriever, register_retriever
 

@@ -1,4 +1,4 @@
-"""BM25 over one user's documents, ranked exactly as Lucene ranks them when Anserini runs it."""
+"""BM25 over one user's documents, with exactly the ranking of Anserini (Lucene)."""
 
 from pathlib import Path
 
@@ -7,27 +7,26 @@ from ...errors import OptionError
 from ..question import Profile
 from .analyzer import analyze
 from .postings import Index, Postings
-from .retriever import BaseRetriever, Hit, check_k
-from .text import searchable_text
+from .retriever import BaseRetriever, Hit, check_k, searchable_text
 
 
 class BM25(BaseRetriever):
-    """Analyses the query, finds or makes the profile's index, ranks. Title and text are searched as one.
+    """Searches title and text together.
 
-    `store` names a folder that `profilegym index` wrote; a profile that is not in it is indexed here. `cache` bounds
-    how many users' indexes are kept.
+    `store` is a folder that `profilegym index` wrote; profiles that are not in it are indexed in memory. `cache` is the
+    number of users' indexes kept in memory.
     """
 
-    runs_inline = True  # faster than a detour through a thread
+    runs_inline = True  # faster than a call in a thread
 
     def __init__(self, *, k1: float = 0.9, b: float = 0.4, store: str | Path | None = None, cache: int = 4096) -> None:
         if not (k1 > 0 and 0 <= b <= 1 and cache >= 1):
-            raise OptionError(f"bm25 wants k1 > 0, b from 0 to 1 and cache >= 1, not k1={k1}, b={b}, cache={cache}")
+            raise OptionError(f"bm25 needs k1 > 0, b from 0 to 1 and cache >= 1, not k1={k1}, b={b}, cache={cache}")
         self._k1, self._b = k1, b
         self._indexes: Lru[bytes, Index] = Lru(cache)
         self._store = None
         if store is not None:
-            from .store import Store  # only who asks for one pays for mmap and json
+            from .store import Store  # imports mmap, which is only needed here
 
             self._store = Store(Path(str(store)))  # in a spec, a folder's name may look like a number
 
@@ -39,7 +38,7 @@ class BM25(BaseRetriever):
 
     def _index(self, profile: Profile) -> Index:
         index = self._indexes.get(profile.digest)
-        if index is None:  # two threads may both build: the results are equal
+        if index is None:  # two threads may build the same index
             stored = self._store.find(profile.digest) if self._store else None
             index = Index(stored or postings(profile), self._k1, self._b)
             self._indexes.put(profile.digest, index)
@@ -47,6 +46,6 @@ class BM25(BaseRetriever):
 
 
 def postings(profile: Profile) -> Postings:
-    """The profile, analysed."""
+    """The postings of a profile's documents."""
     terms = [analyze(searchable_text(document)) for document in profile.documents]
     return Postings.build(terms, [document.id for document in profile.documents])

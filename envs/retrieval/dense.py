@@ -1,4 +1,4 @@
-"""Ranking by the similarity of embeddings."""
+"""Dense retriever: ranks by the similarity of embeddings."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -14,16 +14,15 @@ from ...errors import OptionError
 from ..question import Document, Profile
 from .embedding_cache import EmbeddingCache, default_folder
 from .encoder import Encoder, Vectors
-from .retriever import Hit, check_k
-from .text import searchable_text
+from .retriever import Hit, check_k, searchable_text
 
-_QUERIES = 10_000  # a group's episodes repeat each other's queries; 15 MB at 384 dimensions
+_CACHED_QUERIES = 10_000  # the episodes of a group repeat queries; 15 MB at 384 dimensions
 
 
 class _Embedded(NamedTuple):
-    """A profile's distinct texts as rows: equal texts score equal to the last bit.
+    """The vectors of a profile's distinct texts, so that equal texts have exactly equal scores.
 
-    The documents are in the order of their ids, which is the order of ties; `rows` holds the row of each.
+    The documents are sorted by id, which is the order of ties. `rows` has the row of each in `vectors`.
     """
 
     vectors: Vectors
@@ -32,10 +31,10 @@ class _Embedded(NamedTuple):
 
 
 class Dense:
-    """Exact search over one profile's embeddings, by cosine or by the plain dot product.
+    """Exact search over one profile's embeddings, by cosine similarity or dot product.
 
-    `model` is a folder or a hub id; without one, the MiniLM that comes with the `dense` extra. Document embeddings are
-    kept in `cache` (a folder; `False` for none), those of the last `profiles` profiles in memory as well.
+    `model` is a folder or a hub id; the default is the MiniLM of the `dense` extra. `cache` is the folder for document
+    embeddings (`False` for none). Those of the last `profiles` profiles are also kept in memory.
     """
 
     def __init__(
@@ -50,30 +49,23 @@ class Dense:
         profiles: int = 512,
     ) -> None:
         if similarity not in ("cosine", "dot"):
-            raise OptionError(f"similarity is {similarity!r}; it can be cosine or dot")
-        self._again = partial(
-            Dense,
-            model,
-            similarity=similarity,
-            batch=batch,
-            cache=cache,
-            device=device,
-            bf16=bf16,
-            profiles=profiles,
+            raise OptionError(f"similarity={similarity!r}: give cosine or dot")
+        self._factory = partial(
+            Dense, model, similarity=similarity, batch=batch, cache=cache, device=device, bf16=bf16, profiles=profiles
         )
         self._cosine = similarity == "cosine"
         self._profiles: Lru[bytes, _Embedded] = Lru(profiles)
-        self._queries: Lru[str, Vectors] = Lru(_QUERIES)
-        self._embedding = Lock()  # two threads that ask for one new profile embed it once
+        self._queries: Lru[str, Vectors] = Lru(_CACHED_QUERIES)
+        self._embed_lock = Lock()  # so that two threads do not embed the same profile
         self._encoder = Encoder(model, batch=batch, device=device, bf16=bf16)
-        self._disk = _disk(cache, self._encoder)
+        self._disk = _embedding_cache(cache, self._encoder)
 
     def __reduce__(self) -> "tuple[partial[Dense], tuple[()]]":
-        """Another process loads the encoder anew."""
-        return self._again, ()
+        """Unpickling loads the encoder again."""
+        return self._factory, ()
 
     def __deepcopy__(self, _: object) -> Self:
-        """Nothing that a search changes can be seen from outside, and a copy would load the encoder once more."""
+        """The same object: it has no visible state that changes, and a copy would load the encoder again."""
         return self
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
@@ -104,7 +96,7 @@ class Dense:
     def _embedded(self, profile: Profile) -> _Embedded:
         embedded = self._profiles.get(profile.digest)
         if embedded is None:
-            with self._embedding:
+            with self._embed_lock:
                 embedded = self._profiles.get(profile.digest) or self._embed(profile)
                 self._profiles.put(profile.digest, embedded)
         return embedded
@@ -120,10 +112,10 @@ class Dense:
         known = self._disk.read(texts) if self._disk else {}
         new = [text for text in texts if text not in known]
         if new:
-            made = dict(zip(new, self._encoder.documents(new), strict=True))
+            vectors = dict(zip(new, self._encoder.documents(new), strict=True))
             if self._disk:
-                self._disk.write(made)
-            known |= made
+                self._disk.write(vectors)
+            known |= vectors
         return np.stack([known[text] for text in texts])
 
     def _scaled(self, vectors: Vectors) -> Vectors:
@@ -135,18 +127,18 @@ class Dense:
 
 
 def best(scores: Vectors, k: int) -> npt.NDArray[np.intp]:
-    """Positions of the k highest scores, best first, ties in order of position."""
+    """Positions of the k highest scores, best first; ties are in order of position."""
     distances = -scores
     if k >= len(scores):
         return distances.argsort(kind="stable")
-    split = distances.copy()
-    split.partition(k - 1)
-    candidates = (distances <= split[k - 1]).nonzero()[0]  # more than k where the last place is shared
+    candidates = (distances <= np.partition(distances, k - 1)[k - 1]).nonzero()[
+        0
+    ]  # more than k where scores tie at the cut
     chosen: npt.NDArray[np.intp] = candidates[distances[candidates].argsort(kind="stable")][:k]
     return chosen
 
 
-def _disk(cache: str | bool, encoder: Encoder) -> EmbeddingCache | None:
+def _embedding_cache(cache: str | bool, encoder: Encoder) -> EmbeddingCache | None:
     if cache is False:
         return None
     folder = default_folder() if cache is True else Path(cache).expanduser()

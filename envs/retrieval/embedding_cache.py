@@ -1,4 +1,4 @@
-"""Vectors that were paid for once, on disk, by text."""
+"""A cache of embeddings on disk."""
 
 import os
 import re
@@ -13,8 +13,8 @@ import numpy as np
 from ...errors import RetrievalError
 from .encoder import Vectors
 
-_AT_ONCE = 500  # SQLite allows 999 parameters a statement in its older builds
-_WAIT = 60.0  # seconds for another process to finish its write
+_BATCH_SIZE = 500  # older builds of SQLite allow 999 parameters per statement
+_LOCK_TIMEOUT = 60.0  # seconds to wait for a write of another process
 
 
 def default_folder() -> Path:
@@ -23,7 +23,7 @@ def default_folder() -> Path:
 
 
 class EmbeddingCache:
-    """One SQLite file a model. It is opened for each use, so threads, forks and other processes may share it."""
+    """One SQLite file per model. Each use opens it, so threads, forks and other processes may share it."""
 
     def __init__(self, folder: Path, model: str, fingerprint: str) -> None:
         self.path = folder / f"{re.sub(r'[^A-Za-z0-9.-]+', '-', model)}-{fingerprint}.sqlite"
@@ -32,15 +32,15 @@ class EmbeddingCache:
             database.execute("CREATE TABLE IF NOT EXISTS embedding (text BLOB PRIMARY KEY, vector BLOB NOT NULL)")
 
     def read(self, texts: Sequence[str]) -> dict[str, Vectors]:
-        """The vectors that are known, by text."""
+        """The cached vectors by text."""
         by_key = {_key(text): text for text in texts}
         keys = list(by_key)
         found: dict[str, Vectors] = {}
         with self._open() as database:
-            for start in range(0, len(keys), _AT_ONCE):
-                some = keys[start : start + _AT_ONCE]
-                marks = ",".join("?" * len(some))
-                rows = database.execute(f"SELECT text, vector FROM embedding WHERE text IN ({marks})", some)  # noqa: S608 (only question marks)
+            for start in range(0, len(keys), _BATCH_SIZE):
+                batch = keys[start : start + _BATCH_SIZE]
+                marks = ",".join("?" * len(batch))
+                rows = database.execute(f"SELECT text, vector FROM embedding WHERE text IN ({marks})", batch)  # noqa: S608 (only question marks)
                 found.update((by_key[key], np.frombuffer(vector, np.float32)) for key, vector in rows)
         return found
 
@@ -52,12 +52,12 @@ class EmbeddingCache:
     @contextmanager
     def _open(self) -> Iterator[sqlite3.Connection]:
         try:
-            with closing(sqlite3.connect(self.path, timeout=_WAIT)) as database, database:
+            with closing(sqlite3.connect(self.path, timeout=_LOCK_TIMEOUT)) as database, database:
                 yield database
         except sqlite3.Error as error:
             raise RetrievalError(
-                f"the embedding cache {str(self.path)!r} cannot be used: {error}; "
-                "delete the file to embed anew, or name another folder with cache=DIR"
+                f"the embedding cache {str(self.path)!r} is not usable: {error}; "
+                "delete the file to embed again, or give another folder with cache=DIR"
             ) from error
 
 

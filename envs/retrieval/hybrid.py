@@ -1,4 +1,4 @@
-"""Several retrievers as one."""
+"""Hybrid retriever: fuses the rankings of several retrievers."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,9 +9,10 @@ from .retriever import Hit, Retriever, check_k, make_retriever
 
 
 class Hybrid:
-    """Reciprocal rank fusion: a document scores 1 / (constant + rank) for each part that finds it.
+    """Reciprocal rank fusion: a document's score is the sum of 1 / (constant + rank) over the parts that find it.
 
-    Cormack, Clarke and Büttcher, SIGIR 2009, whose constant is 60. `parts` are specs joined by `+`, or retrievers.
+    Cormack, Clarke and Büttcher, SIGIR 2009, with the constant 60. `parts` are specs joined by `+`, or retrievers.
+    `depth` is the number of hits taken from each part.
     """
 
     def __init__(
@@ -19,20 +20,20 @@ class Hybrid:
     ) -> None:
         specs = parts.split("+") if isinstance(parts, str) else parts
         if len(specs) < 2:
-            raise OptionError(f"hybrid joins at least two retrievers, as in hybrid:bm25+dense; it was given {parts!r}")
+            raise OptionError(f"hybrid needs at least two retrievers, as in hybrid:bm25+dense, not {parts!r}")
         if constant < 0 or depth < 1:
-            raise OptionError(f"constant is {constant} and depth {depth}; they must be at least 0 and 1")
+            raise OptionError(f"constant={constant}, depth={depth}: give at least 0 and 1")
         self._parts: list[Retriever] = [make_retriever(spec) for spec in specs]
         self._constant = constant
-        self._depth = depth  # how far down each part's list counts
+        self._depth = depth
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
         return self.search_many([(profile, query)], k)[0]
 
     def search_many(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[list[Hit]]:
         check_k(k)
-        found = [part.search_many(requests, max(k, self._depth)) for part in self._parts]
-        return [self._fuse(profile, lists)[:k] for (profile, _), *lists in zip(requests, *found, strict=True)]
+        rankings = [part.search_many(requests, max(k, self._depth)) for part in self._parts]
+        return [self._fuse(profile, lists)[:k] for (profile, _), *lists in zip(requests, *rankings, strict=True)]
 
     def _fuse(self, profile: Profile, lists: list[list[Hit]]) -> list[Hit]:
         scores: dict[str, float] = defaultdict(float)

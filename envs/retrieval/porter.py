@@ -1,6 +1,6 @@
-"""Porter's stemmer with the departures of its author's later releases, which Lucene follows letter by letter.
+"""Porter's stemmer with the changes of its author's later releases, exactly as in Lucene.
 
-Snowball's `porter` differs on `possibly`, `geology`, `trekking` and two-letter words, and ranking must not.
+Snowball's `porter` differs on `possibly`, `geology`, `trekking` and two-letter words, which would change rankings.
 M. F. Porter, "An algorithm for suffix stripping", Program 14(3), 1980.
 """
 
@@ -20,7 +20,7 @@ _STEP_4 = (
 
 
 def _ending(suffixes: "dict[str, str] | tuple[str, ...]") -> re.Pattern[str]:
-    """Splits off the longest suffix: the stem before it is matched lazily."""
+    """Matches stem and suffix. The stem is lazy, so that the suffix is the longest possible."""
     return re.compile(rf"(.*?)({'|'.join(suffixes)})", re.DOTALL)
 
 
@@ -30,7 +30,7 @@ _SPLIT_2, _SPLIT_3, _SPLIT_4 = _ending(_STEP_2), _ending(_STEP_3), _ending(_STEP
 def stem(word: str) -> str:
     """The stem of a lower-case word."""
     if len(word.encode("utf-16-le", "surrogatepass")) < 6:
-        return word  # Lucene leaves words of one or two UTF-16 units alone
+        return word  # Lucene does not stem words of one or two UTF-16 units
     word = _participle(_plural(word))
     if word.endswith("y") and "v" in _shape(word[:-1]):
         word = word[:-1] + "i"
@@ -67,7 +67,7 @@ def _replace(word: str, split: re.Pattern[str], endings: dict[str, str]) -> str:
 
 
 def _tidy(word: str) -> str:
-    """Drops a final e and a doubled l."""
+    """Removes a final e and a doubled l."""
     measure = _measure(word)
     if word.endswith("e") and (measure > 1 or (measure == 1 and not _short(word[:-1]))):
         word = word[:-1]
@@ -83,7 +83,7 @@ def _shape(word: str) -> str:
 
 
 def _measure(word: str) -> int:
-    """How often a consonant follows a vowel: Porter's m."""
+    """Porter's m: the number of times that a consonant follows a vowel."""
     return _shape(word).count("vc")
 
 
@@ -92,5 +92,5 @@ def _doubled(word: str) -> bool:
 
 
 def _short(word: str) -> bool:
-    """Ends consonant, vowel, consonant other than w, x and y."""
+    """Whether the word ends in consonant, vowel, consonant, and the last is not w, x or y."""
     return _shape(word).endswith("cvc") and word[-1] not in "wxy"

@@ -1,4 +1,4 @@
-"""Which term occurs where in one user's documents, and Lucene's BM25 over it."""
+"""The postings of one user's documents, and Lucene's BM25 over them."""
 
 import math
 from array import array
@@ -15,22 +15,22 @@ Array = NDArray[Any]
 
 
 class Terms(Protocol):
-    """From a term to its number."""
+    """Maps a term to its number."""
 
     def get(self, term: str, /) -> int | None: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Postings:
-    """One user's documents, in the order of their ids as strings: the order in which Anserini breaks ties."""
+    """One user's documents sorted by id as a string, which is the order in which Anserini breaks ties."""
 
     terms: Terms
     starts: Sequence[int]  # the postings of term t are starts[t] to starts[t + 1]
     documents: Array
     counts: Array
-    lengths: Array  # one byte a document, as Lucene encodes them
+    lengths: Array  # one byte per document, in Lucene's encoding
     order: Array  # document number -> position in the profile
-    total: int  # terms in all documents
+    total: int  # number of terms in all documents
 
     @classmethod
     def build(cls, documents: Sequence[Sequence[str]], ids: Sequence[str]) -> "Postings":
@@ -48,19 +48,19 @@ class Postings:
             terms,
             array("I", np.searchsorted(term, np.arange(len(terms) + 1)).astype(np.uint32).tobytes()),
             document.astype(np.min_scalar_type(len(order))),
-            _small(np.diff(firsts, append=len(keys))),
-            _encoded(lengths),
+            _compact(np.diff(firsts, append=len(keys))),
+            _encode_lengths(lengths),
             np.array(order, np.min_scalar_type(len(order))),
             len(flat),
         )
 
 
 class Index:
-    """Ranks with one setting of k1 and b."""
+    """Ranks documents with given k1 and b."""
 
     def __init__(self, postings: Postings, k1: float = 0.9, b: float = 0.4) -> None:
         self._postings = postings
-        self._size = int(np.count_nonzero(postings.lengths))  # to Lucene, a document without terms does not exist
+        self._size = int(np.count_nonzero(postings.lengths))  # Lucene does not count documents without terms
         average = np.float32(max(postings.total, 1) / max(self._size, 1))
         lengths = LENGTHS[postings.lengths].astype(np.float32)
         one, k1_, b_ = np.float32(1), np.float32(k1), np.float32(b)
@@ -71,7 +71,7 @@ class Index:
         return cls(Postings.build(documents, ids), k1, b)
 
     def top(self, query: Sequence[str], k: int) -> tuple[list[int], list[float]]:
-        """Positions and scores of the best `k` documents, best first; no document that matches nothing."""
+        """Positions and scores of the best `k` documents that match a term, best first."""
         scores = self._scores(query)
         if scores is None:
             return [], []
@@ -84,19 +84,19 @@ class Index:
         return self._postings.order[best].tolist(), scores[best].tolist()
 
     def _scores(self, query: Sequence[str]) -> Array | None:
-        """Lucene's arithmetic: each term's gain in float32, their sum in float64."""
+        """As Lucene computes them: the contribution of a term in float32, their sum in float64."""
         postings, starts = self._postings, self._postings.starts
-        wanted: dict[str, int] = {}
+        query_counts: dict[str, int] = {}
         for term in query:
-            wanted[term] = wanted.get(term, 0) + 1
+            query_counts[term] = query_counts.get(term, 0) + 1
         spans, weights, sizes = [], [], []
-        for term, times in wanted.items():
+        for term, count in query_counts.items():
             number = postings.terms.get(term)
             if number is not None:
                 first, last = starts[number], starts[number + 1]
                 spans.append(slice(first, last))
                 sizes.append(last - first)
-                weights.append(times * _idf(last - first, self._size))
+                weights.append(count * _idf(last - first, self._size))
         if not spans:
             return None
         documents = np.concatenate([postings.documents[span] for span in spans])
@@ -108,19 +108,19 @@ class Index:
 
 
 @lru_cache(maxsize=65_536)
-def _idf(found_in: int, of: int) -> float:
-    return float(np.float32(math.log(1 + (of - found_in + 0.5) / (found_in + 0.5))))
+def _idf(matching: int, documents: int) -> float:
+    return float(np.float32(math.log(1 + (documents - matching + 0.5) / (matching + 0.5))))
 
 
-def _small(counts: Array) -> Array:
-    """In one byte where they fit; float32, which Lucene counts in too, where not."""
+def _compact(counts: Array) -> Array:
+    """As one byte each if they fit, else as float32, which Lucene uses too."""
     return counts.astype(np.uint8 if counts.size == 0 or counts.max() < 256 else np.float32)
 
 
-# What each length byte stands for: exact to 40, then four significant bits (Lucene's SmallFloat).
+# The length of each byte code (Lucene's SmallFloat): exact up to 40, then with four significant bits.
 _COARSE = [*range(8), *((8 + code % 8) << (code // 8 - 1) for code in range(8, 232))]
 LENGTHS = np.array([*range(24), *(24 + length for length in _COARSE)], np.int64)
 
 
-def _encoded(lengths: Array) -> Array:
+def _encode_lengths(lengths: Array) -> Array:
     return (np.searchsorted(LENGTHS, lengths, "right") - 1).astype(np.uint8)

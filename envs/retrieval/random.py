@@ -1,4 +1,4 @@
-"""The control that finds something, but nothing in particular."""
+"""Random retriever, a seeded control."""
 
 from hashlib import blake2b
 
@@ -9,9 +9,9 @@ from .retriever import BaseRetriever, Hit, check_k
 
 
 class Random(BaseRetriever):
-    """An order that depends on the seed, the profile and the query, and on nothing else."""
+    """Ranks documents at random. The order depends only on the seed, the profile and the query."""
 
-    runs_inline = True  # faster than a detour through a thread
+    runs_inline = True  # faster than a call in a thread
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
@@ -24,5 +24,5 @@ class Random(BaseRetriever):
         return [Hit(profile.documents[i], float(scores[i])) for i in np.argsort(-scores, kind="stable")[:k]]
 
     def _generator(self, profile: Profile, query: str) -> np.random.Generator:
-        hashed = blake2b(profile.digest + query.encode("utf-8", "surrogatepass"), digest_size=16)
-        return np.random.default_rng([self._seed, int.from_bytes(hashed.digest())])
+        digest = blake2b(profile.digest + query.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        return np.random.default_rng([self._seed, int.from_bytes(digest)])

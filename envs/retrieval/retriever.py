@@ -1,7 +1,7 @@
-"""What a retriever is, and where retrievers are found by name."""
+"""The retriever interface, and the registry of retrievers."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 from ..._util.registry import Registry
 from ...errors import OptionError
@@ -9,19 +9,19 @@ from ..question import Document, Profile
 
 
 class Hit(NamedTuple):
-    """A document found, and how well it matched; higher is better."""
+    """A document and its score; higher is better."""
 
     document: Document
     score: float
 
 
 class Retriever(Protocol):
-    """Ranks one profile's own documents for a query.
+    """Ranks the documents of one profile for a query.
 
-    `search` returns at most `k` hits, best first, each a document of the profile it was given, none twice. Equal scores
-    come in the order of the documents' ids, compared as strings, as Lucene has them. The same profile, query and k give
-    the same hits. An empty query or profile gives no hits. Any string is a valid query. `search_many` gives the same
-    lists as `search` would, in one call that may be batched.
+    `search` returns at most `k` hits, best first, each a different document of the given profile. Equal scores are
+    ordered by document id as a string, as in Lucene. The same profile, query and k give the same hits. An empty query
+    or profile gives no hits. Any string is a valid query. `search_many` returns the same lists as `search` for each
+    request, in one call that may be batched.
     """
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]: ...
@@ -30,7 +30,7 @@ class Retriever(Protocol):
 
 
 class BaseRetriever:
-    """Inherit this when a batch is no cheaper than its parts: `search_many` calls `search`."""
+    """Base class for retrievers without batched search: `search_many` calls `search` for each request."""
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
         raise NotImplementedError(f"{type(self).__name__} must define search(profile, query, k)")
@@ -39,9 +39,14 @@ class BaseRetriever:
         return [self.search(profile, query, k) for profile, query in requests]
 
 
+def searchable_text(document: Document) -> str:
+    """The text that retrievers search: title and text."""
+    return f"{document.title} {document.text}" if document.title else document.text
+
+
 def check_k(k: int) -> None:
     if k < 1:
-        raise OptionError(f"k is {k}; a search returns at least one document: ask for k >= 1")
+        raise OptionError(f"k={k}: a search returns at least one document, so give k >= 1")
 
 
 RETRIEVERS = Registry(
@@ -60,9 +65,10 @@ RETRIEVERS = Registry(
 )
 
 
-def make_retriever(spec: "str | Retriever") -> Any:
+def make_retriever(spec: "str | Retriever") -> Retriever:
     """The retriever that a spec names: `bm25`, `dense:MODEL`, `hybrid:bm25+dense`, `http:URL`, `module:factory` …"""
-    return RETRIEVERS.make(spec) if isinstance(spec, str) else spec
+    retriever: Retriever = RETRIEVERS.make(spec) if isinstance(spec, str) else spec
+    return retriever
 
 
 def register_retriever(name: str, factory: Callable[..., Retriever]) -> None:

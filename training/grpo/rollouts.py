@@ -9,11 +9,11 @@ from ...agents.agent import Agent, make_agent
 from ...agents.models.model import Model
 from ...agents.pr2 import Unpersonalised
 from ...agents.rollout import Job, Rollout
-from ...envs.batch_step import RewardFunction
 from ...envs.chat import Sampling
 from ...envs.data import QuestionSet
 from ...envs.data.profile_controls import swapped
 from ...envs.retrieval import make_retriever
+from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
 from ..recipe import Recipe
 

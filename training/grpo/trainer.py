@@ -17,8 +17,8 @@ from transformers import PreTrainedModel, PrinterCallback
 from ...agents.models.hf import HFModel
 from ...agents.models.model import STOPS
 from ...agents.models.stop_criteria import Stops
-from ...envs.batch_step import RewardFunction
 from ...envs.data import QuestionSet
+from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
 from ...errors import RewardError
 from ..advantage import advantages, is_flat

@@ -16,9 +16,9 @@ from ...agents.rollout import Job, Rollout
 from ...agents.turn_format import answer_with, search_for
 from ...envs.chat import Sampling
 from ...envs.data import QuestionSet
-from ...envs.episode import clean, clean_lines
 from ...envs.question import Profile, Question
 from ...envs.retrieval import Hit, Retriever, make_retriever
+from ...envs.text import clean, clean_lines
 from ...envs.trajectory import Segment, Trajectory
 from ...training.settings import Part, Share
 from ..data import plan_of

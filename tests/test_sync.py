@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from profilegym._util.sync import in_thread, wait
+from profilegym._util.sync import in_thread, run_sync
 from profilegym.testing import JudgeServer
 
 JUDGING = """
@@ -25,7 +25,7 @@ def score():
     episode = pg.Episode(question)
     episode.write("<answer>Rooibos.</answer>")
     reward = pg.make_reward(f"score:openai:judge,{','.join(f'{k}={v}' for k, v in address.items())}")
-    return reward, pg.envs.stepping.rewards_of(reward([episode]))[0].total
+    return reward, pg.envs.reward.rewards_of(reward([episode]))[0].total
 """
 
 
@@ -86,10 +86,10 @@ def test_waiting_on_the_loop_that_is_waited_for_is_an_error_and_no_deadlock() ->
         pass
 
     async def work() -> None:
-        wait(nothing())
+        run_sync(nothing())
 
     with pytest.raises(RuntimeError, match="rewards_of"):
-        wait(work())
+        run_sync(work())
 
 
 def test_a_loop_of_the_user_s_own_may_wait_for_the_background_one() -> None:
@@ -97,7 +97,7 @@ def test_a_loop_of_the_user_s_own_may_wait_for_the_background_one() -> None:
         return 1
 
     async def work() -> int:
-        return wait(one())
+        return run_sync(one())
 
     assert asyncio.run(work()) == 1
 
@@ -125,9 +125,9 @@ def test_plain_code_in_a_thread_lets_the_loop_go_on_and_is_called_once_at_a_time
 
 def test_plain_code_in_a_thread_may_wait_for_more_of_its_kind() -> None:
     def outer() -> int:
-        return wait(asyncio.wait_for(in_thread(lambda: 1), 10))
+        return run_sync(asyncio.wait_for(in_thread(lambda: 1), 10))
 
-    assert wait(in_thread(outer)) == 1
+    assert run_sync(in_thread(outer)) == 1
 
 
 @pytest.fixture
@@ -152,6 +152,6 @@ def test_who_stops_waiting_ends_the_work() -> None:
             ended.set()
 
     with pytest.raises(KeyboardInterrupt):
-        wait(work())
+        run_sync(work())
 
     assert ended.wait(10)

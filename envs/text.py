@@ -1,0 +1,33 @@
+"""Cleans text from outside for the transcript, and for tokenizers and servers."""
+
+import re
+
+_INDENT = "    "
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
+
+
+def clean(text: str) -> str:
+    """One line without control characters and without `<`, so that it can neither open nor close a tag."""
+    return " ".join(_CONTROL.sub("�", text).split()).replace("<", "&lt;")
+
+
+def clean_lines(text: str) -> str:
+    """As `clean`, but keeps line breaks. All lines but the first are indented, unlike those of the environment."""
+    lines: list[str] = []
+    for line in text.splitlines():
+        cleaned = clean(line)
+        if lines and cleaned:
+            lines.append(_INDENT + _indentation(line) + cleaned)
+        elif cleaned or (lines and lines[-1]):  # several blank lines become one
+            lines.append(cleaned)
+    return "\n".join(lines).rstrip()
+
+
+def well_formed(text: str) -> str:
+    """Replaces lone surrogates, which have no UTF-8 form, by U+FFFD."""
+    return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _indentation(line: str) -> str:
+    """The indentation of code, a list or a quote, as spaces."""
+    return " " * len(line[: len(line) - len(line.lstrip())].expandtabs(4))
