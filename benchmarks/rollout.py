@@ -88,7 +88,7 @@ class Ours:
 def contenders(questions: Sequence[Question]) -> dict[str, Play]:
     """Each with a pilot of its own, as TRL's is changed."""
     reward, retriever = make_reward("rubric"), make_retriever("bm25")
-    loop = Loop(make_model("pilot"), questions, retriever, reward)
+    loop = Loop(_pilot(), questions, retriever, reward)
     return {"profilegym": Ours(make_model("pilot"), reward, questions).play, "TRL": loop.play}
 
 
@@ -136,10 +136,16 @@ def alone() -> dict[str, int]:
     return {"episodes": len(among), "same": sum(among[name] == tokens for name, tokens in by_itself.items())}
 
 
+def _pilot() -> HFModel:
+    pilot = make_model("pilot")
+    assert isinstance(pilot, HFModel)
+    return pilot
+
+
 @one_thread()
 def reading() -> dict[str, dict[str, float]]:
     """The policy's tokens a second where observations are so long: read in one go, or token by token."""
-    pilot = make_model("pilot")
+    pilot = _pilot()
     ways = {
         name: HFModel(pilot.model, pilot.tokenizer, rows=TALKS, read=read)
         for name, read in (("in one go", PREFILL_TOKENS), ("token by token", 0))

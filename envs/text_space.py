@@ -50,9 +50,9 @@ class UnicodeText(Space[str]):
 
 # Gymnasium's AsyncVectorEnv uses shared memory by default, and refuses a space that does not register these functions.
 class _SharedTexts(np.ndarray[Any, Any]):
-    """The current texts in shared memory. NumPy drops NUL characters at the end of a text; observations have none."""
+    """The current texts in shared memory. NumPy drops NULs at the end of a text, but observations have none."""
 
-    def __deepcopy__(self, _: Any) -> tuple[str, ...]:
+    def __deepcopy__(self, _: Any) -> Any:
         return tuple(self.tolist())
 
 

@@ -50,7 +50,10 @@ def segments_of(segment_fields: FlatFields) -> list[Segment]:
 
 def searches_of(search_fields: FlatFields, search_ms: Sequence[float | None]) -> list[Search]:
     """From `turn, query, hits` of each search in turn. Durations are separate, as comparisons ignore them."""
-    return [Search(*search_fields[3 * i : 3 * i + 3], ms) for i, ms in enumerate(search_ms)]
+    return [
+        Search(search_fields[3 * i], search_fields[3 * i + 1], search_fields[3 * i + 2], ms)
+        for i, ms in enumerate(search_ms)
+    ]
 
 
 @dataclass(slots=True)

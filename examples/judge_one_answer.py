@@ -25,7 +25,8 @@ def opinion(body: dict[str, object]) -> dict[str, object]:
 async def main(cache: Path) -> None:
     question = pg.load_questions("world:seed=7,users=50/test").find("world-7-000007-0")
     with JudgeServer(opinion) as server:
-        async with pg.make_judge("openai:scripted", cache=str(cache), base_url=server.url, api_key="none") as judge:
+        endpoint = pg.Endpoint("scripted", base_url=server.url, api_key="none")
+        async with pg.LLMJudge(endpoint, cache=pg.Cache(cache)) as judge:
             verdict = await judge.score(question, ANSWER)
             asked = server.requests
             again = await judge.score(question, ANSWER)

@@ -105,7 +105,7 @@ def lift(
 
 
 def win(judge: str | Comparing = "rubric", *, baselines: Baselines, policy: str, **options: Any) -> Win:
-    made = judge if not isinstance(judge, str) else make_judge(judge, **options)
+    made: Any = judge if not isinstance(judge, str) else make_judge(judge, **options)
     if not hasattr(made, "prefer"):
         raise OptionError(f"win needs a judge that compares two answers; {made.name!r} has no `prefer`: use gain")
     return Win(made, _store(baselines), Policy.named(policy))

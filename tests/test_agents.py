@@ -30,7 +30,7 @@ ANSWER = "<think>I see.</think><answer>Rooibos.</answer>"
 
 class TestPR2(AgentContract):
     def make(self) -> Agent:
-        return make_agent("pr2")  # type: ignore[no-any-return]
+        return make_agent("pr2")
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
@@ -361,7 +361,9 @@ def test_an_agent_and_a_model_by_file_and_by_name(plugin: Path) -> None:
     register_agent("mine", PR2)
     register_model("mine", lambda: Replies([]))
 
-    assert make_agent(f"{plugin}:Hasty,most=3").most == 3
+    hasty: Any = make_agent(f"{plugin}:Hasty,most=3")
+
+    assert hasty.most == 3
     assert make_model(f"{plugin}:parrot").name == "scripted:parrot-yes"
     assert make_agent("mine").name == "pr2"
     assert make_model("mine").name == "scripted:replies"

@@ -51,7 +51,7 @@ def test_a_word_is_remembered_no_longer_than_memory_allows(monkeypatch: pytest.M
         return stem(word)
 
     words, stemmed = [f"word{number}x" for number in range(50)], list[str]()
-    monkeypatch.setattr(analyzer, "_REMEMBERED", 10)
+    monkeypatch.setattr(analyzer, "_CACHED_WORDS", 10)
     monkeypatch.setattr(analyzer, "stem", noted)
 
     assert [analyze(word) for word in words * 2] == [[word] for word in words * 2]

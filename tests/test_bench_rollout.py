@@ -11,6 +11,7 @@ pytest.importorskip("trl", reason="the train extra is not installed")
 import torch
 
 from profilegym import load_questions, make_retriever, make_reward
+from profilegym.agents.models.hf import HFModel
 from profilegym.agents.models.model import make_model
 from profilegym.benchmarks import in_flight, rollout
 from profilegym.benchmarks.rollout import claims
@@ -24,6 +25,7 @@ NAMES = ["profilegym", "TRL"]
 def test_in_trls_loop_a_question_is_asked_searched_and_answered_as_in_ours() -> None:
     questions = list(load_questions("world:seed=7,users=20/test"))[:12]
     local = make_model("pilot")
+    assert isinstance(local, HFModel)
     loop = Loop(local, questions, make_retriever("bm25"), make_reward("rubric"))
 
     played = loop.batch(loop.rows)

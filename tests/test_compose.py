@@ -90,7 +90,7 @@ def test_prlm_adds_rouge_format_and_a_reward_model() -> None:
 def test_prlm_finds_a_reward_model_by_its_spec_and_says_when_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "model.py").write_text("def make():\n    return lambda episodes: [-1000.0, 1000.0]\n")
 
-    first, second = make_reward(f"personalisation:{tmp_path / 'model.py'}:make")([answered(GOOD)] * 2)
+    first, second = rewards_of(make_reward(f"personalisation:{tmp_path / 'model.py'}:make")([answered(GOOD)] * 2))
 
     assert (first.total, second.total) == (0, 1)
     with pytest.raises(OptionError, match="prlm"):

@@ -7,7 +7,7 @@ from conftest import ScriptedRetriever, make_question
 
 from profilegym import Aspect, Episode, Hit, Rubric, make_reward
 from profilegym.envs.batch_step import BatchStepper
-from profilegym.envs.reward import no_reward
+from profilegym.envs.reward import no_reward, rewards_of
 from profilegym.errors import OptionError
 
 
@@ -35,21 +35,21 @@ def searched(found: list[int], *wanted: tuple[str, ...]) -> Episode:
 def test_evidence_is_the_share_of_the_documents_that_the_searches_returned(
     found: list[int], wanted: tuple[tuple[str, ...], ...], recall: float
 ) -> None:
-    (reward,) = make_reward("evidence")([searched(found, *wanted)])
+    (reward,) = rewards_of(make_reward("evidence")([searched(found, *wanted)]))
 
     assert (reward.total, reward.parts) == (recall, {"evidence": recall})
 
 
 @pytest.mark.parametrize("wanted", [(), ((), ())])
 def test_evidence_is_unscored_where_nobody_knows_the_documents(wanted: tuple[tuple[str, ...], ...]) -> None:
-    (reward,) = make_reward("evidence")([searched([0], *wanted)])
+    (reward,) = rewards_of(make_reward("evidence")([searched([0], *wanted)]))
 
     assert reward.total is None
     assert reward.unscored
 
 
 def test_searches_and_hits_have_their_price() -> None:
-    (reward,) = make_reward("cost:search=0.1,hit=0.01")([searched([0, 1])])
+    (reward,) = rewards_of(make_reward("cost:search=0.1,hit=0.01")([searched([0, 1])]))
 
     assert reward.total == pytest.approx(-0.12)
     assert reward.parts == {"searches": -0.1, "hits": -0.02}

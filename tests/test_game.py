@@ -30,9 +30,10 @@ def run(awaited: Awaitable[T]) -> T:
 
 def table(replies: Iterable[str] | None = None, agent: str = "pr2", **parts: Any) -> Table:
     policy = Policy(make_agent(agent), Replies(replies)) if replies is not None else None
-    return Table(
-        **{"retriever": pg.make_retriever("bm25"), "reward": pg.make_reward("rubric"), "policy": policy} | parts
-    )
+    made: dict[str, Any] = {
+        "retriever": pg.make_retriever("bm25"), "reward": pg.make_reward("rubric"), "policy": policy
+    }  # fmt: skip
+    return Table(**made | parts)
 
 
 def with_evidence() -> pg.Question:

@@ -521,6 +521,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_folder_is_loaded_by_its_spec(folder: Path) -> None:
     model = make_model(f"hf:{folder},rows=3,device=cpu,dtype=float32")
 
+    assert isinstance(model, HFModel)
     assert model.name == f"hf:{folder}"
     assert talks(model, range(4), GREEDY) == approximately(talks(make_hf(), range(4), GREEDY))
 

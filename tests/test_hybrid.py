@@ -84,7 +84,7 @@ def test_a_batch_asks_each_part_once_and_equals_single_searches() -> None:
         ("hybrid:bm25", OptionError, ["hybrid:bm25+dense", "'bm25'"]),
         ("hybrid:bm25+nosuch", UnknownName, ["'nosuch'", "bm25"]),
         ("hybrid:bm25+recency,constant=-1", OptionError, ["constant", -1]),
-        ("hybrid:bm25+recency,depth=0", OptionError, ["depth 0"]),
+        ("hybrid:bm25+recency,depth=0", OptionError, ["depth=0"]),
     ],
 )
 def test_a_spec_that_cannot_work_is_named(spec: str, error: type[Exception], named: list[object]) -> None:

@@ -16,6 +16,7 @@ from profilegym.errors import BudgetSpent, EndpointError, JudgeError, OptionErro
 from profilegym.rewards.cache import Cache
 from profilegym.rewards.judge import LLMJudge
 from profilegym.rewards.prompts import BUDGETS, PAIR_BUDGETS, TOTAL, clean, fitted, pair_messages
+from profilegym.rewards.rubric import RubricJudge
 from profilegym.rewards.verdict import Unreadable, parse
 from profilegym.testing import Fault, JudgeServer
 
@@ -335,13 +336,15 @@ def test_a_judge_is_closed_by_async_with(monkeypatch: pytest.MonkeyPatch) -> Non
         await close(self)
 
     async def score() -> list[list[str]]:
-        async with make_judge("openai:judge", base_url=server.url, api_key="none") as judge:
+        judge = make_judge("openai:judge", base_url=server.url, api_key="none")
+        assert isinstance(judge, LLMJudge)
+        async with judge:
             await judge.score(asked(ASPECTS[0]), "Rooibos.")
             before = list(closed)
         return [before, list(closed)]
 
     async def exact() -> float:
-        async with make_judge("rubric") as judge:
+        async with RubricJudge() as judge:
             aspect = Aspect("Tea", accepted=("rooibos",))
             return float((await judge.score(asked(aspect), "Rooibos.")).score)
 
@@ -354,7 +357,9 @@ def test_a_judge_is_closed_by_async_with(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def judged_by(server: JudgeServer, spec: str = "openai:judge", **options: Any) -> float:
     async def score() -> float:
-        async with make_judge(spec, base_url=server.url, api_key="none", **options) as judge:
+        judge = make_judge(spec, base_url=server.url, api_key="none", **options)
+        assert isinstance(judge, LLMJudge)
+        async with judge:
             return float((await judge.score(asked(ASPECTS[0]), "Rooibos.")).score)
 
     return asyncio.run(score())

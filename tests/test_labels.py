@@ -7,6 +7,7 @@ from conftest import make_question
 from matching import naming
 
 from profilegym import Episode, Rubric, make_reward
+from profilegym.envs.reward import rewards_of
 from profilegym.errors import DataError
 from profilegym.rewards.label_metrics import accuracy, macro_f1, mae, rating_error, rmse
 
@@ -62,12 +63,12 @@ def test_what_cannot_be_measured_is_refused() -> None:
 def test_each_episode_is_matched_and_rated() -> None:
     match, rating = make_reward("match"), make_reward("mae")
 
-    assert [r.total for r in match([answered(" [1] ", "[1]"), answered("[2]", "[1]")])] == [1, 0]
-    assert [r.total for r in rating([answered("4", "5"), answered("well", "1")])] == [-1, -4]
+    assert [r.total for r in rewards_of(match([answered(" [1] ", "[1]"), answered("[2]", "[1]")]))] == [1, 0]
+    assert [r.total for r in rewards_of(rating([answered("4", "5"), answered("well", "1")]))] == [-1, -4]
 
 
 def test_an_answer_without_a_reference_is_unscored() -> None:
-    (reward,) = make_reward("match")([answered("[1]", None)])
+    (reward,) = rewards_of(make_reward("match")([answered("[1]", None)]))
 
     assert reward.total is None
     assert reward.unscored

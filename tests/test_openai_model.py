@@ -38,7 +38,8 @@ def says(*texts: str) -> Callable[[Any], str]:
 
 def connected(server: PolicyServer, **options: Any) -> ServedModel:
     spec = ",".join(f"{name}={value}" for name, value in {"base_url": server.url, "api_key": "any", **options}.items())
-    model: ServedModel = make_model(f"openai:player,{spec}")
+    model = make_model(f"openai:player,{spec}")
+    assert isinstance(model, ServedModel)
     return model
 
 

@@ -17,6 +17,7 @@ from conftest import make_question
 from profilegym import Aspect, AspectMatch, Rubric, Verdict, make_judge
 from profilegym.errors import JudgeError
 from profilegym.rewards.cache import Cache
+from profilegym.rewards.judge import LLMJudge
 from profilegym.testing import JudgeServer
 
 ASPECTS = ("Tea", "Cups", "Milk", "Time")
@@ -46,6 +47,7 @@ def judged(server: JudgeServer, cache: Path, meanwhile: Callable[[], None], **op
 
     async def run() -> list[Any]:
         judge = make_judge("openai:judge", cache=str(cache), concurrency=AT_ONCE, **address, **options)
+        assert isinstance(judge, LLMJudge)
         pairs = [(QUESTION, answer) for answer in ANSWERS]
         verdicts, _ = await asyncio.gather(judge.score_many(pairs), asyncio.to_thread(meanwhile))
         await judge.close()

@@ -8,6 +8,7 @@ from conftest import make_question
 from matching import naming
 
 from profilegym import Episode, Rubric, make_reward
+from profilegym.envs.reward import rewards_of
 from profilegym.errors import MissingExtra, OptionError, RewardError
 from profilegym.rewards.text_metrics import corpus, corpus_bleu, rouge_measure
 
@@ -22,7 +23,7 @@ def answered(answer: str, reference: str | None) -> Episode:
 
 
 def test_rouge_is_that_worked_out_by_hand_and_its_sum_the_reward() -> None:
-    (reward,) = make_reward("rouge:1+2+L")([answered("the cat sat", "the cat ran away")])
+    (reward,) = rewards_of(make_reward("rouge:1+2+L")([answered("the cat sat", "the cat ran away")]))
 
     # one words: 2 of 3, 2 of 4; two words: 1 of 2, 1 of 3; longest: 2 of 3, 2 of 4
     assert reward.parts == {
@@ -36,12 +37,12 @@ def test_rouge_is_that_worked_out_by_hand_and_its_sum_the_reward() -> None:
 def test_words_are_stemmed_only_where_that_was_asked_for() -> None:
     episode = answered("cats running", "cat runs")
 
-    assert make_reward("rouge:1")([episode])[0].total == 0
-    assert make_reward("rouge:1,stemmer=true")([episode])[0].total == 1
+    assert rewards_of(make_reward("rouge:1")([episode]))[0].total == 0
+    assert rewards_of(make_reward("rouge:1,stemmer=true")([episode]))[0].total == 1
 
 
 def test_lsum_counts_lines() -> None:
-    (reward,) = make_reward("rouge:L+Lsum")([answered("c d\na b", "a b\nc d")])
+    (reward,) = rewards_of(make_reward("rouge:L+Lsum")([answered("c d\na b", "a b\nc d")]))
 
     assert reward.parts == {"rougeL": 0.5, "rougeLsum": 1.0}
 
@@ -49,7 +50,7 @@ def test_lsum_counts_lines() -> None:
 def test_bleu_lies_between_0_and_1_and_a_corpus_is_not_the_mean_of_its_sentences() -> None:
     same, other = "one two three four five", "six seven"
 
-    rewards = make_reward("bleu")([answered(same, same), answered(other, same)])
+    rewards = rewards_of(make_reward("bleu")([answered(same, same), answered(other, same)]))
 
     assert [reward.total for reward in rewards] == [pytest.approx(1), pytest.approx(0)]
     assert 0.5 < corpus_bleu([same, other], [same, same]) < 1
@@ -62,8 +63,8 @@ def test_a_corpus_is_the_mean_of_rouge() -> None:
 def test_meteor_without_synonyms_knows_stems() -> None:
     reward = make_reward("meteor:synonyms=false")
 
-    (stems,) = reward([answered("the cats", "the cat")])
-    (nothing,) = reward([answered("a dog", "the cat")])
+    (stems,) = rewards_of(reward([answered("the cats", "the cat")]))
+    (nothing,) = rewards_of(reward([answered("a dog", "the cat")]))
 
     assert stems.total == pytest.approx(1 - 0.5 * (1 / 2) ** 3)
     assert nothing.total == 0
@@ -82,7 +83,7 @@ def test_meteor_says_which_data_it_lacks(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_an_answer_without_a_reference_is_unscored() -> None:
-    (reward,) = make_reward("rouge")([answered("tea", None)])
+    (reward,) = rewards_of(make_reward("rouge")([answered("tea", None)]))
 
     assert reward.total is None
 

@@ -12,6 +12,7 @@ from matching import naming
 
 import profilegym as pg
 from profilegym import Profile
+from profilegym.envs.reward import rewards_of
 from profilegym.errors import DataError, OptionError, RewardError
 from profilegym.evaluation.evaluate import Settings as Run
 from profilegym.evaluation.evaluate import evaluate
@@ -147,7 +148,7 @@ def test_prlms_reward_is_made_of_all_three_parts(trained: Path) -> None:
     question = pg.load_questions("world:seed=5,users=20/test")[2]
     reference, nothing = episodes(question, str(question.rubric.reference), "I could not find out.")
 
-    found = asyncio.run(pg.make_reward(f"prlm:hf:{trained}")([reference, nothing]))
+    found = rewards_of(pg.make_reward(f"prlm:hf:{trained}")([reference, nothing]))
 
     assert found[0].parts["rouge"] == pytest.approx(3.0)
     assert found[0].parts["structure"] == pytest.approx(0.1)
@@ -227,7 +228,7 @@ def test_tagprs_reward_is_made_of_all_parts(prmu: Path) -> None:
     question = pg.load_questions("world:seed=5,users=20/test")[2]
     (episode,) = episodes(question, str(question.rubric.reference))
 
-    (found,) = asyncio.run(pg.make_reward(f"tagpr:score:rubric,prmu=personalisation:prmu:{prmu}")([episode]))
+    (found,) = rewards_of(pg.make_reward(f"tagpr:score:rubric,prmu=personalisation:prmu:{prmu}")([episode]))
 
     assert set(found.parts) == {"task", "tag_format", "tag_set", "prmu"}
     assert 0 < found.parts["prmu"] < 0.3

@@ -309,7 +309,7 @@ class TestRPM(AgentContract):
         self.folder = tmp_path
 
     def make(self) -> Agent:
-        return make_agent(f"rpm:models={self.folder}")  # type: ignore[no-any-return]
+        return make_agent(f"rpm:models={self.folder}")
 
 
 @pytest.mark.parametrize("upto", UPTO[:-1])

@@ -6,7 +6,7 @@ from conftest import ScriptedRetriever, make_question
 from profilegym import Episode, Trajectory, make_reward
 from profilegym.envs.batch_step import BatchStepper
 from profilegym.envs.grammar import structure
-from profilegym.envs.reward import no_reward
+from profilegym.envs.reward import no_reward, rewards_of
 
 SEARCH = "<think>who?</think><search>dog</search>"
 ANSWER = "<think>so</think>\n<answer>tea</answer>"
@@ -79,7 +79,7 @@ def test_the_record_does_not_judge_what_is_unfinished_or_of_another_protocol() -
     ("spec", "good", "bad"), [("structure", 1, 0), ("penalty", 0, -0.5), ("penalty:amount=0.2", 0, -0.2)]
 )
 def test_the_grammar_is_rewarded_or_its_breach_taken_off(spec: str, good: float, bad: float) -> None:
-    rewards = make_reward(spec)([played(ANSWER), played("<answer>tea</answer>")])
+    rewards = rewards_of(make_reward(spec)([played(ANSWER), played("<answer>tea</answer>")]))
 
     assert [reward.total for reward in rewards] == [good, bad]
     assert [sum(reward.parts.values()) for reward in rewards] == [good, bad]
@@ -88,7 +88,7 @@ def test_the_grammar_is_rewarded_or_its_breach_taken_off(spec: str, good: float,
 def test_another_protocol_is_unscored_not_punished() -> None:
     episode = played('{"name": "answer", "arguments": {"text": "tea"}}', protocol="tools")
 
-    (reward,) = make_reward("penalty")([episode])
+    (reward,) = rewards_of(make_reward("penalty")([episode]))
 
     assert reward.total is None
     assert "tools" in str(reward.unscored)

@@ -157,7 +157,7 @@ def _begun(trajectory: Trajectory, question: Question, settings: Settings) -> Ep
     known = name.partition(":")[0] in AGENTS.names() and name != "human"
     agent = make_agent(name if known else settings.agent)
     options = {**settings.options, "kind": trajectory.kind, "data": trajectory.data, "seed": trajectory.seed}
-    return agent.begin(question, **options)  # type: ignore[no-any-return]
+    return agent.begin(question, **options)
 
 
 async def act(live: LiveGame, what: str, text: str) -> None:
