@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ..envs.retrieval.postings import LENGTHS, Index
+from ..envs.retrieval.postings import LENGTHS, Index, Postings
 
 K1, B = np.float32(0.9), np.float32(0.4)
 Documents = Sequence[Sequence[str]]
@@ -21,7 +21,7 @@ class Engine(Protocol):
 
 class Ours:
     def build(self, documents: Documents) -> Index:
-        return Index.build(documents, [str(position) for position in range(len(documents))])
+        return Index(Postings.build(documents, [str(position) for position in range(len(documents))]))
 
     def search(self, index: Index, query: Sequence[str], k: int) -> list[int]:
         return index.top(query, k)[0]

@@ -91,27 +91,21 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         return self._observations(), self._reset_infos(places)
 
     def step(self, actions: Sequence[str]) -> Outcome:
+        """Places whose episode ended in the last step start their next one, and ignore their action."""
         if len(actions) != self.num_envs:
             raise EpisodeError(f"{len(actions)} actions for {self.num_envs} episodes: give one per episode")
         if not self._episodes:
             raise EpisodeError("there are no episodes yet: call reset() first")
         if self._ended and self.autoreset_mode == AutoresetMode.DISABLED:
             raise EpisodeError(f"the episodes at places {self._ended} have ended: reset them with a 'reset_mask'")
-        return self._step_running(actions) if self._ended else self._step_all(actions)
-
-    def render(self) -> tuple[str, ...] | None:
-        return tuple(map(transcript, self._episodes)) if self.render_mode == "ansi" else None
-
-    def _step_all(self, actions: Sequence[str]) -> Outcome:
-        return self._outcome([], range(self.num_envs), *self._stepper.step(self._episodes, actions))
-
-    def _step_running(self, actions: Sequence[str]) -> Outcome:
-        """Places whose episode ended in the last step start their next one; their action is ignored."""
         restarted, ignored = self._ended, set(self._ended)
         running = [i for i in range(self.num_envs) if i not in ignored]
         parsed, ended = self._stepper.step([self._episodes[i] for i in running], [actions[i] for i in running])
         self._start_episodes(restarted)
         return self._outcome(restarted, running, parsed, [running[position] for position in ended])
+
+    def render(self) -> tuple[str, ...] | None:
+        return tuple(map(transcript, self._episodes)) if self.render_mode == "ansi" else None
 
     def _outcome(
         self, restarted: list[int], running: Sequence[int], actions: list[Action], ended: list[int]

@@ -1,6 +1,5 @@
 """A Gymnasium space of Unicode text."""
 
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -31,12 +30,6 @@ class UnicodeText(Space[str]):
 
     def contains(self, x: Any) -> bool:
         return isinstance(x, str) and len(x) <= self.max_length
-
-    def to_jsonable(self, sample_n: Iterable[str]) -> list[str]:
-        return list(sample_n)
-
-    def from_jsonable(self, sample_n: list[str]) -> list[str]:
-        return list(sample_n)
 
     def __repr__(self) -> str:
         return f"UnicodeText({self.max_length})"

@@ -232,11 +232,8 @@ class TrajectoryReader:
         with self.path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 try:
-                    yield self._read(line)
+                    if not line.endswith(b"\n"):
+                        raise DataError("the line has no line break: the run was killed, or is still writing it")
+                    yield Trajectory.from_json(line)
                 except DataError as error:
                     self.bad_lines.append(BadLine(number, str(error)))
-
-    def _read(self, line: bytes) -> Trajectory:
-        if not line.endswith(b"\n"):
-            raise DataError("the line has no line break: the run was killed, or is still writing it")
-        return Trajectory.from_json(line)

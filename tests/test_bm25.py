@@ -150,7 +150,7 @@ def test_an_index_of_ready_terms_ranks_as_counting_them_one_by_one_does() -> Non
     rng = random.Random(4)
     documents = [rng.choices("abcdefgh", k=rng.choice([0, 3, 90, 500])) for _ in range(60)]
     names = [str(rng.random()) for _ in documents]
-    index = Index.build(documents, names)
+    index = Index(Postings.build(documents, names))
 
     for _ in range(20):
         query = rng.choices("abcdefghxyz", k=rng.randint(1, 6))

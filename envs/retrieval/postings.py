@@ -66,10 +66,6 @@ class Index:
         one, k1_, b_ = np.float32(1), np.float32(k1), np.float32(b)
         self._norms = one / (k1_ * ((one - b_) + b_ * lengths / average))
 
-    @classmethod
-    def build(cls, documents: Sequence[Sequence[str]], ids: Sequence[str], k1: float = 0.9, b: float = 0.4) -> "Index":
-        return cls(Postings.build(documents, ids), k1, b)
-
     def top(self, query: Sequence[str], k: int) -> tuple[list[int], list[float]]:
         """Positions and scores of the best `k` documents that match a term, best first."""
         scores = self._scores(query)
