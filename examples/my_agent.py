@@ -3,9 +3,7 @@
 profilegym check agent examples/my_agent.py:LooksFirst
 """
 
-from profilegym import Episode
-from profilegym.agents.agent import ModelHandle
-from profilegym.agents.models.model import Turn
+from profilegym import Episode, ModelHandle, Turn
 from profilegym.agents.pr2 import PR2
 from profilegym.agents.turn_format import search_for
 

@@ -5,8 +5,7 @@ profilegym check retriever examples/my_retriever.py:make
 
 from collections import Counter
 
-from profilegym import Document, Hit, Profile
-from profilegym.envs.retrieval import BaseRetriever
+from profilegym import BaseRetriever, Document, Hit, Profile
 
 
 class Trigrams(BaseRetriever):
