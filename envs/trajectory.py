@@ -74,9 +74,7 @@ class Trajectory:
     model: str | None = None
     prompt: str | None = None  # name and hash of the prompt's text
     seed: int | None = None
-    parent: Mapping[str, Any] | None = (
-        None  # `id` of the trajectory that this one continues, and the `step` after which it does
-    )
+    parent: Mapping[str, Any] | None = None  # `id` of the trajectory that this one continues after its `step`
     verdict: Verdict | None = None
     reward: Reward | None = None
     flags: Sequence[str] = ()  # signs that the answer addresses the judge

@@ -131,9 +131,8 @@ def best(scores: Vectors, k: int) -> npt.NDArray[np.intp]:
     distances = -scores
     if k >= len(scores):
         return distances.argsort(kind="stable")
-    candidates = (distances <= np.partition(distances, k - 1)[k - 1]).nonzero()[
-        0
-    ]  # more than k where scores tie at the cut
+    kth = np.partition(distances, k - 1)[k - 1]
+    candidates = (distances <= kth).nonzero()[0]  # more than k where scores tie
     chosen: npt.NDArray[np.intp] = candidates[distances[candidates].argsort(kind="stable")][:k]
     return chosen
 
