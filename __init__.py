@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from .envs.trajectory import Trajectory, TrajectoryReader, TrajectoryWriter
     from .errors import ProfileGymError
     from .rewards import make_reward, register_reward
-    from .rewards.baseline import BaselineStore
     from .rewards.cache import Cache
     from .rewards.judge import LLMJudge
     from .rewards.judges import make_judge, register_judge
@@ -47,7 +46,6 @@ _MODULES = {
     "envs.reward": ("AspectMatch", "Reward", "Verdict"),
     "envs.trajectory": ("Trajectory", "TrajectoryReader", "TrajectoryWriter"),
     "rewards": ("make_reward", "register_reward"),
-    "rewards.baseline": ("BaselineStore",),
     "rewards.cache": ("Cache",),
     "rewards.judge": ("LLMJudge",),
     "rewards.judges": ("make_judge", "register_judge"),
@@ -59,7 +57,7 @@ __all__ = [  # noqa: RUF022 (in the order of an episode)
     "QuestionSet", "QuestionList", "load_questions", "register_data",
     "Retriever", "BaseRetriever", "Hit", "make_retriever", "register_retriever",
     "SearchProfile", "Answer", "Malformed", "parse_action", "parse_tool_call", "TOOLS", "Episode",
-    "Reward", "Verdict", "AspectMatch", "make_reward", "register_reward", "BaselineStore",
+    "Reward", "Verdict", "AspectMatch", "make_reward", "register_reward",
     "LLMJudge", "Cache", "Endpoint", "make_judge", "register_judge",
     "ModelHandle", "make_agent", "register_agent", "Rollout", "Job",
     "Turn", "Sampling", "make_model", "register_model",

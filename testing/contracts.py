@@ -1,6 +1,5 @@
 """Contracts to inherit in your own tests. Needs pytest."""
 
-from pathlib import Path
 from typing import Any, ClassVar, Generic, TypeVar
 
 import pytest
@@ -9,7 +8,6 @@ from ..agents.agent import Agent
 from ..agents.models.model import Model
 from ..envs.retrieval import Retriever
 from ..envs.reward import RewardFunction
-from ..rewards.baseline import BaselineStore
 from ..rewards.judge import Judge
 from .agent import CHECKS as OF_AGENTS
 from .judge import CHECKS as OF_JUDGES
@@ -17,7 +15,6 @@ from .model import CHECKS as OF_MODELS
 from .retriever import CHECKS as OF_RETRIEVERS
 from .retriever import Check
 from .reward import CHECKS as OF_REWARDS
-from .reward import with_baselines
 
 __all__ = ["AgentContract", "JudgeContract", "ModelContract", "RetrieverContract", "RewardContract"]
 
@@ -57,11 +54,11 @@ class RetrieverContract(_Contract[Retriever]):
 
 
 class RewardContract(_Contract[RewardFunction]):
-    """The same for a reward; one that needs baselines is given some of the kit's own."""
+    """The same for a reward."""
 
     @_each(OF_REWARDS)
-    def test_it_keeps_its_promise(self, check: Check, made: RewardFunction, tmp_path: Path) -> None:
-        check.run(with_baselines(made, BaselineStore(tmp_path / "baselines.sqlite")))
+    def test_it_keeps_its_promise(self, check: Check, made: RewardFunction) -> None:
+        check.run(made)
 
 
 class JudgeContract(_Contract[Judge]):

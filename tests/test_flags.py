@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import gymnasium as gym
 import pytest
@@ -12,7 +11,6 @@ import profilegym.envs.profile_qa  # noqa: F401 (its warnings come once)
 from profilegym import Aspect, Episode, Question, Rubric, Trajectory, Verdict, load_questions, make_reward
 from profilegym.envs.reward import RewardFunction, rewards_of
 from profilegym.errors import JudgeError
-from profilegym.rewards.baseline import BaselineStore, Policy
 from profilegym.rewards.score import score
 
 TEA = replace(make_question(), rubric=Rubric("", (Aspect("drink", accepted=("tea",)),)))
@@ -36,17 +34,9 @@ def judged(reward: RewardFunction, answer: str) -> Trajectory:
     return episode.trajectory()
 
 
-@pytest.fixture
-def baselines(tmp_path: Path) -> str:
-    BaselineStore(tmp_path / "b.sqlite").add(TEA, Policy("pilot", "1"), ["tea"])
-    return f"baselines={tmp_path / 'b.sqlite'},policy=pilot@1"
-
-
-@pytest.mark.parametrize(
-    "spec", ["rubric", "score:rubric", "pr2", "compose:1*structure+1*rubric", "gain", "lift", "win"]
-)
-def test_every_reward_that_asks_a_judge_says_what_is_odd(spec: str, baselines: str) -> None:
-    reward = make_reward(f"{spec}:rubric,{baselines}" if spec in ("gain", "lift", "win") else spec)
+@pytest.mark.parametrize("spec", ["rubric", "score:rubric", "pr2", "compose:1*structure+1*rubric"])
+def test_every_reward_that_asks_a_judge_says_what_is_odd(spec: str) -> None:
+    reward = make_reward(spec)
 
     assert judged(reward, ATTACK).flags == ("instruction",)
     assert judged(reward, "Tea.").flags == ()

@@ -5,7 +5,6 @@ import itertools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,12 +135,6 @@ class TestRubric(RewardContract):
         return reward
 
 
-class TestWin(RewardContract):
-    def make(self) -> RewardFunction:
-        reward: RewardFunction = make_reward("win:rubric,baselines=:memory:,policy=mine@1")
-        return reward
-
-
 @pytest.mark.parametrize(
     "spec",
     [
@@ -151,13 +144,6 @@ class TestWin(RewardContract):
 )
 def test_the_shipped_rewards_keep_every_promise(spec: str) -> None:
     assert [finding.check.name for finding in examine(make_reward(spec)) if not finding.passed] == []
-
-
-@pytest.mark.parametrize("name", ["gain", "lift", "win", "compose:1*structure+1*gain"])
-def test_rewards_with_a_baseline_are_given_one(name: str, tmp_path: Path) -> None:
-    reward = make_reward(f"{name}:rubric,baselines={tmp_path / 'own.sqlite'},policy=mine@1")
-
-    assert [finding.counterexample for finding in examine(reward) if not finding.passed] == []
 
 
 def test_an_async_reward_is_waited_for() -> None:
