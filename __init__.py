@@ -24,10 +24,9 @@ if TYPE_CHECKING:
     from .envs.reward import AspectMatch, Reward, Verdict
     from .envs.trajectory import Trajectory, TrajectoryReader, TrajectoryWriter
     from .errors import ProfileGymError
-    from .rewards import make_reward, register_reward
+    from .rewards import make_judge, make_reward, register_judge, register_reward
     from .rewards.cache import Cache
     from .rewards.judge import LLMJudge
-    from .rewards.judges import make_judge, register_judge
 
 __version__ = "0.1.0"
 
@@ -45,10 +44,9 @@ _MODULES = {
     "envs.retrieval": ("BaseRetriever", "Hit", "Retriever", "make_retriever", "register_retriever"),
     "envs.reward": ("AspectMatch", "Reward", "Verdict"),
     "envs.trajectory": ("Trajectory", "TrajectoryReader", "TrajectoryWriter"),
-    "rewards": ("make_reward", "register_reward"),
+    "rewards": ("make_judge", "make_reward", "register_judge", "register_reward"),
     "rewards.cache": ("Cache",),
     "rewards.judge": ("LLMJudge",),
-    "rewards.judges": ("make_judge", "register_judge"),
 }
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 

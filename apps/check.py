@@ -52,7 +52,7 @@ def check_agent(spec: str, as_json: bool = False) -> int:
 
 def check_judge(spec: str, as_json: bool = False) -> int:
     """Print how the judge keeps its promises: 0 where it keeps them all, 1 where it does not."""
-    from ..rewards.judges import make_judge
+    from ..rewards.registry import make_judge
     from ..testing import judge as judge_conformance
     from ..testing.retriever import examine
 

@@ -14,7 +14,7 @@ from ..evaluation.intervals import BRACKETS
 from ..evaluation.judge_audit.audit import Audit, audit
 from ..evaluation.judge_audit.findings import Finding, findings
 from ..evaluation.judge_audit.page import audit_page
-from ..rewards.judges import make_judge
+from ..rewards.registry import make_judge
 from .rejudge import INTERRUPTED, bar
 
 _REASONS = 5

@@ -10,7 +10,7 @@ from ..envs.reward import Reward, Verdict
 from ..envs.trajectory import Trajectory
 from ..errors import DataError, OptionError
 from ..rewards.judge import Judge
-from ..rewards.judges import make_judge
+from ..rewards.registry import make_judge
 from .judging import Case, Judgement, close, count_reason, judgements
 from .run import RunDirectory
 from .verdicts import Key, LateVerdict, VerdictWriter, healing, key_of, verdicts_of

@@ -1,5 +1,5 @@
-"""What an answer was worth."""
+"""Rewards of finished episodes, and the judges behind them."""
 
-from .registry import make_reward, register_reward
+from .registry import make_judge, make_reward, register_judge, register_reward
 
-__all__ = ["make_reward", "register_reward"]
+__all__ = ["make_judge", "make_reward", "register_judge", "register_reward"]

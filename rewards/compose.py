@@ -1,4 +1,4 @@
-"""Rewards made of others: named, weighted, summed; and the presets of published methods."""
+"""Weighted sums of rewards, and the rewards of published methods."""
 
 import re
 from asyncio import gather
@@ -7,22 +7,16 @@ from dataclasses import dataclass
 from math import exp
 from typing import Any, ClassVar, NamedTuple
 
-from .._util.registry import Registry
 from ..envs.episode import Episode
 from ..envs.reward import Reward, RewardFunction, score_async
 from ..errors import OptionError, RewardError
-from .judge import Judge
-from .registry import make_reward
-from .score import score
-from .structure import kept, penalty
-from .tags import tag_format, tag_set
+from .format import penalty, structure_reward, tag_format, tag_set
+from .judge import Judge, score
+from .registry import REWARD_MODELS, make_reward
 from .text_metrics import rouge
 
 RewardModel = Callable[[Sequence[Episode]], Sequence[float]]
-REWARD_MODELS = Registry(
-    "reward model", {"hf": "profilegym.rewards.reward_model:load", "prmu": "profilegym.rewards.prmu:load"}
-)
-_TERM = re.compile(r"(?:^|\+)(-?\d+(?:\.\d+)?)\*")  # a weight begins a term, so that a term may hold a plus
+_TERM = re.compile(r"(?:^|\+)(-?\d+(?:\.\d+)?)\*")  # a weight starts a term, so that a term may contain a plus
 
 
 class Term(NamedTuple):
@@ -33,7 +27,7 @@ class Term(NamedTuple):
 
 @dataclass(frozen=True)
 class Compose:
-    """The weighted sum of its terms, each a part by its name; unscored if any of them is."""
+    """The weighted sum of its terms, each a named part; unscored if any term is."""
 
     terms: tuple[Term, ...]
     parts_sum: ClassVar = True
@@ -54,11 +48,11 @@ class Compose:
 
 
 def compose(spec: str) -> Compose:
-    """`1*score:rubric+0.5*structure`: each term a weight, a star and a reward's spec."""
+    """A weighted sum from its spec, `1*score:rubric+0.5*structure`: a weight, a star and a reward per term."""
     before, *pieces = _TERM.split(spec)
     if before or not pieces:
         raise OptionError(
-            f"compose:{spec!r}: write it as WEIGHT*REWARD+WEIGHT*REWARD, as in 1*score:rubric+0.5*structure"
+            f"compose:{spec!r} is no weighted sum: write WEIGHT*REWARD+…, as in 1*score:rubric+0.5*structure"
         )
     terms = [
         Term(of.partition(":")[0], float(weight), make_reward(of))
@@ -66,21 +60,21 @@ def compose(spec: str) -> Compose:
     ]
     names = [term.name for term in terms]
     if len(set(names)) < len(names):
-        raise OptionError(f"compose:{spec!r}: each reward may come once, as its name names its part")
+        raise OptionError(f"compose:{spec!r} names a reward twice: give each once, as its name is the name of its part")
     return Compose(tuple(terms))
 
 
 def pr2(judge: str | Judge = "rubric", *, penalty_amount: float = 0.5, **options: Any) -> Compose:
-    """PR2's: the judge's score, 0.5 taken off where the transcript breaks the grammar."""
+    """PR2's: the judge's score, minus 0.5 where the transcript breaks the grammar."""
     return Compose((Term("score", 1.0, score(judge, **options)), Term("penalty", 1.0, penalty(penalty_amount))))
 
 
 def prlm(reward_model: str | RewardModel = "") -> Compose:
-    """PrLM's: the sum of ROUGE-1, 2 and L, a tenth of the format, a tenth of the reward model's sigmoid."""
+    """PrLM's: ROUGE-1 + ROUGE-2 + ROUGE-L + 0.1 × structure + 0.1 × the reward model's sigmoid."""
     return Compose(
         (
             Term("rouge", 1.0, rouge("1+2+L")),
-            Term("structure", 0.1, kept()),
+            Term("structure", 0.1, structure_reward()),
             Term("personalisation", 0.1, personalisation(reward_model)),
         )
     )
@@ -94,9 +88,9 @@ def tagpr(
     beta: float = 0.1,
     gamma: float = 0.3,
 ) -> Compose:
-    """TagPR's, as far as it is known: the task's reward times the format, and its tag and PRMU parts by their weights.
+    """TagPR's, as far as published: task × structure + alpha × tag_format + beta × tag_set + gamma × PRMU.
 
-    Its second stage drops all but the task: `tagpr:TASK,alpha=0,beta=0,gamma=0`.
+    Its second stage uses the task alone: `tagpr:TASK,alpha=0,beta=0,gamma=0`.
     """
     if gamma and not prmu:
         raise OptionError(
@@ -104,7 +98,7 @@ def tagpr(
             "tagpr:score:rubric,prmu=personalisation:my_models.py:make, or leave that part out with gamma=0"
         )
     terms = [
-        Term("task", 1.0, Gated(make_reward(task), kept())),
+        Term("task", 1.0, Gated(make_reward(task), structure_reward())),
         Term("tag_format", alpha, tag_format()),
         Term("tag_set", beta, tag_set()),
         Term("prmu", gamma, make_reward(prmu or "none")),
@@ -114,7 +108,7 @@ def tagpr(
 
 @dataclass(frozen=True)
 class Gated:
-    """The product of a reward and a gate, which no weighted sum can say; unscored if either is."""
+    """The product of a reward and a gate; unscored if either is."""
 
     reward: RewardFunction
     gate: RewardFunction
@@ -134,7 +128,7 @@ class Gated:
 
 @dataclass(frozen=True)
 class Personalisation:
-    """The sigmoid of what a reward model says of each episode."""
+    """The sigmoid of a reward model's output for each episode."""
 
     model: RewardModel
     parts_sum: ClassVar = True
@@ -161,5 +155,5 @@ async def _rewards(term: Term, episodes: Sequence[Episode]) -> Sequence[Reward]:
 
 
 def _sigmoid(logit: float) -> float:
-    """Written so that neither end overflows."""
+    """Overflows for no logit."""
     return 1 / (1 + exp(-logit)) if logit >= 0 else exp(logit) / (1 + exp(logit))

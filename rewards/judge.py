@@ -1,63 +1,113 @@
-"""The evaluator LLM, asked about one answer aspect by aspect: a verdict or an error, never a made-up score."""
+"""Judges: the protocol, an evaluator LLM that judges aspect by aspect, and the reward made of a judge's score."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Generic, Protocol, Self, TypeVar, cast
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar, cast
 
+from .._util.sync import in_thread
 from ..envs.chat import ChatModel, Messages, Sampling
+from ..envs.episode import Episode
 from ..envs.question import Aspect, Question
-from ..envs.reward import AspectMatch, Verdict
+from ..envs.reward import AspectMatch, Reward, Verdict
 from ..errors import BudgetSpent, EndpointError, JudgeError, OptionError, RewardError
 from .cache import Cache, key_of
-from .prompts import PAIR_PROMPT, PROMPT, clean, messages, pair_messages
-from .verdict import MATCHES, PREFERENCE_SCHEMA, SCHEMA, Unreadable, parse, parse_preference
+from .judge_attacks import flags
+from .judge_prompts import (
+    MATCHES,
+    PAIR_PROMPT,
+    PREFERENCE_SCHEMA,
+    PROMPT,
+    SCHEMA,
+    Unreadable,
+    clean,
+    messages,
+    pair_messages,
+    parse,
+    parse_preference,
+)
+from .registry import make_judge
 
 SAMPLING = Sampling(temperature=0.0, top_p=0.95, max_tokens=256)
-T = TypeVar("T")
-WARMER = 0.1  # for each reply that could not be read, as LaMP-QA's evaluator does
-
-
+WARMER = 0.1  # added to the temperature after each unreadable reply, as LaMP-QA's evaluator does
 Pair = tuple[Question, str]
+T = TypeVar("T")
 
 
 class Judge(Protocol):
-    """Says what an answer is worth to the one who asked. Sees the rubric and the answer, never the profile."""
+    """Scores an answer for the user who asked. Sees the rubric and the answer, never the profile."""
 
     name: str
 
     async def score(self, question: Question, answer: str) -> Verdict:
-        """Raises `RewardError` when no verdict can be had, such as a `JudgeError`; never a made-up score.
+        """Raises `RewardError`, such as `JudgeError`, where there is no verdict; never invents a score.
 
-        A `BudgetSpent` is no such error: it ends the run.
+        `BudgetSpent` is not a `RewardError`: it ends the run.
         """
         ...
 
     async def score_many(self, pairs: Sequence[Pair]) -> Sequence[Verdict | RewardError]:
-        """All at once, in order; where a verdict cannot be had, the error stands in its place."""
+        """Judges concurrently and returns in order; an answer without a verdict gets its error."""
         ...
 
 
 class Comparing(Judge, Protocol):
-    """A judge that can also set two answers side by side."""
+    """A judge that can also compare two answers."""
 
     async def prefer(self, question: Question, first: str, second: str) -> int:
-        """1 where the first answer is better, -1 where the second is, 0 where neither; raises as `score` does."""
+        """1 where the first answer is better, -1 where the second is, 0 for a tie; raises as `score` does."""
         ...
 
 
-async def all_of(asked: Iterable[Awaitable[T]]) -> list[T]:
-    """Waits for every one before it raises what went wrong: what was paid for is then in the cache for a second try."""
-    found = await asyncio.gather(*asked, return_exceptions=True)
-    for one in found:
-        if isinstance(one, BaseException):
-            raise one
-    return cast(list[T], found)
+@dataclass(frozen=True)
+class Score:
+    """The judge's score; an answer that could not be judged stays unscored, with the judge's reason."""
+
+    judge: Judge
+    parts_sum: ClassVar = True
+
+    async def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
+        verdicts = await self.judge.score_many(answers_of(episodes))
+        return await in_thread(_all_judged, episodes, verdicts)  # flags take milliseconds for a new profile
+
+
+def score(judge: str | Judge = "rubric", **options: Any) -> Score:
+    return Score(make_judge(judge, **options))
+
+
+def answers_of(episodes: Sequence[Episode]) -> list[Pair]:
+    """The questions and answers to judge; a missing answer counts as an empty one."""
+    return [(episode.question, episode.answer or "") for episode in episodes]
+
+
+def judged(episode: Episode, verdict: Verdict | RewardError) -> Reward:
+    """The score alone, with the flags of the answer."""
+    found = flags(episode.question, episode.answer or "")
+    if isinstance(verdict, RewardError):
+        return Reward(None, unscored=str(verdict), flags=found)
+    return Reward(verdict.score, {"score": verdict.score}, verdict, flags=found)
+
+
+def _all_judged(episodes: Sequence[Episode], verdicts: Sequence[Verdict | RewardError]) -> list[Reward]:
+    return [judged(episode, verdict) for episode, verdict in zip(episodes, verdicts, strict=True)]
+
+
+class Closing:
+    """An async context manager that calls `close` at its end."""
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Release connections; here there are none."""
 
 
 @dataclass(frozen=True)
 class _Form(Generic[T]):
-    """What is asked for: the prompt's version, the shape of a reply, and what one says."""
+    """One kind of call: the prompt's version, the reply's schema, and the function that reads a reply."""
 
     prompt: str
     schema: Mapping[str, Any]
@@ -68,21 +118,8 @@ _MATCH = _Form(PROMPT, SCHEMA, parse)
 _PREFERENCE = _Form(PAIR_PROMPT, PREFERENCE_SCHEMA, parse_preference)
 
 
-class Closing:
-    """`async with` closes it at its end; what holds connections gives them back in `close`."""
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
-
-    async def close(self) -> None:
-        """There is nothing to give back."""
-
-
 class LLMJudge(Closing):
-    """LaMP-QA's metric: one call an aspect, matched 0, 1 or 2, summed over twice the number of aspects."""
+    """LaMP-QA's metric: one call per aspect, each matched 0, 1 or 2, summed and divided by twice their number."""
 
     def __init__(
         self,
@@ -105,14 +142,14 @@ class LLMJudge(Closing):
         self._max_replies, self._sampling = max_replies, sampling
 
     async def score(self, question: Question, answer: str) -> Verdict:
-        """An answer of nothing is worth nothing, without a call."""
+        """An empty answer scores 0 without a call."""
         aspects = _aspects(question)
         if not clean(answer):
             return self._verdict([AspectMatch(aspect.title, 0, "the answer is empty") for aspect in aspects])
-        return self._verdict(await all_of([self._match(question, answer, aspect) for aspect in aspects]))
+        return self._verdict(await _all_of([self._match(question, answer, aspect) for aspect in aspects]))
 
     async def score_many(self, pairs: Sequence[Pair]) -> list[Verdict | JudgeError]:
-        """A spent budget is raised when all that was asked has its reply, which is then in the cache."""
+        """Raises a spent budget only after all calls have ended, so that their replies are in the cache."""
         found = await asyncio.gather(*[self.score(*pair) for pair in pairs], return_exceptions=True)
         for one in found:
             if isinstance(one, BaseException) and not isinstance(one, JudgeError):
@@ -120,7 +157,7 @@ class LLMJudge(Closing):
         return cast(list[Verdict | JudgeError], found)
 
     async def prefer(self, question: Question, first: str, second: str) -> int:
-        """One call, in this order: whoever minds a favourite place asks in both. Nothing against nothing is no call."""
+        """One call, in this order; ask in both orders to control for position bias. An empty answer needs no call."""
         _aspects(question)
         one, other = clean(first), clean(second)
         if one == other or not (one and other):
@@ -128,18 +165,18 @@ class LLMJudge(Closing):
         return await self._opinion(_PREFERENCE, pair_messages(question, first, second))
 
     async def close(self) -> None:
-        """Give back the connections of a model that holds some."""
+        """Release the model's connections."""
         close = getattr(self._complete, "close", None)
         if close is not None:
             await close()
 
     @property
     def usage(self) -> Any:
-        """What the model took so far; None where it does not tell."""
+        """The model's usage so far; None where it reports none."""
         return getattr(self._complete, "usage", None)
 
     def uncached(self) -> "LLMJudge | None":
-        """The same model, asked anew each time; None where it must not be asked."""
+        """The same judge without its cache; None for an offline one."""
         if self._offline:
             return None
         return LLMJudge(self._complete, max_replies=self._max_replies, sampling=self._sampling)
@@ -156,21 +193,23 @@ class LLMJudge(Closing):
         return form.read(await self._reply(form, asked))
 
     async def _reply(self, form: _Form[T], asked: Messages) -> str:
-        """A reply that can be read, from the cache where there is one."""
+        """A readable reply, from the cache where possible."""
         if self._cache is None:
             return await self._ask(form, asked)
         key = key_of(self._identity, form.prompt, self._sampling, asked)
         if not self._offline:
             return await self._cache.get(key, lambda: self._ask(form, asked))
         if (known := self._cache.look_up(key)) is None:
-            raise JudgeError(f"not in the cache {str(self._cache.path)!r}: {self.name} was never asked; go online once")
+            raise JudgeError(
+                f"the cache {str(self._cache.path)!r} has no reply of {self.name} to this: run once without offline"
+            )
         return known
 
     async def _ask(self, form: _Form[T], asked: Messages) -> str:
         unread, cut = None, False
-        for asked_before in range(self._max_replies):
+        for tries in range(self._max_replies):
             try:
-                reply = await self._complete(asked, self._warmer(asked_before), form.schema)
+                reply = await self._complete(asked, self._warmer(tries), form.schema)
                 cut = (reply.completion_tokens or 0) >= self._sampling.max_tokens
                 form.read(reply.text)
             except BudgetSpent:
@@ -184,10 +223,19 @@ class LLMJudge(Closing):
         fix = f"; it was cut off at max_tokens={self._sampling.max_tokens}: allow more" if cut else ""
         raise JudgeError(f"{self.name}, asked {self._max_replies} times: {unread}{fix}") from unread
 
-    def _warmer(self, asked_before: int) -> Sampling:
-        """A temperature above 1 stays as it was chosen."""
+    def _warmer(self, tries: int) -> Sampling:
+        """The temperature rises to 1 at most; one that was chosen above 1 stays."""
         chosen = self._sampling.temperature
-        return replace(self._sampling, temperature=max(chosen, min(1.0, round(chosen + WARMER * asked_before, 3))))
+        return replace(self._sampling, temperature=max(chosen, min(1.0, round(chosen + WARMER * tries, 3))))
+
+
+async def _all_of(calls: Iterable[Awaitable[T]]) -> list[T]:
+    """Waits for all calls before it raises the first error, so that paid replies reach the cache."""
+    found = await asyncio.gather(*calls, return_exceptions=True)
+    for one in found:
+        if isinstance(one, BaseException):
+            raise one
+    return cast(list[T], found)
 
 
 def _aspects(question: Question) -> Sequence[Aspect]:

@@ -1,18 +1,22 @@
-"""Where rewards are found by name."""
+"""Finds rewards, judges and reward models by name."""
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from .._util.registry import Registry
 from ..envs.reward import RewardFunction, no_reward
+
+if TYPE_CHECKING:
+    from .judge import Judge
 
 REWARDS = Registry(
     "reward",
     {
         "none": "profilegym.rewards.registry:none",
         "rubric": "profilegym.rewards.rubric:RubricReward",
-        "score": "profilegym.rewards.score:score",
-        "structure": "profilegym.rewards.structure:kept",
-        "penalty": "profilegym.rewards.structure:penalty",
+        "score": "profilegym.rewards.judge:score",
+        "structure": "profilegym.rewards.format:structure_reward",
+        "penalty": "profilegym.rewards.format:penalty",
         "match": "profilegym.rewards.label_metrics:match",
         "mae": "profilegym.rewards.label_metrics:rating",
         "rouge": "profilegym.rewards.text_metrics:rouge",
@@ -21,23 +25,30 @@ REWARDS = Registry(
         "evidence": "profilegym.rewards.search_metrics:Evidence",
         "cost": "profilegym.rewards.search_metrics:Cost",
         "personalisation": "profilegym.rewards.compose:personalisation",
+        "compose": "profilegym.rewards.compose:compose",
         "pr2": "profilegym.rewards.compose:pr2",
         "prlm": "profilegym.rewards.compose:prlm",
         "tagpr": "profilegym.rewards.compose:tagpr",
-        "tag_format": "profilegym.rewards.tags:tag_format",
-        "tag_set": "profilegym.rewards.tags:tag_set",
+        "tag_format": "profilegym.rewards.format:tag_format",
+        "tag_set": "profilegym.rewards.format:tag_set",
     },
+)
+JUDGES = Registry(
+    "judge", {"openai": "profilegym.registration:openai_judge", "rubric": "profilegym.rewards.rubric:RubricJudge"}
+)
+REWARD_MODELS = Registry(
+    "reward model", {"hf": "profilegym.rewards.reward_model:load", "prmu": "profilegym.rewards.prmu:load"}
 )
 
 
 def make_reward(spec: str | RewardFunction) -> RewardFunction:
-    """The reward that a spec names, `compose:1*score:rubric+0.1*structure` among them; a callable is one already."""
+    """The reward that a spec names, such as `compose:1*score:rubric+0.1*structure`; a callable is returned as it is."""
     if not isinstance(spec, str):
         return spec
-    if spec.startswith("compose:"):  # its commas and options belong to its terms
-        from .compose import compose
-
-        return compose(spec.removeprefix("compose:"))
+    if spec.startswith("compose:"):  # commas and options belong to its terms
+        factory, terms = REWARDS.find(spec)
+        composed: RewardFunction = factory(terms)
+        return composed
     reward: RewardFunction = REWARDS.make(spec)
     return reward
 
@@ -47,6 +58,17 @@ def register_reward(name: str, factory: Callable[..., RewardFunction]) -> None:
     REWARDS.register(name, factory)
 
 
+def make_judge(spec: "str | Judge", **options: Any) -> "Judge":
+    """The judge that a spec names; an object is returned as it is."""
+    judge: Judge = JUDGES.make(spec, **options) if isinstance(spec, str) else spec
+    return judge
+
+
+def register_judge(name: str, factory: "Callable[..., Judge]") -> None:
+    """Make `factory` available as `judge="name"` and `reward="score:name"`."""
+    JUDGES.register(name, factory)
+
+
 def none() -> RewardFunction:
-    """For users who score elsewhere."""
+    """No reward: every episode stays unscored, for users who score elsewhere."""
     return no_reward

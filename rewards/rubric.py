@@ -1,4 +1,4 @@
-"""The world's exact checker: free, deterministic, and deaf to anything but the phrases that a rubric knows."""
+"""An exact, deterministic judge for data whose aspects list accepted and rejected phrases, such as the world."""
 
 import re
 from collections.abc import Sequence
@@ -8,24 +8,22 @@ from ..envs.episode import Episode
 from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Reward, Verdict
 from ..errors import RewardError
-from .judge import Closing, Pair
-from .judges import answers_of
-from .score import judged
+from .judge import Closing, Pair, answers_of, judged
 
 _WORD = re.compile(r"[^\W_]+")
-_Phrases = tuple[tuple[str, str], ...]  # as the rubric writes it, and as it is looked for
+_Phrases = tuple[tuple[str, str], ...]  # as written in the rubric, and normalised for the search
 
 
 class RubricJudge(Closing):
-    """Two for an aspect whose value the answer names and no competing one, one for naming one competitor as well.
+    """Matches an aspect 2 for an accepted phrase alone, 1 beside one rejected phrase, 0 beside two or more.
 
-    With two competitors or more it is a list, not an answer: nothing, so that guessing many never beats guessing one.
+    So listing many guesses never scores better than giving one.
     """
 
     name = "rubric"
 
     def verdict(self, question: Question, answer: str) -> Verdict:
-        """For those who cannot wait: there is nothing to wait for."""
+        """The synchronous form of `score`."""
         aspects = question.rubric.aspects
         text = _normalised(answer)
         matches = tuple([_match(question, aspect, text) for aspect in aspects])
@@ -52,7 +50,7 @@ class RubricJudge(Closing):
 
 
 class RubricReward:
-    """The score of a `RubricJudge`, without a detour through an event loop."""
+    """The score of a `RubricJudge`, without an event loop."""
 
     parts_sum = True
     runs_inline = True
@@ -65,7 +63,7 @@ class RubricReward:
         ]
 
     def check(self, questions: Sequence[Question]) -> None:
-        """Refuses questions of which none can be scored; the first that can be ends the search."""
+        """Raises `RewardError` where none of the questions can be scored."""
         if questions and not any(map(_is_scorable, questions)):
             raise RewardError(
                 "reward='rubric' can only score the world, whose aspects list what they accept; none of these "
@@ -90,7 +88,7 @@ def _match(question: Question, aspect: Aspect, text: str) -> AspectMatch:
 
 
 def _mentions(found: list[tuple[str, str]]) -> list[str]:
-    """A phrase that is part of another one found, 'long screw' of 'a long screw', is the same mention."""
+    """Leaves out phrases that are part of another one found, as 'long screw' is of 'a long screw'."""
     return [p for p, sought in found if not any(sought != other and sought in other for _, other in found)]
 
 
@@ -115,7 +113,7 @@ def _phrases(aspect: Aspect) -> tuple[_Phrases, _Phrases]:
 
 
 def _normalised(text: str) -> str:
-    """Words between single spaces, so that a phrase is found at word boundaries by plain search."""
+    """Lower-case words between single spaces, so that substring search respects word boundaries."""
     return f" {' '.join(_WORD.findall(text.casefold()))} "
 
 

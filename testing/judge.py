@@ -11,7 +11,7 @@ from ..envs.question import Question
 from ..envs.reward import Verdict
 from ..errors import RewardError
 from ..rewards.judge import Judge, Pair
-from ..rewards.verdict import MATCHES
+from ..rewards.judge_prompts import MATCHES
 from .retriever import Check
 from .retriever_assertions import ContractViolation
 from .reward_fixtures import empty, hostile, ordinary, question

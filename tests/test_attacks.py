@@ -14,10 +14,9 @@ from test_judge import one_of, verdict
 from timing import growth
 
 from profilegym import Aspect, Question, Rubric, load_questions
-from profilegym.rewards.attacks import Attack, attacks
 from profilegym.rewards.judge import LLMJudge
-from profilegym.rewards.judge_attacks import flags
-from profilegym.rewards.prompts import clean, fitted, messages, pair_messages
+from profilegym.rewards.judge_attacks import Attack, attacks, flags
+from profilegym.rewards.judge_prompts import clean, fitted, messages, pair_messages
 
 ATTACKS = list(attacks())
 POSTS = (

@@ -15,9 +15,17 @@ from profilegym.envs.chat import ChatReply, Messages, Sampling
 from profilegym.errors import BudgetSpent, EndpointError, JudgeError, OptionError
 from profilegym.rewards.cache import Cache
 from profilegym.rewards.judge import LLMJudge
-from profilegym.rewards.prompts import BUDGETS, PAIR_BUDGETS, TOTAL, clean, fitted, pair_messages
+from profilegym.rewards.judge_prompts import (
+    BUDGETS,
+    PAIR_BUDGETS,
+    TOTAL,
+    Unreadable,
+    clean,
+    fitted,
+    pair_messages,
+    parse,
+)
 from profilegym.rewards.rubric import RubricJudge
-from profilegym.rewards.verdict import Unreadable, parse
 from profilegym.testing import Fault, JudgeServer
 
 ASPECTS = (Aspect("Tea", "I drink no coffee.", "I only drink rooibos."), Aspect("Cups"), Aspect("Milk"), Aspect("Time"))

@@ -12,7 +12,7 @@ from ..envs.data.leaks import split_leaks
 from ..envs.question import Aspect, Profile, Question, Rubric
 from ..errors import ProfileGymError
 from ..rewards.judge import SAMPLING
-from ..rewards.prompts import TOTAL, messages
+from ..rewards.judge_prompts import TOTAL, messages
 from .checks import is_on_hub, missing_for, unknown_of, wrong_with
 from .lessons import FineTuning
 from .recipe import Player, Recipe, Training

@@ -11,7 +11,7 @@ from ...envs.data.profile_controls import ProfileOf
 from ...envs.retrieval.retriever import RETRIEVERS
 from ...errors import OptionError
 from ...evaluation.evaluate import Settings
-from ...rewards.judges import JUDGES
+from ...rewards.registry import JUDGES
 
 PROFILES = get_args(ProfileOf)
 _MOST = 1000  # posts that a search may show

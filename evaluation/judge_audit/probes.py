@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ...envs.question import Aspect, Profile, Question
-from ...rewards.attacks import OF_ONE_QUESTION, Attack, attacks
+from ...rewards.judge_attacks import OF_ONE_QUESTION, Attack, attacks
 
 _NOTHING_SAID = (
     "There is a good deal to be said about this, and it deserves some thought.",

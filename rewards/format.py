@@ -1,0 +1,71 @@
+"""Rewards for the form of a transcript: the grammar of tags, and TagPR's tagged steps of thinking."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import ClassVar
+
+from ..envs.episode import Episode
+from ..envs.grammar import structure
+from ..envs.reward import Reward
+from ..envs.tagpr_tags import tagged
+from ..envs.trajectory import Segment
+
+
+@dataclass(frozen=True)
+class FormatReward:
+    """`good` for a transcript that passes the check, `bad` for any other."""
+
+    name: str
+    passes: Callable[[Sequence[Segment]], bool]
+    good: float = 1.0
+    bad: float = 0.0
+    tags_only: bool = False  # leave episodes of other protocols unscored
+    parts_sum: ClassVar = True
+    runs_inline: ClassVar = True
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
+        return [self._reward(episode) for episode in episodes]
+
+    def _reward(self, episode: Episode) -> Reward:
+        if self.tags_only and episode.protocol != "tags":
+            return Reward(
+                None, unscored=f"{self.name} is for protocol 'tags'; episode {episode.id!r} used {episode.protocol!r}"
+            )
+        value = self.good if self.passes(episode.segments) else self.bad
+        return Reward(value, {self.name: value})
+
+
+def structure_reward() -> FormatReward:
+    """1 where the transcript follows the grammar of tags, else 0."""
+    return FormatReward("structure", _follows_grammar, tags_only=True)
+
+
+def penalty(amount: float = 0.5) -> FormatReward:
+    """PR2's structure penalty: minus `amount` where the transcript breaks the grammar, else 0."""
+    return FormatReward("penalty", _follows_grammar, 0.0, -float(amount), tags_only=True)
+
+
+def tag_format() -> FormatReward:
+    """TagPR's: 1 where all thinking is inside known tags, else 0."""
+    return FormatReward("tag_format", _well_formed)
+
+
+def tag_set(least: int = 3, most: int = 2) -> FormatReward:
+    """TagPR's: 1 where it also uses at least `least` kinds of tags, each at most `most` times, else 0."""
+    return FormatReward("tag_set", partial(_varied, least, most))
+
+
+def _follows_grammar(segments: Sequence[Segment]) -> bool:
+    return structure(segments).ok
+
+
+def _well_formed(segments: Sequence[Segment]) -> bool:
+    return tagged(segments).problem is None
+
+
+def _varied(least: int, most: int, segments: Sequence[Segment]) -> bool:
+    found = tagged(segments)
+    counts = Counter(found.steps)
+    return found.problem is None and len(counts) >= least and max(counts.values()) <= most
