@@ -10,7 +10,7 @@ from rich.text import Text
 
 from .._util.terminal import printable
 from ..envs.retrieval import make_retriever
-from ..testing.retriever import CheckResult, examine
+from ..testing.kit import CheckResult, examine
 from ..testing.retriever_comparison import Comparison, compare
 
 if TYPE_CHECKING:
@@ -22,9 +22,11 @@ _NAME_WIDTH = 20  # of the longest name of a check
 
 def check_retriever(spec: str, as_json: bool = False) -> int:
     """Print how the retriever keeps its promises: 0 where it keeps them all, 1 where it does not."""
+    from ..testing.retriever import CHECKS
+
     retriever = make_retriever(spec)
     console = Console(quiet=as_json)
-    findings = _card(console, "retriever", spec, examine(retriever))
+    findings = _card(console, "retriever", spec, examine(retriever, CHECKS))
     passed = all(finding.passed for finding in findings)
     comparison = compare(retriever) if passed else None  # a broken retriever's figures would mean nothing
     console.print(_information(comparison), _grade(findings), sep="\n")
@@ -37,34 +39,33 @@ def check_retriever(spec: str, as_json: bool = False) -> int:
 def check_reward(spec: str, as_json: bool = False) -> int:
     """Print how the reward keeps its promises: 0 where it keeps them all, 1 where it does not."""
     from ..rewards import make_reward
-    from ..testing import reward as conformance
+    from ..testing.reward import CHECKS
 
-    return _report("reward", spec, conformance.examine(make_reward(spec)), as_json)
+    return _report("reward", spec, examine(make_reward(spec), CHECKS), as_json)
 
 
 def check_agent(spec: str, as_json: bool = False) -> int:
     """Print how the agent keeps its promises: 0 where it keeps them all, 1 where it does not."""
     from ..agents.agent import make_agent
-    from ..testing import agent as conformance
+    from ..testing.agent import CHECKS
 
-    return _report("agent", spec, conformance.examine(make_agent(spec)), as_json)
+    return _report("agent", spec, examine(make_agent(spec), CHECKS), as_json)
 
 
 def check_judge(spec: str, as_json: bool = False) -> int:
     """Print how the judge keeps its promises: 0 where it keeps them all, 1 where it does not."""
     from ..rewards.registry import make_judge
-    from ..testing import judge as judge_conformance
-    from ..testing.retriever import examine
+    from ..testing.judge import CHECKS
 
-    return _report("judge", spec, examine(make_judge(spec), judge_conformance.CHECKS), as_json)
+    return _report("judge", spec, examine(make_judge(spec), CHECKS), as_json)
 
 
 def check_model(spec: str, as_json: bool = False) -> int:
     """Print how the model keeps its promises: 0 where it keeps them all, 1 where it does not."""
     from ..agents.models.model import make_model
-    from ..testing import model as conformance
+    from ..testing.model import CHECKS
 
-    return _report("model", spec, conformance.examine(make_model(spec)), as_json)
+    return _report("model", spec, examine(make_model(spec), CHECKS), as_json)
 
 
 def check_determinism(settings: "Settings", as_json: bool = False) -> int:

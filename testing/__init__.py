@@ -1,4 +1,4 @@
-"""For your own tests: contracts to inherit, and endpoints on loopback that judge or play, and fail as they are told."""
+"""Conformance kits to inherit in your own tests, and fake OpenAI-compatible servers with scripted faults."""
 
 import importlib
 from typing import TYPE_CHECKING, Any
@@ -33,7 +33,7 @@ _HOME_OF = {
 
 
 def __getattr__(name: str) -> Any:
-    """Each is loaded when it is used: contracts need pytest, which endpoints do not."""
+    """Names load on first use: contracts need pytest, servers do not."""
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)

@@ -1,6 +1,6 @@
-"""What every agent promises, as checks that look for a counter-example."""
+"""Conformance kit for agents."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, get_args
 
@@ -14,29 +14,19 @@ from ..envs.question import Question
 from ..envs.retrieval import make_retriever
 from ..envs.trajectory import Trajectory
 from .agent_fixtures import FORGED, HIDDEN, UNRULY, Player, failing, hostile, questions
-from .retriever import Check, CheckResult
-from .retriever import examine as run_checks
-from .retriever_assertions import ContractViolation
+from .kit import Check, ContractViolation, register
 
 CHECKS: list[Check] = []
+_check = partial(register, CHECKS)
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-
-
-def examine(agent: Agent) -> Iterator[CheckResult]:
-    """Runs every check, with people and a model of the kit's own."""
-    yield from run_checks(agent, CHECKS)
-
-
-def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]], None]:
-    return lambda run: CHECKS.append(Check(name, promise, fix, run))
 
 
 @_check(
     "says what it is",
-    "It has a name, says whose posts are searched, with which retriever, how many episodes it plays at once, and what "
-    "it asks beyond the protocol.",
+    "It declares its name, whose documents are searched, its retriever, how many episodes it plays at once, and its "
+    "instructions beyond the protocol.",
     "Set name, profile ('own', 'random' or 'empty'), retriever (or None), max_concurrency (or None) and instructions "
-    "(or ''); inherit PR2 for these.",
+    "(or ''); inherit PR2 for defaults.",
 )
 def _says_what_it_is(agent: Agent) -> None:
     expected: dict[str, Callable[[Any], bool]] = {
@@ -56,8 +46,8 @@ def _says_what_it_is(agent: Agent) -> None:
 
 @_check(
     "begins",
-    "It begins an episode on any question, each a new one, with the options that it is given.",
-    "Return Episode(question, **options); change only the options that make your agent what it is.",
+    "It starts a new episode on any question, with the options that it is given.",
+    "Return Episode(question, **options); change only the options that define your agent.",
 )
 def _begins(agent: Agent) -> None:
     for number, question in enumerate(questions()):
@@ -75,19 +65,19 @@ def _begins(agent: Agent) -> None:
 
 def _speaks(protocol: Protocol, agent: Agent) -> None:
     for most in (0, 1, 4):
-        with_tags = _through(agent, questions(), Player(), protocol="tags", max_searches=most)
+        with_tags = _rollout(agent, questions(), Player(), protocol="tags", max_searches=most)
         played = _played(agent, questions(), protocol=protocol, max_searches=most)
         for trajectory, usual in zip(played, with_tags, strict=True):
             this = f"{trajectory.question_id} with max_searches={most}"
-            if not _went_well(trajectory):
+            if not _succeeded(trajectory):
                 how = f"ended as {trajectory.ended!r} with {trajectory.malformed} malformed turns"
                 raise ContractViolation(f"{this} {how}")
             queries, expected = _queries(trajectory), _queries(usual)
-            if _went_well(usual) and queries != expected:
+            if _succeeded(usual) and queries != expected:
                 raise ContractViolation(f"{this} searched for {queries!r}, and with tags for {expected!r}")
 
 
-def _went_well(trajectory: Trajectory) -> bool:
+def _succeeded(trajectory: Trajectory) -> bool:
     return trajectory.ended == "answered" and not trajectory.malformed
 
 
@@ -98,10 +88,10 @@ def _queries(trajectory: Trajectory) -> list[str]:
 CHECKS.extend(
     Check(
         f"speaks {protocol}",
-        f"With a model that does its part, it answers within its turns in protocol {protocol!r}, and searches for the "
-        "same as with tags.",
+        f"With a model that follows protocol {protocol!r}, it answers within its turns, with the same queries as "
+        "in 'tags'.",
         "Write your own turns with search_for and answer_with (agents/turn_format.py), read them with parse_action, "
-        "and mind episode.searches_left.",
+        "and check episode.searches_left.",
         partial(_speaks, protocol),
     )
     for protocol in PROTOCOLS
@@ -110,12 +100,12 @@ CHECKS.extend(
 
 @_check(
     "stateless",
-    "It goes on from any episode as if it had played it so far.",
-    "Keep nothing on self between turns: all there is to know is in the episode.",
+    "From a copy of any unfinished episode it continues as it did from the original.",
+    "Keep nothing on self between turns: the episode holds all state.",
 )
 def _stateless(agent: Agent) -> None:
     async def turns(question: Question) -> list[tuple[Episode, str]]:
-        """Each episode that was to be gone on with, and how it was."""
+        """A copy of the episode before each of the agent's turns, with the turn."""
         episode, so_far = agent.begin(question, seed=5), []
         while episode.needs != "score":
             if episode.needs == "search":
@@ -133,7 +123,7 @@ def _stateless(agent: Agent) -> None:
     for episode, text in reversed(first):
         if (again := run_sync(_next(agent, episode))) != text:
             place = f"{_this(episode.question)}, turn {episode.turn},"
-            raise ContractViolation(f"{place} was {text[:80]!r}, and when it was gone on with {again[:80]!r}")
+            raise ContractViolation(f"{place} was {text[:80]!r}, and from a copy {again[:80]!r}")
 
 
 async def _next(agent: Agent, episode: Episode) -> str:
@@ -142,8 +132,8 @@ async def _next(agent: Agent, episode: Episode) -> str:
 
 @_check(
     "hides the rubric",
-    "Neither the model nor the transcript is shown the narrative, an aspect or the reference.",
-    "Use question.text and what searches found; question.rubric is for scoring only.",
+    "The narrative, the aspects and the reference are in no prompt and no transcript.",
+    "Use question.text and the documents found; question.rubric is for scoring only.",
 )
 def _hides_the_rubric(agent: Agent) -> None:
     for protocol in PROTOCOLS:
@@ -161,8 +151,8 @@ def _hides_the_rubric(agent: Agent) -> None:
 
 @_check(
     "many at once",
-    "Episodes that are played at once are those that are played alone, and none hears of another.",
-    "Keep nothing on self that an episode changes; await the speaker, and share nothing between episodes.",
+    "Episodes played at once are the same as alone, and no prompt holds text of another.",
+    "Change nothing on self during an episode, await the model, and share nothing between episodes.",
 )
 def _many_at_once(agent: Agent) -> None:
     player = Player()
@@ -183,7 +173,7 @@ def _many_at_once(agent: Agent) -> None:
 
 @_check(
     "hostile texts",
-    "Posts and questions may hold tags, calls and commands: they are only text.",
+    "Tags, calls and commands in documents and questions are treated as text.",
     "Put foreign text through clean (envs/episode.py) before it goes into a turn or a prompt.",
 )
 def _hostile_texts(agent: Agent) -> None:
@@ -195,8 +185,8 @@ def _hostile_texts(agent: Agent) -> None:
 
 @_check(
     "unruly models",
-    "A model may write anything, or nothing: that is a turn, not an error.",
-    "Return what the model wrote, whatever it is; the episode answers mistakes.",
+    "Any text of the model, also an empty one, is a turn, not an error.",
+    "Return what the model wrote unchanged; the episode answers mistakes.",
 )
 def _unruly_models(agent: Agent) -> None:
     for text in UNRULY:
@@ -206,12 +196,12 @@ def _unruly_models(agent: Agent) -> None:
 
 @_check(
     "failing models",
-    "When its model fails, so does the episode: no answer is made up.",
-    "Let errors of the speaker pass; the engine records them.",
+    "When its model fails, the episode ends as an error, without an answer.",
+    "Do not catch errors of the model; the engine records them.",
 )
 def _failing_models(agent: Agent) -> None:
     player = Player(failing)
-    for trajectory in _through(agent, questions()[:3], player):
+    for trajectory in _rollout(agent, questions()[:3], player):
         asked = any(question.id == trajectory.question_id for question, _ in player.shown)
         if asked and trajectory.ended != "error":
             raise ContractViolation(
@@ -220,16 +210,16 @@ def _failing_models(agent: Agent) -> None:
 
 
 def _played(agent: Agent, asked: Sequence[Question], player: Player | None = None, **options: Any) -> list[Trajectory]:
-    """Whose every failure is a counter-example."""
-    trajectories = _through(agent, asked, player or Player(), **options)
+    """As `_rollout`; any failure is a violation."""
+    trajectories = _rollout(agent, asked, player or Player(), **options)
     for trajectory in trajectories:
         if trajectory.ended == "error":
             raise ContractViolation(f"{trajectory.question_id} with {options} failed: {str(trajectory.error)[:200]!r}")
     return trajectories
 
 
-def _through(agent: Agent, asked: Sequence[Question], player: Player, **options: Any) -> list[Trajectory]:
-    """All at once, as far as the agent can; in the order of the questions."""
+def _rollout(agent: Agent, asked: Sequence[Question], player: Player, **options: Any) -> list[Trajectory]:
+    """Trajectories in the order of the questions, played concurrently as far as the agent allows."""
     rollout = Rollout(player, make_retriever("bm25"), in_flight=agent.max_concurrency or len(asked), options=options)
 
     async def run() -> dict[str, Trajectory]:

@@ -1,4 +1,4 @@
-"""Contracts to inherit in your own tests. Needs pytest."""
+"""Pytest classes to inherit in your own tests, one for each kit."""
 
 from typing import Any, ClassVar, Generic, TypeVar
 
@@ -11,9 +11,9 @@ from ..envs.reward import RewardFunction
 from ..rewards.judge import Judge
 from .agent import CHECKS as OF_AGENTS
 from .judge import CHECKS as OF_JUDGES
+from .kit import Check
 from .model import CHECKS as OF_MODELS
 from .retriever import CHECKS as OF_RETRIEVERS
-from .retriever import Check
 from .reward import CHECKS as OF_REWARDS
 
 __all__ = ["AgentContract", "JudgeContract", "ModelContract", "RetrieverContract", "RewardContract"]
@@ -25,11 +25,11 @@ class _Contract(Generic[T]):
     _made: ClassVar[Any]
 
     def make(self) -> T:
-        raise NotImplementedError(f"{type(self).__name__} must define make(self), which returns what is to be checked")
+        raise NotImplementedError(f"{type(self).__name__} must define make(self), which returns the object to check")
 
     @pytest.fixture
     def made(self) -> T:
-        """Made once a class, as it may load a model."""
+        """Made once per class, as it may load a model."""
         if "_made" not in vars(type(self)):
             type(self)._made = self.make()
         made: T = vars(type(self))["_made"]  # self._made would bind a function to self
@@ -41,7 +41,7 @@ def _each(checks: list[Check]) -> pytest.MarkDecorator:
 
 
 class RetrieverContract(_Contract[Retriever]):
-    """Inherit it, define `make`, and pytest runs each check of the conformance kit on your retriever.
+    """Inherit it and define `make`: pytest runs each check of the kit on your retriever.
 
     class TestMine(RetrieverContract):
         def make(self):
@@ -62,7 +62,7 @@ class RewardContract(_Contract[RewardFunction]):
 
 
 class JudgeContract(_Contract[Judge]):
-    """The same for a judge. It asks some forty short answers; give it a scripted model, or a cache."""
+    """The same for a judge. It judges about forty short answers; use a scripted model or a cache."""
 
     @_each(OF_JUDGES)
     def test_it_keeps_its_promise(self, check: Check, made: Judge) -> None:
@@ -70,7 +70,7 @@ class JudgeContract(_Contract[Judge]):
 
 
 class AgentContract(_Contract[Agent]):
-    """The same for an agent. It is played with questions and a model of the kit's own."""
+    """The same for an agent, with the kit's questions and model."""
 
     @_each(OF_AGENTS)
     def test_it_keeps_its_promise(self, check: Check, made: Agent) -> None:
@@ -78,7 +78,7 @@ class AgentContract(_Contract[Agent]):
 
 
 class ModelContract(_Contract[Model]):
-    """The same for a model. It writes some sixty short turns."""
+    """The same for a model. It writes about sixty short turns."""
 
     @_each(OF_MODELS)
     def test_it_keeps_its_promise(self, check: Check, made: Model) -> None:

@@ -1,4 +1,4 @@
-"""A real OpenAI-compatible endpoint on 127.0.0.1 that fails as it is told; what it says is up to its variants."""
+"""An OpenAI-compatible server on 127.0.0.1 with scripted faults; subclasses write its replies."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ Body = dict[str, Any]
 
 
 class Fault(StrEnum):
-    """How a request can go wrong."""
+    """How a request can fail."""
 
     TOO_MANY = "429"
     TOO_MANY_FOR_NOW = "429 with Retry-After"
@@ -34,11 +34,11 @@ class Fault(StrEnum):
 
 
 class LoopbackServer:
-    """A variant names its `paths` and says what is replied.
+    """A server in a thread; a subclass names its `paths` and writes the replies in `_said`.
 
-    `script` says how the first requests go, one each (None: well); after that `rates` say how often each fault comes.
-    `refuses` are fields of a body that get a 400 in OpenAI's words. `requests` counts what came, `answered` what went
-    well; `seen` keeps the bodies.
+    `script` gives the fault of each of the first requests (None: no fault); after that, `rates` gives the probability
+    of each fault. A body with a field in `refuses` gets a 400 with OpenAI's message. `requests` counts all requests,
+    `answered` those without a fault; `seen` keeps their bodies.
     """
 
     paths: ClassVar[tuple[str, ...]] = ()
@@ -65,11 +65,11 @@ class LoopbackServer:
         self._thread: threading.Thread | None = None
 
     def _refused(self, path: str, body: Body) -> tuple[int, str] | None:
-        """The status and the reason, where this server takes no such request."""
+        """Status and reason for a request that this server does not accept."""
         return None
 
     def _said(self, path: str, body: Body, fault: Fault | None) -> Body:
-        """The reply's JSON; a fault of content is the variant's own to make."""
+        """The reply's JSON, with the fault where it is one of content."""
         raise NotImplementedError
 
     @property
@@ -84,7 +84,7 @@ class LoopbackServer:
         self.stop()
 
     def start(self) -> None:
-        """Listens; after a `stop`, on the port it had."""
+        """Starts listening; after a `stop`, on the same port."""
         ready: list[BaseException | None] = []
         up = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(ready, up), name="loopback-server", daemon=True)
@@ -94,7 +94,7 @@ class LoopbackServer:
             raise ready[0]
 
     def stop(self) -> None:
-        """Drops every connection and stops listening: the endpoint is gone."""
+        """Drops every connection and stops listening."""
         if self._loop is not None and self._thread is not None:
             self._loop.call_soon_threadsafe(self._gone.set)
             self._thread.join()
@@ -118,12 +118,12 @@ class LoopbackServer:
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
         await runner.setup()
         assert runner.server is not None
-        door = Listener(self._port, runner.server)
-        self._port = door.port
+        listener = Listener(self._port, runner.server)
+        self._port = listener.port
         ready.append(None)
         up.set()
         await self._gone.wait()
-        await door.shut()
+        await listener.close()
         for connection in runner.server.connections:
             _drop(connection.transport)
         await runner.cleanup()
@@ -152,7 +152,7 @@ class LoopbackServer:
         fault = self._next()
         match fault:
             case Fault.TOO_MANY | Fault.ERROR | Fault.UNAVAILABLE:
-                return _error(int(fault), "as it was told")
+                return _error(int(fault), "scripted fault")
             case Fault.TOO_MANY_FOR_NOW:
                 return _error(429, "slow down", {"Retry-After": f"{self.retry_after:g}"})
             case Fault.UNAUTHORIZED:
@@ -183,7 +183,7 @@ class LoopbackServer:
         response = web.StreamResponse(headers={"Content-Type": "application/json"})
         response.content_length = len(whole)
         await response.prepare(request)
-        with contextlib.suppress(ConnectionError):  # who asked has gone
+        with contextlib.suppress(ConnectionError):  # the client has disconnected
             if fault is Fault.HALF:
                 await response.write(whole[: len(whole) // 2])
                 assert request.transport is not None
@@ -196,7 +196,7 @@ class LoopbackServer:
 
 
 class Listener:
-    """Lets connections in one by one, so that none is half inside, and forgotten, when it shuts."""
+    """Accepts connections one by one, so that none is half accepted when it closes."""
 
     def __init__(self, port: int, protocol: Callable[[], asyncio.BaseProtocol]) -> None:
         self._listener = socket.create_server(("127.0.0.1", port), backlog=2048)
@@ -211,14 +211,14 @@ class Listener:
         port: int = self._listener.getsockname()[1]
         return port
 
-    async def shut(self) -> None:
-        """Nobody comes after this, and whoever came is inside."""
+    async def close(self) -> None:
+        """Accepts no more, and waits for connections being accepted."""
         self._loop.remove_reader(self._listener)
         self._listener.close()
         await asyncio.gather(*self._entering)
 
     def _accept(self) -> None:
-        with contextlib.suppress(BlockingIOError, ConnectionError):  # who knocked has gone
+        with contextlib.suppress(BlockingIOError, ConnectionError):  # the client has disconnected
             connection, _ = self._listener.accept()
             entering = self._loop.create_task(self._loop.connect_accepted_socket(self._protocol, connection))
             self._entering.add(entering)
@@ -228,7 +228,9 @@ class Listener:
 def _error(status: int, message: str, headers: Mapping[str, str] | None = None, **more: str | None) -> "web.Response":
     from aiohttp import web
 
-    return web.json_response({"error": {"message": message, "type": "told", **more}}, status=status, headers=headers)
+    return web.json_response(
+        {"error": {"message": message, "type": "scripted", **more}}, status=status, headers=headers
+    )
 
 
 def _unsupported(field: str) -> "web.Response":

@@ -1,4 +1,4 @@
-"""What every judge promises, as checks that look for a counter-example."""
+"""Conformance kit for judges."""
 
 import math
 from collections.abc import Callable, Coroutine, Sequence
@@ -12,23 +12,19 @@ from ..envs.reward import Verdict
 from ..errors import RewardError
 from ..rewards.judge import Judge, Pair
 from ..rewards.judge_prompts import MATCHES
-from .retriever import Check
-from .retriever_assertions import ContractViolation
+from .kit import Check, ContractViolation, attempt, register
 from .reward_fixtures import empty, hostile, ordinary, question
 
 T = TypeVar("T")
 Found = Verdict | RewardError
 CHECKS: list[Check] = []
+_check = partial(register, CHECKS)
 _PREFERENCES = {("4", ""): {1}, ("", "4"): {-1}, ("4", "4"): {0}, ("", ""): {0}, ("4", "5"): {1, -1, 0}}
-
-
-def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]], None]:
-    return lambda run: CHECKS.append(Check(name, promise, fix, run))
 
 
 @_check(
     "name",
-    "A judge has a name, which is in its verdicts: scores of different judges are not compared unawares.",
+    "A judge has a name, which is in its verdicts, so that scores of different judges are told apart.",
     "Set self.name, as openai:MODEL, and pass it to Verdict.",
 )
 def _name(judge: Judge) -> None:
@@ -41,8 +37,8 @@ def _name(judge: Judge) -> None:
 
 @_check(
     "one for each",
-    "A batch gets a Verdict or an error for each answer, an empty batch an empty list.",
-    "Return one for each pair; put the error where a verdict could not be had.",
+    "A batch returns a Verdict or an error for each answer; an empty batch returns an empty list.",
+    "Return one result per pair, and the error where there is no verdict.",
 )
 def _one_for_each(judge: Judge) -> None:
     for pairs in (_pairs(), _pairs()[:1], []):
@@ -52,7 +48,7 @@ def _one_for_each(judge: Judge) -> None:
 @_check(
     "judges something",
     "At least one ordinary answer gets a verdict.",
-    "See the reason; a judge that never judges teaches nothing.",
+    "See the reason given.",
 )
 def _judges_something(judge: Judge) -> None:
     found = _judged(judge, _pairs())
@@ -71,8 +67,8 @@ def _order(judge: Judge) -> None:
 
 @_check(
     "batch equals single",
-    "An answer gets alone, and by score, what it gets among others.",
-    "Judge each answer by itself; let score_many gather score.",
+    "score returns what score_many returns for the same answer.",
+    "Judge each answer independently; let score_many gather score.",
 )
 def _batch_equals_single(judge: Judge) -> None:
     pairs = _pairs()
@@ -90,8 +86,8 @@ def _deterministic(judge: Judge) -> None:
 
 @_check(
     "metric",
-    "A verdict has each aspect in the question's order, matched 0, 1 or 2; the score is their sum over the best sum.",
-    "Build the verdict from one match an aspect: sum(matches) / (2 * len(matches)).",
+    "A verdict has a match of 0, 1 or 2 per aspect, in the question's order; the score is their sum over the maximum.",
+    "Build the verdict from one match per aspect: sum(matches) / (2 * len(matches)).",
 )
 def _metric(judge: Judge) -> None:
     for pair, verdict in _scored(judge, _pairs()):
@@ -106,8 +102,8 @@ def _metric(judge: Judge) -> None:
 
 @_check(
     "empty answers",
-    "An answer of nothing or white space is worth 0, and no error.",
-    "Return a verdict of zeros before anything is asked.",
+    "An empty or blank answer scores 0 and is no error.",
+    "Return a verdict of zeros without a call.",
 )
 def _empty_answers(judge: Judge) -> None:
     pairs = [_pair(episode.question, episode.answer) for episode in empty()]
@@ -118,8 +114,8 @@ def _empty_answers(judge: Judge) -> None:
 
 @_check(
     "hostile answers",
-    "An answer may be any text, and it is only text.",
-    "Fill prompts in one pass; look for no pattern that takes forever.",
+    "Any text is judged as text, without an exception.",
+    "Fill prompts in one pass; avoid patterns that backtrack without bound.",
 )
 def _hostile_answers(judge: Judge) -> None:
     for episode in hostile():
@@ -128,8 +124,8 @@ def _hostile_answers(judge: Judge) -> None:
 
 @_check(
     "errors stay in place",
-    "What cannot be judged, as a question without aspects, is an error in its place; the others keep their verdicts.",
-    "Catch the error of each answer by itself; score raises it, score_many returns it.",
+    "A question that cannot be judged, such as one without aspects, gets an error; the others keep their verdicts.",
+    "Catch the error of each answer separately; score raises it, score_many returns it.",
 )
 def _errors_stay_in_place(judge: Judge) -> None:
     pairs = _pairs()
@@ -144,8 +140,8 @@ def _errors_stay_in_place(judge: Judge) -> None:
 
 @_check(
     "preference",
-    "A judge that compares says 1, -1 or 0; any answer is better than none, and the same twice is a tie.",
-    "Return 1 for the first, -1 for the second, 0 for neither; settle what is empty or equal without a call.",
+    "prefer returns 1, -1 or 0; any answer beats an empty one, and equal answers tie.",
+    "Return 1 for the first, -1 for the second, 0 for a tie; decide empty or equal answers without a call.",
 )
 def _preference(judge: Any) -> None:
     if not hasattr(judge, "prefer"):
@@ -192,11 +188,7 @@ def _alone(judge: Judge, pair: Pair) -> Found:
 
 
 def _waited(ask: Callable[[], Coroutine[Any, Any, T]], this: str) -> T:
-    """One call, whose every failure is a counter-example."""
-    try:
-        return run_sync(ask())
-    except Exception as error:
-        raise ContractViolation(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
+    return attempt(lambda: run_sync(ask()), this)
 
 
 def _same(how: str, pairs: Sequence[Pair], found: Sequence[Found], others: Sequence[Found]) -> None:

@@ -1,4 +1,4 @@
-"""A real OpenAI-compatible endpoint on 127.0.0.1 that plays a judge, and fails as it is told."""
+"""A fake OpenAI-compatible server that acts as a judge, with scripted faults."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -10,9 +10,9 @@ VERDICT = {"reason": "the answer says so", "match": 2}
 
 
 class JudgeServer(LoopbackServer):
-    """Judges by `verdict`, a value or a function of the body asked; text or None is sent as it is, the rest as JSON.
+    """Replies with `verdict`, a value or a function of the request's body; text and None are sent as is, others as JSON.
 
-    `structured=False` refuses `response_format` with a 400. The other options are those of `LoopbackServer`.
+    `structured=False` rejects `response_format` with a 400. The other options are those of `LoopbackServer`.
     """
 
     paths = ("/chat/completions",)

@@ -1,8 +1,9 @@
-"""What every model promises, as checks that look for a counter-example."""
+"""Conformance kit for models."""
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any, TypeVar
 
 from .._util.sync import run_sync
@@ -12,26 +13,16 @@ from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.trajectory import Segment
 from .agent_fixtures import hostile, questions
-from .retriever import Check, CheckResult
-from .retriever import examine as run_checks
-from .retriever_assertions import ContractViolation
+from .kit import Check, ContractViolation, attempt, register
 
 CHECKS: list[Check] = []
+_check = partial(register, CHECKS)
 STOP = STOPS["tags"]
 GREEDY = Sampling(temperature=0.0, max_tokens=48)
 DRAWN = Sampling(temperature=1.0, max_tokens=48)
 _FEW = 3  # tokens
 _BEGUN = "<think>I look for"
 T = TypeVar("T")
-
-
-def examine(model: Model) -> Iterator[CheckResult]:
-    """Runs every check, on questions of the kit's own."""
-    yield from run_checks(model, CHECKS)
-
-
-def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]], None]:
-    return lambda run: CHECKS.append(Check(name, promise, fix, run))
 
 
 @_check("name", "A model has a name, which is in its trajectories.", "Set self.name, as hf:PATH.")
@@ -42,8 +33,8 @@ def _name(model: Model) -> None:
 
 @_check(
     "writes turns",
-    "From the prompt of any episode, and among any texts of others, it writes a Turn; an empty text is one, too.",
-    "Return Turn(text, …) from speak; raise ModelError only where no turn can be had.",
+    "It writes a Turn, possibly empty, from the prompt of any episode, whatever text the prompt holds.",
+    "Return Turn(text, …) from generate; raise ModelError only where there is no turn.",
 )
 def _writes_turns(model: Model) -> None:
     for question in (*questions()[:3], hostile()):
@@ -52,8 +43,8 @@ def _writes_turns(model: Model) -> None:
 
 @_check(
     "stops",
-    "A turn ends with the first stop string that it holds.",
-    "Stop at each string of `stop`, and put it back where a server leaves it out.",
+    "A turn ends with the first stop string in it.",
+    "Stop at each string of `stop`, and add it again where a server removes it.",
 )
 def _stops(model: Model) -> None:
     for turn in _turns(model, questions(), DRAWN):
@@ -64,7 +55,7 @@ def _stops(model: Model) -> None:
 
 @_check(
     "token budget",
-    "A turn has at most sampling.max_tokens tokens, and says so where they ended it.",
+    "A turn has at most sampling.max_tokens tokens; its finish is 'length' where they ran out.",
     "Pass sampling.max_tokens on; set finish='length' where they ran out.",
 )
 def _token_budget(model: Model) -> None:
@@ -80,8 +71,8 @@ def _token_budget(model: Model) -> None:
 
 @_check(
     "greedy is repeatable",
-    "At temperature 0 the same transcript gives the same turn again.",
-    "Pass the temperature on, and keep nothing of one conversation for another.",
+    "At temperature 0 the same transcript gives the same turn.",
+    "Pass the temperature on, and keep no state between conversations.",
 )
 def _greedy_is_repeatable(model: Model) -> None:
     asked = questions()[:3]
@@ -90,7 +81,7 @@ def _greedy_is_repeatable(model: Model) -> None:
 
 @_check(
     "many at once",
-    "A conversation among others has the turns that it has alone.",
+    "A conversation has the same turns among others as alone.",
     "Share nothing between sessions but the weights or the connection.",
 )
 def _many_at_once(model: Model) -> None:
@@ -100,8 +91,8 @@ def _many_at_once(model: Model) -> None:
 
 @_check(
     "tokens",
-    "Where a turn has tokens it has a log-probability for each, and the tokens of every segment that was read.",
-    "Set tokens, logprobs and heard, all three, exactly as sampled and read; or none of them.",
+    "A turn with tokens has a log-probability for each, and the tokens of every segment that was read.",
+    "Set tokens, logprobs and segment_tokens, exactly as sampled and read; or none of them.",
 )
 def _tokens(model: Model) -> None:
     for turn in _turns(model, questions()[:3], DRAWN):
@@ -113,12 +104,12 @@ def _tokens(model: Model) -> None:
         if not all(math.isfinite(value) and value <= 1e-6 for value in turn.logprobs):
             raise ContractViolation(f"a turn has the log-probability {max(turn.logprobs)!r}")
         if turn.segment_tokens is None or len(turn.segment_tokens) != 1 or not turn.segment_tokens[0]:
-            raise ContractViolation(f"a turn after one segment has heard={turn.segment_tokens!r:.80}")
+            raise ContractViolation(f"a turn after one segment has segment_tokens={turn.segment_tokens!r:.80}")
 
 
 @_check(
     "continues a turn",
-    "Where the transcript ends with the policy's own words, it goes on from them.",
+    "Where the transcript ends with the policy's own text, it continues that text.",
     "Continue the last segment, or ask the endpoint to.",
 )
 def _continues(model: Model) -> None:
@@ -127,8 +118,8 @@ def _continues(model: Model) -> None:
 
 @_check(
     "conversations",
-    "A conversation goes on turn by turn, and can be closed at any time, twice too.",
-    "Make speak read all of `said`; make close harmless.",
+    "A conversation continues turn by turn, and can be closed more than once.",
+    "Make generate read all of `said`; make close idempotent.",
 )
 def _conversations(model: Model) -> None:
     async def talk() -> None:
@@ -150,7 +141,7 @@ def _prompt(question: Question) -> list[Segment]:
 
 
 def _turns(model: Model, asked: Sequence[Question], sampling: Sampling, begun: Sequence[Segment] = ()) -> list[Turn]:
-    """The first turn of an episode on each question, all at once, with the same seed."""
+    """The first turn of an episode on each question, concurrently, with the same seed."""
 
     async def turn(question: Question) -> Turn:
         session = model.open(question, 1)
@@ -165,7 +156,7 @@ def _turns(model: Model, asked: Sequence[Question], sampling: Sampling, begun: S
     found = _waited(all_of_them, f"{len(asked)} conversations with {sampling}")
     for one in found:
         if not isinstance(one, Turn) or not isinstance(one.text, str):
-            raise ContractViolation(f"speak returned {one!r:.80}, not a Turn with a text")
+            raise ContractViolation(f"generate returned {one!r:.80}, not a Turn with a text")
     return found
 
 
@@ -176,8 +167,4 @@ def _same(how: str, turns: Sequence[Turn], others: Sequence[Turn]) -> None:
 
 
 def _waited(ask: Callable[[], Coroutine[Any, Any, T]], this: str) -> T:
-    """One call, whose every failure is a counter-example."""
-    try:
-        return run_sync(ask())
-    except Exception as error:
-        raise ContractViolation(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
+    return attempt(lambda: run_sync(ask()), this)

@@ -1,4 +1,4 @@
-"""A real OpenAI-compatible endpoint on 127.0.0.1 that plays a policy, as servers of language models do."""
+"""A fake OpenAI-compatible server that acts as a policy, in the manner of several servers."""
 
 import json
 from collections.abc import Callable, Collection, Iterable, Sequence
@@ -13,11 +13,11 @@ Said = Sequence[tuple[str, str]]  # the conversation so far: role and text
 
 
 class PolicyServer(LoopbackServer):
-    """Says what `policy` says to the conversation so far; for raw completions that is one text of no role.
+    """Replies with what `policy` returns for the conversation so far; a raw prompt is one text without a role.
 
-    The policy writes as in an episode. Where tools are offered, its `<tool_call>` goes out as a native one.
-    `speaks` are the forms that are served: the others are a 404, tools a 400. By `manner` a reply's end leaves the stop
-    string out (openai), does so and names it (vllm), or keeps it (transformers). The other options are those of
+    The policy writes as in an episode. Where a request offers tools, its `<tool_call>` is sent as a native call.
+    `speaks` are the forms that are served: others get a 404, tools a 400. By `manner`, a reply leaves out the stop
+    string (openai), leaves it out and names it (vllm), or keeps it (transformers). The other options are those of
     `LoopbackServer`.
     """
 
@@ -37,7 +37,7 @@ class PolicyServer(LoopbackServer):
 
     def _refused(self, path: str, body: Body) -> tuple[int, str] | None:
         if ("completions" if path == "/completions" else "chat") not in self.speaks:
-            return 404, f"there is no {path} here"
+            return 404, f"there is no {path} on this server"
         if "tools" in body and "tools" not in self.speaks:
             return 400, "tools are not supported"
         if not _calls_have_results(body.get("messages", [])):
@@ -67,7 +67,7 @@ class PolicyServer(LoopbackServer):
         }
 
     def _ended(self, text: str, body: Body, read: int) -> Body:
-        """The text up to the first stop string, or to the last token that there is room for."""
+        """The text up to the first stop string or the token limit."""
         most = body.get("max_tokens") or body["max_completion_tokens"]
         room = min(most, (self.context or float("inf")) - read) * CHARACTERS_A_TOKEN
         places = [(place, stop) for stop in body.get("stop", ()) if (place := text.find(stop)) >= 0]
@@ -87,7 +87,7 @@ def _conversation(messages: Sequence[Body]) -> list[tuple[str, str]]:
 
 
 def _calls_have_results(messages: Sequence[Body]) -> bool:
-    """In turn, with the same ids; and no result without a call."""
+    """Whether every call is followed by its result, in order, and every result has a call."""
     waiting: list[str] = []
     for message in messages:
         if (message["role"] == "tool") != bool(waiting) or (waiting and message.get("tool_call_id") != waiting.pop(0)):

@@ -1,4 +1,4 @@
-"""What a retriever is like, beside bm25: no promise, only information."""
+"""Speed and overlap of a retriever beside bm25: information, not a check."""
 
 import time
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from statistics import fmean, median
 from ..envs.question import Document, Profile
 from ..envs.retrieval.bm25 import BM25
 from ..envs.retrieval.retriever import Hit, Retriever
-from .retriever_fixtures import person, queries
+from .retriever_support import person, queries
 
 _DEPTH = 10
 _TOP = 3
@@ -23,7 +23,7 @@ _Timed = tuple[list[Hit], float]  # milliseconds
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Found: planted documents in the top 3. Agreement: the share of bm25's top 10 that is in this top 10, too."""
+    """`found`: planted documents in the top 3. `agreement`: the share of bm25's top 10 in this top 10."""
 
     planted: int
     found: int
@@ -33,7 +33,7 @@ class Comparison:
 
 
 def compare(retriever: Retriever) -> Comparison:
-    """Times the first search of each query on a profile that was searched before; the two take turns at going first."""
+    """Times each query once on an indexed profile; the two retrievers alternate in going first."""
     profile = _with_planted(person("compared", 100))
     asked = [*_PLANTED, *(query for n in range(10) for query in queries(person(f"asker-{n}")))]
     bm25 = BM25()

@@ -1,4 +1,4 @@
-"""What every reward promises, as checks that look for a counter-example."""
+"""Conformance kit for rewards."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -11,27 +11,17 @@ from ..envs.question import Question
 from ..envs.reward import Reward, RewardFunction, rewards_of
 from ..errors import JudgeError
 from ..rewards.compose import Compose, Gated
-from .retriever import Check, CheckResult
-from .retriever import examine as run_checks
-from .retriever_assertions import ContractViolation
+from .kit import Check, ContractViolation, attempt, register
 from .reward_fixtures import HIDDEN, absent, empty, everything, hostile, ordinary
 
 CHECKS: list[Check] = []
+_check = partial(register, CHECKS)
 _TOLERANCE = 1e-9
-
-
-def examine(reward: RewardFunction) -> Iterator[CheckResult]:
-    """Runs every check on finished episodes of the kit."""
-    yield from run_checks(reward, CHECKS)
-
-
-def _check(name: str, promise: str, fix: str) -> Callable[[Callable[[Any], None]], None]:
-    return lambda run: CHECKS.append(Check(name, promise, fix, run))
 
 
 @_check(
     "one for each",
-    "A batch gets a list with one Reward for each episode, an empty batch an empty one.",
+    "A batch returns one Reward per episode; an empty batch returns an empty list.",
     "Return [Reward(…) for episode in episodes], or an awaitable of that.",
 )
 def _one_for_each(reward: RewardFunction) -> None:
@@ -42,7 +32,7 @@ def _one_for_each(reward: RewardFunction) -> None:
 @_check(
     "scores something",
     "At least one ordinary answer gets a total.",
-    "See the reason; a reward that never scores teaches nothing.",
+    "See the reason given.",
 )
 def _scores_something(reward: RewardFunction) -> None:
     given = _ask(reward, ordinary())
@@ -62,8 +52,8 @@ def _order(reward: RewardFunction) -> None:
 
 @_check(
     "batch equals single",
-    "An episode gets alone what it gets among others.",
-    "Look at no other episode of the batch; groups are compared later, by the advantage.",
+    "An episode gets the same reward alone as among others.",
+    "Score each episode independently; the advantage compares groups later.",
 )
 def _batch_equals_single(reward: RewardFunction) -> None:
     episodes = ordinary()
@@ -73,13 +63,13 @@ def _batch_equals_single(reward: RewardFunction) -> None:
 @_check(
     "deterministic",
     "The same episode gets the same reward again.",
-    "Seed what is random from the episode, set a judge's temperature to 0 and keep its verdicts.",
+    "Seed randomness from the episode, set a judge's temperature to 0, and cache its verdicts.",
 )
 def _deterministic(reward: RewardFunction) -> None:
     _same("again", _ask(reward, everything()), _ask(reward, everything()), everything())
 
 
-@_check("finite", "Totals and parts are finite numbers.", "Look for a division by zero; return float(total).")
+@_check("finite", "Totals and parts are finite numbers.", "Check for a division by zero; return float(total).")
 def _finite(reward: RewardFunction) -> None:
     for episode, one in _each(reward, everything()):
         named = dict(one.parts) if one.total is None else {"total": one.total, **one.parts}
@@ -90,8 +80,8 @@ def _finite(reward: RewardFunction) -> None:
 
 @_check(
     "parts add up",
-    "Where the reward says so (parts_sum), its parts sum to the total.",
-    "Name every part that goes into the total, weighted as it goes in; or leave parts_sum out.",
+    "The parts of a reward with parts_sum sum to the total.",
+    "Name every part with its weight applied, or leave parts_sum out.",
 )
 def _parts_add_up(reward: RewardFunction) -> None:
     for episode, one in _each(reward, everything()):
@@ -103,8 +93,8 @@ def _parts_add_up(reward: RewardFunction) -> None:
 
 @_check(
     "unscored says why",
-    "A total that could not be had is None, with a reason; one that was had needs none.",
-    "Return Reward(None, unscored='what was missing'), never 0 for what is not known.",
+    "A total is None exactly where there is a reason in unscored.",
+    "Return Reward(None, unscored='what was missing'), never 0, for an unknown total.",
 )
 def _unscored_says_why(reward: RewardFunction) -> None:
     for episode, one in _each(reward, everything()):
@@ -125,17 +115,17 @@ CHECKS.extend(
         partial(_any_answer, specimens),
     )
     for kind, promise, specimens in (
-        ("empty", "An answer of nothing or white space is worth something, not an error.", empty),
-        ("absent", "An episode that ended without an answer is worth something, not an error.", absent),
-        ("hostile", "A policy may answer with any text, and it is only text.", hostile),
+        ("empty", "An empty or blank answer gets a reward, not an error.", empty),
+        ("absent", "An episode that ended without an answer gets a reward, not an error.", absent),
+        ("hostile", "Any text of an answer is scored as text, without an exception.", hostile),
     )
 )
 
 
 @_check(
     "nothing hidden",
-    "The names of parts and the reasons say nothing that is hidden from policies.",
-    "Name parts after what was measured, not after aspects or their text.",
+    "Part names and reasons hold nothing that is hidden from policies.",
+    "Name parts after what is measured, not after aspects or their text.",
 )
 def _nothing_hidden(reward: RewardFunction) -> None:
     for episode, one in _each(reward, everything()):
@@ -147,7 +137,7 @@ def _nothing_hidden(reward: RewardFunction) -> None:
 
 @_check(
     "looks only",
-    "Scoring leaves the episode as it was.",
+    "Scoring does not change the episode.",
     "Read the episode and return; the environment records the reward.",
 )
 def _looks_only(reward: RewardFunction) -> None:
@@ -161,7 +151,7 @@ def _looks_only(reward: RewardFunction) -> None:
 
 @_check(
     "failing judge",
-    "When its judge fails, an answer stays unscored: never 0.",
+    "When its judge fails, an answer is unscored, never 0.",
     "Where a verdict is an error, return Reward(None, unscored=str(error)).",
 )
 def _failing_judge(reward: RewardFunction) -> None:
@@ -184,7 +174,7 @@ class _Failing:
 
 
 def _judged_by(reward: Any, judge: Any) -> Any:
-    """The same reward with another judge; None where there is no judge to be replaced."""
+    """The same reward with another judge; None where it has no judge."""
     if isinstance(reward, Compose):
         terms = [term._replace(reward=_judged_by(term.reward, judge) or term.reward) for term in reward.terms]
         return Compose(tuple(terms)) if tuple(terms) != reward.terms else None
@@ -196,12 +186,9 @@ def _judged_by(reward: Any, judge: Any) -> Any:
 
 
 def _ask(reward: RewardFunction, episodes: Sequence[Episode]) -> list[Reward]:
-    """One call, whose every failure is a counter-example."""
+    """One call; any failure is a violation."""
     this = f"a batch of {len(episodes)}" if len(episodes) != 1 else _shown(episodes[0])
-    try:
-        given = rewards_of(reward(episodes))
-    except Exception as error:
-        raise ContractViolation(f"{this} raised {type(error).__name__}: {str(error)[:200]!r}") from error
+    given = attempt(lambda: rewards_of(reward(episodes)), this)
     if not isinstance(given, list | tuple) or not all(isinstance(one, Reward) for one in given):
         raise ContractViolation(f"{this} gave {str(given)[:80]!r}, which is no list of Reward")
     if len(given) != len(episodes):
@@ -222,7 +209,9 @@ def _same(how: str, rewards: list[Reward], others: list[Reward], episodes: Seque
 def _close(one: float | None, other: float | None) -> bool:
     if one is None or other is None:
         return one is other
-    return math.isclose(one, other, abs_tol=_TOLERANCE) or (math.isnan(one) and math.isnan(other))  # another's finding
+    return math.isclose(one, other, abs_tol=_TOLERANCE) or (
+        math.isnan(one) and math.isnan(other)
+    )  # reported by another check
 
 
 def _shown(episode: Episode) -> str:

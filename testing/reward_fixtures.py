@@ -1,4 +1,4 @@
-"""Finished episodes for the conformance kit: ordinary, empty, absent and hostile answers."""
+"""Finished episodes for the reward and judge kits: ordinary, empty, absent and hostile answers."""
 
 from ..envs.episode import Episode
 from ..envs.question import Aspect, Document, Profile, Question, Rubric
@@ -18,7 +18,7 @@ _HOSTILE = (
 
 
 def question(number: int) -> Question:
-    """It has all that any reward may look for: a rating as its reference, phrases, documents."""
+    """A question with all that a reward may use: a rating as reference, phrases, documents."""
     user = f"kit-{number}"
     documents = tuple(Document(f"{user}-d{i}", f"I drink {4 + i} cups of tea.", f"2024-01-0{i + 1}") for i in range(3))
     narrative, title, reason, evidence = HIDDEN
@@ -27,7 +27,7 @@ def question(number: int) -> Question:
 
 
 def ordinary() -> list[Episode]:
-    """Of several worths: right, wrong and both, with and without a search."""
+    """Right, wrong and mixed answers, with and without a search."""
     answers = ("4", "5", "4 or 5 cups", "It is 4, I think.")
     return [_finished(number, answer, searches=number % 3) for number, answer in enumerate(answers)]
 
@@ -37,7 +37,7 @@ def empty() -> list[Episode]:
 
 
 def absent() -> list[Episode]:
-    """Out of turns, and out of tokens."""
+    """Episodes that ran out of turns and out of tokens."""
     late = Episode(question(20), max_searches=0)
     late.write("I would rather not say.")
     cut = Episode(question(21))

@@ -21,8 +21,9 @@ from profilegym.apps.check import check_agent
 from profilegym.envs.action import Answer, SearchProfile, parse_action
 from profilegym.errors import UnknownName
 from profilegym.testing import AgentContract
-from profilegym.testing.agent import CHECKS, examine
+from profilegym.testing.agent import CHECKS
 from profilegym.testing.agent_fixtures import FORGED, HIDDEN, questions
+from profilegym.testing.kit import examine
 
 EXAMPLE = f"{Path(__file__).parent.parent}/examples/my_agent.py:LooksFirst"
 ANSWER = "<think>I see.</think><answer>Rooibos.</answer>"
@@ -154,7 +155,7 @@ class Bluffing(PR2):
     ids=lambda value: value.__name__ if isinstance(value, type) else "",
 )
 def test_a_broken_promise_is_found(agent: type[PR2], broken: set[str]) -> None:
-    findings = list(examine(agent()))
+    findings = list(examine(agent(), CHECKS))
 
     assert {finding.check.name for finding in findings if not finding.passed} == broken
 

@@ -17,8 +17,9 @@ from profilegym import Document, Hit, Profile, Retriever, make_retriever
 from profilegym.apps.check import check_retriever
 from profilegym.envs.retrieval import BaseRetriever
 from profilegym.testing import RetrieverContract
-from profilegym.testing import retriever_assertions as evidence
-from profilegym.testing.retriever import CHECKS, examine
+from profilegym.testing import retriever_support as support
+from profilegym.testing.kit import ContractViolation, examine
+from profilegym.testing.retriever import CHECKS
 
 EXAMPLE = f"{Path(__file__).parent.parent / 'examples' / 'my_retriever.py'}:make"
 
@@ -220,7 +221,7 @@ FAULTS = [
     (NumpyScores, "finite scores", r"\(float32\)"),
     (Repeats, "no document twice", "returned "),
     (OneTooMany, "at most k", r"k=1\) returned 2 hits"),
-    (NeedsEnough, "k beyond the profile", r"k=5\) raised IndexError: kth\(=5\)"),
+    (NeedsEnough, "k beyond the profile", r"k=5\) raised IndexError: 'kth\(=5\)"),
     (Pads, "k beyond the profile", "hits"),
     (DividesByLength, "empty profile", "raised ZeroDivisionError"),
     (ConsolesNewcomers, "empty profile", "returned 1 hits, first 0 'nothing yet'"),
@@ -244,7 +245,11 @@ FAULTS = [
 
 
 def broken_checks(retriever: Retriever) -> dict[str, str]:
-    return {found.check.name: found.counterexample for found in examine(retriever) if found.counterexample is not None}
+    return {
+        found.check.name: found.counterexample
+        for found in examine(retriever, CHECKS)
+        if found.counterexample is not None
+    }
 
 
 @pytest.mark.parametrize(
@@ -281,11 +286,11 @@ def test_what_is_no_list_of_hits_is_shown(answer: object) -> None:
 
 
 def test_threads_that_never_end_are_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evidence, "_PATIENCE", 0.01)
+    monkeypatch.setattr(support, "_PATIENCE", 0.01)
     release = threading.Event()
 
-    with pytest.raises(evidence.ContractViolation, match="8 of 8"):
-        evidence.at_once(lambda _: release.wait(30))
+    with pytest.raises(ContractViolation, match="8 of 8"):
+        support.in_threads(lambda _: release.wait(30))
     release.set()
 
 
@@ -306,7 +311,7 @@ def test_answers_are_the_same_when_only_near_ties_change_places(
 ) -> None:
     one, other = ([Hit(Document(name, name), score) for name, score in found] for found in (hits, others))
 
-    assert evidence._equal(one, other) == expected
+    assert support._equal(one, other) == expected
 
 
 def test_the_report_card_of_a_good_retriever(capsys: pytest.CaptureFixture[str]) -> None:

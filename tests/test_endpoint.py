@@ -126,7 +126,7 @@ def test_pauses_double_and_last_as_long_as_the_endpoint_asks() -> None:
 
 
 def test_tries_end_and_the_error_says_after_how_many_and_why() -> None:
-    told = naming(3, 500, "as it was told")
+    told = naming(3, 500, "scripted fault")
     with JudgeServer(rates={Fault.ERROR: 1.0}) as server, pytest.raises(EndpointError, match=told):
         asked(server, attempts=3)
 

@@ -84,7 +84,12 @@ def test_the_environment_hands_out_the_flags_with_the_record() -> None:
 def test_a_profile_is_normalised_once_however_many_answers_it_is_compared_with(monkeypatch: pytest.MonkeyPatch) -> None:
     post, normalise = " ".join(f"word{number}" for number in range(100)), judge_attacks._words
     asked, normalised = replace(TEA, profile=Profile("once", (Document("1", f"{post}."),))), list[str]()
-    monkeypatch.setattr(judge_attacks, "_words", lambda text: normalised.append(text) or normalise(text))
+
+    def remembering(text: str) -> list[str]:
+        normalised.append(text)
+        return normalise(text)
+
+    monkeypatch.setattr(judge_attacks, "_words", remembering)
 
     found = {flags(asked, answer) for answer in (post, post.upper(), f"{post} and more")}
 

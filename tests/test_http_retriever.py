@@ -12,7 +12,8 @@ from matching import naming
 from profilegym import Document, Hit, Profile, make_retriever
 from profilegym.envs.retrieval.http import Http
 from profilegym.errors import OptionError, RetrievalError
-from profilegym.testing.retriever import examine
+from profilegym.testing.kit import examine
+from profilegym.testing.retriever import CHECKS
 
 ANN = Profile(
     "ann", (Document("1", "green tea"), Document("2", "lentil soup", title="Monday"), Document("3", "a bike"))
@@ -241,4 +242,4 @@ def test_with_a_sound_server_behind_it_the_contract_holds(server: Server) -> Non
 
     server.answer = answer
 
-    assert [found for found in examine(Announced(server.url)) if not found.passed] == []
+    assert [found for found in examine(Announced(server.url), CHECKS) if not found.passed] == []

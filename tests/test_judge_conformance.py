@@ -14,7 +14,7 @@ from profilegym.rewards.judge import Judge, LLMJudge
 from profilegym.rewards.rubric import RubricJudge
 from profilegym.testing import JudgeContract
 from profilegym.testing.judge import CHECKS
-from profilegym.testing.retriever_assertions import ContractViolation
+from profilegym.testing.kit import ContractViolation
 
 Found = Verdict | JudgeError
 

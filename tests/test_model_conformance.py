@@ -12,7 +12,8 @@ from profilegym.apps.check import check_judge, check_model
 from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
 from profilegym.testing import ModelContract
-from profilegym.testing.model import CHECKS, examine
+from profilegym.testing.kit import examine
+from profilegym.testing.model import CHECKS
 
 ANSWER = "<think>I know.</think><answer>Rooibos.</answer>"
 
@@ -110,7 +111,7 @@ class TestSteady(ModelContract):
 
 @pytest.mark.parametrize("spec", ["scripted:world", "scripted:oracle", "scripted:steps"])
 def test_models_without_weights_keep_their_promises(spec: str) -> None:
-    assert all(finding.passed for finding in examine(make_model(spec)))
+    assert all(finding.passed for finding in examine(make_model(spec), CHECKS))
 
 
 def test_the_pilot_keeps_its_promises() -> None:
@@ -134,7 +135,7 @@ def test_the_pilot_keeps_its_promises() -> None:
     ],
 )
 def test_a_fault_breaks_its_promise(faulty: type[Steady], broken: set[str]) -> None:
-    found = {finding.check.name for finding in examine(faulty()) if not finding.passed}
+    found = {finding.check.name for finding in examine(faulty(), CHECKS) if not finding.passed}
 
     assert found <= broken
     assert found & broken

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +14,12 @@ from profilegym.apps.check import check_reward
 from profilegym.envs.reward import RewardFunction
 from profilegym.errors import RewardError
 from profilegym.rewards.rubric import RubricJudge
-from profilegym.testing import RewardContract
-from profilegym.testing.reward import examine
+from profilegym.testing import RewardContract, kit
+from profilegym.testing.reward import CHECKS
+
+
+def examine(reward: RewardFunction) -> Iterator[kit.CheckResult]:
+    return kit.examine(reward, CHECKS)
 
 
 def length(episode: Episode) -> Reward:
