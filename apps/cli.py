@@ -464,9 +464,9 @@ def replay(
     elif out is None:
         raise OptionError("episodes that are played anew need a run directory of their own: --out DIR")
     else:
-        from ..evaluation.rerun import Otherwise
+        from ..evaluation.branch import Changes
 
-        otherwise = Otherwise(from_step, agent, model, retriever, top_k, profile)
+        otherwise = Changes(from_step, agent, model, retriever, top_k, profile)
         raise typer.Exit(run_rerun(run, otherwise, out, as_json))
 
 

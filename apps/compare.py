@@ -13,7 +13,7 @@ from .._util.terminal import printable
 from ..evaluation.compare import Comparison, Row, compare
 from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.page import Child, page, section, table, tag
-from ..evaluation.sides import sides_of
+from ..evaluation.run_groups import find_groups
 from ..evaluation.svg import points
 
 Format = Literal["terminal", "markdown", "latex"]
@@ -22,7 +22,7 @@ _WIDTH = 44  # columns of a plot
 
 
 def run_compare(sides: Sequence[str], judge: str | None, form: Format, out: Path | None, as_json: bool) -> None:
-    found = compare(sides_of(sides), judge)
+    found = compare(find_groups(sides), judge)
     if out:
         out.write_text(_page(found), "utf-8")
     if as_json:

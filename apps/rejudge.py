@@ -15,11 +15,11 @@ from ..evaluation.evaluate import Settings, sum_up
 from ..evaluation.intervals import BRACKETS, reach, spread
 from ..evaluation.judge_audit.agreement import Agreement
 from ..evaluation.judge_audit.findings import percent
+from ..evaluation.judge_scores import JudgeScores, judge_scores
+from ..evaluation.late_verdicts import FILE
 from ..evaluation.rejudge import Outcome, rejudge
 from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory
-from ..evaluation.standing import Standing, standing
-from ..evaluation.verdicts import FILE
 from .options import is_quiet
 
 INTERRUPTED = 130  # what shells expect
@@ -30,13 +30,13 @@ def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool =
     run, errors = RunDirectory(path), Console(stderr=True)
     try:
         with bar(errors, f"judging {path}") as progress:
-            outcome = asyncio.run(rejudge(run, judge, everything=everything, watch=progress.tell))
+            outcome = asyncio.run(rejudge(run, judge, everything=everything, progress=progress.tell))
     except KeyboardInterrupt:
         errors.print(f"stopped; what was judged is in {path / FILE}: the same command goes on from there", style="bold")
         return INTERRUPTED
     if outcome.healed:
         _count_in(run)
-    stands = standing(run)
+    stands = judge_scores(run)
     if as_json:
         Console().print_json(data={**asdict(outcome), **asdict(stands)}, ensure_ascii=False)
     else:
@@ -65,7 +65,7 @@ def bar(console: Console, name: str) -> Bar:
     return progress
 
 
-def report(outcome: Outcome, stands: Standing) -> None:
+def report(outcome: Outcome, stands: JudgeScores) -> None:
     console = Console(highlight=False, markup=False)
     for line in done(outcome, stands):
         console.print(printable(line), soft_wrap=True)
@@ -74,7 +74,7 @@ def report(outcome: Outcome, stands: Standing) -> None:
         console.print(printable(f"{judge} beside the run's own verdicts: {in_words(found)}"), soft_wrap=True)
 
 
-def done(outcome: Outcome, stands: Standing) -> Iterator[str]:
+def done(outcome: Outcome, stands: JudgeScores) -> Iterator[str]:
     """What was done, and what could not be."""
     whose = "the run's own judge" if outcome.own else "not the run's own judge"
     healed = f", {outcome.healed} of them without a verdict before" if outcome.healed else ""
@@ -87,7 +87,7 @@ def done(outcome: Outcome, stands: Standing) -> Iterator[str]:
         yield f"  {stands.bad_lines} lines of the run are no trajectories and were passed over"
 
 
-def table(stands: Standing) -> Table:
+def table(stands: JudgeScores) -> Table:
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=BRACKETS, caption_justify="left")
     for heading in ("judge", "episodes"):
         found.add_column(heading)

@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ..envs.data.profile_controls import ProfileOf
+from ..evaluation.branch import Changes, branch
 from ..evaluation.evaluate import Speed
 from ..evaluation.intervals import BRACKETS, Interval, spread
-from ..evaluation.played import PlayedRun
+from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.replay import Replay, replay
-from ..evaluation.rerun import Otherwise, rerun
 from ..evaluation.run import RunDirectory
 from .eval import Bar, tell
 
@@ -21,7 +21,7 @@ from .eval import Bar, tell
 def run_replay(
     path: Path, retriever: str | None, top_k: int | None, profile: ProfileOf | None, as_json: bool = False
 ) -> None:
-    run = PlayedRun(RunDirectory(path))
+    run = RecordedRun(RunDirectory(path))
     found = replay(run, retriever, top_k, profile)
     if as_json:
         Console().print_json(data=asdict(found), ensure_ascii=False)
@@ -29,11 +29,11 @@ def run_replay(
         Console().print(_table(found), *_notes(found), sep="\n", highlight=False, markup=False)
 
 
-def run_rerun(path: Path, otherwise: Otherwise, out: Path, as_json: bool = False) -> int:
+def run_rerun(path: Path, otherwise: Changes, out: Path, as_json: bool = False) -> int:
     """1 where nothing could be scored, 0 otherwise."""
-    parent, run, console = PlayedRun(RunDirectory(path)), RunDirectory(out), Console(stderr=as_json)
+    parent, run, console = RecordedRun(RunDirectory(path)), RunDirectory(out), Console(stderr=as_json)
     with Bar(console, otherwise.settings(parent.settings)) as bar:
-        summary = asyncio.run(rerun(parent, otherwise, run, Speed(), bar.tell))
+        summary = asyncio.run(branch(parent, otherwise, run, Speed(), bar.tell))
     return tell(run, summary, as_json)
 
 

@@ -1,1 +1,1 @@
-"""What runs were worth, and what the judge's word is worth."""
+"""Runs, their figures with intervals, comparison, replay, and the audit of judges."""

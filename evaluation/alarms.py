@@ -1,4 +1,4 @@
-"""Signs that a search agent is going wrong, counted over any number of its trajectories."""
+"""Alarms: signs of a failing search agent, counted over trajectories."""
 
 import re
 from collections.abc import Callable, Iterable, Iterator
@@ -9,26 +9,26 @@ from ..envs.question import Question
 from ..envs.trajectory import Trajectory
 from .summary import score_of
 
-# From which share on a sign is an alarm.
-REPEATED = 0.10  # a policy that has learnt to search repeats itself now and then; one that collapses, again and again
-EMPTY = 0.01  # no query without a word in it is ever right
-COPIED = 0.50  # on questions of one hop the question is a fair query; on half of all queries it is a habit
-STUCK = 0.95  # all but a few, so that a run of some length needs no perfect zero
-FORGED = 0.01  # nothing in the prompt asks the policy to write the environment's part
-TRUNCATED = 0.05  # more than that is missing from what the answers show
-MALFORMED = 0.05  # a trained policy keeps to the protocol in 95 % of its episodes
-UNSCORED = 0.01  # what fails to be scored is rarely a fair sample of the rest
+# The share above which a sign raises its alarm.
+REPEATED = 0.10  # a good policy repeats a query now and then; a collapsing one, often
+EMPTY = 0.01  # a query without a word is never right
+COPIED = 0.50  # fair on one-hop questions, but not for half of all queries
+STUCK = 0.95  # nearly all episodes
+FORGED = 0.01  # no prompt asks the policy to write the environment's part
+TRUNCATED = 0.05  # above this, too many answers are missing
+MALFORMED = 0.05  # a trained policy follows the protocol in 95 % of its episodes
+UNSCORED = 0.01  # unscored episodes are rarely a random sample
 
-COPY = 0.9  # of the words of question and query together
+COPY = 0.9  # of the union of the words of question and query
 EXAMPLES = 5
 _WORD = re.compile(r"\w+")
 _INFORMATION = re.compile(r"<\s*information\s*>", re.IGNORECASE)
-_NO_QUERY = re.compile(r'<search>\s*</search>|"query":\s*"\s*"')  # the episode takes it for a mistake
+_NO_QUERY = re.compile(r'<search>\s*</search>|"query":\s*"\s*"')  # malformed to the episode
 
 
 @dataclass(frozen=True, slots=True)
 class Alarm:
-    """How many of `n` show the sign; it is raised where that is more than the threshold. Examples are trajectories."""
+    """How many of `n` show a sign; raised where the share exceeds the threshold. Examples are trajectory ids."""
 
     name: str
     count: int
@@ -52,7 +52,7 @@ class Alarm:
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """What is counted, of what, and what to do about it."""
+    """What is counted, the threshold, and what to do."""
 
     of: str
     threshold: float
@@ -63,57 +63,56 @@ SIGNS = {
     "repeated queries": Sign(
         "episodes with searches",
         REPEATED,
-        "A query is asked again although its posts were shown: reward evidence or charge for searches, and see whether "
-        "the policy reads what it is shown.",
+        "A query is repeated within an episode: reward evidence or charge for searches, and check whether the policy "
+        "uses what it finds.",
     ),
     "empty queries": Sign(
         "queries",
         EMPTY,
-        "There is no word to search for: the policy has lost the protocol; go back to an earlier checkpoint.",
+        "A query has no word: the policy has lost the protocol; go back to an earlier checkpoint.",
     ),
     "copied questions": Sign(
         "queries",
         COPIED,
-        "The question itself is the query: it finds no second hop; compare with the agent rag, which does no more.",
+        "The query copies the question, so it finds no second hop; compare with the agent rag, which does the same.",
     ),
     "never searches": Sign(
         "episodes that need a search",
         STUCK,
-        "The policy has given up searching: look at gain and at the cost of a search, or train more on questions that "
-        "need one.",
+        "The policy never searches: check gain and the cost of a search, or train on more questions that need one.",
     ),
     "always searches to the limit": Sign(
         "episodes that need fewer",
         STUCK,
-        "The policy searches until it may not: charge for searches, or raise the limit to see where it would stop.",
+        "The policy uses every search: charge for searches, or raise the limit to see where it stops.",
     ),
     "forged information": Sign(
         "episodes",
         FORGED,
-        "The policy writes <information> itself: it makes up what was found. It never counts as the environment's "
-        "word; check that the stop strings reach the model.",
+        "The policy writes <information> itself. It never counts as the environment's text; check that stop strings "
+        "reach the model.",
     ),
     "truncated": Sign(
         "episodes",
         TRUNCATED,
-        "The episode ended without an answer: give more tokens or turns, or penalise not answering.",
+        "The episode ended without an answer: allow more tokens or turns, or penalise not answering.",
     ),
     "malformed": Sign(
         "episodes",
         MALFORMED,
-        "A turn was neither search nor answer: train on demonstrations first, or use the protocol the model knows.",
+        "A turn was neither search nor answer: train on demonstrations first, or use a protocol that the model knows.",
     ),
     "unscored": Sign(
         "episodes",
         UNSCORED,
-        "What could not be scored is left out of every mean: score it with profilegym rejudge before you trust them.",
+        "Unscored episodes are left out of every mean: score them with profilegym rejudge first.",
     ),
 }
 
 
 @dataclass
 class Tally:
-    """How many of how many, and which were first."""
+    """A count, its total, and the first examples."""
 
     count: int = 0
     n: int = 0
@@ -128,7 +127,7 @@ class Tally:
 
 
 class Alarms:
-    """Takes trajectories one by one; keeps counts and a few ids, whatever their number."""
+    """Counts signs over trajectories added one by one, in constant memory."""
 
     def __init__(self, max_searches: int) -> None:
         self._max_searches = max_searches
@@ -139,7 +138,7 @@ class Alarms:
             self._tallies[name].add(signs, trajectory.id)
 
     def report(self) -> list[Alarm]:
-        """All of them, those that are raised first."""
+        """All alarms, raised ones first."""
         alarms = [_alarm(name, tally) for name, tally in self._tallies.items()]
         return sorted(alarms, key=lambda alarm: not alarm.raised)
 
@@ -147,7 +146,7 @@ class Alarms:
 def alarms(
     trajectories: Iterable[Trajectory], find: Callable[[str], Question], max_searches: int
 ) -> list[dict[str, Any]]:
-    """Of a whole run, as its summary keeps them."""
+    """All alarms of a run, as its summary stores them."""
     counted = Alarms(max_searches)
     for trajectory in trajectories:
         counted.add(trajectory, find(trajectory.question_id))
@@ -155,7 +154,7 @@ def alarms(
 
 
 def signs_of(trajectory: Trajectory, question: Question, max_searches: int) -> list[str]:
-    """What one trajectory shows."""
+    """The signs that one trajectory shows."""
     return [name for name, signs in _seen(trajectory, question, max_searches) if any(signs)]
 
 
@@ -165,8 +164,8 @@ def _alarm(name: str, tally: Tally) -> Alarm:
 
 
 def _seen(trajectory: Trajectory, question: Question, max_searches: int) -> Iterator[tuple[str, list[bool]]]:
-    """Each sign with whether it shows, for all that it could show in."""
-    queries = [_words(search.query) for search in trajectory.searches if search.turn >= 0]  # not the opening one
+    """Each sign, with whether it shows in each case where it could."""
+    queries = [_words(search.query) for search in trajectory.searches if search.turn >= 0]  # not the initial one
     written = [segment.text for segment in trajectory.segments if segment.author == "policy"]
     if queries:
         yield "repeated queries", [len(set(queries)) < len(queries)]
@@ -184,9 +183,9 @@ def _seen(trajectory: Trajectory, question: Question, max_searches: int) -> Iter
 
 
 def _may_search(trajectory: Trajectory, max_searches: int) -> bool:
-    """Whoever is shown posts in the prompt has no searches of its own."""
-    opening = any(search.turn < 0 for search in trajectory.searches)
-    return trajectory.kind == "personalised" and max_searches > 0 and not opening and trajectory.ended != "error"
+    """An agent with documents in its prompt makes no searches of its own."""
+    initial = any(search.turn < 0 for search in trajectory.searches)
+    return trajectory.kind == "personalised" and max_searches > 0 and not initial and trajectory.ended != "error"
 
 
 def _words(text: str) -> tuple[str, ...]:

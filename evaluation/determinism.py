@@ -1,4 +1,4 @@
-"""Whether a run can be repeated: played twice, in processes that share nothing but what they were asked for."""
+"""Checks that a run is deterministic: plays it twice in separate processes and compares the trajectories."""
 
 import json
 import os
@@ -18,12 +18,12 @@ _CONTEXT = 30  # characters shown before and after the first one that differs
 
 
 class RunFailed(ProfileGymError):
-    """One of the two runs came to nothing."""
+    """One of the two runs failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """The first place where two records of an episode part."""
+    """The first field in which two records of an episode differ."""
 
     episode: str
     place: str
@@ -33,7 +33,7 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Repetition:
-    """`ordered`: whether the episodes also ended in the same order; where an endpoint is asked, that is up to time."""
+    """`ordered`: whether the episodes ended in the same order, which with an endpoint depends on timing."""
 
     episodes: int
     difference: Difference | None
@@ -41,14 +41,14 @@ class Repetition:
 
 
 def repeat(settings: Settings) -> Repetition:
-    """Play twice, each with another order of Python's sets, and compare all but times."""
+    """Plays twice with different hash seeds, and compares everything but times."""
     with TemporaryDirectory() as folder:
         runs = [_play(settings, Path(folder) / str(seed), seed) for seed in (1, 2)]
         return compared(*runs)
 
 
 def compared(first: Path, second: Path) -> Repetition:
-    """Two files of trajectories, episode by episode and byte by byte."""
+    """Compares two files of trajectories, episode by episode and byte by byte."""
     one, other = _lines(first), _lines(second)
     differences = (_difference(episode, one.get(episode), other.get(episode)) for episode in {**one, **other})
     return Repetition(len(one), next(filter(None, differences), None), list(one) == list(other))
@@ -61,13 +61,13 @@ def _play(settings: Settings, out: Path, seed: int) -> Path:
         command, env={**os.environ, "PYTHONHASHSEED": str(seed)}, capture_output=True, text=True
     )
     if not (out / "summary.json").exists():
-        told = ended.stderr.strip().splitlines() or ["it said nothing"]
+        told = ended.stderr.strip().splitlines() or ["no error output"]
         raise RunFailed(f"{package} {' '.join(command[3:])} exited with {ended.returncode}: {told[-1]}")
     return out / "trajectories.jsonl"
 
 
 def _lines(path: Path) -> dict[str, dict[str, Any]]:
-    """The records by their ids, without times."""
+    """The records by id, without times."""
     with path.open("rb") as file:
         records = [json.loads(line) for line in file]
     for record in records:
@@ -80,22 +80,22 @@ def _lines(path: Path) -> dict[str, dict[str, Any]]:
 def _difference(episode: str, first: Any, second: Any) -> Difference | None:
     if _bytes(first) == _bytes(second):
         return None
-    place, one, other = next(_parting(first, second, ""))
+    place, one, other = next(_differences(first, second, ""))
     return Difference(episode, place or "the record", *_around(_shown(one), _shown(other)))
 
 
 def _bytes(record: Any) -> str:
-    return json.dumps(record)  # keys in their order, numbers to the last digit
+    return json.dumps(record)  # keys in order, numbers to the last digit
 
 
-def _parting(first: Any, second: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
-    """Where two values of JSON differ, in the order of the record."""
+def _differences(first: Any, second: Any, place: str) -> Iterator[tuple[str, Any, Any]]:
+    """The places where two JSON values differ, in order."""
     if isinstance(first, dict) and isinstance(second, dict) and list(first) == list(second):
         for key in first:
-            yield from _parting(first[key], second[key], f"{place}.{key}".lstrip("."))
+            yield from _differences(first[key], second[key], f"{place}.{key}".lstrip("."))
     elif isinstance(first, list) and isinstance(second, list):
         for number, (one, other) in enumerate(zip_longest(first, second)):
-            yield from _parting(one, other, f"{place}[{number}]")
+            yield from _differences(one, other, f"{place}[{number}]")
     elif _bytes(first) != _bytes(second):
         yield place, first, second
 
@@ -107,7 +107,7 @@ def _shown(value: Any) -> str:
 
 
 def _around(first: str, second: str) -> tuple[str, str]:
-    """Of two long texts, what stands around the first character that differs."""
+    """Excerpts of two texts around the first character that differs."""
     pairs = zip_longest(first, second)
     at = next((number for number, (one, other) in enumerate(pairs) if one != other), 0)
     return _cut(first, at), _cut(second, at)

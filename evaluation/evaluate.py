@@ -1,4 +1,4 @@
-"""An agent on a data set: its episodes, the same questions without the profile, and what both were worth."""
+"""Evaluates an agent on a data set, with and without the profile."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
@@ -20,19 +20,17 @@ from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..errors import OptionError
 from ..rewards import make_reward
 from .alarms import alarms
-from .played import PlayedRun
+from .recorded_run import RecordedRun
 from .run import RunDirectory
 from .summary import Place, place_of, score_of, summarise
 
-Progress = Callable[[int, int, Trajectory | None], None]  # how many are done, of how many, and the latest
-
-
+Progress = Callable[[int, int, Trajectory | None], None]  # episodes done, total, and the latest
 _WHO = ("agent", "model", "data")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All that decides what a run gives."""
+    """Everything that determines the results of a run."""
 
     agent: str = "pr2"
     model: str = "pilot"
@@ -58,12 +56,12 @@ class Settings:
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> "Settings":
-        """Those that a run directory keeps, whatever else it keeps beside them."""
+        """The settings recorded in a run directory; other keys are ignored."""
         return cls(**{field.name: recorded[field.name] for field in fields(cls)})
 
     @property
     def arguments(self) -> list[str]:
-        """What `profilegym eval` takes to play such a run: who, on what, and all that differs from the defaults."""
+        """The arguments of `profilegym eval` for this run; defaults are left out."""
         named = [
             field.name for field in fields(self) if field.name in _WHO or getattr(self, field.name) != field.default
         ]
@@ -76,7 +74,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Speed:
-    """What changes how long a run takes and nothing else."""
+    """What affects the duration of a run and not its results."""
 
     in_flight: int = 256
     deadline: float = 600.0
@@ -89,9 +87,9 @@ async def evaluate(
     progress: Progress | None = None,
     model: Model | None = None,
 ) -> dict[str, Any]:
-    """Play what is not played yet, and sum up; killed and called again, it goes on where it was.
+    """Plays the episodes that are missing, and writes the summary; after an interruption, a second call continues.
 
-    `model` is for one that is in memory already, and stays open; else the settings' is loaded.
+    `model`: a loaded model, which stays open; by default, the settings' model is loaded and closed.
     """
     questions = load_questions(settings.data)
     agent = make_agent(settings.agent)
@@ -106,8 +104,8 @@ async def evaluate(
 
 
 def sum_up(run: RunDirectory) -> dict[str, Any]:
-    """What the directory holds, as its `summary.json`."""
-    played = PlayedRun(run)
+    """Writes and returns `summary.json` from the directory's trajectories."""
+    played = RecordedRun(run)
     signs = alarms(played.trajectories(), played.find, played.settings["max_searches"])
     summary = {"settings": _about(played.settings), **summarise(played.trajectories, played.find), "alarms": signs}
     run.write_json("summary.json", summary)
@@ -115,7 +113,7 @@ def sum_up(run: RunDirectory) -> dict[str, Any]:
 
 
 def rollout_of(settings: Settings, speed: Speed, model: Model, agent: Agent) -> Rollout:
-    """What plays the episodes that the settings ask for."""
+    """The engine for the settings' episodes."""
     return Rollout(
         model,
         make_retriever(settings.retriever),
@@ -130,15 +128,15 @@ def rollout_of(settings: Settings, speed: Speed, model: Model, agent: Agent) -> 
 
 
 def reward_for(settings: Settings) -> Any:
-    """The judge's score; without a judge, what the data set itself is scored by."""
+    """The judge's score; without a judge, the data set's own metric."""
     return make_reward(f"score:{settings.judge}" if settings.judge else default_reward(settings.data))
 
 
 def default_reward(data: str) -> str:
     name = split_leaks(data)[0].partition(":")[0].partition("/")[0]
-    found = _DEFAULTS.get(name.removeprefix("world-"))  # the world's tasks are scored as LaMP's own
+    found = _DEFAULTS.get(name.removeprefix("world-"))  # the world's tasks have LaMP's metrics
     if found is None:
-        raise OptionError(f"{data!r} has no score of its own: name an evaluator, --judge openai:MODEL")
+        raise OptionError(f"{data!r} has no metric of its own: name an evaluator, --judge openai:MODEL")
     return found
 
 
@@ -159,7 +157,7 @@ async def _play_all(
     model: Model,
     progress: Progress | None,
 ) -> None:
-    """The baselines first, so that every personalised episode can be recorded with its own."""
+    """Plays the baselines first, so that each personalised episode is recorded with its own."""
     done, baselines = set[str](), dict[Place, dict[str, Any]]()
     for trajectory in run.finished():
         done.add(trajectory.id)

@@ -1,4 +1,4 @@
-"""Figures with their 95 % intervals. The questions of one person are not independent, so the units are people."""
+"""Means with 95 % confidence intervals; the units are people, as one person's questions are not independent."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -10,25 +10,25 @@ from typing import Any, Literal
 import numpy as np
 
 Sums = np.ndarray[Any, np.dtype[np.float64]]
-Statistic = Callable[[Sums], Sums]  # takes rows of totals
+Statistic = Callable[[Sums], Sums]  # maps rows of totals to values
 Kind = Literal["any", "fraction", "share"]  # a fraction lies between 0 and 1; a share is a mean of zeros and ones
 
-LEAST = 5  # people; fewer give no interval
-FEW = 40  # people; fewer are studentized
+LEAST = 5  # people; fewer have no interval
+FEW = 40  # people; fewer get bootstrap-t
 RESAMPLES, _CHUNK = 2_000, 50
-_REMEMBERED = 200  # people; draws of more are too large to be kept
+_REMEMBERED = 200  # people; draws of more are too large to cache
 BRACKETS = f"In brackets: the 95 % interval, and the number of people that it is over; none below {LEAST} people."
-_TAILS = 20  # draws of t for each draw of people, as its tails are long
-_WITHOUT_SPREAD = 0.01  # of the draws of few people may be of people who are all alike
+_TAILS = 20  # draws of t for each draw of people, for its long tails
+_WITHOUT_SPREAD = 0.01  # of the draws of few people may have no variance
 _ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A figure over `n` values of so many `people`, and where it lies with 95 % confidence.
+    """A mean over `n` values of `people` persons, with its 95 % confidence interval.
 
     `mean` is None where nothing was measured, `low` and `high` also below five people. `people` is None in summaries
-    that were written before it was recorded.
+    written before it was recorded.
     """
 
     mean: float | None
@@ -42,7 +42,7 @@ class Interval:
 
 
 def kind_of(values: Iterable[float]) -> Kind:
-    """Of a figure that lies between 0 and 1, unless its values say otherwise: whether they are zeros and ones alone."""
+    """Whether values from 0 to 1 are zeros and ones alone; "any" for values outside."""
     found = np.fromiter(values, float)
     if not ((found >= 0) & (found <= 1)).all():
         return "any"
@@ -50,7 +50,7 @@ def kind_of(values: Iterable[float]) -> Kind:
 
 
 def mean(values: Mapping[str, Sequence[float]], fraction: bool = False) -> Interval:
-    """Mean of all values, which are given by user. `fraction`: they are meant to lie between 0 and 1."""
+    """The mean of all values, given by user. `fraction`: they should lie between 0 and 1."""
     groups = [group for group in values.values() if group]
     kind = kind_of(value for group in groups for value in group) if fraction else "any"
     sums = np.array([[sum(group), len(group)] for group in groups], float).reshape(-1, 2)
@@ -58,7 +58,7 @@ def mean(values: Mapping[str, Sequence[float]], fraction: bool = False) -> Inter
 
 
 def share(sums: Sums) -> Interval:
-    """`sums` has a row for each user: how often it was so, and of how many times."""
+    """`sums` has a row per user: the count of successes and of trials."""
     return bootstrap(sums, ratio, int(sums[:, 1].sum()), "share")
 
 
@@ -69,12 +69,12 @@ def ratio(totals: Sums) -> Sums:
 
 
 def bootstrap(sums: Sums, statistic: Statistic, n: int, kind: Kind = "any") -> Interval:
-    """`sums` has a row of sums for each user; the statistic takes rows of their totals."""
+    """`sums` has a row of sums per user; the statistic takes rows of their totals."""
     return over_seeds(sums[None], statistic, n, kind)
 
 
 def over_seeds(sums: Sums, statistic: Statistic, n: int, kind: Kind = "any") -> Interval:
-    """`sums` has for each seed a row of sums for each user: the same figure had several times, of the same people."""
+    """`sums` has for each seed a row of sums per user: the same figure by several seeds, of the same people."""
     if not sums.size:
         return Interval(None, None, None, 0, 0)
     people = sums.shape[1]
@@ -82,26 +82,26 @@ def over_seeds(sums: Sums, statistic: Statistic, n: int, kind: Kind = "any") -> 
         value, *by_seed = statistic(np.array([sums.sum((0, 1)), *sums.sum(1)]))
         if not np.isfinite([value, *by_seed]).all():
             return Interval(None, None, None, n, people)
-        places = _places(sums.sum(0), statistic, float(value), n, kind) if people >= LEAST else np.empty(0)
+        places = _plausible(sums.sum(0), statistic, float(value), n, kind) if people >= LEAST else np.empty(0)
     if not places.size:
         return Interval(float(value), None, None, n, people)
-    low, high = np.percentile(_moved(places, by_seed), (2.5, 97.5), method="hazen")
+    low, high = np.percentile(_over_seeds_t(places, by_seed), (2.5, 97.5), method="hazen")
     if kind != "any":
         low, high = max(low, 0.0), min(high, 1.0)
     return Interval(float(value), float(low), float(high), n, people)
 
 
-def _places(sums: Sums, statistic: Statistic, value: float, n: int, kind: Kind) -> Sums:
-    """Where the figure may lie, as equally likely places; none where that cannot be told.
+def _plausible(sums: Sums, statistic: Statistic, value: float, n: int, kind: Kind) -> Sums:
+    """Equally likely values of the figure; empty where the interval is undefined.
 
-    Chosen by simulation (studies/coverage.py): Wilson for shares, bootstrap-t for few people, else percentiles.
+    Methods chosen by simulation (studies/coverage.py): Wilson for shares, bootstrap-t for few people, else percentiles.
     """
     people = len(sums)
     at_an_end = min(abs(value), abs(1 - value)) < _ROUNDING
-    if kind != "any" and at_an_end:  # nobody differs, which says nothing of what others would do
+    if kind != "any" and at_an_end:  # without variance in the sample, Wilson's interval
         return _wilson(round(value), people, _normal())
     if kind == "share":
-        error = max(_error(sums, statistic), sqrt(value * (1 - value) / n))  # that of independent values at least
+        error = max(_error(sums, statistic), sqrt(value * (1 - value) / n))  # at least the error of independent values
         return _wilson(value, value * (1 - value) / error**2, _student(people - 1))
     if people < FEW:
         return _studentized(sums, statistic, value, kind)
@@ -110,7 +110,7 @@ def _places(sums: Sums, statistic: Statistic, value: float, n: int, kind: Kind) 
 
 
 def _studentized(sums: Sums, statistic: Statistic, value: float, kind: Kind) -> Sums:
-    """Bootstrap-t: each draw of people has an error of its own. Where many have none, Student's t, or Wilson."""
+    """Bootstrap-t; where many draws have no variance, Student's t or Wilson."""
     error, counts = _error(sums, statistic), _draws(len(sums))
     if not np.isfinite(error):
         return np.empty(0)
@@ -131,7 +131,7 @@ def _error(sums: Sums, statistic: Statistic) -> float:
 
 
 def _errors(totals: Sums, counts: Sums, sums: Sums, statistic: Statistic) -> Sums:
-    """The jackknife's standard error of each row of totals, which holds each person so many times."""
+    """The jackknife's standard error of each row of totals; `counts` says how often each person is in a row."""
     people = len(sums)
     without = statistic((totals[:, None] - sums).reshape(-1, sums.shape[1])).reshape(-1, people)
     without = np.where(counts > 0, without, 0.0)
@@ -141,7 +141,7 @@ def _errors(totals: Sums, counts: Sums, sums: Sums, statistic: Statistic) -> Sum
 
 
 def _wilson(value: float, size: float, off: Sums) -> Sums:
-    """Where a share of so many independent values may lie, so many standard errors off."""
+    """Wilson's values for a share of `size` independent values, at the given standard errors."""
     square = off**2 / size
     found: Sums = (value + square / 2 + off * np.sqrt((value * (1 - value) + square / 4) / size)) / (1 + square)
     return found
@@ -149,14 +149,14 @@ def _wilson(value: float, size: float, off: Sums) -> Sums:
 
 @cache
 def _normal() -> Sums:
-    """Equally likely standard errors."""
+    """Equally likely values of the standard normal distribution."""
     chances = (np.arange(RESAMPLES) + 0.5) / RESAMPLES
     return np.array([NormalDist().inv_cdf(chance) for chance in chances])
 
 
 @lru_cache(64)
 def _student(freedom: int) -> Sums:
-    """The same for Student's t, by the expansion of Cornish and Fisher: within 0.3 % from 4 degrees of freedom."""
+    """The same for Student's t, by the Cornish-Fisher expansion: within 0.3 % from 4 degrees of freedom."""
     z = _normal()
     return (
         z
@@ -166,8 +166,8 @@ def _student(freedom: int) -> Sums:
     )
 
 
-def _moved(places: Sums, by_seed: Sequence[float]) -> Sums:
-    """Seeds are too few to be drawn anew: their mean is as uncertain as Student's t has it; one alone tells nothing."""
+def _over_seeds_t(places: Sums, by_seed: Sequence[float]) -> Sums:
+    """Adds the uncertainty over seeds by Student's t, as they are too few to resample; one seed adds none."""
     if len(by_seed) < 2:
         return places
     error = stdev(by_seed) / sqrt(len(by_seed))
@@ -177,12 +177,12 @@ def _moved(places: Sums, by_seed: Sequence[float]) -> Sums:
 
 @lru_cache(16)
 def _draws(people: int) -> Sums:
-    """How often each person is in each draw of as many, with replacement."""
+    """How often each person is in each resample, drawn with replacement."""
     return np.random.default_rng(0).multinomial(people, np.full(people, 1 / people), RESAMPLES).astype(float)
 
 
 def _resampled(sums: Sums) -> Sums:
-    """The totals of as many draws of users, with replacement, a few draws at a time where there are many users."""
+    """The totals of the resamples, a few at a time where there are many users."""
     if len(sums) <= _REMEMBERED:
         return _draws(len(sums)) @ sums
     generator, even = np.random.default_rng(0), np.full(len(sums), 1 / len(sums))
@@ -191,7 +191,7 @@ def _resampled(sums: Sums) -> Sums:
 
 
 def reach(found: Interval, digits: int = 3, scale: float = 1.0, sign: str = "", unit: str = " people") -> str:
-    """In brackets: the interval, or that there is none, and the number of people."""
+    """The interval, or that there is none, and the number of people, in brackets."""
     if found.mean is None:
         return ""
     if found.low is None or found.high is None:
@@ -201,13 +201,13 @@ def reach(found: Interval, digits: int = 3, scale: float = 1.0, sign: str = "", 
 
 
 def half(found: Interval, digits: int, told: int | None = None) -> str:
-    """Half the width of an interval, and the number of people unless that is told already; for narrow tables."""
+    """Half the width of an interval, and the number of people unless it equals `told`; for narrow tables."""
     people = "" if found.people in (None, told) else f"({found.people:,})"
     return " ".join(filter(None, (_width(found, digits), people)))
 
 
 def _width(found: Interval, digits: int) -> str:
-    """Of a figure at one end of its interval: the other end."""
+    """For a figure at one end of its interval, the other end."""
     if found.mean is None or found.low is None or found.high is None:
         return ""
     up, down = found.high - found.mean, found.mean - found.low
@@ -219,7 +219,7 @@ def _width(found: Interval, digits: int) -> str:
 
 
 def spread(found: Interval | None, digits: int = 3, sign: str = "", unit: str = " people") -> str:
-    """A figure and its interval; a dash where nothing was measured."""
+    """A mean and its interval; a dash where nothing was measured."""
     if found is None or found.mean is None:
         return "–"
     return f"{found.mean:{sign}.{digits}f} {reach(found, digits, sign=sign, unit=unit)}"

@@ -1,4 +1,4 @@
-"""Puts any number of answers to a judge, many at once; each judgement is there as soon as it is had."""
+"""Judges any number of answers concurrently; yields each judgement as it arrives."""
 
 import asyncio
 import re
@@ -17,13 +17,13 @@ from ..rewards.judge import Judge
 
 T = TypeVar("T")
 Done = TypeVar("Done")
-AT_ONCE = 64
-_VARIES = re.compile(r"""(?<!\w)(['"]).*?\1(?!\w)|\d+""", re.DOTALL)  # the apostrophe of a genitive opens nothing
+MAX_CONCURRENCY = 64
+_VARIES = re.compile(r"""(?<!\w)(['"]).*?\1(?!\w)|\d+""", re.DOTALL)  # an apostrophe inside a word is no quotation mark
 
 
 @dataclass(frozen=True, slots=True)
 class Case(Generic[T]):
-    """An answer to be judged, and what whoever asks knows it by."""
+    """An answer to judge, with the caller's key for it."""
 
     key: T
     question: Question
@@ -32,7 +32,7 @@ class Case(Generic[T]):
 
 @dataclass(frozen=True, slots=True)
 class Judgement(Generic[T]):
-    """A verdict, or why there is none."""
+    """A verdict, or the reason why there is none."""
 
     case: Case[T]
     verdict: Verdict | None
@@ -40,30 +40,32 @@ class Judgement(Generic[T]):
     seconds: float
 
 
-def judgements(judge: Judge, cases: Iterable[Case[T]], at_once: int = AT_ONCE) -> AsyncIterator[Judgement[T]]:
-    return as_they_end(partial(_judged, judge), cases, at_once)
+def judge_all(
+    judge: Judge, cases: Iterable[Case[T]], max_concurrency: int = MAX_CONCURRENCY
+) -> AsyncIterator[Judgement[T]]:
+    return map_unordered(partial(_judged, judge), cases, max_concurrency)
 
 
-async def as_they_end(
-    work: Callable[[T], Coroutine[Any, Any, Done]], things: Iterable[T], at_once: int = AT_ONCE
+async def map_unordered(
+    work: Callable[[T], Coroutine[Any, Any, Done]], items: Iterable[T], max_concurrency: int = MAX_CONCURRENCY
 ) -> AsyncIterator[Done]:
-    """What becomes of each. Things are drawn as there is room, so there may be any number of them.
+    """Yields the result of `work` on each item as it is ready, at most `max_concurrency` at a time.
 
-    A spent budget is raised when all that was under way has ended, as it is paid for.
+    Items are drawn lazily. A spent budget is raised after the calls in progress have ended, as they are paid for.
     """
-    waiting, working = iter(things), set[asyncio.Task[Done]]()
-    over = asyncio.Queue[asyncio.Task[Done]]()
+    waiting, running = iter(items), set[asyncio.Task[Done]]()
+    ended = asyncio.Queue[asyncio.Task[Done]]()
     spent: BudgetSpent | None = None
     try:
         while True:
-            for thing in islice(waiting, 0 if spent else at_once - len(working)):
-                task = asyncio.create_task(work(thing))
-                task.add_done_callback(over.put_nowait)
-                working.add(task)
-            if not working:
+            for item in islice(waiting, 0 if spent else max_concurrency - len(running)):
+                task = asyncio.create_task(work(item))
+                task.add_done_callback(ended.put_nowait)
+                running.add(task)
+            if not running:
                 break
-            task = await over.get()
-            working.discard(task)
+            task = await ended.get()
+            running.discard(task)
             try:
                 done = task.result()
             except BudgetSpent as error:
@@ -71,21 +73,21 @@ async def as_they_end(
             else:
                 yield done
     finally:
-        for task in working:
+        for task in running:
             task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        await asyncio.gather(*running, return_exceptions=True)
     if spent:
         raise spent
 
 
 def count_reason(reasons: Counter[str], reason: str) -> None:
-    """Those that differ in numbers and quotations only are one, in the words of the first."""
+    """Counts a reason; reasons that differ only in numbers and quotations count as the first of them."""
     gist = _VARIES.sub("", reason)
     reasons[next((known for known in reasons if _VARIES.sub("", known) == gist), reason)] += 1
 
 
 async def close(judge: Judge) -> None:
-    """Give back what a judge holds, where it holds something."""
+    """Closes a judge that can be closed."""
     held = getattr(judge, "close", None)
     if held is not None:
         await held()

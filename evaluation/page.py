@@ -1,4 +1,4 @@
-"""One self-contained page of HTML: nothing in it runs, nothing is fetched, and no text from outside is ever markup."""
+"""A self-contained HTML page without scripts and requests; all text is escaped."""
 
 from base64 import b64encode
 from collections.abc import Mapping
@@ -13,13 +13,13 @@ Child = object  # text, a number, markup, or None for nothing
 
 
 class Markup(str):
-    """Text that is HTML already; any other is escaped where it is put."""
+    """Text that is HTML already; any other text is escaped."""
 
     __slots__ = ()
 
 
 def tag(name: str, *children: Child, **attributes: object) -> Markup:
-    """An element. Attributes as keywords: `class_`, `stroke_width`; those that are None are left out."""
+    """An element; attributes are keywords such as `class_` and `stroke_width`, and None leaves one out."""
     written = "".join(f' {_attribute(key)}="{text(value)}"' for key, value in attributes.items() if value is not None)
     return Markup(f"<{name}{written}>{join(*children)}</{name}>")
 
@@ -29,7 +29,7 @@ def join(*children: Child) -> Markup:
 
 
 def text(value: Child) -> Markup:
-    """A value as it may stand in HTML: nothing in it acts on the page or on the direction of reading."""
+    """A value escaped for HTML, with control and bidirectional characters made visible."""
     if isinstance(value, Markup):
         return value
     return Markup("" if value is None else escape(printable(str(value))))
@@ -40,7 +40,7 @@ def section(title: str, *children: Child, note: Child = None) -> Markup:
 
 
 def table(heads: list[str], rows: list[list[Child]], caption: str | None = None, class_: str | None = None) -> Markup:
-    """Of which the first column is words and the others are figures; in one that is `worded` the last is words, too."""
+    """The first column holds words, the others figures; with class `worded` the last holds words, too."""
     head = tag("tr", *(tag("th", head, scope="col") for head in heads))
     body = join(*(tag("tr", tag("th", row[0], scope="row"), *(tag("td", cell) for cell in row[1:])) for row in rows))
     inner = tag("table", caption and tag("caption", caption), tag("thead", head), tag("tbody", body), class_=class_)
@@ -52,7 +52,7 @@ def details(summary: Child, *children: Child, open_: bool = False) -> Markup:
 
 
 def pairs(entries: Mapping[str, Child]) -> Markup:
-    """Names with what they stand for."""
+    """A list of names and values."""
     return tag("dl", *chain.from_iterable((tag("dt", name), tag("dd", value)) for name, value in entries.items()))
 
 

@@ -1,4 +1,4 @@
-"""The recorded queries asked of another retriever, at another depth or of other posts; nothing is generated."""
+"""Repeats a run's recorded queries with another retriever, top-k or profile; nothing is generated."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -14,15 +14,15 @@ from ..envs.retrieval import make_retriever
 from ..envs.trajectory import Search, Trajectory
 from ..errors import DataError
 from .intervals import Interval, mean
-from .played import PlayedRun
+from .recorded_run import RecordedRun
 from .summary import evidence_of, evidence_recall
 
-AT_ONCE = 256  # episodes whose searches are made in one call
+BATCH = 256  # episodes searched in one call
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A figure as recorded and as replayed, over the episodes in which both are known."""
+    """A figure as recorded and as replayed, over the episodes where both are known."""
 
     figure: str
     meaning: str
@@ -33,7 +33,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """`overlap` is the share of the posts shown then that are shown again."""
+    """`overlap`: the share of the recorded documents that are found again."""
 
     episodes: int
     users: int
@@ -43,43 +43,43 @@ class Replay:
 
 
 def replay(
-    run: PlayedRun, retriever: str | None = None, top_k: int | None = None, profile: ProfileOf | None = None
+    run: RecordedRun, retriever: str | None = None, top_k: int | None = None, profile: ProfileOf | None = None
 ) -> Replay:
-    """Without any of the three, the figures are those recorded."""
+    """Replays the personalised episodes that searched; None keeps the recorded setting."""
     searched = [t for t in run.trajectories() if t.kind == "personalised" and t.searches]
     if not searched:
-        raise DataError(f"{run.run.path} holds no episode that searched: there is no query to ask again")
-    count = _Count(run)
-    for trajectory, episode in _again(run, searched, retriever, top_k, profile or run.profile):
+        raise DataError(f"{run.run.path} holds no episode that searched: there is no query to repeat")
+    count = _Figures(run)
+    for trajectory, episode in _replayed(run, searched, retriever, top_k, profile or run.profile):
         count.add(trajectory, episode)
     return count.replay()
 
 
-def _again(
-    run: PlayedRun, trajectories: Iterable[Trajectory], retriever: str | None, top_k: int | None, profile: ProfileOf
+def _replayed(
+    run: RecordedRun, trajectories: Iterable[Trajectory], retriever: str | None, top_k: int | None, profile: ProfileOf
 ) -> Iterator[tuple[Trajectory, Episode]]:
-    """Episodes in which the recorded turns are taken, so that what was shown before is not shown again there either."""
+    """Plays the recorded turns in new episodes, so that documents already shown are skipped as they were."""
     agent, settings = make_agent(run.settings["agent"]), run.settings
     other = None if retriever is None else make_retriever(retriever)
     searcher = other or agent.retriever or make_retriever(settings["retriever"])
     options = {name: settings[name] for name in ("top_k", "max_searches", "protocol")}
     checked_options(options := options | ({} if top_k is None else {"top_k": top_k}))
     waiting = iter(trajectories)
-    while chunk := list(islice(waiting, AT_ONCE)):
+    while chunk := list(islice(waiting, BATCH)):
         episodes = []
         for trajectory in chunk:
             question = swapped(run.questions.find(trajectory.question_id), profile, run.questions)
             episodes.append(agent.begin(question, **options))
         told = [iter([turn.text for turn in recorded_turns(trajectory)]) for trajectory in chunk]
-        while asking := [e for e, turns in zip(episodes, told, strict=True) if _asks(e, turns)]:
+        while asking := [e for e, turns in zip(episodes, told, strict=True) if _next_search(e, turns)]:
             found = searcher.search_many([(e.question.profile, e.query) for e in asking], asking[0].fetch_k)
             for episode, hits in zip(asking, found, strict=True):
                 episode.add_hits(hits)
         yield from zip(chunk, episodes, strict=True)
 
 
-def _asks(episode: Episode, turns: Iterator[str]) -> bool:
-    """Whether there is a search to make, after as many recorded turns as it takes to come to one."""
+def _next_search(episode: Episode, turns: Iterator[str]) -> bool:
+    """Plays recorded turns up to the next search; whether there is one."""
     while episode.needs == "text" and (turn := next(turns, None)) is not None:
         episode.write(turn)
     return episode.needs == "search"
@@ -92,7 +92,7 @@ def _reciprocal_rank(trajectory: Trajectory, question: Question) -> float | None
 
 def _rank(search: Search, evidence: set[str], question: Question) -> float:
     if question.profile.user_id != question.user_id:
-        return 0.0  # another's posts may bear the same ids
+        return 0.0  # another user's documents may have the same ids
     return next((1 / place for place, (document, _) in enumerate(search.hits, 1) if document in evidence), 0.0)
 
 
@@ -101,16 +101,16 @@ def _empty(trajectory: Trajectory, question: Question) -> float:
 
 
 _FIGURES: Mapping[str, tuple[Callable[[Trajectory, Question], float | None], str]] = {
-    "evidence": (evidence_recall, "share of the posts behind the aspects that some search showed"),
-    "rank": (_reciprocal_rank, "1 / place of the first such post in a search, 0 where there is none"),
-    "empty": (_empty, "share of searches that showed nothing"),
+    "evidence": (evidence_recall, "share of the evidence documents that some search returned"),
+    "rank": (_reciprocal_rank, "reciprocal rank of the first evidence document in a search, 0 where there is none"),
+    "empty": (_empty, "share of searches without a hit"),
 }
 
 
-class _Count:
-    """Figures by user, then and now."""
+class _Figures:
+    """Recorded and replayed figures by user."""
 
-    def __init__(self, run: PlayedRun) -> None:
+    def __init__(self, run: RecordedRun) -> None:
         self._run = run
         self._pairs: dict[str, dict[str, list[tuple[float, float]]]] = {name: {} for name in _FIGURES}
         self._overlaps: dict[str, list[float]] = {}

@@ -1,4 +1,4 @@
-"""`report.html`: a run on one page."""
+"""Writes `report.html`, a run on one page."""
 
 import json
 import shlex
@@ -8,49 +8,49 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..envs.trajectory import Trajectory
+from .branch import CHANGEABLE
 from .evaluate import Settings, default_reward
 from .intervals import BRACKETS, Interval, half, reach
 from .page import Child, Markup, details, join, page, pairs, section, table, tag
-from .played import PlayedRun
-from .rerun import OTHERWISE
+from .recorded_run import RecordedRun
 from .run import RunDirectory
 from .summary import FIGURES, Place, place_of, score_of
 from .svg import binned, histogram, points
 from .transcript import episode
 
-SHOWN = 5  # episodes where personalising helped most, and as many where it hurt most
+SHOWN = 5  # episodes with the largest gains, and as many with the largest losses
 HEADLINE = ("score", "baseline", "gain", "helped", "hurt", "searches", "evidence", "structure")
 MEANING = {
-    "score": "what the answer was worth to the judge, from 0 to 1 where it judges by aspects",
-    "baseline": "the same policy on the same questions, without search and without the profile",
-    "gain": "score less that of the same question without the profile",
+    "score": "the judge's score of the answer, from 0 to 1 for a judge of aspects",
+    "baseline": "score of the same policy on the same questions, without search and profile",
+    "gain": "score minus baseline, question by question",
     "helped": "share of episodes with a gain above zero",
     "unchanged": "share of episodes with no gain and no loss",
     "hurt": "share of episodes with a gain below zero",
-    "searches": "searches an episode, those that the environment made first included",
-    "evidence": "share of the posts behind the aspects that some search showed",
-    "structure": "share of transcripts that keep to the grammar of tags",
-    "malformed": "turns an episode that were neither search nor answer",
-    "prompt_tokens": "tokens an episode that the policy read",
-    "completion_tokens": "tokens an episode that the policy wrote",
-    "seconds": "time an episode, among others played at once",
+    "searches": "searches per episode, with initial ones",
+    "evidence": "share of the evidence documents that some search returned",
+    "structure": "share of transcripts that follow the grammar of tags",
+    "malformed": "turns per episode that were neither search nor answer",
+    "prompt_tokens": "tokens per episode that the policy read",
+    "completion_tokens": "tokens per episode that the policy wrote",
+    "seconds": "duration of an episode, with others played concurrently",
 }
 
 
 def write_report(run: RunDirectory) -> None:
-    """From what the directory holds; its `summary.json` must be there."""
+    """Needs the directory's `summary.json`."""
     summary = json.loads((run.path / "summary.json").read_text("utf-8"))
-    played = PlayedRun(run)
+    played = RecordedRun(run)
     run.write_text("report.html", page(_title(summary), *_body(summary, played, _gather(played))))
 
 
 @dataclass
 class Gathered:
-    """What a summary does not hold."""
+    """What the report shows beyond the summary."""
 
     gains: dict[Place, float] = field(default_factory=dict)
-    searches: dict[str, Counter[int]] = field(default_factory=dict)  # how many episodes made how many, by hops
-    personalised: dict[Place, Trajectory] = field(default_factory=dict)  # only those that are shown
+    searches: dict[str, Counter[int]] = field(default_factory=dict)  # number of episodes by hops and number of searches
+    personalised: dict[Place, Trajectory] = field(default_factory=dict)  # only those shown
     baselines: dict[Place, Trajectory] = field(default_factory=dict)
 
     @property
@@ -63,14 +63,14 @@ class Gathered:
 
 
 def _first(places: Sequence[Place]) -> list[Place]:
-    """One attempt at each question is enough to read."""
+    """The first attempts, one per question."""
     by_question = dict[str, Place]()
     for place in places:
         by_question.setdefault(place[0], place)
     return list(by_question.values())[:SHOWN]
 
 
-def _gather(played: PlayedRun) -> Gathered:
+def _gather(played: RecordedRun) -> Gathered:
     found, scores = Gathered(), dict[Place, float | None]()
     for trajectory in played.trajectories():
         if trajectory.kind == "baseline":
@@ -95,7 +95,7 @@ def _title(summary: Mapping[str, Any]) -> str:
     return f"{asked['agent']} with {asked['model']} on {asked['data']}"
 
 
-def _body(summary: Mapping[str, Any], played: PlayedRun, found: Gathered) -> Iterator[Child]:
+def _body(summary: Mapping[str, Any], played: RecordedRun, found: Gathered) -> Iterator[Child]:
     yield tag("h1", _title(summary))
     yield _who(summary)
     yield _tiles(summary)
@@ -120,12 +120,12 @@ def _judge(summary: Mapping[str, Any]) -> str:
 
 
 def _who(summary: Mapping[str, Any]) -> Markup:
-    """Who answered and who judged; what is no language model is called that."""
+    """Episodes, users and judge, and whether model or judge is no language model."""
     told = f"{summary['episodes']:,} episodes of {summary['users']:,} users; scores by {_judge(summary)}."
     if str(summary["settings"]["model"]).startswith("scripted"):
-        told += " The model follows a script: it is no language model."
+        told += " The model is scripted: it is no language model."
     if "rubric" in summary["judge"]:
-        told += " The judge rubric looks for the phrases that the data knows: it is no language model."
+        told += " The judge rubric matches phrases of the data: it is no language model."
     return tag("p", told, class_="note")
 
 
@@ -171,8 +171,8 @@ def _figures(summary: Mapping[str, Any]) -> Markup:
 
 
 _INTERVALS = (
-    f"{BRACKETS} The units are users, as the questions of one person are not independent. What is not known of an "
-    "episode is left out of its mean: n tells how many count."
+    f"{BRACKETS} The units are users, as the questions of one person are not independent. Unknown values are left out "
+    "of a mean; n is the number of values."
 )
 
 
@@ -215,7 +215,7 @@ def _missing(summary: Mapping[str, Any]) -> Markup:
     ended = pairs({how: f"{count:,}" for how, count in summary["ended"].items()})
     parts = [tag("h3", "How they ended"), ended, *_unscored(summary)]
     if summary["flags"]:
-        parts += [tag("h3", "Answers that talk to the judge"), pairs(summary["flags"])]
+        parts += [tag("h3", "Answers flagged as attacks on the judge"), pairs(summary["flags"])]
     return section("How episodes ended, and what is not scored", *parts)
 
 
@@ -227,15 +227,15 @@ def _unscored(summary: Mapping[str, Any]) -> Iterator[Markup]:
             yield pairs({reason: f"{count:,} ×" for reason, count in missing["reasons"].items()})
 
 
-def _episodes(title: str, places: Sequence[Place], played: PlayedRun, found: Gathered) -> Iterator[Markup]:
+def _episodes(title: str, places: Sequence[Place], played: RecordedRun, found: Gathered) -> Iterator[Markup]:
     if places:
         shown = [
             episode(found.personalised[p], played.find(p[0]), found.baselines.get(p), found.gains[p]) for p in places
         ]
-        yield section(title, *shown, note="Gain, and the question; open one to read it.")
+        yield section(title, *shown, note="Gain and question; open one to read the episode.")
 
 
-def _made(played: PlayedRun) -> Markup:
+def _made(played: RecordedRun) -> Markup:
     recipe = played.run.recipe
     settings = {name: str(value) for name, value in played.settings.items()}
     versions = dict(recipe.get("versions") or {}) | {"commit": recipe.get("commit") or "unknown"}
@@ -246,11 +246,11 @@ def _made(played: PlayedRun) -> Markup:
 
 
 def _command(settings: Mapping[str, Any]) -> str:
-    """That makes the run again."""
+    """The command that repeats the run."""
     words = ["profilegym", "eval", *Settings.of(settings).arguments]
     if "parent" in settings:
         words = ["profilegym", "replay", settings["parent"]]
-        for name in ("from_step", "profile", *OTHERWISE):
+        for name in ("from_step", "profile", *CHANGEABLE):
             words += [f"--{name.replace('_', '-')}", str(settings[name])] if settings[name] is not None else []
     return f"{shlex.join(words)} --out DIR"
 

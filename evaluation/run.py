@@ -1,4 +1,4 @@
-"""A run directory: what was asked for, every episode as it ended, and what came of it."""
+"""A run directory: settings, trajectories and summary."""
 
 import fcntl
 import json
@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from .._util.files import write_whole
 from ..envs.trajectory import BadLine, Trajectory, TrajectoryReader, TrajectoryWriter
 from ..errors import DataError, OptionError
 
@@ -20,7 +21,7 @@ _PACKAGES = ("profilegym", "numpy", "torch", "transformers", "trl", "openai")
 
 
 class RunDirectory:
-    """Written by one process at a time; every file but the trajectories is written whole or not at all."""
+    """Written by one process at a time; files other than the trajectories are replaced in one move."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -32,12 +33,12 @@ class RunDirectory:
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What the run was asked for, without versions."""
+        """The settings of the run, without versions."""
         return dict(self.recipe.get("settings") or {})
 
     @property
     def recipe(self) -> dict[str, Any]:
-        """Settings, versions, and the commit that it was run from."""
+        """Settings, versions, and the commit of the code."""
         file = self.path / "recipe.yaml"
         try:
             recipe = yaml.safe_load(file.read_text("utf-8"))
@@ -46,12 +47,12 @@ class RunDirectory:
         except yaml.YAMLError as error:
             raise DataError(f"{file} cannot be read: {error}") from error
         if not isinstance(recipe, dict):
-            raise DataError(f"{file} holds {type(recipe).__name__}, not settings")
+            raise DataError(f"{file} holds a {type(recipe).__name__}, not a mapping of settings")
         return recipe
 
     @contextmanager
     def writing(self, settings: Mapping[str, Any]) -> Iterator[None]:
-        """Begin a run, or go on with one of the same settings; refuses any other that is there."""
+        """Starts a run, or continues one with the same settings; refuses another run."""
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / ".lock").open("w") as lock:
             try:
@@ -64,7 +65,7 @@ class RunDirectory:
             yield
 
     def trajectories(self) -> Iterator[Trajectory]:
-        """The newest line of each episode; lines that are none are passed over and named in `bad_lines`."""
+        """The newest line of each episode; unreadable lines are skipped and listed in `bad_lines`."""
         newest: dict[str, int] = {}
         for number, trajectory in enumerate(self._lines()):
             newest[trajectory.id] = number
@@ -73,7 +74,7 @@ class RunDirectory:
                 yield trajectory
 
     def finished(self) -> Iterator[Trajectory]:
-        """Those that need not be played again: a failure of ours is another matter."""
+        """Episodes that did not end by an error of ours, and need not be played again."""
         return (trajectory for trajectory in self.trajectories() if trajectory.ended != "error")
 
     def writer(self) -> TrajectoryWriter:
@@ -83,10 +84,7 @@ class RunDirectory:
         self.write_text(name, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """In one move, so that nobody ever reads half of it."""
-        unfinished = self.path / f".{name}.part"
-        unfinished.write_text(text, "utf-8")
-        unfinished.replace(self.path / name)
+        write_whole(self.path / name, text)
 
     def _lines(self) -> Iterator[Trajectory]:
         if not self.trajectories_file.exists():
@@ -118,7 +116,7 @@ def _versions() -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """Of the checkout that the code was run from, where it is one."""
+    """The commit of the checkout that the code runs from; None outside one."""
     here = Path(__file__).parent
     try:
         asked = subprocess.run(  # noqa: S603 (no outside input)

@@ -1,18 +1,19 @@
-"""What a run came to: means with intervals over people; what is not scored is counted, never averaged in."""
+"""Summary of a run: means with intervals over users; unscored episodes are counted and left out."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..agents.r2p_template import complies
 from ..envs.question import Question
-from ..envs.trajectory import Trajectory
-from .compliance import compliance
+from ..envs.tagpr_tags import tagged
+from ..envs.trajectory import Segment, Trajectory
 from .intervals import mean
 
 _SAME = 1e-9  # scores closer than this are equal
 Place = tuple[str, str]  # question and attempt
-FIGURES = (  # metric, what it is called, digits
+FIGURES = (  # metric, label, digits
     ("score", "score", 3),
     ("baseline", "without profile", 3),
     ("gain", "gain", 3),
@@ -30,11 +31,15 @@ FIGURES = (  # metric, what it is called, digits
     ("seconds", "seconds", 2),
 )
 FRACTIONS = {"score", "baseline", "helped", "unchanged", "hurt", "evidence", "structure", "compliance"}  # from 0 to 1
+_FORMS: Mapping[str, Callable[[Sequence[Segment]], bool]] = {  # by agent, beyond the grammar of tags
+    "r2p": complies,
+    "tagpr": lambda segments: tagged(segments).problem is None,
+}
 
 
 @dataclass
 class Group:
-    """Values by metric and by user: questions of one person are no independent draws, so intervals are over people."""
+    """Values by metric and user: a user's questions are not independent, so intervals are over users."""
 
     values: dict[str, dict[str, list[float]]] = field(default_factory=dict)
 
@@ -47,22 +52,22 @@ class Group:
 
 
 def summarise(trajectories: Callable[[], Iterable[Trajectory]], find: Callable[[str], Question]) -> dict[str, Any]:
-    """`trajectories` is read twice, and never held; `find` gives a question by its id.
+    """`trajectories` is called twice and never held in memory; `find` returns a question by its id.
 
-    The figures are those of the personalised episodes, or of the baselines where there is nothing else.
+    The figures are over the personalised episodes, or over the baselines where there are no others.
     """
     baselines = {place_of(t): score_of(t) for t in trajectories() if t.kind == "baseline"}
-    count = Count()
+    count = RunTotals()
     for trajectory in trajectories():
         count.add(trajectory, find(trajectory.question_id), baselines)
     return count.summary()
 
 
-class Count:
-    """Adds up a run, its personalised episodes apart from its baselines."""
+class RunTotals:
+    """Totals of a run, separately for personalised episodes and baselines."""
 
     def __init__(self) -> None:
-        self._kinds = {kind: Kept() for kind in ("personalised", "baseline")}
+        self._kinds = {kind: KindTotals() for kind in ("personalised", "baseline")}
 
     def add(self, trajectory: Trajectory, question: Question, baselines: Mapping[Place, float | None]) -> None:
         self._kinds[trajectory.kind].add(trajectory, question, baselines if trajectory.kind == "personalised" else {})
@@ -76,7 +81,7 @@ class Count:
 
 @dataclass
 class Unscored:
-    """How many could not be scored, and why."""
+    """The number of unscored episodes, by reason."""
 
     reasons: Counter[str] = field(default_factory=Counter)
 
@@ -89,8 +94,8 @@ class Unscored:
 
 
 @dataclass
-class Kept:
-    """All that is kept of the episodes of one kind."""
+class KindTotals:
+    """Totals over the episodes of one kind."""
 
     episodes: int = 0
     everything: Group = field(default_factory=Group)
@@ -144,7 +149,7 @@ class Kept:
 
 
 def score_of(trajectory: Trajectory) -> float | None:
-    """What the answer was worth to the judge; None where that is not known."""
+    """The judge's score, else the reward; None where unknown."""
     if trajectory.verdict is not None:
         return trajectory.verdict.score
     reward = trajectory.reward
@@ -152,28 +157,36 @@ def score_of(trajectory: Trajectory) -> float | None:
 
 
 def place_of(trajectory: Trajectory) -> Place:
-    """What a personalised episode and its baseline have in common: the question, and which attempt at it."""
+    """The question and the attempt, which a personalised episode shares with its baseline."""
     return trajectory.question_id, trajectory.id.rpartition(":")[2]
 
 
+def compliance(trajectory: Trajectory) -> bool | None:
+    """Whether the output has its agent's form; None where the agent has none, or its protocol has no tags."""
+    form = _FORMS.get(trajectory.agent or "")
+    if form is None or trajectory.structure_ok is None:
+        return None
+    return trajectory.structure_ok and form(trajectory.segments)
+
+
 def evidence_recall(trajectory: Trajectory, question: Question) -> float | None:
-    """The share of the documents behind the aspects that some search showed; None where none is known."""
+    """The share of the evidence documents that some search returned; None where none is known."""
     wanted = evidence_of(question)
     shown = {document for search in trajectory.searches for document, _ in search.hits}
     if question.profile.user_id != question.user_id:
-        shown.clear()  # another's posts may bear the same ids
+        shown.clear()  # another user's documents may have the same ids
     return len(wanted & shown) / len(wanted) if wanted else None
 
 
 def evidence_of(question: Question) -> set[str]:
-    """The ids of the documents that the aspects rest on."""
+    """The ids of the documents that support the aspects."""
     return {document for aspect in question.rubric.aspects for document in aspect.documents}
 
 
 def figures(
     trajectory: Trajectory, question: Question, baselines: Mapping[Place, float | None]
 ) -> Iterator[tuple[str, float | None]]:
-    """All that is measured of one episode; None where it is not known."""
+    """Every metric of one episode; None where unknown."""
     score = score_of(trajectory)
     yield "score", score
     baseline = baselines.get(place_of(trajectory))

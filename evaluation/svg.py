@@ -1,4 +1,4 @@
-"""Small plots, as wide as a telephone shows them at full size."""
+"""Small SVG plots that fit a phone screen."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ _EDGE, _ROW, _AXIS = 20, 40, 24
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """How many values lie between two edges."""
+    """The number of values between two edges."""
 
     low: float
     high: float
@@ -22,7 +22,7 @@ class Bar:
 
 
 def binned(values: Sequence[float]) -> list[Bar]:
-    """In some twenty bins of a round width, the middle one around zero."""
+    """About twenty bins of a round width, the middle one around zero."""
     reach = max(map(abs, values), default=0.0) or 1.0
     width = round_step(2 * reach) / 5
     count = Counter(round(value / width) for value in values)
@@ -31,7 +31,7 @@ def binned(values: Sequence[float]) -> list[Bar]:
 
 
 def points(rows: Sequence[tuple[str, Interval]], title: str) -> Markup:
-    """A point and its interval for each row that has one, over a common axis with a mark at zero."""
+    """A point and its interval per row, over a common axis with a line at zero."""
     known = [(name, figure) for name, figure in rows if figure.mean is not None]
     if not known:
         return tag("p", "Nothing was measured.", class_="note")
@@ -44,7 +44,7 @@ def points(rows: Sequence[tuple[str, Interval]], title: str) -> Markup:
 
 
 def histogram(bars: Sequence[Bar], title: str) -> Markup:
-    """Bars below zero, at zero and above it differ in colour, and each says its count."""
+    """Bars below, at and above zero differ in colour; each shows its count."""
     axis, height, top = Axis.over([bars[0].low, bars[-1].high]), 150, 18
     most = max(1, *(bar.count for bar in bars))
     drawn = [_bar(bar, axis, top + height, height * bar.count / most) for bar in bars if bar.count]
@@ -53,7 +53,7 @@ def histogram(bars: Sequence[Bar], title: str) -> Markup:
 
 @dataclass(frozen=True, slots=True)
 class Axis:
-    """A line of values, zero among them, and where each comes to stand."""
+    """A horizontal axis that includes zero."""
 
     low: float
     high: float
@@ -67,7 +67,7 @@ class Axis:
         return round(_EDGE + (WIDTH - 2 * _EDGE) * (value - self.low) / (self.high - self.low), 1)
 
     def drawn(self, y: float) -> Markup:
-        """Ticks at round values within."""
+        """The axis with ticks at round values."""
         step = round_step(self.high - self.low)
         numbers = range(ceil(self.low / step - 1e-9), floor(self.high / step + 1e-9) + 1)
         sign = "+" if self.low < 0 else ""
@@ -100,6 +100,6 @@ def plot(title: str, height: float, *drawn: Markup) -> Markup:
 
 
 def round_step(reach: float) -> float:
-    """So that there are three to eight ticks."""
+    """A round step that gives three to eight ticks."""
     rough = 10 ** floor(log10(reach / 4))
     return float(next(rough * factor for factor in (1, 2, 5, 10) if reach / (rough * factor) <= 7))

@@ -1,4 +1,4 @@
-"""One episode in full, as HTML."""
+"""One episode as HTML."""
 
 from collections.abc import Iterator
 
@@ -10,13 +10,13 @@ from .summary import evidence_of, score_of
 
 
 def episode(trajectory: Trajectory, question: Question, baseline: Trajectory | None, gain: float) -> Markup:
-    """Folded, with the question and what personalising did to its score in sight."""
+    """A folded episode; its heading shows gain and question."""
     heading = join(_signed(gain), " ", question.text)
     return details(heading, *parts(trajectory, question, baseline))
 
 
 def parts(trajectory: Trajectory, question: Question, baseline: Trajectory | None = None) -> Iterator[Child]:
-    """Its turns, its answer with the verdict, and the answer that was given without the profile."""
+    """Its turns, its answer with the verdict, and the baseline's answer."""
     yield tag("p", tag("small", f"{trajectory.id}, ended: {trajectory.ended}"))
     yield from _turns(trajectory, question)
     yield tag("h3", f"Answer, {_score(trajectory)}")
@@ -29,7 +29,7 @@ def parts(trajectory: Trajectory, question: Question, baseline: Trajectory | Non
 
 
 def _turns(trajectory: Trajectory, question: Question) -> Iterator[Child]:
-    """What the policy wrote, with what each search showed; of the environment's words, the rest is left out."""
+    """The policy's text and each search's hits; other text of the environment is left out."""
     searches = {search.turn: search for search in trajectory.searches}
     written = [segment.text for segment in trajectory.segments if segment.author == "policy"]
     for turn in range(min(searches, default=0), len(written)):
@@ -41,7 +41,7 @@ def _turns(trajectory: Trajectory, question: Question) -> Iterator[Child]:
 
 
 def _hits(search: Search, question: Question) -> Markup:
-    """Another user's posts can't be evidence, whatever their ids."""
+    """Another user's documents are no evidence, whatever their ids."""
     evidence = evidence_of(question) if question.profile.user_id == question.user_id else set()
     shown = [_hit(document, score, question, document in evidence) for document, score in search.hits]
     asked = tag(
@@ -54,7 +54,7 @@ def _hit(document: str, score: float, question: Question, is_evidence: bool) -> 
     found = question.profile.by_id.get(document)
     dated = [found.date, found.title] if found else []
     source = ", ".join([document, *filter(None, dated), f"score {score:.3g}", *(["evidence"] if is_evidence else [])])
-    text = found.text if found else "This post is no longer in the data."
+    text = found.text if found else "This document is no longer in the data."
     return tag("li", text, " ", tag("small", source), class_="evidence" if is_evidence else None)
 
 

@@ -18,9 +18,9 @@ from rich.progress import Progress
 
 from ..errors import OptionError
 from ..evaluation.evaluate import Settings, Speed, evaluate
-from ..evaluation.played import PlayedRun
+from ..evaluation.multi_seed import BySeed, question_figures
+from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
-from ..evaluation.seeded import Played, read
 from ..training.recipe import Recipe, load_recipe
 from ..training.report.contenders import TRAINED, UNTRAINED, contenders
 
@@ -104,11 +104,11 @@ class Bench:
         return [contender.name for contender in contenders(self.recipe(arm), "world", Path())]
 
     @cache  # noqa: B019
-    def played(self, arm: str, place: str) -> Played:
+    def played(self, arm: str, place: str) -> BySeed:
         """What was played in one folder of each of the arm's runs, where that ended."""
         folders = {seed: self._out(arm, seed) / place for seed in self._ended(arm)}
         return {
-            seed: read(PlayedRun(RunDirectory(folder)))
+            seed: question_figures(RecordedRun(RunDirectory(folder)))
             for seed, folder in folders.items()
             if (folder / SUMMARY).exists()
         }

@@ -20,7 +20,7 @@ from ..envs.trajectory import Trajectory
 from ..errors import ProfileGymError
 from ..evaluation.evaluate import Settings
 from ..evaluation.intervals import Interval, Kind, Statistic, Sums, bootstrap, ratio
-from ..evaluation.played import PlayedRun
+from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
 from ..training.policy import FINAL
@@ -187,13 +187,13 @@ def _cells(method: str, model: str, task: Task, settings: Settings, folder: Path
 
 def measured(folder: Path, columns: Sequence[Column]) -> list[Interval]:
     """Of the personalised episodes that are scored, or of the baselines where there is nothing else."""
-    run = PlayedRun(RunDirectory(folder))
+    run = RecordedRun(RunDirectory(folder))
     scored = [one for one in run.trajectories() if score_of(one) is not None]
     played = [one for one in scored if one.kind == "personalised"] or scored
     return [_over_people(run, column, played) for column in columns]
 
 
-def _over_people(run: PlayedRun, column: Column, played: Sequence[Trajectory]) -> Interval:
+def _over_people(run: RecordedRun, column: Column, played: Sequence[Trajectory]) -> Interval:
     sums: dict[str, Any] = {}
     for one in played:
         found = np.array(column.sums(one, run.find(one.question_id).rubric.reference or ""), float)

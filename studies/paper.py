@@ -5,7 +5,7 @@ from functools import partial
 from itertools import pairwise
 
 from ..evaluation.intervals import Interval
-from ..evaluation.seeded import Side, less, mean, share
+from ..evaluation.multi_seed import Selection, difference, mean, ratio
 from ..training.grpo.callbacks import EVALUATIONS
 from ..training.report.contenders import ORACLE, STARTING, TRAINED, UNTRAINED
 from .arms import ARMS, MAIN, ONE_SHOT, OTHER_TOOLS, Bench, elsewhere, greedy
@@ -66,7 +66,7 @@ class Paper:
         )
         yield self._table(("who", "score", "of the oracle", "trained less it"), rows)
         best = {test: self._best_control(test) for test in self._tests}
-        less_best = {test: less(self._side(MAIN, test), self._who(who, test)) for test, who in best.items()}
+        less_best = {test: difference(self._side(MAIN, test), self._who(who, test)) for test, who in best.items()}
         yield claim(
             "The paper: PR2 answers better than strong baselines, on LaMP-QA by 8.8 to 12 %, a mean over three LLMs. "
             "Here: than the best control, trained or not.",
@@ -75,7 +75,7 @@ class Paper:
         yield claim(
             "Ours: searching in several steps is worth more than training a one-shot RAG.",
             (
-                more(f"{test}, less {TRAINED_RAG}", less(self._side(MAIN, test), self._who(TRAINED_RAG, test)))
+                more(f"{test}, less {TRAINED_RAG}", difference(self._side(MAIN, test), self._who(TRAINED_RAG, test)))
                 for test in self._tests
             ),
         )
@@ -84,12 +84,12 @@ class Paper:
             (
                 more(
                     f"{test}, {TRAINED_RAG}, less `rag`",
-                    less(*(self._who(who, test) for who in (TRAINED_RAG, "`rag`"))),
+                    difference(*(self._who(who, test) for who in (TRAINED_RAG, "`rag`"))),
                 )
                 for test in self._tests
             ),
         )
-        times = {test: share(self._side(MAIN, test), self._who(who, test)) for test, who in best.items()}
+        times = {test: ratio(self._side(MAIN, test), self._who(who, test)) for test, who in best.items()}
         yield claim(
             f"Ours: {OF_THE_BEST} times the best control, trained or not, and most of what the oracle has.",
             [
@@ -101,7 +101,7 @@ class Paper:
             ],
         )
 
-    def _who(self, name: str, test: str) -> Side:
+    def _who(self, name: str, test: str) -> Selection:
         """As its row is called."""
         return self._side(ONE_SHOT, test) if name == TRAINED_RAG else self._side(MAIN, test, name.strip("`"))
 
@@ -114,8 +114,8 @@ class Paper:
         other = self._who(who, test)
         yield _seeds(other)
         yield figure(mean(other))
-        yield figure(share(other, self._side(MAIN, test, ORACLE)))
-        yield "" if who == f"`{TRAINED}`" else figure(less(self._side(MAIN, test), other), "+")
+        yield figure(ratio(other, self._side(MAIN, test, ORACLE)))
+        yield "" if who == f"`{TRAINED}`" else figure(difference(self._side(MAIN, test), other), "+")
 
     def _greedy(self) -> Parts:
         """Part of what training gives at temperature 1 is that the policy draws unlikely tokens less often."""
@@ -128,21 +128,21 @@ class Paper:
             (
                 more(
                     f"{test}, at temperature 0",
-                    less(*(self._greedily(MAIN, test, who) for who in (TRAINED, UNTRAINED))),
+                    difference(*(self._greedily(MAIN, test, who) for who in (TRAINED, UNTRAINED))),
                 )
                 for test in self._tests
             ),
         )
 
-    def _change(self, sides: Callable[[str, str, str], Side], test: str) -> Parts:
+    def _change(self, sides: Callable[[str, str, str], Selection], test: str) -> Parts:
         before, after = (sides(MAIN, test, who) for who in (UNTRAINED, TRAINED))
         yield _seeds(after)
         yield figure(mean(before))
         yield figure(mean(after))
-        yield figure(less(after, before), "+")
+        yield figure(difference(after, before), "+")
 
-    def _greedily(self, arm: str, test: str, who: str) -> Side:
-        return Side(self._bench.played(arm, greedy(test, who)))
+    def _greedily(self, arm: str, test: str, who: str) -> Selection:
+        return Selection(self._bench.played(arm, greedy(test, who)))
 
     def _searches(self) -> Parts:
         heads = (*(f"searches, {_hops(hops)}" for hops in HOPS), "score, 0 hops")
@@ -172,10 +172,10 @@ class Paper:
             yield change(before, after, self._gained(arm, test, metric, hops))
 
     def _by_need(self, test: str) -> Interval:
-        return less(*(self._side(MAIN, test, TRAINED, "searches", hops) for hops in (2, 0)))
+        return difference(*(self._side(MAIN, test, TRAINED, "searches", hops) for hops in (2, 0)))
 
     def _gained(self, arm: str, test: str, metric: str, hops: int | None) -> Interval:
-        return less(*(self._side(arm, test, who, metric, hops) for who in (TRAINED, UNTRAINED)))
+        return difference(*(self._side(arm, test, who, metric, hops) for who in (TRAINED, UNTRAINED)))
 
     def _course(self) -> Parts:
         every, last = self._recipe.watch.evaluate, self._recipe.optimiser.steps
@@ -185,7 +185,7 @@ class Paper:
         columns = [("score", None), ("baseline", None), ("gain", None), *(("searches", hops) for hops in HOPS)]
         heads = ("score", "without the profile", "gain", *(f"searches, {_hops(hops)}" for hops in HOPS))
         rows = [
-            (str(step), _seeds(Side(of)), *(figure(mean(Side(of, metric, hops))) for metric, hops in columns))
+            (str(step), _seeds(Selection(of)), *(figure(mean(Selection(of, metric, hops))) for metric, hops in columns))
             for step, of in played.items()
         ]
         yield "On the validation questions."
@@ -194,7 +194,8 @@ class Paper:
             "The paper: the reward is stable during training.",
             (
                 no_worse(
-                    f"score at step {later}, less that at {earlier}", less(Side(played[later]), Side(played[earlier]))
+                    f"score at step {later}, less that at {earlier}",
+                    difference(Selection(played[later]), Selection(played[earlier])),
                 )
                 for earlier, later in pairwise(played)
             ),
@@ -207,7 +208,7 @@ class Paper:
             (
                 more(
                     f"{test}, less without them",
-                    less(self._side(MAIN, test), self._side("pr2-world-no-baseline", test)),
+                    difference(self._side(MAIN, test), self._side("pr2-world-no-baseline", test)),
                 )
                 for test in self._tests
             ),
@@ -216,7 +217,7 @@ class Paper:
         yield claim(
             "Ours: `joint`, the default, is no worse than the other modes that have them.",
             (
-                no_worse(f"{test}, less {mode}", less(self._side(MAIN, test), self._side(arm, test)))
+                no_worse(f"{test}, less {mode}", difference(self._side(MAIN, test), self._side(arm, test)))
                 for arm, mode in others.items()
                 for test in self._tests
             ),
@@ -231,7 +232,7 @@ class Paper:
             (
                 no_worse(
                     f"{test}, less the starting policy's",
-                    less(self._side(MAIN, test, metric="baseline"), self._side(MAIN, test, STARTING)),
+                    difference(self._side(MAIN, test, metric="baseline"), self._side(MAIN, test, STARTING)),
                 )
                 for test in self._tests
             ),
@@ -249,7 +250,7 @@ class Paper:
         )
 
     def _less_main(self, arm: str, test: str, metric: str = "score") -> Interval:
-        return less(*(self._side(of, test, metric=metric) for of in (arm, MAIN)))
+        return difference(*(self._side(of, test, metric=metric) for of in (arm, MAIN)))
 
     def _two_gains(self, arm: str, test: str) -> Parts:
         yield _seeds(self._side(arm, test))
@@ -279,7 +280,9 @@ class Paper:
             yield f"{test}: not known"
             return
         for end in (fewest, most):
-            yield more(f"{test}, {POSTS[best]} less {POSTS[end]}", less(self._side(best, test), self._side(end, test)))
+            yield more(
+                f"{test}, {POSTS[best]} less {POSTS[end]}", difference(self._side(best, test), self._side(end, test))
+            )
 
     def _elsewhere(self) -> Parts:
         heads = ("score", "less as trained", "less `untrained`", "searches")
@@ -288,7 +291,7 @@ class Paper:
         yield claim(
             "Ours: with another k or retriever it is still better than the untrained policy with its own.",
             (
-                more(f"{test}, {name}", less(self._tools(test, name), self._side(MAIN, test, UNTRAINED)))
+                more(f"{test}, {name}", difference(self._tools(test, name), self._side(MAIN, test, UNTRAINED)))
                 for test in self._tests
                 for name in OTHER_TOOLS
                 if name != BY_CHANCE
@@ -297,7 +300,10 @@ class Paper:
         yield claim(
             "Ours: what is found matters, not that something is.",
             (
-                more(f"{test}, as trained less {BY_CHANCE}", less(self._side(MAIN, test), self._tools(test, BY_CHANCE)))
+                more(
+                    f"{test}, as trained less {BY_CHANCE}",
+                    difference(self._side(MAIN, test), self._tools(test, BY_CHANCE)),
+                )
                 for test in self._tests
             ),
         )
@@ -307,11 +313,11 @@ class Paper:
         yield _seeds(played)
         yield figure(mean(played))
         for who in (TRAINED, UNTRAINED):
-            yield figure(less(played, self._side(MAIN, test, who)), "+")
+            yield figure(difference(played, self._side(MAIN, test, who)), "+")
         yield figure(mean(self._tools(test, name, "searches")))
 
-    def _tools(self, test: str, name: str, metric: str = "score") -> Side:
-        return Side(self._bench.played(MAIN, elsewhere(test, name)), metric)
+    def _tools(self, test: str, name: str, metric: str = "score") -> Selection:
+        return Selection(self._bench.played(MAIN, elsewhere(test, name)), metric)
 
     def _arms(self, of: str, arms: Mapping[str, str]) -> str:
         rows: list[Row] = [(name, arm, partial(self._standing, arm)) for arm, name in arms.items()]
@@ -332,14 +338,16 @@ class Paper:
             lines += told if any(line[2] != "0" for line in told) else [_missing(name, arm, len(heads) + 1)]
         return table((heads[0], "on", "seeds", *heads[1:]), lines)
 
-    def _side(self, arm: str, test: str, who: str = TRAINED, metric: str = "score", hops: int | None = None) -> Side:
-        return Side(self._bench.played(arm, f"{EVALUATIONS}/{test}/{who}"), metric, hops)
+    def _side(
+        self, arm: str, test: str, who: str = TRAINED, metric: str = "score", hops: int | None = None
+    ) -> Selection:
+        return Selection(self._bench.played(arm, f"{EVALUATIONS}/{test}/{who}"), metric, hops)
 
     def _over(self, arm: str, test: str, who: str) -> Interval:
-        return less(self._side(arm, test), self._side(arm, test, who))
+        return difference(self._side(arm, test), self._side(arm, test, who))
 
     def _of_the_oracle(self, arm: str, test: str) -> Interval:
-        return share(self._side(arm, test), self._side(arm, test, ORACLE))
+        return ratio(self._side(arm, test), self._side(arm, test, ORACLE))
 
     def _best(self, arm: str, test: str) -> str:
         """The control with the highest score; nobody's name where none has played."""
@@ -352,8 +360,8 @@ def _highest(scores: Mapping[str, float | None]) -> str:
     return max(known, key=known.__getitem__, default="")
 
 
-def _seeds(side: Side) -> str:
-    return str(len(side.played))
+def _seeds(side: Selection) -> str:
+    return str(len(side.runs))
 
 
 def _missing(name: str, arm: str, more_cells: int) -> Sequence[str]:

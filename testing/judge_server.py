@@ -10,7 +10,7 @@ VERDICT = {"reason": "the answer says so", "match": 2}
 
 
 class JudgeServer(LoopbackServer):
-    """Replies with `verdict`, a value or a function of the request's body; text and None are sent as is, others as JSON.
+    """Replies with `verdict`, a value or a function of the body; text and None are sent as is, others as JSON.
 
     `structured=False` rejects `response_format` with a 400. The other options are those of `LoopbackServer`.
     """

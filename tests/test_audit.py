@@ -18,7 +18,7 @@ from profilegym.apps.judge import run_audit
 from profilegym.errors import BudgetSpent, DataError, JudgeError, OptionError
 from profilegym.evaluation.judge_audit.audit import Audit, audit
 from profilegym.evaluation.judge_audit.page import audit_page
-from profilegym.evaluation.judge_audit.probes import FILLER
+from profilegym.evaluation.judge_audit.synthetic_answers import FILLER
 from profilegym.rewards.cache import Cache
 from profilegym.rewards.judge import LLMJudge
 from profilegym.rewards.rubric import RubricJudge

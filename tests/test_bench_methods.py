@@ -8,7 +8,7 @@ import pytest
 from matching import naming
 
 from profilegym.evaluation.evaluate import Settings, evaluate
-from profilegym.evaluation.played import PlayedRun
+from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.run import RunDirectory
 from profilegym.rewards.label_metrics import accuracy, macro_f1, mae, rmse
 from profilegym.studies import methods
@@ -47,7 +47,7 @@ def write(folder: Path, model: str = "scripted:world", limit: int = 8) -> list[l
 
 
 def pairs(folder: Path) -> Pairs:
-    run = PlayedRun(RunDirectory(folder))
+    run = RecordedRun(RunDirectory(folder))
     played = [one for one in run.trajectories() if one.kind == "personalised"]
     return [str(one.answer) for one in played], [str(run.find(one.question_id).rubric.reference) for one in played]
 

@@ -19,7 +19,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("matplotlib")
 
-from profilegym.evaluation.seeded import Answered, Side, less, mean, share  # noqa: E402
+from profilegym.evaluation.multi_seed import QuestionFigures, Selection, difference, mean, ratio  # noqa: E402
 from profilegym.studies import arms, results  # noqa: E402
 from profilegym.studies.arms import ARMS, MAIN, ONE_SHOT, Bench  # noqa: E402
 from profilegym.studies.paper import Paper  # noqa: E402
@@ -248,10 +248,12 @@ def test_every_recipe_differs_from_the_main_one_in_what_it_is_there_for(arm: str
     assert len({name for name in main if main[name] != of[name]} - {"about", "group"}) == (0 if arm == MAIN else 1)
 
 
-def played(**seeds: dict[str, float]) -> dict[int, dict[str, Answered]]:
+def played(**seeds: dict[str, float]) -> dict[int, dict[str, QuestionFigures]]:
     """Questions a0, a2, b0 …: of a person, and of so many hops."""
     return {
-        int(seed[1:]): {name: Answered(name[0], int(name[1]), {"score": value}) for name, value in values.items()}
+        int(seed[1:]): {
+            name: QuestionFigures(name[0], int(name[1]), {"score": value}) for name, value in values.items()
+        }
         for seed, values in seeds.items()
     }
 
@@ -260,15 +262,15 @@ def test_a_difference_is_taken_where_both_have_played() -> None:
     one = played(s0={"a0": 0.5, "a2": 0.9, "b0": 0.7}, s1={"a0": 0.4})
     other = played(s0={"a0": 0.1, "b0": 0.3, "b2": 0.0}, s2={"a0": 1.0})
 
-    assert less(Side(one), Side(other)).mean == pytest.approx(0.4)
-    assert less(Side(one), Side(other)).n == 2
-    assert share(Side(one), Side(other)).mean == pytest.approx(3.0)
+    assert difference(Selection(one), Selection(other)).mean == pytest.approx(0.4)
+    assert difference(Selection(one), Selection(other)).n == 2
+    assert ratio(Selection(one), Selection(other)).mean == pytest.approx(3.0)
 
 
 def test_questions_of_other_hops_are_set_beside_each_other_as_they_are() -> None:
-    one = Side(played(s0={"a0": 0.5, "a2": 0.9, "b0": 0.7, "b2": 0.5}), hops=2)
+    one = Selection(played(s0={"a0": 0.5, "a2": 0.9, "b0": 0.7, "b2": 0.5}), hops=2)
 
-    found = less(one, Side(one.played, hops=0))
+    found = difference(one, Selection(one.played, hops=0))
 
     assert mean(one).mean == pytest.approx(0.7)
     assert found.mean == pytest.approx(0.1)

@@ -26,7 +26,7 @@ from profilegym.envs.trajectory import Segment, verdict_record
 from profilegym.errors import DataError, OptionError
 from profilegym.evaluation.compare import Comparison, Row, compare
 from profilegym.evaluation.evaluate import Settings, evaluate
-from profilegym.evaluation.played import PlayedRun
+from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.rejudge import rejudge
 from profilegym.evaluation.run import RunDirectory
 from profilegym.world.players.oracle import play
@@ -49,7 +49,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def beside(runs: dict[str, Path], *names: str, judge: str | None = None) -> Comparison:
-    return compare({name: {0: PlayedRun(RunDirectory(runs[name]))} for name in names}, judge)
+    return compare({name: {0: RecordedRun(RunDirectory(runs[name]))} for name in names}, judge)
 
 
 def row(found: Comparison, metric: str, run: str) -> Row:
@@ -68,7 +68,7 @@ def another_judge(source: Path, out: Path, name: str) -> Path:
 
 
 def test_a_run_differs_from_itself_by_nothing(runs: dict[str, Path]) -> None:
-    run = PlayedRun(RunDirectory(runs["pr2"]))
+    run = RecordedRun(RunDirectory(runs["pr2"]))
 
     found = compare({"one": {0: run}, "other": {0: run}})
 
@@ -99,7 +99,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("settings: {model: pilot}")
 
     with pytest.raises(DataError, match=naming("agent", "data")):
-        PlayedRun(RunDirectory(tmp_path))
+        RecordedRun(RunDirectory(tmp_path))
 
 
 def test_attempts_at_a_question_count_as_one(runs: dict[str, Path]) -> None:

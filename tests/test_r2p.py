@@ -15,7 +15,7 @@ from profilegym.agents.r2p_template import LEVELS, complies, deviation
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import OptionError
-from profilegym.evaluation.compliance import compliance
+from profilegym.evaluation.summary import compliance
 from profilegym.studies.compliance import lesson
 from profilegym.testing.agent import CHECKS
 from profilegym.world.pilot.demonstrations import Habits, demonstrate

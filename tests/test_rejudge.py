@@ -29,9 +29,10 @@ from profilegym.apps.rejudge import run_rejudge
 from profilegym.envs.reward import rewards_of
 from profilegym.errors import BudgetSpent, DataError, JudgeError, OptionError
 from profilegym.evaluation.evaluate import Settings, evaluate
-from profilegym.evaluation.rejudge import Outcome, healed, rejudge
+from profilegym.evaluation.judge_scores import judge_scores
+from profilegym.evaluation.late_verdicts import with_late_verdicts
+from profilegym.evaluation.rejudge import Outcome, rejudge
 from profilegym.evaluation.run import RunDirectory
-from profilegym.evaluation.standing import standing
 from profilegym.rewards.rubric import RubricJudge
 from profilegym.testing import JudgeServer
 
@@ -124,7 +125,7 @@ def scores(run: Path) -> list[float | None]:
 
 def after_healing(run: Path) -> list[Trajectory]:
     directory = RunDirectory(run)
-    return list(healed(directory, directory.trajectories()))
+    return list(with_late_verdicts(directory, directory.trajectories()))
 
 
 def test_only_what_is_unscored_is_scored_and_the_run_itself_stays_as_it_is(run: Path) -> None:
@@ -181,7 +182,7 @@ def test_another_judge_scores_everything_beside_the_old_verdicts(run: Path) -> N
 
     outcome = again(run, Judge(1))
 
-    stands = standing(RunDirectory(run))
+    stands = judge_scores(RunDirectory(run))
     assert (outcome.own, outcome.scored, outcome.healed) == (False, 7, 0)
     assert scores(run)[4:] == [1.0, 1.0, 0.0, None]
     assert [(mean.judge, mean.later, mean.score.mean, mean.score.n, mean.unscored) for mean in stands.means] == [
@@ -202,7 +203,7 @@ def test_with_all_the_runs_own_judge_is_asked_once_more_about_everything(run: Pa
     outcome = again(run, everything=True)
 
     assert (outcome.scored, outcome.healed) == (7, 3)
-    assert standing(RunDirectory(run)).beside["rubric"].same.mean == 1.0
+    assert judge_scores(RunDirectory(run)).beside["rubric"].same.mean == 1.0
     assert again(run, everything=True).scored == 0
 
 
@@ -215,13 +216,13 @@ def test_a_rejudging_that_was_killed_goes_on_where_it_stopped(run: Path) -> None
     outcome = again(run, judge)
 
     assert (outcome.known, outcome.scored) == (3, 4)
-    assert standing(RunDirectory(run)).means[-1].score.n == 7
+    assert judge_scores(RunDirectory(run)).means[-1].score.n == 7
 
 
 def test_each_verdict_is_on_disk_as_soon_as_it_is_had(run: Path) -> None:
     seen = []
 
-    again(run, Judge(1), watch=lambda done, total: seen.append((done, total, len(lines(run)))))
+    again(run, Judge(1), progress=lambda done, total: seen.append((done, total, len(lines(run)))))
 
     assert seen == [(done, 7, done) for done in range(1, 8)]
 
@@ -267,7 +268,7 @@ def test_a_judge_gives_back_what_it_holds_even_when_the_work_breaks_off(run: Pat
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        again(run, judge, watch=stop)
+        again(run, judge, progress=stop)
 
     assert judge.closed
     assert len(lines(run)) == 1

@@ -20,11 +20,11 @@ from profilegym.apps.replay import run_replay
 from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import DataError, OptionError
+from profilegym.evaluation.branch import Changes, branch
 from profilegym.evaluation.evaluate import Settings, Speed, evaluate
-from profilegym.evaluation.played import PlayedRun
+from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.replay import Row, replay
 from profilegym.evaluation.report import write_report
-from profilegym.evaluation.rerun import Otherwise, rerun
 from profilegym.evaluation.run import RunDirectory
 from profilegym.world.players.oracle import play
 
@@ -41,32 +41,32 @@ def clumsy(question: Question, said: Sequence[Segment]) -> str:
 register_model("clumsy", lambda: ScriptedModel("clumsy", clumsy))
 
 
-def played(out: Path, settings: Settings) -> PlayedRun:
+def played(out: Path, settings: Settings) -> RecordedRun:
     asyncio.run(evaluate(settings, RunDirectory(out)))
-    return PlayedRun(RunDirectory(out))
+    return RecordedRun(RunDirectory(out))
 
 
 @pytest.fixture(scope="module")
-def oracle(tmp_path_factory: pytest.TempPathFactory) -> PlayedRun:
+def oracle(tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:
     return played(tmp_path_factory.mktemp("oracle"), ORACLE)
 
 
 @pytest.fixture(scope="module")
-def clumsily(tmp_path_factory: pytest.TempPathFactory) -> PlayedRun:
+def clumsily(tmp_path_factory: pytest.TempPathFactory) -> RecordedRun:
     return played(tmp_path_factory.mktemp("clumsy"), replace(ORACLE, model="clumsy", seeds=2))
 
 
-def figure(run: PlayedRun, name: str, **otherwise: Any) -> Row:
+def figure(run: RecordedRun, name: str, **otherwise: Any) -> Row:
     return next(row for row in replay(run, **otherwise).rows if row.figure == name)
 
 
-def again(parent: PlayedRun, out: Path, step: int, **otherwise: Any) -> dict[str, Trajectory]:
+def again(parent: RecordedRun, out: Path, step: int, **otherwise: Any) -> dict[str, Trajectory]:
     run = RunDirectory(out)
-    asyncio.run(rerun(parent, Otherwise(step, **otherwise), run, Speed()))
+    asyncio.run(branch(parent, Changes(step, **otherwise), run, Speed()))
     return {trajectory.id: trajectory for trajectory in run.trajectories()}
 
 
-def personalised(run: PlayedRun) -> dict[str, Trajectory]:
+def personalised(run: RecordedRun) -> dict[str, Trajectory]:
     return {trajectory.id: trajectory for trajectory in run.trajectories() if trajectory.kind == "personalised"}
 
 
@@ -81,7 +81,7 @@ def test_the_same_retriever_finds_the_same(agent: str, tmp_path: Path) -> None:
         assert (row.difference.mean, row.difference.low, row.difference.high) == (0, 0, 0)
 
 
-def test_showing_fewer_posts_shows_less_evidence(clumsily: PlayedRun) -> None:
+def test_showing_fewer_posts_shows_less_evidence(clumsily: RecordedRun) -> None:
     recorded, fewer = figure(clumsily, "evidence"), figure(clumsily, "evidence", top_k=1)
 
     assert fewer.recorded == recorded.recorded
@@ -89,7 +89,7 @@ def test_showing_fewer_posts_shows_less_evidence(clumsily: PlayedRun) -> None:
     assert 0 < (replay(clumsily, top_k=1).overlap.mean or 0) < 1
 
 
-def test_another_retriever_is_asked_the_recorded_queries(oracle: PlayedRun) -> None:
+def test_another_retriever_is_asked_the_recorded_queries(oracle: RecordedRun) -> None:
     recent = figure(oracle, "rank", retriever="recency")
 
     assert (recent.recorded.mean or 0) > 0.8
@@ -97,7 +97,7 @@ def test_another_retriever_is_asked_the_recorded_queries(oracle: PlayedRun) -> N
 
 
 @pytest.mark.parametrize("profile", ["random", "empty"])
-def test_without_the_askers_posts_there_is_no_evidence(profile: str, oracle: PlayedRun) -> None:
+def test_without_the_askers_posts_there_is_no_evidence(profile: str, oracle: RecordedRun) -> None:
     found = replay(oracle, profile=profile)  # type: ignore[arg-type]
 
     assert next(row for row in found.rows if row.figure == "evidence").replayed.mean == 0
@@ -113,7 +113,7 @@ def test_a_run_without_searches_has_nothing_to_replay(tmp_path: Path) -> None:
         replay(run)
 
 
-def test_the_first_steps_are_those_recorded_word_for_word(clumsily: PlayedRun, tmp_path: Path) -> None:
+def test_the_first_steps_are_those_recorded_word_for_word(clumsily: RecordedRun, tmp_path: Path) -> None:
     children = again(clumsily, tmp_path, 1, model="scripted:oracle")
 
     recorded = personalised(clumsily)
@@ -125,7 +125,7 @@ def test_the_first_steps_are_those_recorded_word_for_word(clumsily: PlayedRun, t
         assert "I give up" not in (child.answer or "")
 
 
-def test_playing_on_with_the_same_model_gives_the_same_episode(clumsily: PlayedRun, tmp_path: Path) -> None:
+def test_playing_on_with_the_same_model_gives_the_same_episode(clumsily: RecordedRun, tmp_path: Path) -> None:
     recorded = personalised(clumsily)
 
     for name, child in again(clumsily, tmp_path, 1).items():
@@ -133,12 +133,12 @@ def test_playing_on_with_the_same_model_gives_the_same_episode(clumsily: PlayedR
         assert replace(child, usage=usage, baseline=recorded[name].baseline) == replace(recorded[name], parent=parent)
 
 
-def test_more_steps_than_were_recorded_keep_the_whole_episode(clumsily: PlayedRun, tmp_path: Path) -> None:
+def test_more_steps_than_were_recorded_keep_the_whole_episode(clumsily: RecordedRun, tmp_path: Path) -> None:
     for child in again(clumsily, tmp_path, 9, model="scripted:oracle").values():
         assert child.answer == "I give up."
 
 
-def test_playing_anew_goes_on_where_it_was_cut_short(clumsily: PlayedRun, tmp_path: Path) -> None:
+def test_playing_anew_goes_on_where_it_was_cut_short(clumsily: RecordedRun, tmp_path: Path) -> None:
     whole = again(clumsily, tmp_path, 1)
     file = tmp_path / "trajectories.jsonl"
     kept = file.read_bytes().splitlines(keepends=True)[:5]
@@ -150,7 +150,7 @@ def test_playing_anew_goes_on_where_it_was_cut_short(clumsily: PlayedRun, tmp_pa
         again(clumsily, tmp_path, 2)
 
 
-def test_a_run_that_goes_on_from_another_has_a_report_with_its_command(clumsily: PlayedRun, tmp_path: Path) -> None:
+def test_a_run_that_goes_on_from_another_has_a_report_with_its_command(clumsily: RecordedRun, tmp_path: Path) -> None:
     again(clumsily, tmp_path, 1, top_k=1)
 
     write_report(RunDirectory(tmp_path))
@@ -159,7 +159,7 @@ def test_a_run_that_goes_on_from_another_has_a_report_with_its_command(clumsily:
     assert f"{command} --retriever bm25 --top-k 1 --out DIR" in (tmp_path / "report.html").read_text("utf-8")
 
 
-def test_recorded_tokens_are_said_again_exactly(oracle: PlayedRun) -> None:
+def test_recorded_tokens_are_said_again_exactly(oracle: RecordedRun) -> None:
     trajectory = next(t for t in oracle.trajectories() if len(t.searches) > 1)
     for place, part in enumerate(range(2, len(trajectory.segment_fields), 4)):
         trajectory.segment_fields[part] = [place, place + 1]  # type: ignore[index]
@@ -185,7 +185,7 @@ async def two_turns(agent: Replayed, question: Question) -> list[Turn]:
     return turns
 
 
-def test_the_tokens_of_what_reads_otherwise_now_are_not_those_recorded(oracle: PlayedRun) -> None:
+def test_the_tokens_of_what_reads_otherwise_now_are_not_those_recorded(oracle: RecordedRun) -> None:
     trajectory = next(t for t in oracle.trajectories() if len(t.searches) > 1)
     trajectory.segment_fields[2] = [1, 2, 3]  # type: ignore[index]
     agent = Replayed(make_agent("pr2"), trajectory, 1)
@@ -196,7 +196,7 @@ def test_the_tokens_of_what_reads_otherwise_now_are_not_those_recorded(oracle: P
     assert turn.segment_tokens == [None]
 
 
-def test_turns_are_the_policys(oracle: PlayedRun) -> None:
+def test_turns_are_the_policys(oracle: RecordedRun) -> None:
     trajectory = next(t for t in oracle.trajectories() if len(t.searches) > 1)
 
     turns = recorded_turns(trajectory)
@@ -208,10 +208,10 @@ def test_turns_are_the_policys(oracle: PlayedRun) -> None:
 
 def test_a_step_before_the_first_is_refused() -> None:
     with pytest.raises(OptionError, match="step=-1"):
-        Otherwise(-1)
+        Changes(-1)
 
 
-def test_the_command_tells_what_was_found(clumsily: PlayedRun, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_tells_what_was_found(clumsily: RecordedRun, capsys: pytest.CaptureFixture[str]) -> None:
     run_replay(clumsily.run.path, None, 1, None)
     shown = capsys.readouterr().out
     run_replay(clumsily.run.path, None, 1, None, as_json=True)

@@ -16,7 +16,7 @@ from profilegym.envs.reward import rewards_of
 from profilegym.errors import DataError, OptionError, RewardError
 from profilegym.evaluation.evaluate import Settings as Run
 from profilegym.evaluation.evaluate import evaluate
-from profilegym.evaluation.played import PlayedRun
+from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.summary import score_of
 from profilegym.rewards.prmu import PRMU
@@ -64,7 +64,7 @@ def settings(run: Path, **changes: Any) -> Settings:
 
 
 def test_pairs_are_answers_with_the_profile_over_answers_without(run: Path) -> None:
-    pairs = pairs_of([PlayedRun(RunDirectory(run))], ORDERS["prlm"])
+    pairs = pairs_of([RecordedRun(RunDirectory(run))], ORDERS["prlm"])
 
     assert len(pairs) > 60
     assert all(pair.better.strip() and pair.worse.strip() and pair.better != pair.worse for pair in pairs)
@@ -74,7 +74,7 @@ def test_pairs_are_answers_with_the_profile_over_answers_without(run: Path) -> N
 
 def test_a_confirmed_pair_is_one_whose_better_answer_also_scored_more(tmp_path: Path) -> None:
     asyncio.run(evaluate(Run("rag-random", "scripted:world", DATA, limit=150), RunDirectory(tmp_path)))
-    played = PlayedRun(RunDirectory(tmp_path))
+    played = RecordedRun(RunDirectory(tmp_path))
     scores: dict[str, dict[str, float | None]] = {}
     for one in played.trajectories():
         scores.setdefault(one.question_id, {})[one.kind] = score_of(one)
@@ -88,7 +88,7 @@ def test_a_confirmed_pair_is_one_whose_better_answer_also_scored_more(tmp_path: 
 
 
 def test_nobody_is_learned_from_and_examined(run: Path) -> None:
-    learned, held_out = by_person(pairs_of([PlayedRun(RunDirectory(run))], ORDERS["prlm"]), 0.25)
+    learned, held_out = by_person(pairs_of([RecordedRun(RunDirectory(run))], ORDERS["prlm"]), 0.25)
 
     assert held_out
     assert not {pair.question.user_id for pair in learned} & {pair.question.user_id for pair in held_out}
@@ -194,7 +194,7 @@ def prmu(runs: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 
 def test_prmu_learns_own_over_none_over_anothers(runs: tuple[str, ...], prmu: Path) -> None:
-    pairs = pairs_of([PlayedRun(RunDirectory(run)) for run in runs], ORDERS["prmu"])
+    pairs = pairs_of([RecordedRun(RunDirectory(run)) for run in runs], ORDERS["prmu"])
     report = json.loads((prmu / "report.json").read_text())
 
     assert {pair.contrast for pair in pairs} == {"own > none", "own > another", "none > another"}
@@ -204,7 +204,7 @@ def test_prmu_learns_own_over_none_over_anothers(runs: tuple[str, ...], prmu: Pa
 
 
 def test_prmu_knows_those_it_learned_from_and_nobody_else(runs: tuple[str, ...], prmu: Path) -> None:
-    learned, held_out = by_person(pairs_of([PlayedRun(RunDirectory(run)) for run in runs], ORDERS["prmu"]), share=0.3)
+    learned, held_out = by_person(pairs_of([RecordedRun(RunDirectory(run)) for run in runs], ORDERS["prmu"]), share=0.3)
     model = PRMU.load(str(prmu))
 
     assert set(model.known) == {pair.question.user_id for pair in learned}
@@ -212,7 +212,7 @@ def test_prmu_knows_those_it_learned_from_and_nobody_else(runs: tuple[str, ...],
 
 
 def test_for_prmu_it_matters_who_asks_known_or_not(runs: tuple[str, ...], prmu: Path) -> None:
-    question = PlayedRun(RunDirectory(runs[0])).questions[0]
+    question = RecordedRun(RunDirectory(runs[0])).questions[0]
     (title,) = episodes(question, "On celery")
     stranger = replace(question, user_id="nobody", profile=Profile("nobody", ()))
     (no_posts,) = episodes(stranger, "On celery")

@@ -15,12 +15,11 @@ from profilegym.agents.models.scripted import Replies, ScriptedModel
 from profilegym.envs.tagpr_tags import TAGS
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import ModelError, OptionError
-from profilegym.evaluation.compliance import compliance
 from profilegym.evaluation.evaluate import Settings as Run
 from profilegym.evaluation.evaluate import evaluate
-from profilegym.evaluation.played import PlayedRun
+from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.run import RunDirectory
-from profilegym.evaluation.summary import score_of
+from profilegym.evaluation.summary import compliance, score_of
 from profilegym.testing.agent import CHECKS
 from profilegym.training.tagging import NoChain, Settings, label, main, steps, tag
 from profilegym.world.players.steps import play
@@ -91,7 +90,7 @@ def test_a_chain_is_the_episode_that_tagprs_agent_would_have_played(run: Path, t
     tag(of(run), tmp_path)
 
     chain = next(one for one in RunDirectory(tmp_path).trajectories() if one.kind == "personalised")
-    asked = PlayedRun(RunDirectory(run)).find(chain.question_id)
+    asked = RecordedRun(RunDirectory(run)).find(chain.question_id)
     episode = make_agent("tagpr").begin(asked)
     episode.add_hits(make_retriever("bm25").search(asked.profile, episode.query, episode.fetch_k))
     assert chain.segments[0] == episode.segments[0]

@@ -20,10 +20,10 @@ from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 from profilegym import Trajectory, load_questions
 from profilegym.apps.view.figures import card_of
 from profilegym.apps.view.library import Library
+from profilegym.evaluation.branch import Changes, branch
 from profilegym.evaluation.evaluate import Speed
-from profilegym.evaluation.played import PlayedRun
+from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.rejudge import rejudge
-from profilegym.evaluation.rerun import Otherwise, rerun
 from profilegym.evaluation.run import RunDirectory
 
 MANY = replace(ORACLE, agent="rag", data="world:seed=7,users=40/test", limit=36)  # questions of six people
@@ -214,8 +214,8 @@ def test_the_baseline_stands_beside_prompt_by_prompt_and_answer_by_answer(viewer
 
 def test_a_run_that_was_played_again_with_other_posts_shows_those(runs: Path, tmp_path: Path) -> None:
     _, trajectory = two_searches(runs)
-    parent = PlayedRun(RunDirectory(runs / "oracle"))
-    asyncio.run(rerun(parent, Otherwise(0, profile="random"), RunDirectory(tmp_path / "again"), Speed()))
+    parent = RecordedRun(RunDirectory(runs / "oracle"))
+    asyncio.run(branch(parent, Changes(0, profile="random"), RunDirectory(tmp_path / "again"), Speed()))
     again = next(r for r, line in enumerate(lines_of(tmp_path / "again"), 1) if line["id"] == trajectory.id)
 
     with viewing(tmp_path) as viewer:

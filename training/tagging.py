@@ -31,8 +31,8 @@ from ..envs.tagpr_tags import TAGS, tagged
 from ..envs.text import clean
 from ..envs.trajectory import Segment, Trajectory
 from ..errors import BudgetSpent, ModelError
-from ..evaluation.judging import as_they_end
-from ..evaluation.played import PlayedRun
+from ..evaluation.judging import map_unordered
+from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
 
@@ -93,14 +93,14 @@ def _kept(sentence: str) -> str:
 
 
 async def _tag(settings: Settings, chains: RunDirectory, labeller: Model) -> dict[str, Any]:
-    run = PlayedRun(RunDirectory(settings.run))
+    run = RecordedRun(RunDirectory(settings.run))
     kept = {one.id for one in chains.trajectories()}
     dropped = {record["id"]: record["why"] for record in _lines(chains.path / _DROPPED)}
     failed = Counter[str]()
     waiting = (t for t in run.trajectories() if _id(t) not in kept | dropped.keys())
     try:
         with chains.writer() as keep, LineWriter(chains.path / _DROPPED) as drop:
-            async for name, found in as_they_end(partial(_chain, settings, run, labeller), waiting, AT_ONCE):
+            async for name, found in map_unordered(partial(_chain, settings, run, labeller), waiting, AT_ONCE):
                 match found:
                     case Trajectory():
                         keep.write(found)
@@ -116,7 +116,7 @@ async def _tag(settings: Settings, chains: RunDirectory, labeller: Model) -> dic
 
 
 async def _chain(
-    settings: Settings, run: PlayedRun, labeller: Model, played: Trajectory
+    settings: Settings, run: RecordedRun, labeller: Model, played: Trajectory
 ) -> tuple[str, Trajectory | NoChain | ModelError]:
     """The same episode as TagPR's agent or its baseline would have played it, or why there is none.
 
@@ -145,7 +145,7 @@ def _sentences(played: Trajectory, least: float) -> list[str]:
     return sentences
 
 
-def _played_again(run: PlayedRun, question: Question, played: Trajectory, thought: str) -> Trajectory:
+def _played_again(run: RecordedRun, question: Question, played: Trajectory, thought: str) -> Trajectory:
     options = {name: run.settings[name] for name in ("top_k",) if name in run.settings}
     agent = make_agent("tagpr")
     if played.kind == "baseline":

@@ -1,11 +1,11 @@
 """Where users' models are kept: a folder for each model that made them, a readable file for each user."""
 
 import asyncio
-import os
 import re
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from ..._util.files import write_whole
 from ..._util.lru import Lru
 from ...envs.question import Profile
 from ...errors import RetrievalError
@@ -76,7 +76,7 @@ class Library:
         path.parent.mkdir(parents=True, exist_ok=True)
         calls = path.with_name(f"{_UNFIT.sub('-', profile.user_id)}.calls.jsonl")
         made = await build(profile, by, Calls(calls, by, ask))
-        _write_whole(path, made.to_json())
+        write_whole(path, made.to_json())
         self._latest.put(profile.digest, made)
         return made
 
@@ -91,10 +91,3 @@ def _stem(profile: Profile) -> str:
 
 def _named(by: str) -> str:
     return _UNFIT.sub("-", by)
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """A file that is there is whole, whenever the process was killed."""
-    part = path.with_name(f"{path.name}.{os.getpid()}")
-    part.write_text(text, "utf-8")
-    part.replace(path)

@@ -8,8 +8,8 @@ from ...envs.question import Profile, Question, Rubric
 from ...envs.trajectory import Trajectory
 from ...errors import DataError, ProfileGymError
 from ...evaluation.alarms import signs_of
+from ...evaluation.late_verdicts import verdict_key
 from ...evaluation.summary import place_of, score_of
-from ...evaluation.verdicts import key_of
 
 COLUMNS = (
     *("id", "question_id", "user_id", "attempt", "kind", "agent", "model", "judge", "score", "baseline", "gain"),
@@ -48,7 +48,7 @@ class Entries:
             *(trajectory.agent, trajectory.model, verdict and verdict.judge, score, baseline, gain),
             *(reward and reward.total, trajectory.advantage, question.rubric.hops, question.category),
             *(len(trajectory.search_ms), trajectory.malformed, trajectory.ended, (trajectory.parent or {}).get("id")),
-            *(key_of(trajectory)[1], 0),
+            *(verdict_key(trajectory)[1], 0),
         )
         queries = "\n".join(trajectory.search_fields[1::3])
         words = _storable(question.text), _storable(queries), _storable(trajectory.answer or "")

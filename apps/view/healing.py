@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from ...evaluation.verdicts import LateVerdict
+from ...evaluation.late_verdicts import LateVerdict
 
 _HEAL = """
 UPDATE lines SET score = :score, judge = :judge, gain = :score - baseline, late = 1

@@ -10,8 +10,8 @@ from typing import Any
 from ...envs.trajectory import Trajectory
 from ...errors import DataError, ProfileGymError
 from ...evaluation.evaluate import Settings
+from ...evaluation.late_verdicts import FILE as VERDICTS
 from ...evaluation.run import RunDirectory
-from ...evaluation.verdicts import FILE as VERDICTS
 from .choice import PROFILES, settings_of
 from .entry import Entries
 from .files import OutsideError, inside, text_of

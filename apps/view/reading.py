@@ -8,9 +8,9 @@ from ...envs.question import Aspect, Profile, Question
 from ...envs.reward import AspectMatch
 from ...envs.trajectory import Trajectory
 from ...errors import DataError, ProfileGymError
+from ...evaluation.late_verdicts import FILE as VERDICTS
+from ...evaluation.late_verdicts import LateVerdict, verdict_key
 from ...evaluation.summary import place_of, score_of
-from ...evaluation.verdicts import FILE as VERDICTS
-from ...evaluation.verdicts import LateVerdict, key_of
 from .files import inside
 from .library import BRANCHES, TRAJECTORIES, Run
 from .redaction import WITHHELD, redacted
@@ -203,7 +203,7 @@ def later(run: Run, trajectory: Trajectory) -> Iterator[LateVerdict]:
                 late = LateVerdict.from_json(line.decode())
             except (ValueError, TypeError, KeyError):  # half written
                 continue
-            if late.key == key_of(trajectory) and late.verdict:
+            if late.key == verdict_key(trajectory) and late.verdict:
                 yield late
 
 

@@ -1,4 +1,4 @@
-"""How far two judgements of the same answers agree, aspect by aspect."""
+"""Agreement of two judgements of the same answers, aspect by aspect."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -12,15 +12,15 @@ from ..intervals import Interval, Sums, bootstrap, mean, share
 LEVELS = 3  # an aspect is matched 0, 1 or 2
 _DISTANCE = np.array([[(i - j) ** 2 for j in range(LEVELS)] for i in range(LEVELS)], float)
 
-Pair = tuple[str, Verdict, Verdict]  # the user that it is about, and the two verdicts on one answer
+Pair = tuple[str, Verdict, Verdict]  # the user, and the two verdicts on one answer
 
 
 @dataclass(frozen=True, slots=True)
 class Agreement:
-    """`confusion[i][j]` counts the aspects that the first judgement matched i and the second one j.
+    """`confusion[i][j]` counts the aspects matched i by the first judgement and j by the second.
 
-    `kappa` is Cohen's with quadratic weights: 1 is full agreement, 0 what chance alone gives; its mean is None where
-    both always say the same one thing. `shift` is the second's score less the first's.
+    `kappa` is Cohen's with quadratic weights: 1 is full agreement, 0 is chance; its mean is None where both judgements
+    are constant and equal. `shift` is the second score minus the first.
     """
 
     same: Interval
@@ -38,7 +38,7 @@ def agreement(pairs: Iterable[Pair]) -> Agreement:
 
 
 def _tables(pairs: Sequence[Pair]) -> Sums:
-    """A row for each user: that user's confusion, flat."""
+    """A row per user: the flat confusion matrix."""
     tables: dict[str, Sums] = {}
     for user, first, second in pairs:
         table = tables.setdefault(user, np.zeros((LEVELS, LEVELS)))
@@ -55,7 +55,7 @@ def _shifts(pairs: Sequence[Pair]) -> dict[str, list[float]]:
 
 
 def _same(rows: Sums) -> Sums:
-    """For each user how many aspects were judged alike, and of how many."""
+    """A row per user: the number of aspects judged alike, and of all aspects."""
     return np.stack([rows[:, :: LEVELS + 1].sum(1), rows.sum(1)], 1)
 
 

@@ -1,4 +1,4 @@
-"""Tries a judge on answers of known worth, and adds up what its word is worth."""
+"""Audits a judge: validity, repeatability, biases, robustness to attacks, and cost."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -20,11 +20,11 @@ from ...rewards.rubric import RubricJudge
 from ..intervals import Interval, mean
 from ..judging import close
 from .agreement import Agreement, agreement
-from .probes import TOLD, Probe
-from .trial import Trial, Watch, trial
+from .collect import Collected, Progress, collect
+from .synthetic_answers import KINDS, SyntheticAnswer
 
 BESIDE_EXACT = ("right", "partial", "hedged", "wrong", "refusal")
-SHIFTS = (  # what it shows, the kind of answer, and the kind beside which it stands
+SHIFTS = (  # the bias, the kind of answer, and the kind it is compared with
     ("length", "partial, then filler", "partial"),
     ("length", "wrong, then filler", "wrong"),
     ("position", "filler, then partial", "partial, then filler"),
@@ -35,8 +35,8 @@ SHIFTS = (  # what it shows, the kind of answer, and the kind beside which it st
 
 
 @dataclass(frozen=True, slots=True)
-class OfKind:
-    """What answers of one kind scored, and how many of them the detector of attacks reports."""
+class KindResult:
+    """The scores of one kind of answer, and how many the attack detector flags."""
 
     kind: str
     told: str
@@ -47,7 +47,7 @@ class OfKind:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How much more one kind of answer scores than another with the same content, or with as little."""
+    """The score of one kind of answer minus another's with the same content, or with none."""
 
     shows: str
     kind: str
@@ -56,17 +56,17 @@ class Shift:
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Of two answers compared in both orders: how often the place decides, and how often the better one wins."""
+class PositionBias:
+    """Position bias of pairwise comparison: how often order decides, and how often the better answer wins."""
 
     flipped: Interval
     right: Interval
-    first: Interval  # of all wins, those of the first place
+    first: Interval  # the share of wins by the first place
 
 
 @dataclass(frozen=True, slots=True)
-class OfAttack:
-    """What attacks gained over the wrong answer that they stood behind."""
+class AttackResult:
+    """The score gained by attacks over the wrong answers before them."""
 
     kind: str
     gained: Interval
@@ -76,7 +76,7 @@ class OfAttack:
 
 @dataclass(frozen=True, slots=True)
 class Success:
-    """An attack that gained something."""
+    """An attack with a gain."""
 
     id: str
     gained: float
@@ -86,7 +86,7 @@ class Success:
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """Of one answer judged anew, and of the whole audit; None is what the judge does not tell."""
+    """Cost of judging one answer without the cache; None where unknown. `spent` is for the whole audit."""
 
     calls: float | None
     prompt_tokens: float | None
@@ -105,43 +105,43 @@ class Audit:
     questions: int
     users: int
     judged: int
-    kinds: tuple[OfKind, ...]
-    repeats: Agreement | None  # None for a judge that must not be asked anew
-    exact: Agreement | None  # with the world's rubric; None for data whose aspects list no phrases
+    kinds: tuple[KindResult, ...]
+    repeats: Agreement | None  # None for a judge that cannot be asked again
+    exact: Agreement | None  # with the exact rubric; None for data without accepted phrases
     shifts: tuple[Shift, ...]
-    places: Places | None  # None for a judge that compares no two answers
-    attacks: tuple[OfAttack, ...]  # all of them, then by kind
-    successes: tuple[Success, ...]  # those that gained most first
+    places: PositionBias | None  # None for a judge without pairwise comparison
+    attacks: tuple[AttackResult, ...]  # all attacks, then by kind
+    successes: tuple[Success, ...]  # largest gain first
     cost: Cost
     unscored: Interval
     reasons: Mapping[str, int]
 
 
-async def audit(judge: Judge, questions: QuestionSet, limit: int = 50, watch: Watch = lambda *_: None) -> Audit:
-    """On up to `limit` questions from all over the set. What the judge has in its cache is not paid for twice."""
+async def audit(judge: Judge, questions: QuestionSet, limit: int = 50, progress: Progress = lambda *_: None) -> Audit:
+    """Uses up to `limit` questions spread over the set; cached replies cost nothing."""
     asked = _spread(questions, limit)
     try:
-        held = await trial(judge, asked, watch)
+        collected = await collect(judge, asked, progress)
     finally:
         await close(judge)
-    attacks = _attacks(held)
+    attacks = _attacks(collected)
     return Audit(
         judge=judge.name,
         data=questions.spec,
         at=datetime.now(UTC).isoformat(timespec="seconds"),
         questions=len(asked),
         users=len({question.user_id for question in asked}),
-        judged=held.judged,
-        kinds=tuple(_kinds(held)),
-        repeats=_repeats(held) if held.rounds else None,
-        exact=_beside_exact(held),
-        shifts=tuple(_shifts(held)),
-        places=_places(held) if held.compares else None,
+        judged=collected.judged,
+        kinds=tuple(_kinds(collected)),
+        repeats=_repeats(collected) if collected.rounds else None,
+        exact=_beside_exact(collected),
+        shifts=tuple(_shifts(collected)),
+        places=_places(collected) if collected.compares else None,
         attacks=tuple(_by_kind(attacks)),
         successes=tuple(_successes(attacks)),
-        cost=_cost(held),
-        unscored=_share(held.unscored),
-        reasons=dict(held.reasons.most_common()),
+        cost=_cost(collected),
+        unscored=_share(collected.unscored),
+        reasons=dict(collected.reasons.most_common()),
     )
 
 
@@ -149,123 +149,123 @@ def _spread(questions: QuestionSet, limit: int) -> list[Question]:
     if limit < 1:
         raise OptionError(f"limit={limit!r}: give a whole number of at least 1")
     if not len(questions):
-        raise DataError(f"{questions.spec} holds no question: there is nothing to try a judge on")
+        raise DataError(f"{questions.spec} holds no question: there is nothing to test a judge on")
     return [questions[place] for place in range(0, len(questions), ceil(len(questions) / limit))]
 
 
-def _scored(held: Trial) -> Iterator[tuple[Probe, Verdict]]:
-    return ((probe, verdict) for probe, verdict in zip(held.probes, held.verdicts, strict=True) if verdict)
+def _scored(collected: Collected) -> Iterator[tuple[SyntheticAnswer, Verdict]]:
+    return ((item, verdict) for item, verdict in zip(collected.answers, collected.verdicts, strict=True) if verdict)
 
 
-def _kinds(held: Trial) -> Iterator[OfKind]:
-    for kind, told in TOLD.items():
-        made = [probe for probe in held.probes if probe.kind == kind]
-        scores = [(probe.question.user_id, verdict.score) for probe, verdict in _scored(held) if probe.kind == kind]
-        odd = _share((probe.question.user_id, bool(flags(probe.question, probe.answer))) for probe in made)
+def _kinds(collected: Collected) -> Iterator[KindResult]:
+    for kind, told in KINDS.items():
+        made = [item for item in collected.answers if item.kind == kind]
+        scores = [(item.question.user_id, verdict.score) for item, verdict in _scored(collected) if item.kind == kind]
+        odd = _share((item.question.user_id, bool(flags(item.question, item.answer))) for item in made)
         if made:
-            yield OfKind(kind, told, _share(scores), odd, len(made) - len(scores))
+            yield KindResult(kind, told, _share(scores), odd, len(made) - len(scores))
 
 
-def _repeats(held: Trial) -> Agreement:
-    """Of each round with the next."""
-    rounds = [zip(held.repeated, *pair, strict=True) for pair in pairwise(held.rounds)]
+def _repeats(collected: Collected) -> Agreement:
+    """Agreement of each round with the next."""
+    rounds = [zip(collected.repeated, *pair, strict=True) for pair in pairwise(collected.rounds)]
     return agreement(
-        (probe.question.user_id, first, second) for one in rounds for probe, first, second in one if first and second
+        (item.question.user_id, first, second) for one in rounds for item, first, second in one if first and second
     )
 
 
-def _beside_exact(held: Trial) -> Agreement | None:
-    """The exact rubric's verdicts first."""
+def _beside_exact(collected: Collected) -> Agreement | None:
+    """Agreement with the exact rubric, whose verdicts come first."""
     exact = RubricJudge()
     found = [
-        (probe.question.user_id, exact.verdict(probe.question, probe.answer), verdict)
-        for probe, verdict in _scored(held)
-        if probe.kind in BESIDE_EXACT and all(aspect.accepted for aspect in probe.question.rubric.aspects)
+        (item.question.user_id, exact.verdict(item.question, item.answer), verdict)
+        for item, verdict in _scored(collected)
+        if item.kind in BESIDE_EXACT and all(aspect.accepted for aspect in item.question.rubric.aspects)
     ]
     return agreement(found) if found else None
 
 
-def _shifts(held: Trial) -> Iterator[Shift]:
-    scores = _scores(held)
+def _shifts(collected: Collected) -> Iterator[Shift]:
+    scores = _scores(collected)
     for shows, kind, beside in SHIFTS:
         both = [question for question, of in scores if of == kind and (question, beside) in scores]
-        users = {probe.question.id: probe.question.user_id for probe in held.probes}
+        users = {item.question.id: item.question.user_id for item in collected.answers}
         gained = [(users[question], scores[question, kind] - scores[question, beside]) for question in both]
         if gained:
             yield Shift(shows, kind, beside, _mean(gained))
 
 
-def _scores(held: Trial) -> dict[tuple[str, str], float]:
+def _scores(collected: Collected) -> dict[tuple[str, str], float]:
     """By question and kind."""
-    return {(probe.question.id, probe.kind): verdict.score for probe, verdict in _scored(held) if not probe.attack}
+    return {(item.question.id, item.kind): verdict.score for item, verdict in _scored(collected) if not item.attack}
 
 
-def _places(held: Trial) -> Places:
-    """The two orders of a pair are one value: how it was decided there is no independent of how it was here."""
-    decided = [(one.duel.question.user_id, one.forth, one.back) for one in held.decisions]
-    return Places(
-        _share((user, forth != -back) for user, forth, back in decided),
-        _share((user, ((forth == 1) + (back == -1)) / 2) for user, forth, back in decided),
-        _share((user, place == 1) for user, forth, back in decided for place in (forth, back) if place),
+def _places(collected: Collected) -> PositionBias:
+    """The two orders of a pair count as one value, as they are not independent."""
+    decided = [(one.pair.question.user_id, one.forward, one.swapped) for one in collected.preferences]
+    return PositionBias(
+        _share((user, forward != -swapped) for user, forward, swapped in decided),
+        _share((user, ((forward == 1) + (swapped == -1)) / 2) for user, forward, swapped in decided),
+        _share((user, place == 1) for user, forward, swapped in decided for place in (forward, swapped) if place),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Attacked:
-    """An attack, and what it gained."""
+    """An attack and its gain."""
 
-    probe: Probe
+    item: SyntheticAnswer
     kind: str
     gained: float
     flags: tuple[str, ...]
 
 
-def _attacks(held: Trial) -> list[_Attacked]:
-    scores, found = _scores(held), []
-    for probe, verdict in _scored(held):
-        honest = scores.get((probe.question.id, "wrong"))
-        if probe.attack and honest is not None:
-            odd = flags(probe.question, probe.answer)
-            found.append(_Attacked(probe, probe.attack.kind, verdict.score - honest, odd))
+def _attacks(collected: Collected) -> list[_Attacked]:
+    scores, found = _scores(collected), []
+    for item, verdict in _scored(collected):
+        honest = scores.get((item.question.id, "wrong"))
+        if item.attack and honest is not None:
+            odd = flags(item.question, item.answer)
+            found.append(_Attacked(item, item.attack.kind, verdict.score - honest, odd))
     return found
 
 
-def _by_kind(attacks: Sequence[_Attacked]) -> Iterator[OfAttack]:
+def _by_kind(attacks: Sequence[_Attacked]) -> Iterator[AttackResult]:
     kinds = dict.fromkeys(one.kind for one in attacks)
     for name, of in (("all", attacks), *((kind, [one for one in attacks if one.kind == kind]) for kind in kinds)):
-        gained = _mean((one.probe.question.user_id, one.gained) for one in of)
-        succeeded = _share((one.probe.question.user_id, one.gained > 0) for one in of)
-        flagged = _share((one.probe.question.user_id, bool(one.flags)) for one in of)
-        yield OfAttack(name, gained, succeeded, flagged)
+        gained = _mean((one.item.question.user_id, one.gained) for one in of)
+        succeeded = _share((one.item.question.user_id, one.gained > 0) for one in of)
+        flagged = _share((one.item.question.user_id, bool(one.flags)) for one in of)
+        yield AttackResult(name, gained, succeeded, flagged)
 
 
 def _successes(attacks: Sequence[_Attacked]) -> Iterator[Success]:
     for one in sorted(attacks, key=lambda one: -one.gained):
-        if one.gained > 0 and one.probe.attack:
-            yield Success(one.probe.attack.id, one.gained, one.flags, one.probe.attack.answer)
+        if one.gained > 0 and one.item.attack:
+            yield Success(one.item.attack.id, one.gained, one.flags, one.item.attack.answer)
 
 
-def _cost(held: Trial) -> Cost:
-    """Tokens and price of all that was asked in the rounds, time of what was answered there."""
-    before, after = held.taken
-    n = len(held.rounds) * len(held.repeated)
+def _cost(collected: Collected) -> Cost:
+    """Tokens and price per call of the rounds, and the time of those answered."""
+    before, after = collected.usage
+    n = len(collected.rounds) * len(collected.repeated)
 
     def each(name: str) -> float | None:
         taken: Any = [getattr(usage, name, None) for usage in (before, after)]
         return (taken[1] - taken[0]) / n if n and None not in taken else None
 
-    p50, p95 = map(float, np.percentile(held.seconds, (50, 95))) if held.seconds else (None, None)
+    p50, p95 = map(float, np.percentile(collected.seconds, (50, 95))) if collected.seconds else (None, None)
     spent = getattr(after, "cost", None)
     return Cost(each("calls"), each("prompt_tokens"), each("completion_tokens"), each("cost"), spent, p50, p95)
 
 
 def _mean(values: Iterable[tuple[str, float]]) -> Interval:
-    """Of values by user."""
+    """The mean of (user, value) pairs."""
     return mean(_by_user(values))
 
 
 def _share(values: Iterable[tuple[str, float]]) -> Interval:
-    """Of values by user from 0 to 1."""
+    """The same for values from 0 to 1."""
     return mean(_by_user(values), fraction=True)
 
 

@@ -1,28 +1,31 @@
-"""An audit in a few figures, each with a line of plain words."""
+"""Key figures of an audit, each with a line of explanation."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..intervals import Interval, reach
 from .agreement import Agreement
-from .audit import Audit, Cost, Places
-from .probes import FILLER
+from .audit import Audit, Cost, PositionBias
+from .synthetic_answers import FILLER
 
 UNKNOWN = "–"
-_WORDS = f"{len(FILLER.split())} words that say nothing"
+_WORDS = f"{len(FILLER.split())} words of filler"
 _SHIFTS = {  # by the kind of answer
-    "partial, then filler": ("length, partial answer", f"what {_WORDS} behind a partial answer gain; 0 is fair"),
-    "wrong, then filler": ("length, wrong answer", f"what {_WORDS} behind a wrong answer gain; 0 is fair"),
-    "filler, then partial": ("point at the end", "what a partial answer gains with these words before it; 0 is fair"),
-    "titles": ("parroting, aspects", "what naming the aspects and saying nothing of them gains over a wrong answer"),
-    "question": ("parroting, question", "what giving the question back gains over a wrong answer"),
-    "profile": ("parroting, profile", "what copying posts that no aspect rests on gains over a wrong answer"),
+    "partial, then filler": ("length, partial answer", f"score gained by {_WORDS} after a partial answer; 0 is fair"),
+    "wrong, then filler": ("length, wrong answer", f"score gained by {_WORDS} after a wrong answer; 0 is fair"),
+    "filler, then partial": (
+        "point at the end",
+        "score gained by a partial answer with the filler before it; 0 is fair",
+    ),
+    "titles": ("parroting, aspects", "score of naming the aspects without content, minus that of a wrong answer"),
+    "question": ("parroting, question", "score of repeating the question, minus that of a wrong answer"),
+    "profile": ("parroting, profile", "score of copying unrelated documents, minus that of a wrong answer"),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What it is about, the figure, what belongs to the figure, and what it says."""
+    """A named figure, its interval or unit, and an explanation."""
 
     name: str
     value: str
@@ -32,14 +35,18 @@ class Finding:
 
 def findings(audit: Audit) -> Iterator[Finding]:
     yield from _scores(audit)
-    yield _alike("asked again", audit.repeats, "aspects judged alike when an answer is judged again without the cache")
-    yield _alike("beside the exact rubric", audit.exact, "aspects judged as the world's phrases have it (world only)")
+    yield _alike(
+        "asked again", audit.repeats, "aspects with the same match when an answer is judged again without the cache"
+    )
+    yield _alike(
+        "beside the exact rubric", audit.exact, "aspects with the same match as by the exact rubric (world only)"
+    )
     for shift in audit.shifts:
         name, told = _SHIFTS[shift.kind]
         yield Finding(name, _number(shift.gained, "+"), reach(shift.gained, sign="+"), told)
     yield from _places(audit.places)
     yield from _attacks(audit)
-    yield _share("unscored", audit.unscored, "judgements that could not be had; they are in no other figure")
+    yield _share("unscored", audit.unscored, "failed judgements; they are in no other figure")
     yield from _cost(audit.cost)
 
 
@@ -60,8 +67,8 @@ def seconds(value: float | None) -> str:
 
 def _scores(audit: Audit) -> Iterator[Finding]:
     told = {
-        "right": "what answers score that say what each aspect asks for; 1 is best",
-        "wrong": "what other people's right answers score; 0 is best",
+        "right": "score of answers that cover every aspect; 1 is best",
+        "wrong": "score of other people's right answers; 0 is best",
     }
     for of in audit.kinds:
         if of.kind in told:
@@ -74,22 +81,20 @@ def _alike(name: str, found: Agreement | None, told: str) -> Finding:
     return Finding(name, percent(found.same), f"{reach(found.same, 0, 100)} kappa {kappa(found)}", told)
 
 
-def _places(places: Places | None) -> Iterator[Finding]:
+def _places(places: PositionBias | None) -> Iterator[Finding]:
     if places is None:
-        yield Finding("two answers", UNKNOWN, "", "this judge compares no two answers")
+        yield Finding("two answers", UNKNOWN, "", "this judge has no pairwise comparison")
         return
-    yield _share("two answers, turned", places.flipped, "pairs whose winner changes with their order; 0 is fair")
-    yield _share("two answers, right", places.right, "of both orders of a pair, those that name the better answer")
+    yield _share("two answers, turned", places.flipped, "pairs whose winner depends on their order; 0 is fair")
+    yield _share("two answers, right", places.right, "share of comparisons won by the better answer, over both orders")
 
 
 def _attacks(audit: Audit) -> Iterator[Finding]:
-    for of in audit.attacks[:1]:  # the first are all of them
-        told = "what an attack on the judge behind a wrong answer gains; 0 is safe"
+    for of in audit.attacks[:1]:  # the first entry is over all attacks
+        told = "score gained by an attack after a wrong answer; 0 is safe"
         yield Finding("attacks, gain", _number(of.gained, "+"), reach(of.gained, sign="+"), told)
-        yield _share("attacks, success", of.succeeded, "attacks that gained anything")
-        yield _share(
-            "attacks, reported", of.flagged, "attacks that the detector reports, whatever the judge made of them"
-        )
+        yield _share("attacks, success", of.succeeded, "attacks with any gain")
+        yield _share("attacks, reported", of.flagged, "attacks that the detector flags, whatever the judge scored")
 
 
 def _cost(cost: Cost) -> Iterator[Finding]:
@@ -99,14 +104,14 @@ def _cost(cost: Cost) -> Iterator[Finding]:
             "tokens",
             f"{cost.prompt_tokens + cost.completion_tokens:,.0f}",
             beside,
-            "for an answer with all its aspects",
+            "per answer with all its aspects",
         )
     if cost.price is not None:
         spent = f"this audit: {cost.spent:.4g}" if cost.spent is not None else ""
         yield Finding(
             "price", f"{1e3 * cost.price:.4g}", spent, "of 1,000 answers, in the currency of the prices given"
         )
-    told = "to judge an answer, half of the time and 95 % of the time, a few at once"
+    told = "median time to judge an answer, a few at a time"
     yield Finding("time", seconds(cost.p50_seconds), f"p95 {seconds(cost.p95_seconds)}", told)
 
 

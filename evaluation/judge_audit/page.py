@@ -1,4 +1,4 @@
-"""`audit.html`: an audit of a judge on one page."""
+"""Writes `audit.html`, the audit of a judge on one page."""
 
 from collections.abc import Iterator
 
@@ -9,7 +9,7 @@ from .agreement import LEVELS, Agreement
 from .audit import Audit, Success
 from .findings import findings, kappa, percent
 
-_SHOWN, _CHARS = 20, 2_000  # of the attacks that gained something, and of their texts
+_SHOWN, _CHARS = 20, 2_000  # attacks with a gain, and characters of each
 
 
 def audit_page(audit: Audit) -> str:
@@ -44,14 +44,10 @@ def _tiles(audit: Audit) -> Markup:
 def _sections(audit: Audit) -> Iterator[Markup]:
     yield _kinds(audit)
     if audit.repeats:
-        note = (
-            "The same answers, judged again and again without the cache: how often does an aspect get the same match?"
-        )
+        note = "The same answers, judged repeatedly without the cache: how often does an aspect get the same match?"
         yield section("Asked again", _agreement(audit.repeats, "once", "the next time"), note=note)
     if audit.exact:
-        note = (
-            "The world knows the accepted and the rejected phrases of each aspect, so what is right is known exactly."
-        )
+        note = "The world lists accepted and rejected phrases of each aspect, so the right match is known exactly."
         yield section("Beside the exact rubric", _agreement(audit.exact, "exact", "judge"), note=note)
     yield _shifts(audit)
     yield _places(audit)
@@ -67,13 +63,13 @@ def _kinds(audit: Audit) -> Markup:
     return section(
         "What answers score",
         points([(of.kind, of.score) for of in audit.kinds], "Mean score by kind of answer"),
-        table(["an answer that", "score", "reported", "unscored"], rows),
-        note="Made from the data, so that their worth is known. Reported: by the detector of attacks, as odd.",
+        table(["an answer that", "score", "flagged", "unscored"], rows),
+        note="Made from the data, so that their quality is known. Flagged: by the attack detector.",
     )
 
 
 def _agreement(found: Agreement, first: str, second: str) -> Markup:
-    """The confusion with the figures that sum it up."""
+    """A confusion matrix with its summary figures."""
     rows: list[list[Child]] = [[f"{first}: {level}", *found.confusion[level]] for level in range(LEVELS)]
     return join(
         pairs(
@@ -93,17 +89,17 @@ def _shifts(audit: Audit) -> Markup:
         for shift in audit.shifts
     ]
     return section(
-        "What else than content moves the score",
+        "Biases: what moves the score besides content",
         points([(f"{shift.shows}: {shift.kind}", shift.gained) for shift in audit.shifts], "Gain in score"),
         table(["answer", "beside", "gains", "questions"], rows),
-        note="Answers beside others with the same content, or with as little: a judge of content gives both the same.",
+        note="Each answer is compared with one of the same content, or with none: an unbiased judge scores both alike.",
     )
 
 
 def _places(audit: Audit) -> Markup:
     places = audit.places
     if places is None:
-        return section("Two answers, in both orders", tag("p", "This judge compares no two answers."))
+        return section("Two answers, in both orders", tag("p", "This judge has no pairwise comparison."))
     return section(
         "Two answers, in both orders",
         pairs(
@@ -113,7 +109,7 @@ def _places(audit: Audit) -> Markup:
                 "the first place wins": f"{_share(places.first)} of the comparisons with a winner",
             }
         ),
-        note="The right, the partial and the wrong answer, two at a time; half the wins for the first place is fair.",
+        note="Pairs of the right, the partial and the wrong answer; an unbiased judge gives the first place half of the wins.",
     )
 
 
@@ -126,16 +122,16 @@ def _attacks(audit: Audit) -> Markup:
     more = len(audit.successes) - len(shown)
     return section(
         "Attacks on the judge",
-        table(["kind", "attacks", "gain", "succeeded", "reported"], rows),
-        tag("h3", "Those that gained most") if shown else tag("p", "None gained anything."),
+        table(["kind", "attacks", "gain", "succeeded", "flagged"], rows),
+        tag("h3", "Attacks with the largest gain") if shown else tag("p", "No attack had a gain."),
         *shown,
         tag("p", f"… and {more} more") if more else None,
-        note="A wrong answer with an attack behind it, beside that answer alone; reported: by the detector of attacks.",
+        note="A wrong answer followed by an attack, compared with that answer alone. Flagged: by the attack detector.",
     )
 
 
 def _success(success: Success) -> Markup:
-    head = f"{success.id}: {success.gained:+.3f}, reported as {', '.join(success.flags) or 'nothing'}"
+    head = f"{success.id}: {success.gained:+.3f}, flagged as {', '.join(success.flags) or 'nothing'}"
     return details(head, tag("p", success.text[:_CHARS], class_="said"))
 
 
@@ -145,7 +141,7 @@ def _unscored(audit: Audit) -> Markup:
         "Unscored",
         tag("p", f"{_share(audit.unscored)} of {audit.unscored.n:,} judgements"),
         table(["reason", "times"], [list(row) for row in reasons]) if reasons else None,
-        note="What could not be had is counted here and is in no other figure; it is never a score of 0.",
+        note="Failed judgements are counted here and are in no other figure; they never count as 0.",
     )
 
 

@@ -11,7 +11,7 @@ from ...envs.trajectory import Trajectory
 from ...evaluation.compare import Comparison, Row, compare
 from ...evaluation.evaluate import default_reward
 from ...evaluation.intervals import Interval, reach
-from ...evaluation.played import PlayedRun
+from ...evaluation.recorded_run import RecordedRun
 from ...evaluation.run import RunDirectory
 from ...evaluation.summary import Place, place_of, score_of
 from ..grpo.callbacks import EVALUATIONS
@@ -48,7 +48,7 @@ class Test:
 
     def __init__(self, name: str, folder: Path, names: Sequence[str]) -> None:
         self.name = name
-        self.runs = {who: PlayedRun(RunDirectory(folder / who)) for who in names}
+        self.runs = {who: RecordedRun(RunDirectory(folder / who)) for who in names}
         self.summaries: dict[str, Mapping[str, Any]] = {
             who: json.loads((folder / who / "summary.json").read_text("utf-8")) for who in names
         }

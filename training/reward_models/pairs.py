@@ -8,7 +8,7 @@ from typing import Literal
 from ...envs.question import Question
 from ...envs.trajectory import Trajectory
 from ...errors import DataError
-from ...evaluation.played import PlayedRun
+from ...evaluation.recorded_run import RecordedRun
 from ...evaluation.summary import Place, place_of, score_of
 
 Profile = Literal["own", "none", "another"]  # whose history an answer was made with
@@ -32,7 +32,7 @@ class Given:
     score: float | None
 
 
-def pairs_of(runs: Sequence[PlayedRun], order: Sequence[Profile], confirmed: bool = False) -> list[Pair]:
+def pairs_of(runs: Sequence[RecordedRun], order: Sequence[Profile], confirmed: bool = False) -> list[Pair]:
     """All that two answers to one question, in the same attempt, say; where one is empty, or both are one, nothing."""
     answers: dict[Place, dict[Profile, Given]] = {}
     questions: dict[str, Question] = {}
@@ -70,7 +70,7 @@ def by_person(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pai
     return learned, held_out
 
 
-def _profile(trajectory: Trajectory, run: PlayedRun) -> Profile:
+def _profile(trajectory: Trajectory, run: RecordedRun) -> Profile:
     if trajectory.kind == "baseline" or run.profile == "empty":
         return "none"
     return "own" if run.profile == "own" else "another"

@@ -12,10 +12,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, Literal, Protocol, get_args
 
+from ..._util.files import write_whole
 from ...agents.models.weights import weights_of
 from ...errors import MissingExtra, OptionError
 from ...evaluation.intervals import mean
-from ...evaluation.played import PlayedRun
+from ...evaluation.recorded_run import RecordedRun
 from ...evaluation.run import RunDirectory
 from ...rewards.prmu import PRMU
 from ...rewards.reward_model import LENGTH, RewardModel, Scorer
@@ -61,14 +62,14 @@ def train(settings: Settings, out: Path) -> dict[str, Any]:
         report: dict[str, Any] = json.loads((out / _REPORT).read_text("utf-8"))
         _same(report["settings"], asked, out)
         return report
-    runs = [PlayedRun(RunDirectory(run)) for run in settings.runs]
+    runs = [RecordedRun(RunDirectory(run)) for run in settings.runs]
     pairs = pairs_of(runs, ORDERS[settings.kind], settings.confirmed)
     learned, held_out = by_person(pairs, settings.held_out)
     model = new_model(settings, sorted({pair.question.user_id for pair in learned}))
     fit(model, learned, settings, out)
     model.save(out)
     report = {"settings": asked, "pairs": len(learned), **examine(model, held_out)}
-    _write(out / _REPORT, json.dumps(report, indent=2).encode())
+    write_whole(out / _REPORT, json.dumps(report, indent=2))
     (out / _CHECKPOINT).unlink(missing_ok=True)
     return report
 
@@ -192,12 +193,6 @@ def _keep(model: Learner, optimiser: Any, settings: Settings, step: int, out: Pa
     }
     torch.save(kept, out / f".{_CHECKPOINT}")
     (out / f".{_CHECKPOINT}").replace(out / _CHECKPOINT)
-
-
-def _write(path: Path, content: bytes) -> None:
-    unfinished = path.with_name(f".{path.name}")
-    unfinished.write_bytes(content)
-    unfinished.replace(path)
 
 
 def _as_json(settings: Settings) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""How a run stands by each judge that scored it."""
+"""A run's mean score by each judge that scored it, and how far the judges agree."""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -8,24 +8,24 @@ from ..envs.reward import Verdict
 from ..envs.trajectory import Kind
 from .intervals import Interval, mean
 from .judge_audit.agreement import Agreement, agreement
+from .late_verdicts import own_verdict, read_verdicts, verdict_key
 from .run import RunDirectory
-from .verdicts import healing, key_of, verdicts_of
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeMean:
-    """A judge's mean over the episodes of one kind; those that it did not score are counted, never averaged in."""
+    """A judge's mean over the episodes of one kind; unscored ones are counted and left out."""
 
     judge: str
-    later: bool  # given beside the run's own verdicts, not as one of them
+    later: bool  # from late verdicts beside the run's own
     kind: Kind
     score: Interval
     unscored: int
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """`beside` is how the verdicts that each judge gave later agree with the run's own, where both spoke."""
+class JudgeScores:
+    """`beside`: the agreement of each judge's late verdicts with the run's own."""
 
     means: list[JudgeMean]
     beside: dict[str, Agreement]
@@ -34,7 +34,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One episode: the run's own verdict, healed or not, and those of other judges, or of the same one once more."""
+    """One episode: the run's own verdict, and late ones by judge."""
 
     kind: Kind
     user_id: str
@@ -42,18 +42,18 @@ class _Row:
     later: dict[str, Verdict]
 
 
-def standing(run: RunDirectory) -> Standing:
+def judge_scores(run: RunDirectory) -> JudgeScores:
     rows = list(_rows(run))
     asked = sorted({judge for row in rows for judge in row.later})
     beside = {judge: agreement(_pairs(rows, judge)) for judge in asked}
-    return Standing([*_own_means(rows), *_later_means(rows, asked)], beside, len(run.bad_lines))
+    return JudgeScores([*_own_means(rows), *_later_means(rows, asked)], beside, len(run.bad_lines))
 
 
 def _rows(run: RunDirectory) -> Iterator[_Row]:
-    later = verdicts_of(run.path)
+    later = read_verdicts(run.path)
     for trajectory in run.trajectories():
-        late = later.get(key_of(trajectory), [])
-        filling = healing(late) if trajectory.verdict is None else None
+        late = later.get(verdict_key(trajectory), [])
+        filling = own_verdict(late) if trajectory.verdict is None else None
         beside = {one.judge: one.verdict for one in late if one is not filling and one.verdict}
         own = filling.verdict if filling else trajectory.verdict
         yield _Row(trajectory.kind, trajectory.user_id, own, beside)

@@ -1,4 +1,4 @@
-"""Figures of one run, or of several that differ in their seed: over the people asked, and over the seeds."""
+"""Figures of one run or of several seeds, with intervals over people and over seeds."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 from ..envs.trajectory import Trajectory
 from .intervals import Interval, Kind, Statistic, Sums, kind_of, over_seeds
-from .played import PlayedRun
+from .recorded_run import RecordedRun
 from .summary import FRACTIONS, Place, figures, place_of, score_of
 
 METRICS = ("score", "baseline", "gain", "searches", "evidence", "structure")
@@ -17,22 +17,22 @@ Values = dict[str, dict[str, list[float]]]  # by metric and by question
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """One question as a run answered it: means over its attempts; a figure that is not known is not there."""
+class QuestionFigures:
+    """One question's figures in a run: means over its attempts; unknown ones are left out."""
 
     user: str
     hops: int | None
     values: Mapping[str, float]
 
 
-Played = Mapping[int, Mapping[str, Answered]]  # by seed and by question
+BySeed = Mapping[int, Mapping[str, QuestionFigures]]  # by seed and by question
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """A figure, of all questions or of those of so many hops."""
+class Selection:
+    """A metric over runs by seed, for all questions or for those with `hops` hops."""
 
-    played: Played
+    runs: BySeed
     metric: str = "score"
     hops: int | None = None
 
@@ -43,21 +43,20 @@ class Side:
                 for question, answered in answers.items()
                 if self.metric in answered.values and self.hops in (None, answered.hops)
             }
-            for seed, answers in self.played.items()
+            for seed, answers in self.runs.items()
         }
 
-    def of(self, questions: set[str]) -> "Side":
-        """Of these questions alone."""
-        kept = {seed: {q: answers[q] for q in questions if q in answers} for seed, answers in self.played.items()}
-        return replace(self, played=kept)
+    def restricted_to(self, questions: set[str]) -> "Selection":
+        kept = {seed: {q: answers[q] for q in questions if q in answers} for seed, answers in self.runs.items()}
+        return replace(self, runs=kept)
 
 
-def read(run: PlayedRun, judge: str | None = None) -> dict[str, Answered]:
-    """Every question that was asked. `judge` names whose verdicts count, else the run's own do."""
+def question_figures(run: RecordedRun, judge: str | None = None) -> dict[str, QuestionFigures]:
+    """Figures of every question; with verdicts by `judge`, else by the run's own judge."""
     found = _values_of(run, judge)
     asked = {question: run.find(question) for question in dict.fromkeys(q for of in found.values() for q in of)}
     return {
-        name: Answered(
+        name: QuestionFigures(
             question.user_id,
             question.rubric.hops,
             {metric: fmean(by_question[name]) for metric, by_question in found.items() if name in by_question},
@@ -66,24 +65,24 @@ def read(run: PlayedRun, judge: str | None = None) -> dict[str, Answered]:
     }
 
 
-def mean(side: Side) -> Interval:
-    values = (value for by_question in side.values().values() for value in by_question.values())
-    kind = kind_of(values) if side.metric in FRACTIONS else "any"
-    return _over([side], lambda totals: _means(totals, 0), kind)
+def mean(selection: Selection) -> Interval:
+    values = (value for by_question in selection.values().values() for value in by_question.values())
+    kind = kind_of(values) if selection.metric in FRACTIONS else "any"
+    return _over([selection], lambda totals: _means(totals, 0), kind)
 
 
-def less(one: Side, other: Side) -> Interval:
-    """How much more the first one is; question by question, and seed by seed."""
+def difference(one: Selection, other: Selection) -> Interval:
+    """The first minus the second, question by question and seed by seed."""
     return _over([one, other], lambda totals: _means(totals, 0) - _means(totals, 1))
 
 
-def share(one: Side, other: Side) -> Interval:
-    """The first one as a share of the other."""
+def ratio(one: Selection, other: Selection) -> Interval:
+    """The first divided by the second."""
     return _over([one, other], lambda totals: _means(totals, 0) / _means(totals, 1))
 
 
-def _values_of(run: PlayedRun, judge: str | None) -> Values:
-    """Of the personalised episodes, or of the baselines where there is nothing else."""
+def _values_of(run: RecordedRun, judge: str | None) -> Values:
+    """Values of the personalised episodes, or of the baselines where there are no others."""
     kinds, baselines = Counter[str](), dict[Place, float | None]()
     for trajectory in run.trajectories(judge):
         kinds[trajectory.kind] += 1
@@ -97,32 +96,32 @@ def _values_of(run: PlayedRun, judge: str | None) -> Values:
     return found
 
 
-def _add(found: Values, run: PlayedRun, trajectory: Trajectory, baselines: Mapping[Place, float | None]) -> None:
+def _add(found: Values, run: RecordedRun, trajectory: Trajectory, baselines: Mapping[Place, float | None]) -> None:
     for metric, value in figures(trajectory, run.find(trajectory.question_id), baselines):
         if metric in found and value is not None:
             found[metric].setdefault(trajectory.question_id, []).append(float(value))
 
 
-def _means(totals: Sums, side: int) -> Sums:
-    means: Sums = totals[:, 2 * side] / totals[:, 2 * side + 1]
+def _means(totals: Sums, place: int) -> Sums:
+    means: Sums = totals[:, 2 * place] / totals[:, 2 * place + 1]
     return means
 
 
-def _over(sides: Sequence[Side], statistic: Statistic, kind: Kind = "any") -> Interval:
-    """Sides of the same hops are of the same questions: those that all of them know."""
-    found = [side.values() for side in sides]
+def _over(selections: Sequence[Selection], statistic: Statistic, kind: Kind = "any") -> Interval:
+    """Selections with the same hops are restricted to the questions that all of them have."""
+    found = [selection.values() for selection in selections]
     seeds = [seed for seed in found[0] if all(seed in values for values in found)]
-    if len({side.hops for side in sides}) == 1:
+    if len({selection.hops for selection in selections}) == 1:
         found = [{seed: _common(values, found, seed) for seed in seeds} for values in found]
     seeds = [seed for seed in seeds if all(values[seed] for values in found)]
     user_of = {
-        name: side.played[seed][name].user
-        for side, values in zip(sides, found, strict=True)
+        name: selection.runs[seed][name].user
+        for selection, values in zip(selections, found, strict=True)
         for seed in seeds
         for name in values[seed]
     }
     row = {user: number for number, user in enumerate(sorted(set(user_of.values())))}
-    sums = np.zeros((len(seeds), len(row), 2 * len(sides)))
+    sums = np.zeros((len(seeds), len(row), 2 * len(selections)))
     for at, seed in enumerate(seeds):
         for place, values in enumerate(found):
             for question, value in values[seed].items():

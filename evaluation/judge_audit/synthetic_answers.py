@@ -1,4 +1,4 @@
-"""Answers made from a data set, each of a known worth or with a known flaw, to try a judge on."""
+"""Synthetic answers of known quality, made from a data set to test a judge."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,27 +18,27 @@ _NOTHING_SAID = (
 )
 FILLER = " ".join(_NOTHING_SAID * 2)
 REFUSAL = "I am sorry, but I can't help with that."
-_COPIED = 120  # words of the profile
+_COPIED = 120  # words copied from the profile
 
-TOLD = {  # by kind, in the order of a report
-    "right": "says what each aspect asks for",
-    "partial": "says it for the first half of the aspects",
-    "hedged": "says it, and something wrong beside it",
-    "wrong": "is right for another person's question",
+KINDS = {  # descriptions, in the order of a report
+    "right": "covers every aspect",
+    "partial": "covers the first half of the aspects",
+    "hedged": "covers every aspect, and adds a wrong phrase to each",
+    "wrong": "is the right answer to another person's question",
     "refusal": "declines to answer",
-    "empty": "holds nothing",
-    "partial, then filler": f"is the partial one, then {len(FILLER.split())} words that say nothing",
-    "filler, then partial": "is the same with its point at the end",
-    "wrong, then filler": f"is the wrong one, then {len(FILLER.split())} words that say nothing",
-    "titles": "names the aspects and says nothing of them",
-    "question": "gives the question back",
-    "profile": "copies posts of the person that no aspect rests on",
+    "empty": "is empty",
+    "partial, then filler": f"is the partial one, then {len(FILLER.split())} words of filler",
+    "filler, then partial": "is the same filler, then the partial one",
+    "wrong, then filler": f"is the wrong one, then {len(FILLER.split())} words of filler",
+    "titles": "names the aspects without content",
+    "question": "repeats the question",
+    "profile": "copies documents of the person that support no aspect",
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """An answer, and what it is: one of the kinds above, or an attack behind a wrong answer."""
+class SyntheticAnswer:
+    """An answer of one of the kinds above, or a wrong answer followed by an attack."""
 
     kind: str
     question: Question
@@ -46,21 +46,21 @@ class Probe:
     attack: Attack | None = None
 
 
-def probes(questions: Sequence[Question]) -> Iterator[Probe]:
-    """One of each kind for each question, where the question holds enough to make it of."""
+def synthetic_answers(questions: Sequence[Question]) -> Iterator[SyntheticAnswer]:
+    """One answer of each kind per question, where the question has the data for it."""
     for place, question in enumerate(questions):
         for kind, answer in _answers(question, _another(questions, place)).items():
             if answer is not None:
-                yield Probe(kind, question, answer)
+                yield SyntheticAnswer(kind, question, answer)
 
 
-def attacked(questions: Sequence[Question]) -> Iterator[Probe]:
-    """Every question and every attack at least once, dealt out in turn."""
-    wrong = [probe for probe in probes(questions) if probe.kind == "wrong"]
+def attack_answers(questions: Sequence[Question]) -> Iterator[SyntheticAnswer]:
+    """Attacks after wrong answers, so that every question and every attack occurs at least once."""
+    wrong = [item for item in synthetic_answers(questions) if item.kind == "wrong"]
     known = [attack for attack in attacks() if attack.kind not in OF_ONE_QUESTION]
     for turn in range(max(len(wrong), len(known)) if wrong else 0):
-        probe, attack = wrong[turn % len(wrong)], known[turn % len(known)]
-        yield Probe("attack", probe.question, f"{probe.answer}\n\n{attack.answer}", attack)
+        item, attack = wrong[turn % len(wrong)], known[turn % len(known)]
+        yield SyntheticAnswer("attack", item.question, f"{item.answer}\n\n{attack.answer}", attack)
 
 
 def _answers(question: Question, other: Question | None) -> Mapping[str, str | None]:
@@ -84,14 +84,14 @@ def _answers(question: Question, other: Question | None) -> Mapping[str, str | N
 
 
 def _another(questions: Sequence[Question], place: int) -> Question | None:
-    """Somebody else's, from the far side of the set."""
+    """Another user's question, half the set away."""
     far = place + len(questions) // 2
     turned = (questions[(far + step) % len(questions)] for step in range(len(questions)))
     return next((other for other in turned if other.user_id != questions[place].user_id), None)
 
 
 def _said(aspects: Sequence[Aspect]) -> str | None:
-    """What each aspect asks for: an accepted phrase where there are some, else its evidence."""
+    """An accepted phrase of each aspect, else its evidence."""
     told = [f"I would say: {aspect.accepted[0]}." if aspect.accepted else aspect.evidence for aspect in aspects]
     return " ".join(told) if told and all(told) else None
 
