@@ -1,4 +1,4 @@
-"""What was judged once is not paid for again: replies in SQLite, found by what was asked."""
+"""A cache of an evaluator's replies in SQLite, keyed by the request."""
 
 import asyncio
 import json
@@ -15,66 +15,66 @@ from ..envs.chat import Messages, Sampling
 from ..errors import JudgeError
 
 _TABLE = "CREATE TABLE IF NOT EXISTS replies (key BLOB PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID"
-_BUSY_SECONDS = 10.0  # how long to wait for another process to finish writing
+_BUSY_SECONDS = 10.0  # how long to wait while another process writes
 
 
 def key_of(model: str, prompt: str, sampling: Sampling, messages: Messages) -> bytes:
-    """The same call has the same key, in every process. `model` says where it is asked, too: `Endpoint.identity`."""
+    """The same for the same request, in every process. `model` includes the endpoint: `Endpoint.identity`."""
     asked = json.dumps([model, prompt, astuple(sampling), [dict(message) for message in messages]], sort_keys=True)
     return blake2b(asked.encode(), digest_size=32).digest()
 
 
 class Cache:
-    """Safe between threads and processes: a connection for each, and every reply in a transaction of its own."""
+    """Safe between threads and processes: one connection each, one transaction per reply."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self._mine = threading.local()
-        self._opened: list[tuple[threading.Thread, int, sqlite3.Connection]] = []  # with the process that opened it
-        self._flying: dict[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Future[str]] = {}
+        self._opened: list[tuple[threading.Thread, int, sqlite3.Connection]] = []  # with thread and process
+        self._in_flight: dict[tuple[asyncio.AbstractEventLoop, bytes], asyncio.Future[str]] = {}
         self._run("SELECT count(*) FROM (SELECT key, text FROM replies LIMIT 1)")
 
     async def get(self, key: bytes, ask: Callable[[], Awaitable[str]]) -> str:
-        """The reply that is known, or on its way, or that `ask` fetches now; a failure is passed on, not kept."""
-        flight = asyncio.get_running_loop(), key
+        """A known reply, one already being fetched, or one fetched by `ask`; failures are raised, not cached."""
+        request = asyncio.get_running_loop(), key
         while (known := self.look_up(key)) is None:
-            if flight not in self._flying:
-                return await self._fetch(flight, ask)
-            flying = self._flying[flight]
-            await asyncio.wait([flying])
-            if not flying.cancelled():  # else whoever asked first was cancelled, and it is the next one's turn
-                return flying.result()
+            if request not in self._in_flight:
+                return await self._fetch(request, ask)
+            future = self._in_flight[request]
+            await asyncio.wait([future])
+            if not future.cancelled():  # else the first caller was cancelled: try again
+                return future.result()
         return known
 
-    async def _fetch(self, flight: tuple[asyncio.AbstractEventLoop, bytes], ask: Callable[[], Awaitable[str]]) -> str:
-        flying = self._flying[flight] = flight[0].create_future()
+    async def _fetch(self, request: tuple[asyncio.AbstractEventLoop, bytes], ask: Callable[[], Awaitable[str]]) -> str:
+        future = self._in_flight[request] = request[0].create_future()
         try:
             text = await ask()
-            self.store(flight[1], text)
+            self.store(request[1], text)
         except Exception as error:
-            flying.set_exception(error)
-            flying.exception()  # read here, as perhaps nobody else waits for it
+            future.set_exception(error)
+            future.exception()  # marks it as retrieved, as there may be no other waiter
             raise
         else:
-            flying.set_result(text)
+            future.set_result(text)
             return text
         finally:
-            flying.cancel()  # does nothing to one that is done
-            del self._flying[flight]
+            future.cancel()  # no effect once done
+            del self._in_flight[request]
 
     def look_up(self, key: bytes) -> str | None:
         rows = self._run("SELECT text FROM replies WHERE key = ?", (key,))
         return rows[0][0] if rows else None
 
     def store(self, key: bytes, text: str) -> None:
-        """What came first stays, so that every process goes on with the same verdict."""
+        """Keeps the first reply, so that every process has the same verdict."""
         self._run("INSERT OR IGNORE INTO replies VALUES (?, ?)", (key, text.encode(errors="replace").decode()))
 
     def __len__(self) -> int:
         return int(self._run("SELECT count(*) FROM replies")[0][0])
 
     def close(self) -> None:
-        """Every thread's connection; a later use opens a new one."""
+        """Closes all connections; a later use opens a new one."""
         self._mine = threading.local()
         while self._opened:
             with suppress(sqlite3.Error):
@@ -86,11 +86,11 @@ class Cache:
         except sqlite3.Error as error:
             raise JudgeError(
                 f"the judge's cache {str(self.path)!r} cannot be used: {error}; "
-                "name another file, or move this one away if it is damaged"
+                "name another file, or move this one if it is damaged"
             ) from error
 
     def _connection(self) -> sqlite3.Connection:
-        """A connection must not cross from one thread to another, nor into a forked process."""
+        """This thread's connection: SQLite allows none across threads or forks."""
         if getattr(self._mine, "process", None) != os.getpid():
             self._mine.connection, self._mine.process = self._open(), os.getpid()
         connection: sqlite3.Connection = self._mine.connection
@@ -108,7 +108,7 @@ class Cache:
         return connection
 
     def _close_those_of_ended_threads(self) -> None:
-        """What a parent process opened is its own to close."""
+        """Leaves connections of a parent process to it."""
         ended = [one for one in self._opened if one[1] == os.getpid() and not one[0].is_alive()]
         for one in ended:
             self._opened.remove(one)

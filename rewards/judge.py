@@ -67,8 +67,8 @@ class Score:
     parts_sum: ClassVar = True
 
     async def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
-        verdicts = await self.judge.score_many(answers_of(episodes))
-        return await in_thread(_all_judged, episodes, verdicts)  # flags take milliseconds for a new profile
+        pairs = zip(episodes, await self.judge.score_many(answers_of(episodes)), strict=True)
+        return await in_thread(lambda: [judged(*pair) for pair in pairs])  # flags: milliseconds for a new profile
 
 
 def score(judge: str | Judge = "rubric", **options: Any) -> Score:
@@ -86,10 +86,6 @@ def judged(episode: Episode, verdict: Verdict | RewardError) -> Reward:
     if isinstance(verdict, RewardError):
         return Reward(None, unscored=str(verdict), flags=found)
     return Reward(verdict.score, {"score": verdict.score}, verdict, flags=found)
-
-
-def _all_judged(episodes: Sequence[Episode], verdicts: Sequence[Verdict | RewardError]) -> list[Reward]:
-    return [judged(episode, verdict) for episode, verdict in zip(episodes, verdicts, strict=True)]
 
 
 class Closing:

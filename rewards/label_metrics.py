@@ -1,11 +1,36 @@
-"""LaMP's metrics of labels and ratings, by the rules of its own evaluation."""
+"""Rewards and metrics that compare an answer with its reference; labels and ratings as LaMP evaluates them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite, sqrt
 from statistics import fmean
+from typing import ClassVar
 
+from ..envs.episode import Episode
+from ..envs.reward import Reward
 from ..errors import DataError
-from .reference import ByReference
+
+Measure = Callable[[str, str], Mapping[str, float]]  # of an answer and its reference
+
+
+@dataclass(frozen=True)
+class ByReference:
+    """The sum of the measured values; unscored where the question has no reference."""
+
+    measure: Measure
+    parts_sum: ClassVar = True
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
+        return [self._reward(episode) for episode in episodes]
+
+    def _reward(self, episode: Episode) -> Reward:
+        reference = episode.question.rubric.reference
+        if reference is None:
+            return Reward(
+                None, unscored=f"question {episode.question.id!r} has no reference to compare the answer with"
+            )
+        parts = self.measure((episode.answer or "").strip(), reference.strip())
+        return Reward(sum(parts.values()), parts)
 
 
 def accuracy(answers: Sequence[str], references: Sequence[str]) -> float:
@@ -13,7 +38,7 @@ def accuracy(answers: Sequence[str], references: Sequence[str]) -> float:
 
 
 def macro_f1(answers: Sequence[str], references: Sequence[str], labels: Sequence[str]) -> float:
-    """The mean over all labels of the task: one that never occurs counts 0; an unknown answer is simply wrong."""
+    """The mean F1 over all labels of the task; a label that never occurs counts 0, an unknown answer is wrong."""
     pairs = [(answer.strip(), reference.strip()) for answer, reference in _pairs(answers, references)]
     return fmean([_f1(pairs, label) for label in labels])
 
@@ -27,22 +52,22 @@ def rmse(answers: Sequence[str], references: Sequence[str]) -> float:
 
 
 def rating_error(answer: str, reference: str) -> float:
-    """An answer that is no number counts as the farther of 1 and 5, so that saying nothing never pays."""
+    """The absolute error; an answer that is no number counts as 1 or 5, whichever is farther."""
     true = _number(reference)
     if true is None:
-        raise DataError(f"the reference {reference!r} is no rating: mae and rmse are for LaMP-3")
+        raise DataError(f"the reference {reference!r} is no number: mae and rmse need ratings, as LaMP-3 has")
     rating = _number(answer)
     farther = 1.0 if abs(1 - true) > abs(5 - true) else 5.0
     return abs((farther if rating is None else rating) - true)
 
 
 def match() -> ByReference:
-    """1 for exactly the reference, white space around it aside; else 0."""
+    """1 where the answer equals the reference, ignoring surrounding white space, else 0."""
     return ByReference(_match)
 
 
 def rating() -> ByReference:
-    """The distance to the true rating, below zero."""
+    """Minus the absolute error of a rating."""
     return ByReference(_rating)
 
 
@@ -62,7 +87,7 @@ def _f1(pairs: Sequence[tuple[str, str]], label: str) -> float:
 
 
 def _number(text: str) -> float | None:
-    """`nan` and `inf` are numbers to Python only."""
+    """None for text that is no finite number."""
     try:
         value = float(text)
     except ValueError:

@@ -1,6 +1,6 @@
-"""TagPR's PRMU, as far as it is known: a reward model that knows for whom the answer is, by an embedding of the person.
+"""TagPR's PRMU, as far as published: a reward model with an embedding of the user.
 
-The paper has a learned user embedding beside the response; how it is made and what is done with it is ours.
+The paper names a learned user embedding beside the response; its construction here is ours.
 """
 
 import json
@@ -15,16 +15,15 @@ from ..envs.text import clean
 from ..errors import MissingExtra, RewardError
 from .reward_model import LENGTH, score_each
 
-_SHARP = 10.0  # how much more the closest posts count than others
-_REMEMBERED = 1024  # profiles whose tokens are kept
+_SHARP = 10.0  # sharpness of the attention over posts
+_REMEMBERED = 1024  # profiles with cached tokens
 _PERSON, _KNOWN = "person.safetensors", "people.json"
 
 
 class PRMU:
-    """An encoder of question and answer, and an embedding of the person: what of their posts the answer is about.
+    """An encoder of question and answer, and a user embedding: attention over the user's posts.
 
-    To that a known person's own vector is added. Nobody else's is used for a person who is not known: their posts
-    alone tell who that is.
+    A known user's learned vector is added; for an unknown user the posts alone are used.
     """
 
     def __init__(self, encoder: Any, tokenizer: Any, known: Sequence[str]) -> None:
@@ -37,11 +36,11 @@ class PRMU:
         self.module = nn.ModuleDict({"encoder": encoder, "person": nn.ModuleDict(person)})
         self.tokenizer, self.known = tokenizer, {user: row for row, user in enumerate(known)}
         self._posts: Lru[bytes, tuple[Any, Any]] = Lru(_REMEMBERED)
-        torch.nn.init.zeros_(person["own"].weight)  # who is not known is nobody in particular
+        torch.nn.init.zeros_(person["own"].weight)  # an unknown user has no vector
 
     @classmethod
     def load(cls, folder: str) -> Self:
-        """From a folder that `python -m profilegym.training.reward_models.train --kind prmu` wrote."""
+        """Loads a folder written by `python -m profilegym.training.reward_models.train --kind prmu`."""
         try:
             from safetensors.torch import load_file
             from transformers import AutoModel, AutoTokenizer
@@ -57,11 +56,11 @@ class PRMU:
         return model
 
     def __call__(self, episodes: Sequence[Episode]) -> list[float]:
-        """An episode without an answer is read as one with an empty one."""
+        """A missing answer counts as an empty one."""
         return score_each(self, episodes)
 
     def scores(self, judged: Sequence[tuple[Question, str]]) -> Any:
-        """One number each, as a tensor that a loss can be made of."""
+        """A tensor of one score per pair, with gradient."""
         import torch
 
         read = self.tokenizer(
@@ -84,7 +83,7 @@ class PRMU:
         (folder / _KNOWN).write_text(json.dumps(list(self.known)) + "\n", "utf-8")
 
     def _person(self, judged: Sequence[tuple[Question, str]]) -> tuple[Any, Any]:
-        """How close the posts come to question and answer, and the person as seen from there."""
+        """The similarity of the posts to question and answer, and the user embedding."""
         import torch
         from torch.nn.utils.rnn import pad_sequence
 
@@ -106,12 +105,12 @@ class PRMU:
 
         rows = torch.tensor([self.known.get(question.user_id, -1) for question, _ in judged])
         known = (rows >= 0).float()
-        if self.module.training:  # half of the time nobody is known, so that the posts have to tell
+        if self.module.training:  # dropout of the user's vector, so that the posts are used
             known = known * (torch.rand(len(known)) < 0.5)
         return known[:, None] * self.module["person"]["own"](rows.clamp(min=0))
 
     def _posts_of(self, question: Question) -> tuple[Any, Any]:
-        """The tokens of all posts; at least one, as somebody may have written nothing."""
+        """The tokens of all posts; an empty profile counts as one empty post."""
         profile = question.profile
         found = self._posts.get(profile.digest)
         if found is None:
@@ -123,7 +122,7 @@ class PRMU:
         return self._mean(*self._tokens(texts))
 
     def _tokens(self, texts: Sequence[str]) -> tuple[Any, Any]:
-        """In a row, and where each text begins."""
+        """All tokens in one row, and the start of each text."""
         import torch
 
         read = self.tokenizer(list(texts), add_special_tokens=False)["input_ids"]
@@ -132,7 +131,7 @@ class PRMU:
         return torch.tensor([token for one in read for token in one]), starts
 
     def _mean(self, tokens: Any, starts: Any) -> Any:
-        """Of the vectors of words, in length 1: texts are alike that share words."""
+        """The normalised mean of the word vectors of each text."""
         from torch.nn.functional import embedding_bag, normalize
 
         words = self.module["encoder"].get_input_embeddings().weight

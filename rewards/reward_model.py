@@ -1,4 +1,4 @@
-"""PrLM's personalisation reward model: an encoder that reads question and answer, never the profile, says a number."""
+"""PrLM's personalisation reward model: an encoder that scores question and answer without the profile."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ LENGTH = 512  # tokens of question and answer together
 
 
 class Scorer(Protocol):
-    """Gives each answer to a question a number, by a module of torch."""
+    """A torch module that scores answers to questions."""
 
     module: Any
 
@@ -21,7 +21,7 @@ class Scorer(Protocol):
 
 
 def score_each(model: Scorer, episodes: Sequence[Episode]) -> list[float]:
-    """One at a time: in a batch the last digits would hang on what an answer is padded beside."""
+    """Scores one at a time: in a batch, padding would change the last digits."""
     import torch
 
     model.module.eval()
@@ -30,14 +30,14 @@ def score_each(model: Scorer, episodes: Sequence[Episode]) -> list[float]:
 
 
 class RewardModel:
-    """A sequence classifier of transformers with one label, and its tokenizer."""
+    """A transformers sequence classifier with one label."""
 
     def __init__(self, module: Any, tokenizer: Any) -> None:
         self.module, self.tokenizer = module, tokenizer
 
     @classmethod
     def load(cls, folder: str) -> Self:
-        """From a folder that `python -m profilegym.training.reward_models.train` wrote, or any other of that kind."""
+        """Loads a folder written by `python -m profilegym.training.reward_models.train`, or a similar one."""
         try:
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
         except ImportError as error:
@@ -54,11 +54,11 @@ class RewardModel:
         return cls(model, AutoTokenizer.from_pretrained(folder))
 
     def __call__(self, episodes: Sequence[Episode]) -> list[float]:
-        """An episode without an answer is read as one with an empty one."""
+        """A missing answer counts as an empty one."""
         return score_each(self, episodes)
 
     def scores(self, judged: Sequence[tuple[Question, str]]) -> Any:
-        """One number each, as a tensor that a loss can be made of."""
+        """A tensor of one score per pair, with gradient."""
         read = self.tokenizer(
             [clean(question.text) for question, _ in judged],
             [clean(answer) for _, answer in judged],

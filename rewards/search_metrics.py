@@ -1,4 +1,4 @@
-"""Whether the searches found what the answer rests on, and what they cost."""
+"""Rewards of searches: evidence found, and cost."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ..envs.reward import Reward
 
 @dataclass(frozen=True)
 class Evidence:
-    """The share of the documents behind the aspects that some search returned; unscored where none is known."""
+    """The share of the evidence documents that some search returned; unscored where none is known."""
 
     parts_sum: ClassVar = True
     runs_inline: ClassVar = True
@@ -21,7 +21,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Cost:
-    """What each search and each document shown takes off."""
+    """Minus a cost for each search and for each document shown."""
 
     search: float = 0.0
     hit: float = 0.0
@@ -43,7 +43,7 @@ class Cost:
 def _recall(episode: Episode) -> Reward:
     wanted = {document for aspect in episode.question.rubric.aspects for document in aspect.documents}
     if not wanted:
-        return Reward(None, unscored=f"no aspect of question {episode.question.id!r} names the documents it rests on")
+        return Reward(None, unscored=f"no aspect of question {episode.question.id!r} names its evidence documents")
     found = {document for search in episode.searches for document, _ in search.hits}
     recall = len(wanted & found) / len(wanted)
     return Reward(recall, {"evidence": recall})

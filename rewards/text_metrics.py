@@ -1,4 +1,4 @@
-"""ROUGE, BLEU and METEOR as LaMP and LongLaMP use them: by rouge-score, sacrebleu and nltk."""
+"""ROUGE, BLEU and METEOR as LaMP and LongLaMP use them, computed by rouge-score, sacrebleu and nltk."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -6,24 +6,24 @@ from statistics import fmean
 from typing import Any
 
 from ..errors import MissingExtra, OptionError, RewardError
-from .reference import ByReference, Measure
+from .label_metrics import ByReference, Measure
 
 KINDS = ("1", "2", "L", "Lsum")
 
 
 def rouge(kinds: str = "1+L", stemmer: bool = False) -> ByReference:
-    """The sum of F values. LaMP's evaluation does not stem; `stemmer=true` does."""
+    """The sum of F values; without stemming by default, as in LaMP's evaluation."""
     return ByReference(rouge_measure(kinds, stemmer))
 
 
 def bleu() -> ByReference:
-    """A sentence's BLEU in [0, 1]."""
-    _sacrebleu()  # is it installed?
+    """Sentence BLEU in [0, 1]."""
+    _sacrebleu()  # raises where it is not installed
     return ByReference(_bleu)
 
 
 def meteor(synonyms: bool = True) -> ByReference:
-    """`synonyms=false` leaves out WordNet's part, and with it the need for its data: not the published METEOR."""
+    """`synonyms=false` needs no WordNet data, but is not the published METEOR."""
     return ByReference(meteor_measure(synonyms))
 
 
@@ -39,7 +39,7 @@ def rouge_measure(kinds: str, stemmer: bool = False) -> Measure:
 
 
 def meteor_measure(synonyms: bool = True) -> Measure:
-    """Words as nltk's tokenizer cuts them, without splitting sentences first, which would need more data."""
+    """Uses nltk's word tokenizer without its sentence splitter, which needs more data."""
     try:
         from nltk.tokenize import NLTKWordTokenizer
         from nltk.translate.meteor_score import single_meteor_score
@@ -50,13 +50,13 @@ def meteor_measure(synonyms: bool = True) -> Measure:
 
 
 def corpus(measure: Measure, answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """The mean of each thing measured, as LaMP and LongLaMP report ROUGE and METEOR."""
+    """The mean of each measured value, as LaMP and LongLaMP report ROUGE and METEOR."""
     measured = [measure(answer.strip(), r.strip()) for answer, r in zip(answers, references, strict=True)]
     return {name: fmean(parts[name] for parts in measured) for name in measured[0]}
 
 
 def corpus_bleu(answers: Sequence[str], references: Sequence[str]) -> float:
-    """SacreBLEU of the whole, in [0, 1]; not the mean of its sentences."""
+    """Corpus SacreBLEU in [0, 1]; not the mean over sentences."""
     stripped = [answer.strip() for answer in answers]
     return float(_sacrebleu().corpus_bleu(stripped, [[reference.strip() for reference in references]]).score) / 100
 
@@ -74,7 +74,7 @@ def _meteor(words: Callable[[str], Any], score: Callable[..., float], answer: st
 
 
 class _NoSynonyms:
-    """A WordNet that knows no word."""
+    """A WordNet without entries."""
 
     def synsets(self, word: str) -> list[Any]:
         return []

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..envs.retrieval import Retriever, make_retriever
-from ..rewards.label_metrics import match, rating
-from ..rewards.reference import Measure
+from ..rewards.label_metrics import Measure, match, rating
 from ..rewards.text_metrics import rouge
 from ..world.data.lamp import Worker, WorldLamp, load
 from ..world.data.lamp_habits import Work

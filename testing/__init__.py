@@ -20,20 +20,11 @@ __all__ = [
     "RewardContract",
 ]
 
-_HOME_OF = {
-    "AgentContract": "contracts",
-    "Fault": "fake_server",
-    "JudgeContract": "contracts",
-    "ModelContract": "contracts",
-    "JudgeServer": "judge_server",
-    "PolicyServer": "policy_server",
-    "RetrieverContract": "contracts",
-    "RewardContract": "contracts",
-}
+_HOME_OF = {"Fault": "fake_server", "JudgeServer": "judge_server", "PolicyServer": "policy_server"}
 
 
 def __getattr__(name: str) -> Any:
     """Names load on first use: contracts need pytest, servers do not."""
-    if name not in _HOME_OF:
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME_OF[name]}", __name__), name)
+    return getattr(importlib.import_module(f".{_HOME_OF.get(name, 'contracts')}", __name__), name)

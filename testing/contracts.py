@@ -9,12 +9,8 @@ from ..agents.models.model import Model
 from ..envs.retrieval import Retriever
 from ..envs.reward import RewardFunction
 from ..rewards.judge import Judge
-from .agent import CHECKS as OF_AGENTS
-from .judge import CHECKS as OF_JUDGES
+from . import agent, judge, model, retriever, reward
 from .kit import Check
-from .model import CHECKS as OF_MODELS
-from .retriever import CHECKS as OF_RETRIEVERS
-from .reward import CHECKS as OF_REWARDS
 
 __all__ = ["AgentContract", "JudgeContract", "ModelContract", "RetrieverContract", "RewardContract"]
 
@@ -22,6 +18,7 @@ T = TypeVar("T")
 
 
 class _Contract(Generic[T]):
+    checks: ClassVar[list[Check]]
     _made: ClassVar[Any]
 
     def make(self) -> T:
@@ -35,9 +32,12 @@ class _Contract(Generic[T]):
         made: T = vars(type(self))["_made"]  # self._made would bind a function to self
         return made
 
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        if "check" in metafunc.fixturenames:
+            metafunc.parametrize("check", self.checks, ids=lambda check: check.name.replace(" ", "-"))
 
-def _each(checks: list[Check]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("check", checks, ids=lambda check: check.name.replace(" ", "-"))
+    def test_it_keeps_its_promise(self, check: Check, made: T) -> None:
+        check.run(made)
 
 
 class RetrieverContract(_Contract[Retriever]):
@@ -48,38 +48,28 @@ class RetrieverContract(_Contract[Retriever]):
             return Mine()
     """
 
-    @_each(OF_RETRIEVERS)
-    def test_it_keeps_its_promise(self, check: Check, made: Retriever) -> None:
-        check.run(made)
+    checks = retriever.CHECKS
 
 
 class RewardContract(_Contract[RewardFunction]):
     """The same for a reward."""
 
-    @_each(OF_REWARDS)
-    def test_it_keeps_its_promise(self, check: Check, made: RewardFunction) -> None:
-        check.run(made)
+    checks = reward.CHECKS
 
 
 class JudgeContract(_Contract[Judge]):
     """The same for a judge. It judges about forty short answers; use a scripted model or a cache."""
 
-    @_each(OF_JUDGES)
-    def test_it_keeps_its_promise(self, check: Check, made: Judge) -> None:
-        check.run(made)
+    checks = judge.CHECKS
 
 
 class AgentContract(_Contract[Agent]):
     """The same for an agent, with the kit's questions and model."""
 
-    @_each(OF_AGENTS)
-    def test_it_keeps_its_promise(self, check: Check, made: Agent) -> None:
-        check.run(made)
+    checks = agent.CHECKS
 
 
 class ModelContract(_Contract[Model]):
     """The same for a model. It writes about sixty short turns."""
 
-    @_each(OF_MODELS)
-    def test_it_keeps_its_promise(self, check: Check, made: Model) -> None:
-        check.run(made)
+    checks = model.CHECKS

@@ -7,10 +7,9 @@ from functools import partial
 from typing import Any, TypeVar
 
 from .._util.sync import run_sync
-from ..envs.question import Question
 from ..envs.reward import Verdict
 from ..errors import RewardError
-from ..rewards.judge import Judge, Pair
+from ..rewards.judge import Judge, Pair, answers_of
 from ..rewards.judge_prompts import MATCHES
 from .kit import Check, ContractViolation, attempt, register
 from .reward_fixtures import empty, hostile, ordinary, question
@@ -106,7 +105,7 @@ def _metric(judge: Judge) -> None:
     "Return a verdict of zeros without a call.",
 )
 def _empty_answers(judge: Judge) -> None:
-    pairs = [_pair(episode.question, episode.answer) for episode in empty()]
+    pairs = answers_of(empty())
     for pair, found in zip(pairs, _judged(judge, pairs), strict=True):
         if isinstance(found, RewardError) or found.score != 0:
             raise ContractViolation(f"{_shown(pair)} got {found!r}")
@@ -118,8 +117,8 @@ def _empty_answers(judge: Judge) -> None:
     "Fill prompts in one pass; avoid patterns that backtrack without bound.",
 )
 def _hostile_answers(judge: Judge) -> None:
-    for episode in hostile():
-        _judged(judge, [_pair(episode.question, episode.answer)])
+    for pair in answers_of(hostile()):
+        _judged(judge, [pair])
 
 
 @_check(
@@ -155,11 +154,7 @@ def _preference(judge: Any) -> None:
 
 
 def _pairs() -> list[Pair]:
-    return [_pair(episode.question, episode.answer) for episode in ordinary()]
-
-
-def _pair(asked: Question, answer: str | None) -> Pair:
-    return asked, answer or ""
+    return answers_of(ordinary())
 
 
 def _scored(judge: Judge, pairs: Sequence[Pair]) -> list[tuple[Pair, Verdict]]:

@@ -109,7 +109,7 @@ def _places(audit: Audit) -> Markup:
                 "the first place wins": f"{_share(places.first)} of the comparisons with a winner",
             }
         ),
-        note="Pairs of the right, the partial and the wrong answer; an unbiased judge gives the first place half of the wins.",
+        note="Pairs of the right, partial and wrong answers; an unbiased judge gives the first place half of the wins.",
     )
 
 
