@@ -270,7 +270,7 @@ def test_a_difference_is_taken_where_both_have_played() -> None:
 def test_questions_of_other_hops_are_set_beside_each_other_as_they_are() -> None:
     one = Selection(played(s0={"a0": 0.5, "a2": 0.9, "b0": 0.7, "b2": 0.5}), hops=2)
 
-    found = difference(one, Selection(one.played, hops=0))
+    found = difference(one, Selection(one.runs, hops=0))
 
     assert mean(one).mean == pytest.approx(0.7)
     assert found.mean == pytest.approx(0.1)
