@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .registration import register
 
 if TYPE_CHECKING:
-    from .agents.agent import ModelHandle, make_agent, register_agent
+    from .agents.agent import BaseAgent, ModelHandle, make_agent, register_agent
     from .agents.models import Endpoint
     from .agents.models.model import Turn, make_model, register_model
     from .agents.rollout import Job, Rollout
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
-    "agents.agent": ("ModelHandle", "make_agent", "register_agent"),
+    "agents.agent": ("BaseAgent", "ModelHandle", "make_agent", "register_agent"),
     "agents.models": ("Endpoint",),
     "agents.models.model": ("Turn", "make_model", "register_model"),
-    "agents.rollout": ("Job", "Rollout"),
+    "agents.rollout": ("Rollout", "Job"),
     "envs.action": ("TOOLS", "Answer", "Malformed", "SearchProfile", "parse_action", "parse_tool_call"),
     "envs.chat": ("Sampling",),
     "envs.data": ("QuestionList", "QuestionSet", "load_questions", "register_data"),
@@ -57,7 +57,7 @@ __all__ = [  # noqa: RUF022 (in the order of an episode)
     "SearchProfile", "Answer", "Malformed", "parse_action", "parse_tool_call", "TOOLS", "Episode",
     "Reward", "Verdict", "AspectMatch", "make_reward", "register_reward",
     "LLMJudge", "Cache", "Endpoint", "make_judge", "register_judge",
-    "ModelHandle", "make_agent", "register_agent", "Rollout", "Job",
+    "BaseAgent", "ModelHandle", "make_agent", "register_agent", "Rollout", "Job",
     "Turn", "Sampling", "make_model", "register_model",
     "Trajectory", "TrajectoryReader", "TrajectoryWriter",
     "ProfileGymError",

@@ -1,1 +1,1 @@
-"""Who decides: the models that write, and those who ask them."""
+"""Agents and the language models behind them."""

@@ -1,32 +1,19 @@
-"""The interleaving policy: reasons, searches the asker's own history when it sees fit, and answers."""
+"""PR2, the interleaving policy (reasons, searches when it decides to, answers), and the baseline without a profile."""
 
 from typing import Any
 
-from ..envs.data.profile_controls import ProfileOf
 from ..envs.episode import Episode
 from ..envs.question import Question
-from ..envs.retrieval import Retriever
-from .agent import ModelHandle
-from .models.model import Turn
+from .agent import BaseAgent
 
 
-class PR2:
-    """Whatever the model writes next; the environment does what it asks for."""
+class PR2(BaseAgent):
+    """The model writes every turn."""
 
     name = "pr2"
-    profile: ProfileOf = "own"
-    retriever: Retriever | None = None
-    max_concurrency: int | None = None
-    instructions: str = ""
-
-    def begin(self, question: Question, **options: Any) -> Episode:
-        return Episode(question, **options)
-
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
-        return await speaker.turn()
 
 
-class Unpersonalised(PR2):
+class Unpersonalised(BaseAgent):
     """The baseline: the same policy and prompt, without searches and without the profile."""
 
     name = "none"
@@ -35,7 +22,7 @@ class Unpersonalised(PR2):
         self.instructions = instructions
 
     def begin(self, question: Question, **options: Any) -> Episode:
-        return Episode(question, **(options | {"kind": "baseline", "instructions": self.instructions}))
+        return super().begin(question, **(options | {"kind": "baseline", "instructions": self.instructions}))
 
 
 def none() -> Unpersonalised:

@@ -1,4 +1,4 @@
-"""R2P, which trains nothing: a template of the thought, a monitor that brings back who leaves it, and a synthesis."""
+"""R2P, which trains nothing: a thought template, a monitor that corrects deviations from it, and a synthesis."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,20 +9,19 @@ from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.text import clean
 from ..errors import OptionError
-from .agent import ModelHandle
+from .agent import BaseAgent, ModelHandle
 from .models.model import Turn
-from .pr2 import PR2
 from .prompts import FOLDER
-from .r2p_template import LEVELS, NAMES, Deviation, before, deviation, sections
+from .r2p_template import LEVELS, NAMES, Deviation, deviation, sections, text_before
 
-_ANSWER = {"tags": "</think>\n<answer>", "tools": "\nNow I give the answer.\n"}
+_START_ANSWER = {"tags": "</think>\n<answer>", "tools": "\nNow I give the answer.\n"}
 
 
-class R2P(PR2):
-    """Each of several candidates is thought through under the template; the last level is then written over them all.
+class R2P(BaseAgent):
+    """Writes several candidates under the template, then rewrites the last level with all candidates in view.
 
-    At most `interventions` corrections are made in a candidate, and as many in the synthesis. Without `initial_search`
-    the model searches for itself.
+    `interventions` limits the corrections of each candidate and of the synthesis. With `initial_search=False` the model
+    searches for itself.
     """
 
     name = "r2p"
@@ -31,74 +30,71 @@ class R2P(PR2):
         for option, value, least in (("candidates", candidates, 1), ("interventions", interventions, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"r2p:{option}={value!r}: give a whole number of at least {least}")
-        self._candidates, self._interventions, self._opening = candidates, interventions, initial_search
+        self._candidates, self._interventions, self._initial_search = candidates, interventions, initial_search
 
     def begin(self, question: Question, **options: Any) -> Episode:
-        levels = "\n".join(f"{heading}: {about}" for heading, about in LEVELS.items())
-        mine = {"instructions": fill("r2p", FOLDER, levels=levels)}
-        return Episode(
-            question, **(options | mine | ({"max_searches": 0, "initial_search": True} if self._opening else {}))
-        )
+        levels = "\n".join(f"{heading}: {purpose}" for heading, purpose in LEVELS.items())
+        own: dict[str, Any] = {"instructions": fill("r2p", FOLDER, levels=levels)}
+        if self._initial_search:
+            own |= {"max_searches": 0, "initial_search": True}
+        return super().begin(question, **(options | own))
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
-        thinking = _Thinking(episode, speaker, self._interventions)
-        texts = [await thinking.through(thinking.initial_search, 0)]
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
+        monitor = _Monitor(episode, model, self._interventions)
+        texts = [await monitor.complete(monitor.template_start, 0)]
         if episode.searches_left and isinstance(read_action(texts[0], episode.protocol)[0], SearchProfile):
             return Turn(texts[0])
-        texts += [await thinking.through(thinking.initial_search, number) for number in range(1, self._candidates)]
+        texts += [await monitor.complete(monitor.template_start, number) for number in range(1, self._candidates)]
         answered = [text for text in texts if _answer(text, episode)]
         if len({_answer(text, episode) for text in answered}) < 2:
             return Turn((answered or texts)[0])
-        return Turn(await thinking.through(_beside_each_other(answered, episode), self._candidates))
+        return Turn(await monitor.complete(_synthesis_start(answered, episode), self._candidates))
 
 
-class _Thinking:
-    """Goes on with a turn that was begun until it ends, as the template has it if the model can be brought to it."""
+class _Monitor:
+    """Completes a turn from its prefix; cuts the text where it deviates from the template, and continues from there."""
 
-    def __init__(self, episode: Episode, speaker: ModelHandle, interventions: int) -> None:
-        self._episode, self._speaker, self._most = episode, speaker, interventions
-        before = [segment.text for segment in episode.segments if segment.author == "policy"]
-        self._done = min(len(NAMES), sum(len(sections(text)) for text in before))
-        speaker.interventions = speaker.interventions or []
+    def __init__(self, episode: Episode, model: ModelHandle, max_corrections: int) -> None:
+        self._episode, self._model, self._max_corrections = episode, model, max_corrections
+        earlier = [segment.text for segment in episode.segments if segment.author == "policy"]
+        self._levels_done = min(len(NAMES), sum(len(sections(text)) for text in earlier))
+        self._log: list[str] = model.agent_usage.setdefault("interventions", [])
 
     @property
-    def initial_search(self) -> str:
-        """The template's own beginning."""
-        heading = f"{NAMES[self._done]}:" if self._done < len(NAMES) else ""
+    def template_start(self) -> str:
+        """The first heading that earlier turns did not write."""
+        heading = f"{NAMES[self._levels_done]}:" if self._levels_done < len(NAMES) else ""
         return f"<think>\n{heading}" if self._episode.protocol == "tags" else heading
 
-    async def through(self, begun: str, attempt: int) -> str:
-        """A text that stops short, or leaves the template, is cut there and led on with what is missing."""
-        text, turn = await self._go_on(begun, attempt)
-        for _ in range(self._most):
-            left = deviation(text, self._done, self._episode.protocol, self._episode.searches_left > 0)
-            if left is None or turn.finish == "context" or self._speaker.spent:
+    async def complete(self, prefix: str, attempt: int) -> str:
+        text, turn = await self._continue(prefix, attempt)
+        for _ in range(self._max_corrections):
+            searches = self._episode.searches_left > 0
+            found = deviation(text, self._levels_done, self._episode.protocol, searches)
+            if found is None or turn.finish == "context" or self._model.exhausted:
                 break
-            self._note(f"text {attempt + 1}: {left.problem}")
-            text, turn = await self._go_on(self._led_on(text, left), attempt)
+            self._log.append(f"text {attempt + 1}: {found.problem}")
+            text, turn = await self._continue(self._corrected(text, found), attempt)
         return text
 
-    async def _go_on(self, begun: str, attempt: int) -> tuple[str, Turn]:
-        turn = await self._speaker.continue_turn(begun, attempt)
-        return _joined(begun, turn.text), turn
+    async def _continue(self, prefix: str, attempt: int) -> tuple[str, Turn]:
+        turn = await self._model.continue_turn(prefix, attempt)
+        return _joined(prefix, turn.text), turn
 
-    def _led_on(self, text: str, left: Deviation) -> str:
-        kept = text[: left.place].rstrip()
-        if left.level == len(NAMES):
-            return kept + _ANSWER[self._episode.protocol]
-        heading = NAMES[left.level]
+    def _corrected(self, text: str, found: Deviation) -> str:
+        """The text up to the deviation, and the beginning of what is missing there."""
+        kept = text[: found.position].rstrip()
+        if found.level == len(NAMES):
+            return kept + _START_ANSWER[self._episode.protocol]
+        heading = NAMES[found.level]
         return f"{kept}\nI still have to say {LEVELS[heading]}.\n{heading}:"
 
-    def _note(self, what: str) -> None:
-        assert self._speaker.interventions is not None
-        self._speaker.interventions.append(what)
 
-
-def _joined(begun: str, text: str) -> str:
-    """A model that is asked to go on may repeat what stands last, as chat models do."""
-    for repeated in ("<think>", begun.rpartition("\n")[2]):
+def _joined(prefix: str, text: str) -> str:
+    """Chat models may repeat the end of the prefix before they continue; the repetition is removed."""
+    for repeated in ("<think>", prefix.rpartition("\n")[2]):
         text = text.lstrip().removeprefix(repeated)
-    return f"{begun} {text.lstrip()}"
+    return f"{prefix} {text.lstrip()}"
 
 
 def _answer(text: str, episode: Episode) -> str:
@@ -106,11 +102,11 @@ def _answer(text: str, episode: Episode) -> str:
     return clean(action.text) if isinstance(action, Answer) else ""
 
 
-def _beside_each_other(texts: Sequence[str], episode: Episode) -> str:
-    """The first text up to its last level, and there each candidate with what it rests on."""
+def _synthesis_start(texts: Sequence[str], episode: Episode) -> str:
+    """The first text up to its last level, and there every candidate's answer with its reason."""
     _, person, response = range(len(NAMES))
     rows = [f"{NAMES[response]}: I could say:"]
     for number, text in enumerate(texts, 1):
         reasons = [clean(section.text) for section in sections(text) if section.level == person]
         rows.append(f"{number}. {_answer(text, episode)}" + (f" ({reasons[0]})" if reasons else ""))
-    return "\n".join([before(texts[0], response), *rows, "What agrees with the posts and with the others:"])
+    return "\n".join([text_before(texts[0], response), *rows, "What agrees with the posts and with the others:"])

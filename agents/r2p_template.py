@@ -1,4 +1,4 @@
-"""R2P's template of a thought: three levels under headings of their own, and where a text leaves it."""
+"""R2P's thought template: three levels, each under a heading, and where a text deviates from it."""
 
 import re
 from collections.abc import Iterable
@@ -8,7 +8,7 @@ from ..envs.action import Answer, Protocol, SearchProfile, read_action
 from ..envs.grammar import structure
 from ..envs.trajectory import Segment
 
-# The paper tells what the three levels do; the headings and their wording are ours.
+# The paper describes the purpose of the three levels; the headings and their wording are ours.
 LEVELS = {
     "Task": "what is asked, and in which form the answer is wanted",
     "Person": "what the posts show of the person that bears on it",
@@ -16,24 +16,24 @@ LEVELS = {
 }
 NAMES = tuple(LEVELS)
 _HEADING = re.compile(rf"(?:^|(?<=>))[ \t#*]*+({'|'.join(NAMES)})[ *]*+:", re.MULTILINE | re.IGNORECASE)
-_OPENING = re.compile(r"\s*+<\s*+think\s*+>", re.IGNORECASE)
+_THINK = re.compile(r"\s*+<\s*+think\s*+>", re.IGNORECASE)
 _END = re.compile(r"<\s*+/?\s*+(?:think|search|information|answer)\s*+>|<tool_call>", re.IGNORECASE)
-_ENDING = {  # what may follow the last level
+_ANSWER_START = {  # what may follow the last level
     "tags": re.compile(r"<\s*+/\s*+think\s*+>\s*+<\s*+answer\s*+>", re.IGNORECASE),
     "tools": re.compile(r"<tool_call>"),
 }
 
 
 class Deviation(NamedTuple):
-    """Where a turn leaves the template, why, and the level to go on with: `len(NAMES)` is the answer itself."""
+    """Where and why a turn deviates, and the level that is due there: `len(NAMES)` is the answer itself."""
 
-    place: int
+    position: int
     problem: str
     level: int
 
 
 class Section(NamedTuple):
-    """A heading and what stands under it."""
+    """The text under one heading."""
 
     level: int
     start: int
@@ -41,18 +41,18 @@ class Section(NamedTuple):
 
 
 def sections(turn: str) -> list[Section]:
-    """Those of a turn's thought, in its own order."""
+    """The sections of a turn's thought, in the order of the text."""
     start, end = _thought(turn)
     found = list(_HEADING.finditer(turn, start, end))
     ends = [*(heading.start() for heading in found), end][1:]
     return [
-        Section(_level(heading[1]), heading.start(), turn[heading.end() : stop].strip())
+        Section(NAMES.index(heading[1].capitalize()), heading.start(), turn[heading.end() : stop].strip())
         for heading, stop in zip(found, ends, strict=True)
     ]
 
 
 def deviation(turn: str, done: int = 0, protocol: Protocol = "tags", searches: bool = True) -> Deviation | None:
-    """The first one, where earlier turns did the first `done` levels. A search, if there may be one, comes at any."""
+    """The first deviation after `done` levels of earlier turns; `searches` allows a search at any level."""
     for section in sections(turn):
         if section.level != done:
             return Deviation(section.start, _out_of_order(section.level, done), done)
@@ -64,38 +64,34 @@ def deviation(turn: str, done: int = 0, protocol: Protocol = "tags", searches: b
         return None
     if done < len(NAMES):
         return Deviation(end, f"{NAMES[done]} is missing", done)
-    if not isinstance(action, Answer) or not action.text or not _ENDING[protocol].match(turn, end):
+    if not isinstance(action, Answer) or not action.text or not _ANSWER_START[protocol].match(turn, end):
         return Deviation(end, "the answer is missing", done)
     return None
 
 
 def complies(segments: Iterable[Segment]) -> bool:
-    """Whether a transcript keeps to the grammar of tags, and its turns together to the template."""
-    said, done = list(segments), 0
-    for segment in said:
+    """Whether a transcript follows the grammar of tags, and its turns together the template."""
+    transcript, done = list(segments), 0
+    for segment in transcript:
         if segment.author == "policy":
             if deviation(segment.text, done):
                 return False
             done += len(sections(segment.text))
-    return structure(said).ok
+    return structure(transcript).ok
 
 
-def before(turn: str, level: int) -> str:
-    """What stands before a level, or all of the thought where it has none."""
-    places = [section.start for section in sections(turn) if section.level == level]
-    return turn[: places[0] if places else _thought(turn)[1]].rstrip()
+def text_before(turn: str, level: int) -> str:
+    """The turn up to a level, or up to the end of its thought where it has no such level."""
+    starts = [section.start for section in sections(turn) if section.level == level]
+    return turn[: starts[0] if starts else _thought(turn)[1]].rstrip()
 
 
 def _thought(turn: str) -> tuple[int, int]:
-    """Where it begins and ends."""
-    opening = _OPENING.match(turn)
+    """Where the thought starts and ends."""
+    opening = _THINK.match(turn)
     start = opening.end() if opening else 0
     closing = _END.search(turn, start)
     return start, closing.start() if closing else len(turn)
-
-
-def _level(heading: str) -> int:
-    return NAMES.index(heading.capitalize())
 
 
 def _out_of_order(level: int, done: int) -> str:

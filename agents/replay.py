@@ -1,4 +1,4 @@
-"""An agent that first says what was recorded, and then lets another go on."""
+"""An agent that replays recorded turns, then continues with another agent."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ from .models.model import Turn
 
 
 class Replayed:
-    """Plays like `agent`, but its first `step` turns are those of a trajectory: word for word and token by token.
+    """Replays the first `step` turns of a trajectory with their exact tokens; then `agent` continues.
 
-    Its episodes take the agent's own retriever and profile, unless others are named.
+    Searches use the agent's retriever and profile unless others are given.
     """
 
     def __init__(
@@ -35,19 +35,18 @@ class Replayed:
     def begin(self, question: Question, **options: Any) -> Episode:
         return self._agent.begin(question, **options)
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
-        said = episode.segments
-        made = sum(segment.author == "policy" for segment in said)
-        if made >= len(self._turns):
-            return await self._agent.act(episode, speaker)
-        turn = self._turns[made]
-        recorded = zip(self.trajectory.segments, said, strict=False)
-        segment_tokens = [
-            then.tokens if then.text == now.text else None for then, now in recorded
-        ]  # it may read otherwise now
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
+        segments = episode.segments
+        turns = sum(segment.author == "policy" for segment in segments)
+        if turns >= len(self._turns):
+            return await self._agent.act(episode, model)
+        turn = self._turns[turns]
+        pairs = zip(self.trajectory.segments, segments, strict=False)
+        # Observations may differ from the recorded ones: then the recorded tokens do not apply.
+        segment_tokens = [recorded.tokens if recorded.text == now.text else None for recorded, now in pairs]
         return Turn(turn.text, turn.tokens, turn.logprobs, segment_tokens)
 
 
 def recorded_turns(trajectory: Trajectory) -> list[Segment]:
-    """What the policy wrote, turn by turn."""
+    """The policy's turns."""
     return [segment for segment in trajectory.segments if segment.author == "policy"]

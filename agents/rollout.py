@@ -1,4 +1,4 @@
-"""Plays any number of episodes at once: searches in batches, scores beside generation; no failure takes another."""
+"""Plays episodes concurrently: batched searches, scoring during generation, and no failure affects other episodes."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
@@ -20,14 +20,14 @@ from .agent import Agent, ModelHandle
 from .models.model import Model
 from .pr2 import Unpersonalised
 
-Asked = TypeVar("Asked")
-Told = TypeVar("Told")
+Request = TypeVar("Request")
+Result = TypeVar("Result")
 DEFAULT_SAMPLING = Sampling(temperature=1.0)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to play: who plays it, on which question, and which of several attempts it is."""
+    """One episode to play: the question, the agent, and the number of the attempt."""
 
     question: Question
     agent: Agent
@@ -38,18 +38,18 @@ class Job:
     def id(self) -> str:
         return f"{self.question.id}:{self.agent.name}:{self.attempt}"
 
-    def seed(self, run: int) -> int:
-        """Its own, whatever else is played in the run."""
-        return int.from_bytes(blake2b(f"{run}:{self.id}".encode(), digest_size=7).digest())
+    def seed(self, run_seed: int) -> int:
+        """Depends on the run's seed and this request alone, not on other requests of the run."""
+        return int.from_bytes(blake2b(f"{run_seed}:{self.id}".encode(), digest_size=7).digest())
 
 
 @dataclass
 class Rollout:
-    """Who answers and what is needed for it.
+    """Plays episodes concurrently with one model, retriever and reward.
 
-    `in_flight` bounds how many episodes are open, `deadline` (seconds) how long one may take to its last turn,
-    `max_tokens` what the policy may write in one, `sampling.max_tokens` what it may write in a turn. `options` are
-    those of `Episode`. Scoring has no deadline here: a judge has its own for each call, and may have a queue before it.
+    `in_flight` limits the open episodes, `deadline` the seconds of one episode up to its last turn, `max_tokens` the
+    policy's tokens in an episode, `sampling.max_tokens` those in a turn. `options` are those of `Episode`. Scoring has
+    no deadline here: a judge has its own for each call, and its calls may have to wait.
     """
 
     model: Model
@@ -62,117 +62,118 @@ class Rollout:
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
-    async def run(self, jobs: Iterable[Job]) -> AsyncGenerator[Trajectory, None]:
-        """Each job's trajectory as it ends. Jobs are drawn as there is room, so there may be any number of them.
+    async def run(self, requests: Iterable[Job]) -> AsyncGenerator[Trajectory, None]:
+        """Yields each trajectory as its episode ends. Requests are read lazily, so there may be any number of them.
 
-        A spent budget is raised when the episodes that had ended, and those whose answers were with the judge, are out.
+        A spent budget stops the run: episodes that have ended or wait for their score are still yielded, then the error
+        is raised.
         """
-        desk, waiting = _Batcher(self), iter(jobs)
-        playing, over = set[asyncio.Task[Trajectory]](), asyncio.Queue[asyncio.Task[Trajectory]]()
-        spent: BudgetSpent | None = None
+        batcher, pending = _Batcher(self), iter(requests)
+        playing, finished = set[asyncio.Task[Trajectory]](), asyncio.Queue[asyncio.Task[Trajectory]]()
+        budget_error: BudgetSpent | None = None
         try:
             while True:
-                while not spent and len(playing) < self.in_flight and (job := next(waiting, None)) is not None:
-                    task = asyncio.create_task(self._play(job, desk))
-                    task.add_done_callback(over.put_nowait)
+                while not budget_error and len(playing) < self.in_flight and (request := next(pending, None)):
+                    task = asyncio.create_task(self._play(request, batcher))
+                    task.add_done_callback(finished.put_nowait)
                     playing.add(task)
                 if not playing:
                     break
-                task = await over.get()
+                task = await finished.get()
                 playing.discard(task)
-                if spent and task.cancelled():
+                if budget_error and task.cancelled():
                     continue
                 try:
                     trajectory = task.result()
                 except BudgetSpent as error:
-                    spent = spent or error
-                    _give_up(playing - desk.scoring)
+                    budget_error = budget_error or error
+                    _cancel(playing - batcher.scoring)
                 else:
                     yield trajectory
         finally:
-            _give_up(playing)
+            _cancel(playing)
             await asyncio.gather(*playing, return_exceptions=True)
-        if spent:
-            raise spent
+        if budget_error:
+            raise budget_error
 
-    async def _play(self, job: Job, desk: "_Batcher") -> Trajectory:
-        """A failure of ours ends this episode alone; only a spent budget ends the run."""
-        options = {**self.options, "id": job.id, "data": job.data, "seed": job.seed(self.seed)}
+    async def _play(self, request: Job, batcher: "_Batcher") -> Trajectory:
+        """An error ends this episode alone; only a spent budget ends the run."""
+        options = {**self.options, "id": request.id, "data": request.data, "seed": request.seed(self.seed)}
         try:
-            episode = job.agent.begin(job.question, **options)
+            episode = request.agent.begin(request.question, **options)
         except Exception as error:
-            return self._not_begun(job, f"{type(error).__name__}: {error}")
-        speaker = ModelHandle(self.model, episode, self.sampling, self.max_tokens)
+            return self._not_begun(request, f"{type(error).__name__}: {error}")
+        handle = ModelHandle(self.model, episode, self.sampling, self.max_tokens)
         limit = asyncio.timeout(self.deadline)
         try:
             async with limit:
-                await _play(job.agent, episode, speaker, desk)
-                speaker.close()  # while a judge thinks others can have its place
-            episode.score(await desk.score(episode))
+                await _play(request.agent, episode, handle, batcher)
+                handle.close()  # frees the session for other episodes while the judge scores
+            episode.score(await batcher.score(episode))
         except BudgetSpent:
             raise
         except Exception as error:
             late = isinstance(error, TimeoutError) and limit.expired()
-            told = f"it took longer than its deadline of {self.deadline:g} seconds"
-            episode.fail(told if late else f"{type(error).__name__}: {error}")
+            message = f"it took longer than its deadline of {self.deadline:g} seconds"
+            episode.fail(message if late else f"{type(error).__name__}: {error}")
         finally:
-            speaker.close()
+            handle.close()
         trajectory = episode.trajectory()
-        trajectory.agent, trajectory.model, trajectory.usage = job.agent.name, self.model.name, speaker.usage
+        trajectory.agent, trajectory.model, trajectory.usage = request.agent.name, self.model.name, handle.usage
         return trajectory
 
-    def _not_begun(self, job: Job, problem: str) -> Trajectory:
-        """The record of an episode that its agent could not begin: nothing was said."""
-        question = job.question
-        kind: Kind = "baseline" if isinstance(job.agent, Unpersonalised) else "personalised"
+    def _not_begun(self, request: Job, error: str) -> Trajectory:
+        """The record of an episode whose agent failed to begin it."""
+        question = request.question
+        kind: Kind = "baseline" if isinstance(request.agent, Unpersonalised) else "personalised"
         return Trajectory(
-            job.id, question.id, question.user_id, kind, segment_fields=[], search_fields=(), answer=None,
-            ended="error", data=job.data, agent=job.agent.name, model=self.model.name, seed=job.seed(self.seed),
-            reward=Reward(None, unscored=problem), error=problem,
+            request.id, question.id, question.user_id, kind, segment_fields=[], search_fields=(), answer=None,
+            ended="error", data=request.data, agent=request.agent.name, model=self.model.name,
+            seed=request.seed(self.seed), reward=Reward(None, unscored=error), error=error,
         )  # fmt: skip
 
 
-def _give_up(tasks: Iterable[asyncio.Task[Trajectory]]) -> None:
+def _cancel(tasks: Iterable[asyncio.Task[Trajectory]]) -> None:
     for task in tasks:
         task.cancel()
 
 
-async def _play(agent: Agent, episode: Episode, speaker: ModelHandle, desk: "_Batcher") -> None:
-    """To the end of the transcript."""
+async def _play(agent: Agent, episode: Episode, handle: ModelHandle, batcher: "_Batcher") -> None:
+    """Plays until the transcript is complete."""
     while episode.needs != "score":
         if episode.needs == "search":
-            episode.add_hits(*await desk.search(episode, agent.retriever))
-        elif speaker.spent:
+            episode.add_hits(*await batcher.search(episode, agent.retriever))
+        elif handle.exhausted:
             episode.truncate()
         else:
-            turn = await agent.act(episode, speaker)
+            turn = await agent.act(episode, handle)
             episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
 
 
 class _Batcher:
-    """Where episodes ask; what is asked at the same moment is found out in one call."""
+    """Batches the searches and scores that episodes request in the same iteration of the event loop."""
 
     def __init__(self, rollout: Rollout) -> None:
         self._rollout = rollout
         self._searches: dict[tuple[int, int], _MicroBatch[Episode, tuple[list[Hit], float]]] = {}
         self._scores = _MicroBatch(self._score)
-        self.scoring = set[asyncio.Task[Any]]()  # those who wait for a score
+        self.scoring = set[asyncio.Task[Any]]()  # tasks that wait for a score
 
     async def search(self, episode: Episode, retriever: Retriever | None) -> tuple[list[Hit], float]:
-        """The hits, and how long it took in milliseconds."""
+        """The hits, and the duration in milliseconds."""
         chosen = retriever or self._rollout.retriever
-        place = (id(chosen), episode.fetch_k)
-        if place not in self._searches:
-            self._searches[place] = _MicroBatch(partial(_search, chosen, episode.fetch_k))
-        return await self._searches[place].ask(episode)
+        key = (id(chosen), episode.fetch_k)
+        if key not in self._searches:
+            self._searches[key] = _MicroBatch(partial(_search, chosen, episode.fetch_k))
+        return await self._searches[key].submit(episode)
 
     async def score(self, episode: Episode) -> Reward:
-        """What could not be scored says why; it is never a score of 0."""
+        """A failed reward gives an unscored result with the reason, never a score of 0."""
         task = asyncio.current_task()
         assert task is not None
         self.scoring.add(task)
         try:
-            return await self._scores.ask(episode)
+            return await self._scores.submit(episode)
         except BudgetSpent:
             raise
         except Exception as error:
@@ -193,48 +194,48 @@ async def _search(retriever: Retriever, k: int, episodes: Sequence[Episode]) -> 
     start = perf_counter()
     if getattr(retriever, "runs_inline", False):
         found = retriever.search_many(requests, k)
-    else:  # generation goes on meanwhile
+    else:  # does not block generation
         found = await asyncio.to_thread(retriever.search_many, requests, k)
     ms = 1e3 * (perf_counter() - start) / len(requests)
     return [(hits, ms) for hits in found]
 
 
-class _MicroBatch(Generic[Asked, Told]):
-    """Collects what is asked within one turn of the event loop, and asks for it in one call.
+class _MicroBatch(Generic[Request, Result]):
+    """Collects the requests of one event-loop iteration and answers them in one call.
 
-    Where that call fails each is asked alone, so that only those at fault fail.
+    If that call fails, each request is repeated alone, so that only the failing ones fail.
     """
 
-    def __init__(self, call: Callable[[Sequence[Asked]], Awaitable[Sequence[Told]]]) -> None:
+    def __init__(self, call: Callable[[Sequence[Request]], Awaitable[Sequence[Result]]]) -> None:
         self._call = call
-        self._asked: list[tuple[Asked, asyncio.Future[Told]]] = []
-        self._calls: set[asyncio.Task[None]] = set()
+        self._pending: list[tuple[Request, asyncio.Future[Result]]] = []
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def ask(self, one: Asked) -> Told:
+    async def submit(self, request: Request) -> Result:
         loop = asyncio.get_running_loop()
-        if not self._asked:
+        if not self._pending:
             loop.call_soon(self._send)
-        future: asyncio.Future[Told] = loop.create_future()
-        self._asked.append((one, future))
+        future: asyncio.Future[Result] = loop.create_future()
+        self._pending.append((request, future))
         return await future
 
     def _send(self) -> None:
-        asked, self._asked = self._asked, []
-        call = asyncio.create_task(self._answer(asked))
-        self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        batch, self._pending = self._pending, []
+        task = asyncio.create_task(self._answer(batch))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
-    async def _answer(self, asked: Sequence[tuple[Asked, asyncio.Future[Told]]]) -> None:
+    async def _answer(self, batch: Sequence[tuple[Request, asyncio.Future[Result]]]) -> None:
         try:
-            told = await self._call([one for one, _ in asked])
-            pairs = list(zip(asked, told, strict=True))
+            results = await self._call([request for request, _ in batch])
+            pairs = list(zip(batch, results, strict=True))
         except Exception as error:
-            if len(asked) == 1:
-                if not asked[0][1].done():  # whoever asked may have given up
-                    asked[0][1].set_exception(error)
+            if len(batch) == 1:
+                if not batch[0][1].done():  # the caller may have been cancelled
+                    batch[0][1].set_exception(error)
             else:
-                await asyncio.gather(*(self._answer([pair]) for pair in asked))
+                await asyncio.gather(*(self._answer([one]) for one in batch))
             return
-        for (_, future), answer in pairs:
+        for (_, future), result in pairs:
             if not future.done():
-                future.set_result(answer)
+                future.set_result(result)

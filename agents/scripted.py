@@ -1,19 +1,18 @@
-"""An agent that follows a script, whatever model it is given: `scripted:oracle`."""
+"""An agent that follows a script and ignores its model: `scripted:oracle`."""
 
 from ..envs.episode import Episode
-from .agent import ModelHandle
+from .agent import BaseAgent, ModelHandle
 from .models.model import STOPS, Turn
 from .models.scripted import make
-from .pr2 import PR2
 
 
-class Scripted(PR2):
-    """Plays by the script of that name."""
+class Scripted(BaseAgent):
+    """Plays the script of that name."""
 
     def __init__(self, name: str) -> None:
         self.name = f"scripted:{name}"
         self._model = make(name)
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         session = self._model.open(episode.question, episode.seed)
-        return await session.generate(episode.segments, speaker.sampling, STOPS[episode.protocol])
+        return await session.generate(episode.segments, model.sampling, STOPS[episode.protocol])

@@ -232,7 +232,7 @@ def evaluate(
         ),
     ] = None,
     agent: Annotated[
-        str, typer.Option(help="pr2, none, rag, rag-random, recency, plan, rpm, human, scripted:oracle …")
+        str, typer.Option(help="pr2, none, rag, rag-random, recency, plan, rpm, scripted:oracle …")
     ] = "pr2",
     model: Annotated[str, typer.Option(help="pilot, hf:PATH_OR_ID, openai:MODEL, scripted:oracle …")] = "pilot",
     data: Annotated[str, typer.Option(help="A data set.")] = "world:seed=7/test",

@@ -17,7 +17,7 @@ from ..agents.agent import ModelHandle
 from ..agents.models.model import make_model
 from ..agents.rollout import DEFAULT_SAMPLING
 from ..agents.rpm.agent import RPM
-from ..agents.rpm.library import Library
+from ..agents.rpm.store import UserModelStore
 from ..agents.rpm.user_model import Cost, Memory, UserModel
 from ..envs.data import load_questions
 from ..envs.question import Question
@@ -30,10 +30,12 @@ _BAR = 10  # columns
 def run_explain(user_id: str, models: Path, data: str | None, model: str | None, as_json: bool = False) -> None:
     """Print the models of a user that are there; with `data` that of the posts there, made by `model` if given."""
     if data is None:
-        users = Library(models).of_user(user_id)
+        users = UserModelStore(models).of_user(user_id)
     else:
         question = _asked_by(user_id, data)
-        users = [asyncio.run(_made(question, models, model)) if model else Library(models).find(question.profile)]
+        users = [
+            asyncio.run(_made(question, models, model)) if model else UserModelStore(models).find(question.profile)
+        ]
     if not users:
         wanted = "make it with --data DATA --model MODEL"
         raise DataError(
@@ -57,7 +59,7 @@ async def _made(question: Question, models: Path, spec: str) -> UserModel:
     agent, model = RPM(str(models)), make_model(spec)
     try:
         episode = agent.begin(question)
-        return await agent.user(episode, ModelHandle(model, episode, DEFAULT_SAMPLING))
+        return await agent.user_model(episode, ModelHandle(model, episode, DEFAULT_SAMPLING))
     finally:
         await model.close()
 

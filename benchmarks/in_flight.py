@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from ..agents.agent import make_agent
-from ..agents.models.endpoint import Endpoint, drawn
+from ..agents.models.endpoint import Endpoint, sampling_fields
 from ..agents.models.model import STOPS
 from ..agents.models.openai_policy import ServedModel
 from ..agents.rollout import Job, Rollout
@@ -107,7 +107,7 @@ def request() -> dict[str, Any]:
     episode.write("<search>what they like to do</search>")
     episode.add_hits(make_retriever("bm25").search(question.profile, episode.query, episode.fetch_k))
     text = "".join(segment.text for segment in episode.segments)
-    return {"model": "policy", "prompt": text, "stop": list(STOPS["tags"]), **drawn(SAMPLING)}
+    return {"model": "policy", "prompt": text, "stop": list(STOPS["tags"]), **sampling_fields(SAMPLING)}
 
 
 def in_a_row(call: Callable[[], Awaitable[str]]) -> Chains:

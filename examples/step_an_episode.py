@@ -16,7 +16,7 @@ env = gym.make("profilegym/ProfileQA-v0", data=DATA, retriever="bm25", reward="r
 world = pg.load_questions(DATA)
 assert isinstance(world, World)
 question = next(question for question in world if question.rubric.hops == 2)
-first, second, *_ = world.plan(question.id)
+first, second, *_ = world.gold_queries(question.id)
 
 turns = (
     f"<think>Who is that? I have to find the name first.</think><search>{first}</search>",

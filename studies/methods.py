@@ -15,7 +15,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from ..agents.rpm.agent import Upto
+from ..agents.rpm.agent import AblationRow
 from ..envs.trajectory import Trajectory
 from ..errors import ProfileGymError
 from ..evaluation.evaluate import Settings
@@ -25,7 +25,7 @@ from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
 from ..training.policy import FINAL
 from ..training.stages import Stage, Staged, load_any, stages_of
-from ..world.data.lamp_tables import task_tables
+from ..world.data.tables import task_tables
 from .arms import OTHER_TOOLS, play
 from .page import fill_in
 from .tables import figure, table
@@ -157,7 +157,7 @@ def _rows(model: str, people: Path) -> Iterator[Row]:
     yield from (Row(agent, agent) for agent in AGENTS)
     if model != "pilot":
         yield Row("r2p", "r2p")
-        for upto in get_args(Upto):
+        for upto in get_args(AblationRow):
             yield Row("rpm" if upto == "paths" else f"rpm:upto={upto}", f"rpm:models={people},upto={upto}")
         for agent in ("rag", "pr2"):
             yield Row(f"{agent}, features", agent, f"features:models={people}")

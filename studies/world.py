@@ -126,7 +126,8 @@ def _retrieval(world: World, questions: list[Question], retriever: Retriever) ->
     numbers: Numbers = {}
     for hops, group in _by_hops(questions):
         if hops:
-            numbers[f"all evidence by the plan, {hops} hops"] = _found(group, retriever, lambda q: world.plan(q.id))
+            by_plan = _found(group, retriever, lambda q: world.gold_queries(q.id))
+            numbers[f"all evidence by the plan, {hops} hops"] = by_plan
             numbers[f"all evidence by the question, {hops} hops"] = _found(group, retriever, lambda q: [q.text])
             share = mean(len(_evidence(q) & shown(q, [q.text], retriever)) / len(_evidence(q)) for q in group)
             numbers[f"share of evidence by the question, {hops} hops"] = share

@@ -15,11 +15,11 @@ from rich.table import Table
 from ..envs.retrieval import Retriever, make_retriever
 from ..rewards.label_metrics import Measure, match, rating
 from ..rewards.text_metrics import rouge
-from ..world.data.lamp import Worker, WorldLamp, load
-from ..world.data.lamp_habits import Work
+from ..world.data.lamp import LampUser, WorldLamp, load
+from ..world.data.lamp_habits import Item
 
-Past = Sequence[tuple[Work, str]]
-Guess = Callable[[Work, Past], str]
+Past = Sequence[tuple[Item, str]]
+Guess = Callable[[Item, Past], str]
 
 
 def run(spec: str = "seed=7,users=400/test") -> dict[str, dict[str, float]]:
@@ -43,19 +43,19 @@ def main(as_json: bool = False, spec: str = "seed=7,users=400/test") -> None:
 
 def _scores(asked: WorldLamp, others: WorldLamp, measure: Measure) -> dict[str, float]:
     guess, bm25 = _GUESSES[asked.name], make_retriever("bm25")
-    workers = [asked.worker(position) for position in range(len(asked))]
-    crowd = [pair for position in range(0, len(others), 4) for pair in past_of(others.worker(position)[0])]
+    users = [asked.user(position) for position in range(len(asked))]
+    crowd = [pair for position in range(0, len(others), 4) for pair in past_of(others.user(position)[0])]
     commonest = Counter(output for _, output in crowd).most_common(1)[0][0]
-    strangers = workers[4:] + workers[:4]  # four questions a person
+    strangers = users[4:] + users[:4]  # four questions a person
     ways: Mapping[str, Iterable[str]] = {
-        "the commonest output": [commonest] * len(workers),
-        "no past, but everybody else's": (_guessed(asked.name, guess, work, crowd) for _, work in workers),
+        "the commonest output": [commonest] * len(users),
+        "no past, but everybody else's": (_guessed(asked.name, guess, item, crowd) for _, item in users),
         "another person's past": (
-            guess(work, past_of(other)) for (_, work), (other, _) in zip(workers, strangers, strict=True)
+            guess(item, past_of(other)) for (_, item), (other, _) in zip(users, strangers, strict=True)
         ),
         "the best hit of bm25, copied": (_copied(asked, position, bm25) for position in range(len(asked))),
-        "the own past": (guess(work, past_of(worker)) for worker, work in workers),
-        "the own habit": (worker.habit.output(work) for worker, work in workers),
+        "the own past": (guess(item, past_of(user)) for user, item in users),
+        "the own habit": (user.habit.output(item) for user, item in users),
     }
     references = [question.rubric.reference or "" for question in asked]
     return {
@@ -66,47 +66,47 @@ def _scores(asked: WorldLamp, others: WorldLamp, measure: Measure) -> dict[str, 
     }
 
 
-def past_of(worker: Worker) -> Past:
-    return [(work, worker.habit.output(work)) for work in worker.done]
+def past_of(user: LampUser) -> Past:
+    return [(item, user.habit.output(item)) for item in user.past]
 
 
-def _guessed(name: str, guess: Guess, work: Work, crowd: Past) -> str:
+def _guessed(name: str, guess: Guess, item: Item, crowd: Past) -> str:
     """Titles have no common form, so that the thing alone is the best guess."""
-    return work.words["thing"] if name == "world-lamp-5" else guess(work, crowd)
+    return item.words["thing"] if name == "world-lamp-5" else guess(item, crowd)
 
 
 def _copied(questions: WorldLamp, position: int, retriever: Retriever) -> str:
     """The output of the past work that is most like the one asked about."""
-    worker, work = questions.worker(position)
-    (hit,) = retriever.search(questions[position].profile, work.text, 1)
-    return worker.habit.output(worker.done[int(hit.document.id)])
+    user, item = questions.user(position)
+    (hit,) = retriever.search(questions[position].profile, item.text, 1)
+    return user.habit.output(user.past[int(hit.document.id)])
 
 
-def _tag(work: Work, past: Past) -> str:
+def _tag(item: Item, past: Past) -> str:
     """What works about both matters got; else what those about either did."""
     for enough in (2, 1):
-        same = [output for other, output in past if len(set(work.matters) & set(other.matters)) >= enough]
+        same = [output for other, output in past if len(set(item.subjects) & set(other.subjects)) >= enough]
         if same:
             return multimode(same)[0]
     return ""
 
 
-def _rating(work: Work, past: Past) -> str:
-    same = [int(output) for other, output in past if set(work.matters) == set(other.matters)]
+def _rating(item: Item, past: Past) -> str:
+    same = [int(output) for other, output in past if set(item.subjects) == set(other.subjects)]
     if not same:
-        same = [int(output) for other, output in past if set(work.matters) & set(other.matters)]
+        same = [int(output) for other, output in past if set(item.subjects) & set(other.subjects)]
     return str(round(mean(same)))
 
 
-def _title(work: Work, past: Past) -> str:
+def _title(item: Item, past: Past) -> str:
     """The form of a title that the same matter got."""
     for other, output in past:
-        if other.matters == work.matters:
+        if other.subjects == item.subjects:
             for word in ("thing", "place", "role"):
-                output = output.replace(other.words[word], work.words[word])
-                output = output.replace(other.words[word].capitalize(), work.words[word].capitalize())
+                output = output.replace(other.words[word], item.words[word])
+                output = output.replace(other.words[word].capitalize(), item.words[word].capitalize())
             return output
-    return work.words["thing"]
+    return item.words["thing"]
 
 
 _GUESSES: Mapping[str, Guess] = {"world-lamp-2": _tag, "world-lamp-3": _rating, "world-lamp-5": _title}

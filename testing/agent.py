@@ -26,7 +26,7 @@ PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
     "It declares its name, whose documents are searched, its retriever, how many episodes it plays at once, and its "
     "instructions beyond the protocol.",
     "Set name, profile ('own', 'random' or 'empty'), retriever (or None), max_concurrency (or None) and instructions "
-    "(or ''); inherit PR2 for defaults.",
+    "(or ''); inherit BaseAgent for defaults.",
 )
 def _says_what_it_is(agent: Agent) -> None:
     expected: dict[str, Callable[[Any], bool]] = {

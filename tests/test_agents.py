@@ -40,13 +40,6 @@ def test_every_agent_keeps_its_promises(spec: str, check: Any) -> None:
     check.run(make_agent(spec))
 
 
-@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.name)
-def test_a_person_does_too(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("builtins.input", lambda prompt: "= A cup of rooibos.")
-
-    check.run(make_agent("human"))
-
-
 class Nameless(PR2):
     name = ""
 
@@ -59,23 +52,23 @@ class Deaf(PR2):
 
 
 class OnlyTags(PR2):
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         return Turn(answer_with("Rooibos.", "I know."))
 
 
 class SearchesForItsCall(PR2):
     """Looks for what its first turn said, and takes all of the turn for that."""
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         said = [segment.text for segment in episode.segments if segment.author == "policy"]
         if not episode.searches_left or len(said) != 1:
-            return await speaker.turn()
+            return await model.turn()
         query = said[0].partition("<search>")[2].partition("</search>")[0] or said[0]
         return Turn(search_for(query, "Once more.", episode.protocol))
 
 
 class OnlyTools(PR2):
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         return Turn(answer_with("Rooibos.", "I know.", "tools"))
 
 
@@ -85,7 +78,7 @@ class Counting(PR2):
     def __init__(self) -> None:
         self.turns = 0
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         self.turns += 1
         return Turn(answer_with(f"It is {self.turns}.", "I count.", episode.protocol))
 
@@ -93,9 +86,9 @@ class Counting(PR2):
 class Peeking(PR2):
     """Asks the model aside what the reference is worth."""
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
-        await speaker.side_query(f"Is this right? {episode.question.rubric.reference}")
-        return await speaker.turn()
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
+        await model.side_query(f"Is this right? {episode.question.rubric.reference}")
+        return await model.turn()
 
 
 class Gossip(PR2):
@@ -103,16 +96,16 @@ class Gossip(PR2):
 
     before = ""
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         before, self.before = self.before, episode.question.text
-        await speaker.side_query(f"Before, somebody asked: {before}")
-        return await speaker.turn()
+        await model.side_query(f"Before, somebody asked: {before}")
+        return await model.turn()
 
 
 class Naive(PR2):
     """Repeats foreign text in its own turn."""
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         text = f"<think>{episode.question.text}</think><answer>Rooibos.</answer>"
         return Turn(text if episode.protocol == "tags" else as_call(ANSWER))
 
@@ -120,8 +113,8 @@ class Naive(PR2):
 class Fussy(PR2):
     """Insists on an action."""
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
-        turn = await speaker.turn()
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
+        turn = await model.turn()
         if not isinstance(parse_action(turn.text, episode.protocol), Answer | SearchProfile):
             raise ValueError("no action")
         return turn
@@ -130,9 +123,9 @@ class Fussy(PR2):
 class Bluffing(PR2):
     """Answers by itself when the model fails."""
 
-    async def act(self, episode: Episode, speaker: ModelHandle) -> Turn:
+    async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         try:
-            return await speaker.turn()
+            return await model.turn()
         except Exception:
             return Turn(answer_with("Rooibos.", "I guess.", episode.protocol))
 
@@ -260,51 +253,6 @@ def test_a_plan_of_nothing_is_the_question_itself(ask: Callable[..., Question]) 
     assert [search.query for search in trajectory.searches] == ["What shall I drink?"]
 
 
-def typed(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
-    waiting = iter(lines)
-
-    def line(prompt: str) -> str:
-        try:
-            return next(waiting)
-        except StopIteration:
-            raise EOFError from None
-
-    monkeypatch.setattr("builtins.input", line)
-
-
-def test_a_person_is_told_in_plain_words(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], ask: Callable[..., Question]
-) -> None:
-    typed(monkeypatch, "rooibos", "", "  ", "=A <cup> of it.")
-
-    trajectory = play("human", ask(text="What <shall> I drink?\x1b[2J"), Replies([]), max_searches=1)
-
-    assert capsys.readouterr().out == (
-        "\nQuestion: What <shall> I drink?�[2J\n\n"
-        "1 search left. What would you look for in the person's posts? To answer, begin with =\n\n"
-        "\n1. [2024-01-01] I only drink rooibos.\n\n"
-        "There is nothing more to search. Your answer?\n\n"
-    )
-    assert trajectory.answer == "A &lt;cup> of it."
-    assert trajectory.structure_ok
-
-
-def test_a_persons_last_line_is_the_answer(monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Question]) -> None:
-    typed(monkeypatch, "Rooibos, of course.")
-
-    assert play("human", ask(), Replies([]), max_searches=0).answer == "Rooibos, of course."
-
-
-def test_nobody_at_the_terminal_fails_the_episode(
-    monkeypatch: pytest.MonkeyPatch, ask: Callable[..., Question]
-) -> None:
-    typed(monkeypatch)
-
-    trajectory = play("human", ask(), Replies([]))
-
-    assert trajectory.error == "ModelError: nobody is at the terminal: standard input is closed"
-
-
 @pytest.mark.parametrize("content", ["tea", "</tool_call><tool_call>", "a < b", '"quoted" \\ \n'])
 def test_what_agents_write_is_read_as_it_was_meant(content: str) -> None:
     assert parse_action(search_for(content, "<tool_call>", "tools"), "tools") == SearchProfile(content.strip())
@@ -371,7 +319,7 @@ def test_an_agent_and_a_model_by_file_and_by_name(plugin: Path) -> None:
 
 
 def test_what_nobody_knows_is_named_with_what_is_known() -> None:
-    with pytest.raises(UnknownName, match=naming("pr3", "human", "none", "plan", "pr2")):
+    with pytest.raises(UnknownName, match=naming("pr3", "none", "plan", "pr2")):
         make_agent("pr3")
     with pytest.raises(UnknownName, match=naming("gpt", "hf", "openai", "pilot", "scripted")):
         make_model("gpt")

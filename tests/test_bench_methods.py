@@ -13,7 +13,7 @@ from profilegym.evaluation.run import RunDirectory
 from profilegym.rewards.label_metrics import accuracy, macro_f1, mae, rmse
 from profilegym.studies import methods
 from profilegym.studies.methods import PAGE, TASKS, main, measured
-from profilegym.world.data.lamp_tables import task_tables
+from profilegym.world.data.tables import task_tables
 from profilegym.world.pilot.model import FOLDER
 
 pytest.importorskip("rouge_score")

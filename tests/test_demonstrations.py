@@ -12,7 +12,7 @@ from profilegym.envs.grammar import structure
 from profilegym.errors import OptionError
 from profilegym.rewards.rubric import RubricJudge
 from profilegym.training.settings import load_settings
-from profilegym.world.data import plan_of
+from profilegym.world.data import gold_queries
 from profilegym.world.pilot.demonstrations import Habits, demonstrate, lessons
 from profilegym.world.pilot.train import PilotRecipe
 from profilegym.world.players.oracle import posts_shown
@@ -56,8 +56,8 @@ def test_the_share_of_each_flaw_is_the_recipes() -> None:
         seen["personal" if personal else "common"] += 1
         seen["hasty"] += personal and not queries
         seen["copies"] += personal and queries == [question.text]
-        seen["stops"] += len(queries) == 1 < len(plan_of(question.id)) and queries != [question.text]
-        seen["long plan"] += len(plan_of(question.id)) > 1
+        seen["stops"] += len(queries) == 1 < len(gold_queries(question.id)) and queries != [question.text]
+        seen["long plan"] += len(gold_queries(question.id)) > 1
         seen["needless"] += not personal and queries == [question.text]
 
     assert seen["hasty"] / seen["personal"] == pytest.approx(habits.hasty, abs=0.05)

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from matching import naming
+from matching import names, naming
 
 from profilegym.agents.models import Endpoint, Usage
 from profilegym.agents.models.accounting import Estimate
+from profilegym.agents.models.failures import OPTIONAL, refused_field, without
 from profilegym.agents.models.limits import CircuitBreaker
-from profilegym.agents.models.refusals import OPTIONAL, refused_field, without
 from profilegym.envs.chat import ChatReply, Messages, Sampling
 from profilegym.errors import EndpointError, OptionError
 from profilegym.testing import Fault, JudgeServer
@@ -218,7 +218,7 @@ def test_a_schema_that_is_refused_is_left_out_from_then_on(caplog: pytest.LogCap
         assert with_endpoint(server, twice) == {"response_format"}
 
     assert ["response_format" in body for body in server.seen] == [True, False, False]
-    assert caplog.text.count("does not take response_format") == 1
+    assert [names(message, "response_format") for message in caplog.messages] == [True]
 
 
 def test_fields_that_a_reasoning_model_refuses_are_left_out_or_renamed_from_then_on(
@@ -237,8 +237,8 @@ def test_fields_that_a_reasoning_model_refuses_are_left_out_or_renamed_from_then
     schema = server.seen[-1].pop("response_format")
     assert schema["type"] == "json_schema"
     assert server.seen[-1] == {"model": "judge", "messages": ASKED, "max_completion_tokens": 20}
-    assert caplog.text.count("does not take") == 3
-    assert caplog.text.count("sampled at the model's own temperature") == 1
+    fields = ("max_tokens", "temperature", "top_p")
+    assert [names(message, field) for message, field in zip(caplog.messages, fields, strict=True)] == [True] * 3
 
 
 def test_refusals_of_many_first_calls_are_no_failures(caplog: pytest.LogCaptureFixture) -> None:
@@ -246,8 +246,8 @@ def test_refusals_of_many_first_calls_are_no_failures(caplog: pytest.LogCaptureF
         replies, endpoint = with_endpoint(server, asker(16))
 
     assert [reply.text for reply in replies] == ["yes"] * 16
-    assert (endpoint.usage.calls, endpoint.usage.retries, endpoint.gate.limit) == (16, 0, 32)
-    assert caplog.text.count("does not take") == 2
+    assert (endpoint.usage.calls, endpoint.usage.retries, endpoint.limiter.limit) == (16, 0, 32)
+    assert len(caplog.messages) == 2
 
 
 def test_a_field_is_known_to_be_refused_only_after_a_reply_without_it() -> None:
@@ -340,7 +340,7 @@ def test_no_more_are_in_flight_than_allowed() -> None:
 
     assert all(isinstance(reply, ChatReply) for reply in replies)
     assert server.most_in_flight == 5
-    assert endpoint.gate.inside == 0
+    assert endpoint.limiter.inside == 0
 
 
 def test_the_endpoint_is_asked_less_at_once_when_it_says_too_many() -> None:
@@ -348,7 +348,7 @@ def test_the_endpoint_is_asked_less_at_once_when_it_says_too_many() -> None:
         limits = []
         for _ in range(3):
             await asyncio.gather(*(ask(endpoint) for _ in range(16)))
-            limits.append(endpoint.gate.limit)
+            limits.append(endpoint.limiter.limit)
         return limits
 
     with JudgeServer(latency=0.005, script=[None] * 16 + [Fault.TOO_MANY] * 16) as server:
@@ -432,7 +432,7 @@ def test_a_cancelled_call_leaves_nothing_running() -> None:
             call.cancel()
         ends = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(end, asyncio.CancelledError) for end in ends)
-        return endpoint.gate.inside, len(asyncio.all_tasks())
+        return endpoint.limiter.inside, len(asyncio.all_tasks())
 
     with JudgeServer(latency=30) as server:
         assert with_endpoint(server, work, concurrency=2) == (0, 1)

@@ -190,7 +190,7 @@ def test_what_was_heard_and_sampled_is_all_that_the_model_read() -> None:
         for _ in range(3):
             turns.append(await go_on(session, said, DRAWN))
             said.append(Segment("environment", " likes the garden."))
-        return said[:-1], session._stream.tokens, turns
+        return said[:-1], session._sequence.tokens, turns
 
     said, read, turns = run(streamed())
 
@@ -374,7 +374,7 @@ def test_text_that_was_put_into_the_policys_mouth_is_gone_on_with() -> None:
     async def generate() -> tuple[Turn, list[int]]:
         session = make_hf().open(QUESTION, 0)
         said = [Segment("environment", "Well?"), Segment("policy", "<think>The dog")]
-        return await session.generate(said, GREEDY, STOP), session._stream.tokens
+        return await session.generate(said, GREEDY, STOP), session._sequence.tokens
 
     turn, read = run(generate())
 
@@ -449,11 +449,11 @@ def test_the_memory_of_rows_stays_as_large_as_it_was_until_the_model_is_closed()
     model, sizes = make_hf(rows=4), []
     for _ in range(3):
         talks(model, range(8))
-        sizes.append((model.decoder._kept.rows, model.decoder._kept.length, len(model.decoder._waiting)))
+        sizes.append((model.decoder._cache.rows, model.decoder._cache.length, len(model.decoder._waiting)))
     run(model.close())
 
     assert sizes == [(4, sizes[0][1], 0)] * 3
-    assert model.decoder._kept.rows == 0
+    assert model.decoder._cache.rows == 0
     assert talks(model, range(2)) == approximately(talks(make_hf(), range(2)))
 
 
@@ -562,7 +562,7 @@ def test_an_episode_that_is_being_judged_holds_no_conversation(ask: Callable[...
     held: list[list[Any]] = []
 
     async def judge(episodes: Sequence[pg.Episode]) -> list[pg.Reward]:
-        held.append([stream for stream in model.decoder._rows if stream])
+        held.append([sequence for sequence in model.decoder._rows if sequence])
         return [pg.Reward(1.0)] * len(episodes)
 
     async def play() -> list[pg.Trajectory]:

@@ -15,11 +15,10 @@ import pytest
 from matching import names, naming
 
 import profilegym as pg
-from profilegym.agents.agent import make_agent
 from profilegym.apps.play import plain
 from profilegym.apps.play.session import Sitting
 from profilegym.apps.play.start import run_lines
-from profilegym.errors import OptionError, ProfileGymError
+from profilegym.errors import ProfileGymError
 from profilegym.evaluation.evaluate import Settings
 
 DATA = "world:seed=7,users=20/test"
@@ -205,13 +204,6 @@ def test_what_was_named_and_is_not_there_is_said_at_the_start(tmp_path: Path) ->
     ):
         with pytest.raises(ProfileGymError, match=naming(*named)):
             run_lines(Sitting(ORACLE, tmp_path, **asked), watched=False)
-
-
-def test_the_human_agent_is_refused_as_nobody_to_ask(tmp_path: Path) -> None:
-    assert make_agent("human").name == "human"
-
-    with pytest.raises(OptionError, match=naming("'human'", "pr2")):
-        Sitting(Settings(agent="human", data=DATA), tmp_path)
 
 
 DOCS = (Path(__file__).parent.parent / "docs/play.md").read_text("utf-8")

@@ -13,7 +13,7 @@ from profilegym.world.pilot.demonstrations import Habits, demonstrate
 from profilegym.world.pilot.reading import Reading
 from profilegym.world.pilot.short_lessons import excerpts, is_revised, outline
 from profilegym.world.players.oracle import posts_shown
-from profilegym.world.players.question_rules import read_question
+from profilegym.world.players.question_rules import parse_question
 
 QUESTIONS = pg.load_questions("world:seed=3,users=60/train")
 VERDICT = re.compile(r"\n(\d)\. (no|\[[\d-]+\])(?=\s|$)")
@@ -181,7 +181,7 @@ def test_an_answer_says_what_holds_in_the_order_in_which_it_was_read() -> None:
     drink = shown("1. [2021-08-01] I only drink lemonade, and my cup knows it.")
     breakfast = shown("1. [2019-06-16] My breakfast is yoghurt, and in the morning I defend it with a spoon.")
 
-    question = next(one for one in QUESTIONS if len(read_question(one.text).topics) == 2 and "breakfast" in one.text)  # type: ignore[union-attr]
+    question = next(one for one in QUESTIONS if len(parse_question(one.text).topics) == 2 and "breakfast" in one.text)  # type: ignore[union-attr]
     prompt = Segment("environment", f"Question: {question.text}")
     answers = [
         Reading(question, [prompt, *said], tempted=False).answer for said in ((drink, breakfast), (breakfast, drink))

@@ -175,10 +175,10 @@ def test_recorded_tokens_are_said_again_exactly(oracle: RecordedRun) -> None:
 
 async def two_turns(agent: Replayed, question: Question) -> list[Turn]:
     episode = agent.begin(question)
-    speaker = ModelHandle(Replies(["<answer>mine</answer>"]), episode, Sampling())
+    model = ModelHandle(Replies(["<answer>mine</answer>"]), episode, Sampling())
     turns = []
     for _ in range(2):
-        turns.append(await agent.act(episode, speaker))
+        turns.append(await agent.act(episode, model))
         episode.write(turns[-1].text, turns[-1].tokens, turns[-1].logprobs, turns[-1].segment_tokens)
         if episode.needs == "search":
             episode.add_hits([])

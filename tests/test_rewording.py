@@ -11,7 +11,7 @@ import pytest
 
 import profilegym as pg
 from profilegym.envs.trajectory import Segment
-from profilegym.world.data import plan_of
+from profilegym.world.data import gold_queries
 from profilegym.world.pilot.demonstrations import Habits, demonstrate
 from profilegym.world.pilot.rewording import Rewording
 
@@ -73,7 +73,7 @@ def test_what_is_quoted_stands_in_the_posts_still() -> None:
 def test_the_answer_and_the_queries_of_the_plan_are_left_as_they_are() -> None:
     for question, before, after in reworded():
         assert before[-1].text.partition("<answer>")[2] == after[-1].text.partition("<answer>")[2]
-        words = {word for query in plan_of(question.id) for word in WORD.findall(query)}
+        words = {word for query in gold_queries(question.id) for word in WORD.findall(query)}
         for old, new in zip(before, after, strict=True):
             assert all(count(old)[word] <= count(new)[word] for word in words)
 

@@ -18,13 +18,16 @@ from profilegym.agents.agent import Agent, make_agent
 from profilegym.agents.models.model import Turn
 from profilegym.agents.models.scripted import Replies, ScriptedModel
 from profilegym.agents.rollout import Job, Rollout
-from profilegym.agents.rpm.factors import as_listed, parse_factors
-from profilegym.agents.rpm.features import Feature, parse_features
-from profilegym.agents.rpm.history import has_choices, history
-from profilegym.agents.rpm.library import Library
-from profilegym.agents.rpm.retriever import Features
-from profilegym.agents.rpm.statistics import Observation, statistics
-from profilegym.agents.rpm.user_model import UserModel, read_user_model
+from profilegym.agents.rpm.build import all_choices, list_features, parse_factors, past_responses
+from profilegym.agents.rpm.store import FeatureRetriever, UserModelStore
+from profilegym.agents.rpm.user_model import (
+    Feature,
+    Observation,
+    UserModel,
+    parse_features,
+    read_user_model,
+    statistics,
+)
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import DataError, ModelError, OptionError, RetrievalError
 from profilegym.evaluation.evaluate import Settings, evaluate
@@ -84,7 +87,7 @@ def test_each_feature_belongs_to_one_factor_even_if_the_model_forgets_it() -> No
     factors = parse_factors("1. Sound: loud; shrill (noise); drums\nVolume: Loud\nnothing", features)
 
     assert factors == {"Sound": ("loud", "shrill"), "look": ("pink",)}
-    assert as_listed([*features, Feature("loud", "", "x")]) == "loud (x)\nshrill (noise)\npink (look)"
+    assert list_features([*features, Feature("loud", "", "x")]) == "loud (x)\nshrill (noise)\npink (look)"
 
 
 def test_a_profile_of_labels_is_one_of_choices_and_a_profile_of_titles_is_not() -> None:
@@ -94,14 +97,19 @@ def test_a_profile_of_labels_is_one_of_choices_and_a_profile_of_titles_is_not() 
         Profile("u", (Document("a", "x", None, "X"),)),
     )
 
-    first = history(labelled)[0]
+    first = past_responses(labelled)[0]
     assert (first.text, first.response) == (
         "Two friends. And a train.",
         "dark comedy",
     )
-    assert history(rated)[0].response == "2"
-    assert history(titled)[0].response == "X"
-    assert [has_choices(history(p)) for p in (labelled, rated, titled, Profile("u", ()))] == [True, True, False, False]
+    assert past_responses(rated)[0].response == "2"
+    assert past_responses(titled)[0].response == "X"
+    assert [all_choices(past_responses(p)) for p in (labelled, rated, titled, Profile("u", ()))] == [
+        True,
+        True,
+        False,
+        False,
+    ]
 
 
 @cache
@@ -126,7 +134,7 @@ def asking(failing_after: int = 10**6) -> tuple[Callable[[str], Awaitable[Turn]]
 def test_a_users_model_is_a_file_that_can_be_read(tmp_path: Path) -> None:
     ask, prompts = asking()
 
-    user = asyncio.run(Library(tmp_path).get(person().profile, "kit:rules", ask))
+    user = asyncio.run(UserModelStore(tmp_path).get(person().profile, "kit:rules", ask))
 
     (path,) = tmp_path.rglob("*.json")
     assert path.parent.name == "kit-rules"
@@ -144,7 +152,7 @@ import asyncio, os, signal
 from profilegym import load_questions
 from profilegym.agents.models.model import Turn
 from profilegym.world.players.rules import play
-from profilegym.agents.rpm.library import Library
+from profilegym.agents.rpm.store import UserModelStore
 from profilegym.envs.trajectory import Segment
 
 question, asked = load_questions("world-lamp-3:users=20/test")[0], []
@@ -155,12 +163,12 @@ async def ask(prompt):
         os.kill(os.getpid(), signal.SIGKILL)
     return Turn(play(question, [Segment("environment", prompt)]), prompt_tokens=10, completion_tokens=2, cost=0.5)
 
-asyncio.run(Library({str(tmp_path)!r}).get(question.profile, "kit", ask))
+asyncio.run(UserModelStore({str(tmp_path)!r}).get(question.profile, "kit", ask))
 """
     killed = subprocess.run([sys.executable, "-c", code], check=False)
 
     ask, prompts = asking()
-    user = asyncio.run(Library(tmp_path).get(person().profile, "kit", ask))
+    user = asyncio.run(UserModelStore(tmp_path).get(person().profile, "kit", ask))
 
     assert killed.returncode == -signal.SIGKILL
     assert len(prompts) == 81 - 30
@@ -171,12 +179,12 @@ def test_a_line_that_was_left_half_written_is_asked_again(tmp_path: Path) -> Non
     profile = person().profile
     ask, before = asking(failing_after=30)
     with pytest.raises(ModelError):
-        asyncio.run(Library(tmp_path).get(profile, "kit", ask))
+        asyncio.run(UserModelStore(tmp_path).get(profile, "kit", ask))
     (calls,) = tmp_path.rglob("*.calls.jsonl")
     calls.write_text(calls.read_text("utf-8")[:-20], "utf-8")
 
     ask, after = asking()
-    user = asyncio.run(Library(tmp_path).get(profile, "kit", ask))
+    user = asyncio.run(UserModelStore(tmp_path).get(profile, "kit", ask))
 
     assert len(set(before) & set(after)) == 1
     assert user.cost.calls == 81
@@ -184,10 +192,10 @@ def test_a_line_that_was_left_half_written_is_asked_again(tmp_path: Path) -> Non
 
 def test_many_who_want_a_model_at_once_have_it_made_once(tmp_path: Path) -> None:
     ask, prompts = asking()
-    library, profile = Library(tmp_path), person().profile
+    store, profile = UserModelStore(tmp_path), person().profile
 
     async def all_at_once() -> list[UserModel]:
-        return await asyncio.gather(*(library.get(profile, "kit", ask) for _ in range(5)))
+        return await asyncio.gather(*(store.get(profile, "kit", ask) for _ in range(5)))
 
     users = asyncio.run(all_at_once())
 
@@ -199,36 +207,36 @@ def test_what_is_kept_is_asked_of_nobody_and_a_longer_past_pays_for_what_is_new(
     profile = person().profile
     shorter = Profile(profile.user_id, profile.documents[:-1])
     ask, _ = asking()
-    asyncio.run(Library(tmp_path).get(shorter, "kit", ask))
+    asyncio.run(UserModelStore(tmp_path).get(shorter, "kit", ask))
 
     again, nothing = asking()
-    asyncio.run(Library(tmp_path).get(shorter, "kit", again))
+    asyncio.run(UserModelStore(tmp_path).get(shorter, "kit", again))
     longer, more = asking()
-    asyncio.run(Library(tmp_path).get(profile, "kit", longer))
+    asyncio.run(UserModelStore(tmp_path).get(profile, "kit", longer))
 
     assert nothing == []
     assert sum("List what in it may have" in prompt for prompt in more) == 1
 
 
 def test_a_model_made_by_older_prompts_is_made_anew(tmp_path: Path) -> None:
-    asyncio.run(Library(tmp_path).get(person().profile, "kit", asking()[0]))
+    asyncio.run(UserModelStore(tmp_path).get(person().profile, "kit", asking()[0]))
     (path,) = tmp_path.rglob("*.json")
     record = json.loads(path.read_text("utf-8"))
     path.write_text(json.dumps(record | {"prompts": "older", "factors": []}), "utf-8")
 
-    user = asyncio.run(Library(tmp_path).get(person().profile, "kit", asking()[0]))
+    user = asyncio.run(UserModelStore(tmp_path).get(person().profile, "kit", asking()[0]))
 
     assert len(user.factors) == 6
     assert read_user_model(path) == user
 
 
 def test_a_file_that_is_no_model_is_named(tmp_path: Path) -> None:
-    asyncio.run(Library(tmp_path).get(person().profile, "kit", asking()[0]))
+    asyncio.run(UserModelStore(tmp_path).get(person().profile, "kit", asking()[0]))
     (path,) = tmp_path.rglob("*.json")
     path.write_text('{"schema": 7}', "utf-8")
 
     with pytest.raises(DataError, match=naming(path, 1)):
-        asyncio.run(Library(tmp_path).get(person().profile, "kit", asking()[0]))
+        asyncio.run(UserModelStore(tmp_path).get(person().profile, "kit", asking()[0]))
 
 
 def test_nobody_goes_on_asking_when_one_call_fails(tmp_path: Path) -> None:
@@ -236,7 +244,7 @@ def test_nobody_goes_on_asking_when_one_call_fails(tmp_path: Path) -> None:
 
     async def failing() -> int:
         with pytest.raises(ModelError):
-            await Library(tmp_path).get(person().profile, "kit", ask)
+            await UserModelStore(tmp_path).get(person().profile, "kit", ask)
         before = len(prompts)
         for _ in range(10):
             await asyncio.sleep(0)
@@ -247,9 +255,9 @@ def test_nobody_goes_on_asking_when_one_call_fails(tmp_path: Path) -> None:
 
 def test_features_find_what_other_words_tell(tmp_path: Path) -> None:
     question = person()
-    asyncio.run(Library(tmp_path).get(question.profile, "kit", asking()[0]))
+    asyncio.run(UserModelStore(tmp_path).get(question.profile, "kit", asking()[0]))
 
-    hits = Features(str(tmp_path)).search(question.profile, "loud pink", 3)
+    hits = FeatureRetriever(str(tmp_path)).search(question.profile, "loud pink", 3)
     by_words = make_retriever("bm25").search(question.profile, "loud pink", 3)
 
     texts = [hit.document.text for hit in hits]
@@ -261,21 +269,21 @@ def test_features_find_what_other_words_tell(tmp_path: Path) -> None:
 
 def test_features_of_a_stranger_are_asked_for_by_name(tmp_path: Path) -> None:
     with pytest.raises(RetrievalError, match=naming(tmp_path, "'world-lamp-3-0-000007'", "profilegym explain")):
-        Features(str(tmp_path)).search(person().profile, "loud", 3)
+        FeatureRetriever(str(tmp_path)).search(person().profile, "loud", 3)
 
 
 def test_of_several_makers_one_has_to_be_named(tmp_path: Path) -> None:
     question, ask = person(), asking()[0]
     for maker in ("kit:one", "kit:two"):
-        asyncio.run(Library(tmp_path).get(question.profile, maker, ask))
+        asyncio.run(UserModelStore(tmp_path).get(question.profile, maker, ask))
 
     with pytest.raises(RetrievalError, match=naming("kit-one", "kit-two", "by=")):
-        Features(str(tmp_path)).search(question.profile, "loud", 3)
-    assert Features(str(tmp_path), by="kit:two").search(question.profile, "loud", 3)
+        FeatureRetriever(str(tmp_path)).search(question.profile, "loud", 3)
+    assert FeatureRetriever(str(tmp_path), by="kit:two").search(question.profile, "loud", 3)
 
 
 def test_whoever_else_read_a_person_each_model_goes_by_its_own(tmp_path: Path) -> None:
-    asyncio.run(Library(tmp_path).get(person().profile, "kit:other", asking()[0]))
+    asyncio.run(UserModelStore(tmp_path).get(person().profile, "kit:other", asking()[0]))
 
     trajectory, _ = played(f"rpm:models={tmp_path}", person())
 
@@ -377,7 +385,7 @@ def test_making_a_users_model_is_not_charged_to_the_episode(tmp_path: Path) -> N
 
 
 def test_a_users_model_of_another_maker_can_be_used(tmp_path: Path) -> None:
-    asyncio.run(Library(tmp_path).get(person().profile, "kit:other", asking()[0]))
+    asyncio.run(UserModelStore(tmp_path).get(person().profile, "kit:other", asking()[0]))
 
     trajectory, _ = played(f"rpm:models={tmp_path},by=kit:other", person())
     missing, _ = played(f"rpm:models={tmp_path},by=kit:none", person())

@@ -111,7 +111,7 @@ def test_sizes_and_ids_are_known_before_anyone_is_made(monkeypatch: pytest.Monke
     def fail(*_: object) -> None:
         raise AssertionError("somebody was made")
 
-    monkeypatch.setattr("profilegym.world.data.dataset.make_person", fail)
+    monkeypatch.setattr("profilegym.world.data.dataset.make_user_questions", fail)
     world = load("world:users=2000,hops=2/test")
 
     assert len(world) == len(world.ids) == len(set(world.ids)) == 800
@@ -196,7 +196,7 @@ def wordings(tables: Tables) -> set[str]:
     topics = [topic for domain in tables.domains for topic in domain.topics]
     kinds = [role.kind for role in tables.roles]
     topics += [topic for kind in kinds for topic in kind.topics]
-    questions = (tables.leads, tables.tip_asks, tables.customs_asks)
+    questions = (tables.leads, tables.tip_asks, tables.common_fact_asks)
     return {
         text
         for group in (
@@ -305,7 +305,7 @@ def test_a_question_that_is_the_same_for_all_has_a_tempting_document(world: Worl
 
 def found(questions: list[Question], world: World | None) -> float:
     retriever = make_retriever("bm25")
-    searched = [(q, world.plan(q.id) if world else (q.text,)) for q in questions]
+    searched = [(q, world.gold_queries(q.id) if world else (q.text,)) for q in questions]
     return sum(evidence(q) <= shown(q, queries, retriever) for q, queries in searched) / len(searched)
 
 
@@ -317,7 +317,8 @@ def test_the_plan_finds_the_evidence_and_the_question_alone_does_not(spec: str) 
     assert found(one + two, world) >= 0.97
     assert found(one, None) <= 0.55
     assert found(two, None) <= 0.15
-    assert all(len(world.plan(q.id)) <= 3 and (not world.plan(q.id)) == (q.rubric.hops == 0) for q in world)
+    plans = [(world.gold_queries(q.id), q.rubric.hops) for q in world]
+    assert all(len(queries) <= 3 and (not queries) == (hops == 0) for queries, hops in plans)
 
 
 def test_no_document_gives_its_question_away(world: World) -> None:

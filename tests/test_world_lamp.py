@@ -95,9 +95,9 @@ def test_only_words_of_the_world_are_used() -> None:
     known = world.words | set(re.findall(r"[a-z]+", " ".join(role.word for role in world.roles)))
 
     for name in NAMES:
-        tables = TASKS[name].words
+        tables = TASKS[name].task_tables
         texts = [*tables.frames, *tables.styles, *tables.things, *tables.roles]
-        texts += [text for matter in tables.matters for text in (*matter.says, *matter.things)]
+        texts += [text for subject in tables.subjects for text in (*subject.says, *subject.things)]
         words = set(re.findall(r"[a-z']+", re.sub(r"\{\w+\}", "", " ".join(texts)).lower()))
         assert words <= known
 

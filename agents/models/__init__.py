@@ -1,4 +1,4 @@
-"""One way to reach a language model a file. Nothing here loads a network client before a model is asked."""
+"""Language models, one backend per file. Importing this loads no network client."""
 
 from .accounting import Usage
 from .endpoint import Endpoint

@@ -1,4 +1,4 @@
-"""What an endpoint's replies took, and the ceiling on what they may cost."""
+"""Token and cost accounting of an endpoint, and its budget."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,7 +14,7 @@ MILLION = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What was taken so far. `cost` is None without prices, or when an endpoint did not say what a reply took."""
+    """Usage so far. `cost` is None without prices, or if the endpoint did not report the usage of a reply."""
 
     calls: int = 0
     retries: int = 0
@@ -24,8 +24,8 @@ class Usage:
     cost: float | None = None
 
 
-class Counted(Protocol):
-    """Anything read from a reply that says what it took; None where the endpoint did not say."""
+class ReportsUsage(Protocol):
+    """A parsed reply with its token counts; None where the endpoint did not report them."""
 
     @property
     def prompt_tokens(self) -> int | None: ...
@@ -35,7 +35,7 @@ class Counted(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a call may take, before it is made."""
+    """The tokens that a call may use, estimated before it is made."""
 
     prompt_tokens: int
     completion_tokens: int
@@ -51,7 +51,7 @@ class Estimate:
 
 
 class UsageLedger:
-    """Adds up usage; refuses a call that could take the cost over the budget. Prices are for a million tokens."""
+    """Sums usage, and refuses a call that could exceed the budget. Prices are per million tokens."""
 
     def __init__(self, price_in: float | None, price_out: float | None, budget: float | None) -> None:
         if (price_in is None) != (price_out is None):
@@ -60,7 +60,7 @@ class UsageLedger:
             raise OptionError(f"budget={budget!r} needs price_in and price_out, the prices of a million tokens")
         self._prices = None if price_in is None or price_out is None else (price_in, price_out)
         self._budget = budget
-        self._promised = 0.0
+        self._reserved = 0.0
         self._calls = self._retries = self._prompt = self._completion = self._unreported = 0
 
     @property
@@ -69,15 +69,15 @@ class UsageLedger:
         return Usage(self._calls, self._retries, self._prompt, self._completion, self._unreported, cost)
 
     @contextmanager
-    def promised(self, estimate: Estimate) -> Iterator[None]:
-        """Sets aside what a call may cost while it is in flight, so that many at once keep the ceiling too."""
+    def reserved(self, estimate: Estimate) -> Iterator[None]:
+        """Reserves the possible cost of a call in flight, so that concurrent calls stay within the budget."""
         cost = self.cost(estimate.prompt_tokens, estimate.completion_tokens) or 0.0
         self._check(cost)
-        self._promised += cost
+        self._reserved += cost
         try:
             yield
         finally:
-            self._promised -= cost
+            self._reserved -= cost
 
     def cost(self, prompt: int | None, completion: int | None) -> float | None:
         if self._prices is None or prompt is None or completion is None:
@@ -87,7 +87,7 @@ class UsageLedger:
     def retried(self) -> None:
         self._retries += 1
 
-    def received(self, reply: Counted) -> None:
+    def received(self, reply: ReportsUsage) -> None:
         self._calls += 1
         if reply.prompt_tokens is None or reply.completion_tokens is None:
             self._unreported += 1
@@ -98,10 +98,10 @@ class UsageLedger:
         if self._budget is None:
             return
         if self._unreported:
-            raise EndpointError("the endpoint does not say what a reply took, so a budget cannot be kept: leave it out")
+            raise EndpointError("the endpoint does not report usage, so a budget cannot be enforced: leave it out")
         spent = self.cost(self._prompt, self._completion) or 0.0
-        if spent + self._promised + cost > self._budget:
+        if spent + self._reserved + cost > self._budget:
             raise BudgetSpent(
-                f"budget of {self._budget:g} spent: {spent:.6g} so far, {self._promised:.6g} set aside for calls in "
+                f"budget of {self._budget:g} spent: {spent:.6g} so far, {self._reserved:.6g} set aside for calls in "
                 f"flight, and the next may cost {cost:.6g}; raise the budget to go on"
             )

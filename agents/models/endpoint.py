@@ -1,4 +1,4 @@
-"""Any OpenAI-compatible endpoint, asked many things at once: patient with what passes, clear about what does not."""
+"""Client of an OpenAI-compatible endpoint: concurrent calls, retries, limits and accounting."""
 
 import asyncio
 import json
@@ -15,19 +15,18 @@ from weakref import finalize
 
 from ...envs.chat import ChatReply, Messages, Sampling
 from ...errors import EndpointError, MissingExtra, OptionError
-from .accounting import Counted, Estimate, Usage, UsageLedger
-from .failures import Permanent, Retryable, failure
+from .accounting import Estimate, ReportsUsage, Usage, UsageLedger
+from .failures import SCHEMA, Permanent, Retryable, failure, notice, refused_field, without
 from .limits import AdaptiveLimiter, CircuitBreaker, RateLimiter
-from .refusals import SCHEMA, notice, refused_field, without
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
     from tenacity import AsyncRetrying, RetryCallState
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries: doubling, with up to a quarter more at random
-OPENAI = "https://api.openai.com/v1"  # whom the key is for where no address is named, as in OpenAI's own clients
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 30.0  # seconds between tries: doubling, with up to 25 % jitter
+OPENAI = "https://api.openai.com/v1"  # the default, as in OpenAI's own clients
 log = logging.getLogger(__name__)
-R = TypeVar("R", bound=Counted)
+R = TypeVar("R", bound=ReportsUsage)
 
 
 @dataclass(slots=True)
@@ -36,16 +35,16 @@ class _Call(Generic[R]):
     body: dict[str, Any]
     estimate: Estimate
     read: Callable[[Any], R]
-    left: float  # of the deadline, in seconds; waiting for a turn does not count
+    left: float  # seconds of the deadline; waiting for a slot does not count
     tries: int = 0
 
 
 class Endpoint:
-    """A model behind an OpenAI-compatible endpoint. Prices and budget are in one currency, prices for a million tokens.
+    """A model behind an OpenAI-compatible endpoint, for the calls of one event loop at a time.
 
-    `timeout` is for each try, `deadline` for a call with all its tries, counted from its first turn. `extra_body` holds
-    more fields for every request: a mapping, JSON text, or the path of a JSON file. For the calls of one event loop at
-    a time; `await close()` or `async with` gives its connections back.
+    `timeout` is for one try, `deadline` for a call with all its retries. `extra_body` adds fields to every request: a
+    mapping, JSON text, or the path of a JSON file. Prices and budget are in one currency, prices per million tokens.
+    `await close()` or `async with` closes its connections.
     """
 
     def __init__(
@@ -76,12 +75,12 @@ class Endpoint:
                 raise OptionError(f"{option}={value!r} must be more than 0")
         self.model, self.name = model, f"openai:{model}"
         self.url = _url(base_url, api_key)
-        self.extra_body = _fields(extra_body)
-        self.refused: set[str] = set()  # fields of a request that the endpoint does not take, as far as it was asked
-        self.gate = AdaptiveLimiter(concurrency)
+        self.extra_body = _extra_fields(extra_body)
+        self.refused: set[str] = set()  # fields that the endpoint is known to reject
+        self.limiter = AdaptiveLimiter(concurrency)
         self.breaker = CircuitBreaker(self.url, clock)
         self._key = _key(api_key)
-        self._takes_schemas = False  # not known before one was sent
+        self._schema_accepted = False  # unknown before one was sent
         self._requests, self._tokens = RateLimiter(requests_per_minute, clock), RateLimiter(tokens_per_minute, clock)
         self._ledger = UsageLedger(price_in, price_out, budget)
         self._timeout, self._deadline, self._attempts = timeout, deadline, attempts
@@ -96,7 +95,7 @@ class Endpoint:
 
     @property
     def identity(self) -> str:
-        """What decides a reply beside the request: the same model name elsewhere, or asked otherwise, is another."""
+        """What determines a reply besides the request: name, URL and extra fields; part of cache keys."""
         return json.dumps([self.name, self.url, self.extra_body], sort_keys=True)
 
     @property
@@ -112,9 +111,9 @@ class Endpoint:
     async def close(self) -> None:
         if self._client is not None:
             await self._client
-            held, self._client, self._open = self._open, None, None
-            if held is not None:
-                await held.aclose()
+            opened, self._client, self._open = self._open, None, None
+            if opened is not None:
+                await opened.aclose()
 
     async def __call__(
         self, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None = None
@@ -123,14 +122,14 @@ class Endpoint:
         return await self.post("/chat/completions", body, Estimate.of(messages, sampling.max_tokens), _read)
 
     async def post(self, path: str, body: dict[str, Any], estimate: Estimate, read: Callable[[Any], R]) -> R:
-        """Any request, with all the patience, limits and accounting of a call; `read` makes a reply of its JSON.
+        """Sends any request with retries, limits and accounting; `read` parses the JSON of the reply.
 
-        What `read` raises is a reply that cannot be read, and asked for again; a `Permanent` is not.
+        An exception of `read` means an unreadable reply and is retried, except a `Permanent`.
         """
         call = _Call(path, {**body, **self.extra_body}, estimate, read, self._deadline)
         if self._retrying is None:
             self._retrying = self._retry_policy()
-        await self._connected()  # no try's time is spent on it
+        await self._connected()  # not part of a try's time
         try:
             return await self._retrying.copy()(self._try, call)
         except Retryable as error:
@@ -142,38 +141,38 @@ class Endpoint:
             problem = f"{self.name} at {self.url} refuses: {error}"
         raise EndpointError(problem.replace(self._key, "[key]"), status)
 
-    def cost(self, reply: Counted) -> float | None:
-        """Of one reply; None without prices, or when the endpoint did not say what it took."""
+    def cost(self, reply: ReportsUsage) -> float | None:
+        """Cost of one reply; None without prices or reported usage."""
         return self._ledger.cost(reply.prompt_tokens, reply.completion_tokens)
 
     async def _try(self, call: _Call[R]) -> R:
-        """One try, when its turn has come."""
-        ticket = await self.gate.enter(ahead=call.tries > 0)
+        """One try, within concurrency limit, circuit breaker, budget and rates."""
+        ticket = await self.limiter.enter(ahead=call.tries > 0)
         try:
             self.breaker.check()
-            with self._ledger.promised(call.estimate):
-                await self._within_the_rates(call.estimate)
+            with self._ledger.reserved(call.estimate):
+                await self._wait_for_rates(call.estimate)
                 reply = await self._ask(call, ticket)
                 self._ledger.received(reply)
         finally:
-            self.gate.leave()
+            self.limiter.leave()
         if reply.prompt_tokens is not None and reply.completion_tokens is not None:
             self._tokens.give_back(call.estimate.tokens - reply.prompt_tokens - reply.completion_tokens)
         return reply
 
-    async def _within_the_rates(self, estimate: Estimate) -> None:
+    async def _wait_for_rates(self, estimate: Estimate) -> None:
         if pause := max(self._requests.take(1), self._tokens.take(estimate.tokens)):
             await self._sleep(pause)
 
     async def _ask(self, call: _Call[R], ticket: int) -> R:
-        """One request, and what its end says about the endpoint."""
+        """Sends one request and records the outcome for limiter and breaker."""
         call.tries += 1
         if call.tries > 1:
             self._ledger.retried()
         start = self._clock()
         try:
             async with asyncio.timeout(min(self._timeout, call.left)):
-                reply = await self._fitting(call)
+                reply = await self._without_refused(call)
         except Exception as error:
             problem = failure(error, min(self._timeout, call.left))
             self._note(problem, ticket)
@@ -181,43 +180,43 @@ class Endpoint:
         finally:
             call.left -= self._clock() - start
         self.breaker.succeeded()
-        self.gate.went_well()
+        self.limiter.succeeded()
         return reply
 
     def _note(self, problem: Retryable | Permanent, ticket: int) -> None:
-        if isinstance(problem, Permanent) or problem.busy:  # it is there
+        if isinstance(problem, Permanent) or problem.busy:  # it is reachable
             self.breaker.succeeded()
         else:
             self.breaker.failed()
         if isinstance(problem, Retryable) and problem.busy:
-            self.gate.too_many(ticket)
+            self.limiter.back_off(ticket)
 
-    async def _fitting(self, call: _Call[R]) -> R:
-        """Asks without the fields that the endpoint refuses, and remembers which they are."""
+    async def _without_refused(self, call: _Call[R]) -> R:
+        """Sends the request without fields that the endpoint rejects, and remembers these."""
         refused = set(self.refused)
         while True:
             body = without(call.body, refused)
             try:
                 reply = await self._send(call, body)
             except Exception as error:
-                field = refused_field(error, body, self._takes_schemas)
+                field = refused_field(error, body, self._schema_accepted)
                 if field is None:
                     raise
                 refused.add(field)
             else:
-                self._takes_schemas = self._takes_schemas or SCHEMA in body
+                self._schema_accepted = self._schema_accepted or SCHEMA in body
                 self._remember(refused)
                 return reply
 
     def _remember(self, refused: set[str]) -> None:
-        """Called after a reply: what it came without is not needed there."""
+        """Called after a successful reply without these fields."""
         for field in sorted(refused - self.refused):
-            told = "%s at %s does not take %s: %s from here on"
-            log.warning(told, self.name, self.url, field, notice(field))
+            message = "%s at %s does not support %s: %s"
+            log.warning(message, self.name, self.url, field, notice(field))
         self.refused |= refused
 
     async def _send(self, call: _Call[R], body: dict[str, Any]) -> R:
-        # The method for any path: `chat.completions.create` goes through its typed parameters, which takes time.
+        # The generic method: `chat.completions.create` spends time on its typed parameters.
         return call.read(await (await self._connected()).post(call.path, body=body, cast_to=object))
 
     async def _connected(self) -> "AsyncOpenAI":
@@ -227,10 +226,10 @@ class Endpoint:
         return await asyncio.shield(self._client)
 
     async def _connect(self) -> "AsyncOpenAI":
-        client = await asyncio.to_thread(self._new_client)  # half a second at first, in which other work goes on
-        self._open = _held(client)
+        client = await asyncio.to_thread(self._new_client)  # takes half a second, so not on the event loop
+        self._open = _close_with_loop(client)
         await anext(self._open)
-        finalize(self, _forgotten, client, asyncio.get_running_loop()).atexit = False
+        finalize(self, _close_on_loop, client, asyncio.get_running_loop()).atexit = False
         return client
 
     def _new_client(self) -> "AsyncOpenAI":
@@ -238,7 +237,7 @@ class Endpoint:
 
         try:
             http = openai.DefaultAioHttpClient()
-        except RuntimeError as error:  # openai is there, and not what joins it to aiohttp
+        except RuntimeError as error:  # openai is installed without its aiohttp extra
             raise MissingExtra(self.name, "endpoint") from error
         return openai.AsyncOpenAI(
             base_url=self.url, api_key=self._key, max_retries=0, timeout=self._timeout, http_client=http
@@ -248,24 +247,24 @@ class Endpoint:
         from tenacity import AsyncRetrying, retry_if_exception_type
 
         return AsyncRetrying(
-            retry=retry_if_exception_type(Retryable), wait=_pause, stop=self._enough, before_sleep=_spend,
+            retry=retry_if_exception_type(Retryable), wait=_pause, stop=self._give_up, before_sleep=_charge_pause,
             sleep=self._sleep, reraise=True,
         )  # fmt: skip
 
-    def _enough(self, state: "RetryCallState") -> bool:
+    def _give_up(self, state: "RetryCallState") -> bool:
         return state.attempt_number >= self._attempts or _call(state).left <= state.upcoming_sleep
 
 
-async def _held(client: "AsyncOpenAI") -> AsyncGenerator[None, None]:
-    """Closes the client if nobody did before the loop shuts down, as a loop then ends its generators."""
+async def _close_with_loop(client: "AsyncOpenAI") -> AsyncGenerator[None, None]:
+    """Closes the client at the latest when the loop shuts down, as a loop then closes its generators."""
     try:
         yield
     finally:
         await client.close()
 
 
-def _forgotten(client: "AsyncOpenAI", loop: asyncio.AbstractEventLoop) -> None:
-    """Closes the client of an endpoint that nobody can close any more; to close it twice is no harm."""
+def _close_on_loop(client: "AsyncOpenAI", loop: asyncio.AbstractEventLoop) -> None:
+    """Closes the client of a garbage-collected endpoint; closing twice is harmless."""
     if not loop.is_closed():
         loop.call_soon_threadsafe(lambda: loop.create_task(client.close()))
 
@@ -278,11 +277,11 @@ def _call(state: "RetryCallState") -> _Call[Any]:
 def _pause(state: "RetryCallState") -> float:
     error = state.outcome.exception() if state.outcome else None
     doubling: float = FIRST_PAUSE * 2 ** (state.attempt_number - 1)
-    own = min(LONGEST_PAUSE, doubling) * random.uniform(1, 1.25)
-    return max(own, error.pause) if isinstance(error, Retryable) else own
+    pause = min(LONGEST_PAUSE, doubling) * random.uniform(1, 1.25)
+    return max(pause, error.pause) if isinstance(error, Retryable) else pause
 
 
-def _spend(state: "RetryCallState") -> None:
+def _charge_pause(state: "RetryCallState") -> None:
     _call(state).left -= state.upcoming_sleep
 
 
@@ -290,7 +289,7 @@ def _url(given: str | None, api_key: str | None) -> str:
     url = given or os.environ.get("OPENAI_BASE_URL")
     if not url and not (api_key or os.environ.get("OPENAI_API_KEY")):
         raise OptionError(
-            f"no endpoint: set OPENAI_API_KEY to ask {OPENAI}; for any other endpoint give base_url or set "
+            f"no endpoint: set OPENAI_API_KEY to use {OPENAI}; for any other endpoint give base_url or set "
             "OPENAI_BASE_URL, such as http://localhost:8000/v1"
         )
     url = url or OPENAI
@@ -302,12 +301,12 @@ def _url(given: str | None, api_key: str | None) -> str:
 def _key(given: str | None) -> str:
     key = given or os.environ.get("OPENAI_API_KEY")
     if not key:
-        raise OptionError("no key: give api_key or set OPENAI_API_KEY; any word will do if the endpoint asks for none")
+        raise OptionError("no key: give api_key or set OPENAI_API_KEY; any word works if the endpoint needs none")
     return key
 
 
-def _fields(given: Mapping[str, Any] | str | None) -> dict[str, Any]:
-    """A spec cannot hold a comma: there, a file says more than one field."""
+def _extra_fields(given: Mapping[str, Any] | str | None) -> dict[str, Any]:
+    """`extra_body` as a dictionary. A spec cannot contain a comma, so several fields need a file."""
     if not isinstance(given, str):
         return dict(given or {})
     try:
@@ -319,14 +318,14 @@ def _fields(given: Mapping[str, Any] | str | None) -> dict[str, Any]:
     return fields
 
 
-def drawn(sampling: Sampling) -> dict[str, Any]:
-    """How a reply is drawn, in a request's words."""
+def sampling_fields(sampling: Sampling) -> dict[str, Any]:
+    """Sampling parameters as fields of a request."""
     settings = {"temperature": sampling.temperature, "top_p": sampling.top_p, "max_tokens": sampling.max_tokens}
     return settings if sampling.seed is None else {**settings, "seed": sampling.seed}
 
 
 def _body(model: str, messages: Messages, sampling: Sampling, schema: Mapping[str, Any] | None) -> dict[str, Any]:
-    body = {"model": model, "messages": list(messages), **drawn(sampling)}
+    body = {"model": model, "messages": list(messages), **sampling_fields(sampling)}
     if schema is not None:
         body[SCHEMA] = {"type": "json_schema", "json_schema": {"name": "reply", "strict": True, "schema": schema}}
     return body

@@ -1,4 +1,4 @@
-"""A local transformers model, on the CPU or a GPU, that goes on with many conversations at once."""
+"""A local transformers model on the CPU or a GPU, with continuous batching."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,21 +10,21 @@ from ...envs.question import Question
 from ...envs.trajectory import Segment
 from ...errors import MissingExtra, ModelError, OptionError
 from . import sampling as samplings
-from .decoding import PREFILL_TOKENS, Decoder, Row, TurnRequest
+from .decoding import PREFILL_TOKENS, Decoder, SequenceState, TurnRequest
 from .model import Turn
 from .stop_criteria import Stops
 from .tokenize import tokens_of
 
 ROWS = 64
-LIMITS = ("max_position_embeddings", "sliding_window", "attention_chunk_size")  # of what a token can look back to
+LIMITS = ("max_position_embeddings", "sliding_window", "attention_chunk_size")  # config fields that limit the context
 
 
 class HFModel:
     """A causal language model and its tokenizer, loaded by a spec or owned by a trainer.
 
-    At most `rows` conversations go on in one step; any number can be open. The weights may change while none is open:
-    nothing that was read outlives its conversation. The memory for it does, until `close`. `read` is how many tokens
-    are read in a step beside the one that each row goes on with.
+    At most `rows` conversations generate in one step; any number can be open. The weights may change while none is
+    open, as cached keys and values end with their conversation. Their memory is kept until `close`. `read` is the
+    number of prefill tokens per step, besides the one token that each row generates from.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class HFModel:
         return HFSession(self, seed)
 
     async def close(self) -> None:
-        """Gives back the memory of its rows; it can still be used."""
+        """Frees the cache; the model can still be used."""
         self.decoder.clear()
 
 
@@ -70,41 +70,41 @@ load = HFModel.load
 
 
 class HFSession:
-    """One conversation: its tokens, and the row that has read them while it has one."""
+    """One conversation and its state in the decoder."""
 
     def __init__(self, model: HFModel, seed: int | None) -> None:
         self._model, self._seed = model, seed
-        self._stream = Row()
+        self._sequence = SequenceState()
 
-    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
-        """Draws depend on the seed and the place in the transcript, so an episode can be taken up anywhere."""
+    async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+        """Sampling depends on the seed and the position in the transcript, so an episode can be resumed anywhere."""
         samplings.check(sampling)
-        read = tokens_of(said, self._model.tokenizer)
+        read = tokens_of(segments, self._model.tokenizer)
         tokens = [token for part in read for token in part]
         if not tokens:
-            raise ModelError("there is nothing that the model could go on from: the transcript has no tokens")
-        known, place = len(self._stream.tokens), len(tokens)
-        luck = Random(f"{self._seed}:{place}" if self._seed is not None else None)
-        writing = TurnRequest(sampling, tuple(stop), luck)
-        await self._model.decoder.write(self._stream, tokens, writing)
-        assert writing.finish is not None
+            raise ModelError("the transcript has no tokens to continue from")
+        known, place = len(self._sequence.tokens), len(tokens)
+        rng = Random(f"{self._seed}:{place}" if self._seed is not None else None)
+        request = TurnRequest(sampling, tuple(stop), rng)
+        await self._model.decoder.write(self._sequence, tokens, request)
+        assert request.finish is not None
         return Turn(
-            self._model.stops.text(writing.tokens),
-            writing.tokens,
-            writing.logprobs,
+            self._model.stops.text(request.tokens),
+            request.tokens,
+            request.logprobs,
             segment_tokens=read,
-            finish=writing.finish,
+            finish=request.finish,
             prompt_tokens=max(0, place - known),
-            completion_tokens=len(writing.tokens),
+            completion_tokens=len(request.tokens),
         )
 
     def close(self) -> None:
-        self._model.decoder.close(self._stream)
+        self._model.decoder.close(self._sequence)
 
 
 @contextmanager
 def _without_bars() -> Iterator[None]:
-    """A bar for the moment that loading takes would stand amid the output of any command."""
+    """Hides the progress bar of loading, which would disturb the output of commands."""
     from transformers.utils import logging
 
     shown = logging.is_progress_bar_enabled()

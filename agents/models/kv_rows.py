@@ -1,4 +1,4 @@
-"""The keys and values of many conversations, one row each, and the packed step in which all of them go on."""
+"""Key-value cache with one row per conversation, and the packed forward pass of all rows."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -8,13 +8,13 @@ from typing import Any
 
 from ...errors import ModelError
 
-ROOM = 64  # rows grow in length by a quarter, in steps of this
-INSTEAD = "serve it with vLLM or `transformers serve`, and name it openai:MODEL"
+LENGTH_STEP = 64  # rows grow by a quarter, rounded up to a multiple of this
+ADVICE = "serve it with vLLM or `transformers serve`, and name it openai:MODEL"
 
 
 @dataclass(frozen=True, slots=True)
-class Feed:
-    """What a row reads in one step: at least one token, the first at position `start`."""
+class Chunk:
+    """Input tokens of a row in one step: at least one, the first at position `start`."""
 
     start: int
     tokens: Sequence[int]
@@ -25,115 +25,115 @@ class Feed:
 
 
 class KVRows:
-    """At most so many rows of different lengths: in every layer [rows, heads, length, dim]."""
+    """Rows of different lengths, in every layer [rows, heads, length, dim]."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, max_rows: int) -> None:
         self.rows = self.length = 0
-        self._most = most
+        self._max_rows = max_rows
         self._layers: dict[int, tuple[Any, Any]] = {}
 
     def reserve(self, rows: int, length: int) -> None:
-        """Room for rows so many and so long."""
+        """Grows to at least this many rows of this length."""
         if rows <= self.rows and length <= self.length:
             return
         if rows > self.rows:
-            self.rows = max(rows, min(2 * self.rows, self._most))
+            self.rows = max(rows, min(2 * self.rows, self._max_rows))
         if length > self.length:
-            self.length = -(-length * 5 // 4 // ROOM) * ROOM
+            self.length = -(-length * 5 // 4 // LENGTH_STEP) * LENGTH_STEP
         for index, (keys, values) in self._layers.items():
             self._layers[index] = self._grown(keys), self._grown(values)
 
     def layer(self, index: int, keys: Any, values: Any) -> tuple[Any, Any]:
-        """All rows of a layer, made when its first keys and values [1, heads, …, dim] are known."""
+        """All rows of a layer, allocated at its first keys and values [1, heads, …, dim]."""
         if index not in self._layers:
             self._layers[index] = self._grown(keys[:, :, :0]), self._grown(values[:, :, :0])
         return self._layers[index]
 
     def copy(self, source: int, target: int, length: int) -> None:
-        """The beginning of a row into another one."""
+        """Copies the prefix of a row to another row."""
         for layer in self._layers.values():
             for stored in layer:
                 stored[target, :, :length] = stored[source, :, :length]
 
     def clear(self) -> None:
-        """Forget all that was read, and give the memory back."""
+        """Drops all content and frees the memory."""
         self.rows = self.length = 0
         self._layers.clear()
 
     def _grown(self, stored: Any) -> Any:
         rows, heads, length, dim = stored.shape
-        grown = stored.new_zeros(self.rows, heads, self.length, dim)  # what is masked must be finite too
+        grown = stored.new_zeros(self.rows, heads, self.length, dim)  # zeros, as masked values must be finite
         grown[:rows, :, :length] = stored
         return grown
 
 
 class Step:
-    """One forward of the stock model for all rows, packed: their tokens one after another in a batch of one.
+    """One forward pass of the unmodified model over all rows, packed into a batch of one without padding.
 
-    So nothing is padded: a prompt of hundreds of tokens goes with the single tokens of rows that write. The last
-    token of every row comes at the end; these look at all rows at once, in one call. Those before them look at their
-    own row, one row after another. Keys and values are written in place.
+    A prompt of hundreds of tokens goes together with the single tokens of generating rows. The last token of every row
+    comes at the end; the attention of all last tokens is one call. Earlier tokens attend to their own row, row by row.
+    Keys and values are written in place.
     """
 
-    def __init__(self, kept: KVRows, feeds: Sequence[Feed], device: Any) -> None:
+    def __init__(self, cache: KVRows, chunks: Sequence[Chunk], device: Any) -> None:
         import torch
 
         self.layers = 0
-        self.rows = len(feeds)
-        early = [(row, feed) for row, feed in enumerate(feeds) if len(feed.tokens) > 1]
-        tokens = [token for _, feed in early for token in feed.tokens[:-1]] + [feed.tokens[-1] for feed in feeds]
-        places = [place for _, feed in early for place in range(feed.start, feed.end - 1)]
-        rows = [row for row, feed in early for _ in feed.tokens[:-1]]
+        self.rows = len(chunks)
+        early = [(row, chunk) for row, chunk in enumerate(chunks) if len(chunk.tokens) > 1]
+        tokens = [token for _, chunk in early for token in chunk.tokens[:-1]] + [chunk.tokens[-1] for chunk in chunks]
+        positions = [position for _, chunk in early for position in range(chunk.start, chunk.end - 1)]
+        rows = [row for row, chunk in early for _ in chunk.tokens[:-1]]
         self.tokens = torch.tensor(tokens, device=device)
-        self.positions = torch.tensor(places + [feed.end - 1 for feed in feeds], device=device)
+        self.positions = torch.tensor(positions + [chunk.end - 1 for chunk in chunks], device=device)
         self._row_of = torch.tensor(rows + list(range(self.rows)), device=device)
-        self._width = max(feed.end for feed in feeds)
-        self._beyond = torch.arange(self._width, device=device) > self.positions[-self.rows :, None]
+        self._width = max(chunk.end for chunk in chunks)
+        self._future = torch.arange(self._width, device=device) > self.positions[-self.rows :, None]
         self._mask: Any = None  # the same for every layer
-        self._early = [(row, len(feed.tokens) - 1, feed.end - 1, self._causal(feed, device)) for row, feed in early]
-        self._kept = kept
-        kept.reserve(self.rows, self._width)
+        self._early = [(row, len(chunk.tokens) - 1, chunk.end - 1, self._causal(chunk, device)) for row, chunk in early]
+        self._cache = cache
+        cache.reserve(self.rows, self._width)
 
     @staticmethod
-    def _causal(feed: Feed, device: Any) -> Any:
-        """None where the first token is the row's own first, for which there is a quicker way."""
+    def _causal(chunk: Chunk, device: Any) -> Any:
+        """None at the start of a row, where `is_causal` is faster."""
         import torch
 
-        if feed.start == 0:
+        if chunk.start == 0:
             return None
-        count = len(feed.tokens) - 1
-        return torch.ones(count, feed.start + count, dtype=torch.bool, device=device).tril(feed.start)
+        count = len(chunk.tokens) - 1
+        return torch.ones(count, chunk.start + count, dtype=torch.bool, device=device).tril(chunk.start)
 
     def attend(self, index: int, query: Any, key: Any, value: Any, scaling: float | None) -> Any:
-        """Query, key and value are [1, heads, tokens, dim]; so is what they find, but for [1, tokens, heads, dim]."""
+        """Query, key and value are [1, heads, tokens, dim]; the result is [1, tokens, heads, dim]."""
         import torch
         from torch.nn.functional import scaled_dot_product_attention as attention
 
         self.layers += 1
-        keys, values = self._kept.layer(index, key, value)
+        keys, values = self._cache.layer(index, key, value)
         keys[self._row_of, :, self.positions] = key[0].transpose(0, 1)
         values[self._row_of, :, self.positions] = value[0].transpose(0, 1)
-        found = []
+        outputs = []
         start = 0
         for row, count, end, mask in self._early:
-            asked = query[:, :, start : start + count]
+            own_query = query[:, :, start : start + count]
             own = keys[row : row + 1, :, :end], values[row : row + 1, :, :end]
-            got = attention(asked, *own, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True)
-            found.append(got[0].transpose(0, 1))
+            out = attention(own_query, *own, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True)
+            outputs.append(out[0].transpose(0, 1))
             start += count
-        # Query heads that share a key head are its queries: the keys need not be repeated for each.
-        asked = query[0, :, start:].transpose(0, 1).reshape(self.rows, key.shape[1], -1, query.shape[3])
+        # Query heads that share a key head become queries of that head, so keys are not repeated.
+        last = query[0, :, start:].transpose(0, 1).reshape(self.rows, key.shape[1], -1, query.shape[3])
         if self._mask is None:
-            self._mask = query.new_zeros(self._beyond.shape).masked_fill_(self._beyond, -torch.inf)[:, None, None]
+            self._mask = query.new_zeros(self._future.shape).masked_fill_(self._future, -torch.inf)[:, None, None]
         every = keys[: self.rows, :, : self._width], values[: self.rows, :, : self._width]
-        got = attention(asked, *every, attn_mask=self._mask, scale=scaling)
-        found.append(got.reshape(self.rows, query.shape[1], -1))
-        return torch.cat(found)[None]
+        out = attention(last, *every, attn_mask=self._mask, scale=scaling)
+        outputs.append(out.reshape(self.rows, query.shape[1], -1))
+        return torch.cat(outputs)[None]
 
 
-def forward(model: Any, kept: KVRows, feeds: Sequence[Feed]) -> Any:
-    """The logits after each row's last token; feed number i is for row i."""
-    step = Step(kept, feeds, model.device)
+def forward(model: Any, cache: KVRows, chunks: Sequence[Chunk]) -> Any:
+    """The logits after each row's last token; input i is for row i."""
+    step = Step(cache, chunks, model.device)
     with _attending_by_rows(model):
         out = model(
             input_ids=step.tokens[None],
@@ -144,15 +144,14 @@ def forward(model: Any, kept: KVRows, feeds: Sequence[Feed]) -> Any:
         )
     if step.layers != model.config.get_text_config().num_hidden_layers:
         raise ModelError(
-            f"{type(model).__name__} does not leave the attention of every layer to transformers' AttentionInterface; "
-            + INSTEAD
+            f"{type(model).__name__} does not use transformers' AttentionInterface in every layer; " + ADVICE
         )
     return out.logits[0].float()
 
 
 @contextmanager
 def _attending_by_rows(model: Any) -> Iterator[None]:
-    """The model as it was comes back: it may be a trainer's."""
+    """Restores the model's attention and mode afterwards: it may belong to a trainer."""
     before, training = model.config._attn_implementation, model.training
     model.config._attn_implementation = _registered()
     if training:
@@ -183,9 +182,9 @@ def _attention(
     rows: Any = None,
     **more: Any,
 ) -> tuple[Any, None]:
-    """As transformers calls it in every layer; `rows` is what `forward` handed to the model."""
+    """Called by transformers in every layer; `rows` is the `Step` that `forward` passed to the model."""
     unknown = [name for name in ("softcap", "s_aux", "position_bias") if more.get(name) is not None]
     if unknown or rows is None:
-        what = f"uses {unknown[0]}" if unknown else "keeps what it is given from its layers"
-        raise ModelError(f"the attention of {type(module).__name__} {what}; {INSTEAD}")
+        what = f"uses {unknown[0]}" if unknown else "does not pass keyword arguments on to its layers"
+        raise ModelError(f"the attention of {type(module).__name__} {what}; {ADVICE}")
     return rows.attend(module.layer_idx, query, key, value, scaling), None

@@ -1,4 +1,4 @@
-"""What writes the policy's turns, and where models are found by name."""
+"""Model, session and turn, and the registry of models."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ STOPS = {"tags": ("</search>", "</answer>"), "tools": ("</tool_call>",)}  # by a
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What a model wrote, and what it took. Unknown is None.
+    """A model's output and its usage. Unknown values are None.
 
-    `tokens` are exactly those sampled, with their log-probabilities. `segment_tokens` are the tokens in which the model
-    read each segment of the transcript so far. `finish` is `length` where `max_tokens` cut it off, and `context` where
-    the model can read no more.
+    `tokens` are exactly those sampled, with their log-probabilities. `segment_tokens` are the tokens that the model was
+    given for each segment of the transcript. `finish` is `length` at `max_tokens`, and `context` at the end of the
+    model's context.
     """
 
     text: str
@@ -33,31 +33,31 @@ class Turn:
 
 
 class Session(Protocol):
-    """One conversation with a model. It may remember what it read, so that nothing is read twice."""
+    """One conversation with a model. It may cache the transcript, so that nothing is processed twice."""
 
-    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
-        """Go on from all that was said so far. The text includes the stop string that ended it.
+    async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+        """The next turn of a transcript. The text includes the stop string that ended it.
 
-        Where the last segment is the policy's own, its text is continued. Raises `ModelError` when no turn can be had.
+        If the last segment is the policy's own, its text is continued. Raises `ModelError` if no turn can be generated.
         """
         ...
 
     def close(self) -> None:
-        """The conversation is over, or given up."""
+        """Ends the conversation."""
         ...
 
 
 class Model(Protocol):
-    """Writes turns in any number of conversations at once."""
+    """Writes turns in any number of concurrent conversations."""
 
     name: str
 
     def open(self, question: Question, seed: int | None) -> Session:
-        """Begin a conversation. Only scripted models look at the question; the seed decides all that is drawn."""
+        """Opens a conversation. Only scripted models use the question; the seed determines all sampling."""
         ...
 
     async def close(self) -> None:
-        """Give back what the model holds."""
+        """Releases the model's resources."""
         ...
 
 
@@ -73,7 +73,7 @@ MODELS = Registry(
 
 
 def make_model(spec: "str | Model") -> Model:
-    """The model that a spec names: `pilot`, `hf:PATH_OR_ID`, `openai:MODEL`, `scripted:NAME`, `module:factory` …"""
+    """Makes the model of a spec: `pilot`, `hf:PATH_OR_ID`, `openai:MODEL`, `scripted:NAME`, `module:factory` …"""
     model: Model = MODELS.make(spec) if isinstance(spec, str) else spec
     return model
 

@@ -1,4 +1,4 @@
-"""Models that follow a script: queued replies for tests, and players who know the world."""
+"""Scripted models: queued replies for tests, and players of the world."""
 
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
@@ -15,53 +15,45 @@ Script = Callable[[Question, Sequence[Segment]], str]
 
 
 class ScriptedModel:
-    """Writes what a function of the question and the transcript says; its tags become calls where tools are spoken."""
+    """Writes the result of a function of question and transcript; tags become calls in protocol "tools".
 
-    def __init__(self, name: str, script: Script) -> None:
+    In a `share` of its episodes, selected by their seeds, it follows the script `careless`.
+    """
+
+    def __init__(self, name: str, script: Script, careless: Script | None = None, share: float = 0.0) -> None:
         self.name = f"scripted:{name}"
-        self._script = script
+        self._script, self._careless, self._share = script, careless, share
 
     def open(self, question: Question, seed: int | None) -> "ScriptedSession":
-        return ScriptedSession(question, self._script)
+        careless = self._careless if self._share and Random(seed).random() < self._share else None
+        return ScriptedSession(question, careless or self._script)
 
     async def close(self) -> None:
-        """There is nothing to give back."""
+        """Nothing to release."""
 
 
 class ScriptedSession:
     def __init__(self, question: Question, script: Script) -> None:
         self._question, self._script = question, script
 
-    async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
-        text = self._script(self._question, said)
+    async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+        text = self._script(self._question, segments)
         return Turn(as_call(text) if tuple(stop) == STOPS["tools"] else text)
 
     def close(self) -> None:
-        """There is nothing to give back."""
-
-
-class Careless(ScriptedModel):
-    """Follows another script in a share of its episodes; an episode's seed says in which."""
-
-    def __init__(self, name: str, script: Script, careless: Script, share: float) -> None:
-        super().__init__(f"{name},flaws={share:g}", script)
-        self._careless, self._share = careless, share
-
-    def open(self, question: Question, seed: int | None) -> ScriptedSession:
-        flawed = Random(seed).random() < self._share
-        return ScriptedSession(question, self._careless) if flawed else super().open(question, seed)
+        """Nothing to release."""
 
 
 class Replies(ScriptedModel):
-    """Gives queued replies, whoever asks, and remembers what it was shown: for tests and examples."""
+    """Returns queued replies and records the prompts, for tests and examples."""
 
     def __init__(self, replies: Iterable[str]) -> None:
         super().__init__("replies", self._next)
-        self.seen: list[str] = []  # each transcript so far, as one text
+        self.seen: list[str] = []  # the transcript at each call, as one text
         self._replies = iter(replies)
 
-    def _next(self, question: Question, said: Sequence[Segment]) -> str:
-        self.seen.append("".join(segment.text for segment in said))
+    def _next(self, question: Question, segments: Sequence[Segment]) -> str:
+        self.seen.append("".join(segment.text for segment in segments))
         try:
             return next(self._replies)
         except StopIteration:
@@ -69,11 +61,10 @@ class Replies(ScriptedModel):
 
 
 def make(name: str, flaws: float = 0.0) -> ScriptedModel:
-    """`scripted:oracle` searches by the world's own plan, and answers with what the posts found hold.
+    """`scripted:oracle` searches by the world's gold queries, and answers from the posts it found.
 
-    `scripted:world` follows rules about the world, and sees nothing but its prompt; with `flaws=SHARE` it answers in
-    that share of its episodes as anybody would, whatever the posts shown tell. `scripted:steps` reasons in sentences
-    that each do one thing, and labels such sentences.
+    `scripted:world` follows rules and reads nothing but its prompt; with `flaws=SHARE` it ignores the posts in that
+    share of its episodes. `scripted:steps` reasons in sentences of one step each, and labels such sentences.
     """
     if name not in _SCRIPTS:
         raise UnknownName(f"no script {name!r}; known: {', '.join(_SCRIPTS)}")
@@ -82,7 +73,7 @@ def make(name: str, flaws: float = 0.0) -> ScriptedModel:
         return ScriptedModel(name, script.play)
     if not 0 < flaws <= 1 or not hasattr(script, "play_carelessly"):
         raise OptionError(f"scripted:{name},flaws={flaws}: give a share from 0 to 1, of scripted:world")
-    return Careless(name, script.play, script.play_carelessly, flaws)
+    return ScriptedModel(f"{name},flaws={flaws:g}", script.play, script.play_carelessly, flaws)
 
 
 _SCRIPTS = {

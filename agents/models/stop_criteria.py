@@ -1,11 +1,11 @@
-"""Where a local model's turn ends, told from its tokens as they come."""
+"""Stop criteria of a local model's turn, checked token by token."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 
 class Stops:
-    """A token that ends any text, or a stop string in the text of the turn, however its tokens divide it."""
+    """End-of-text tokens, and stop strings, however tokens split them."""
 
     def __init__(self, tokenizer: Any, ends: Iterable[int]) -> None:
         self._tokenizer = tokenizer
@@ -14,19 +14,19 @@ class Stops:
 
     @classmethod
     def of(cls, model: Any, tokenizer: Any) -> "Stops":
-        """The tokens that end a text are those that the model's generation settings and the tokenizer name."""
+        """End-of-text tokens are those of the generation config and of the tokenizer."""
         named = getattr(model.generation_config, "eos_token_id", None)
         ends = named if isinstance(named, list) else [named]
         return cls(tokenizer, [end for end in (*ends, tokenizer.eos_token_id) if end is not None])
 
     def reached(self, tokens: Sequence[int], stop: tuple[str, ...]) -> bool:
-        """Whether the last token ends the turn; the text is looked at only where that token can complete a string."""
+        """Whether the last token ends the turn. Decodes the text only if that token can complete a stop string."""
         if tokens[-1] in self._ends:
             return True
         if not stop:
             return False
         if stop not in self._closing:
-            self._closing[stop] = self._that_close(stop)
+            self._closing[stop] = self._closing_tokens(stop)
         closing = self._closing[stop]
         if closing is not None and tokens[-1] not in closing:
             return False
@@ -34,13 +34,13 @@ class Stops:
         return any(string in text for string in stop)
 
     def text(self, tokens: Sequence[int]) -> str:
-        """As the tokens say it, but for the one that ends a text."""
-        said = tokens[:-1] if tokens and tokens[-1] in self._ends else tokens
-        text: str = self._tokenizer.decode(said, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        """The decoded tokens without an end-of-text token."""
+        kept = tokens[:-1] if tokens and tokens[-1] in self._ends else tokens
+        text: str = self._tokenizer.decode(kept, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return text
 
-    def _that_close(self, stop: tuple[str, ...]) -> frozenset[int] | None:
-        """The tokens with the last character of a stop string; None where a vocabulary may spell it otherwise."""
+    def _closing_tokens(self, stop: tuple[str, ...]) -> frozenset[int] | None:
+        """Tokens that contain the last character of a stop string; None where a vocabulary may encode it otherwise."""
         last = {string[-1] for string in stop}
         if not all("!" <= character <= "~" for character in last):
             return None

@@ -1,3 +1,3 @@
-"""What agents ask their models beside the transcript."""
+"""Prompts of agents outside the transcript."""
 
 FOLDER = __name__

@@ -1,1 +1,1 @@
-"""RPM: a model of each user in readable form, made by prompts alone, and answers that reason as the user does."""
+"""RPM: a readable model of each user, built by prompts, and answers that reason as the user does."""

@@ -24,15 +24,15 @@ class Policy:
 
     async def turn(self, episode: Episode) -> Turn:
         """Its next turn in an episode, which stays as it is. Raises `ModelError` when none can be had."""
-        speaker = ModelHandle(self.model, episode, self.sampling)
+        handle = ModelHandle(self.model, episode, self.sampling)
         try:
-            return await self.agent.act(episode, speaker)
+            return await self.agent.act(episode, handle)
         except ProfileGymError:
             raise
         except Exception as error:
             raise ModelError(f"{self.model.name} failed: {type(error).__name__}: {error}") from error
         finally:
-            speaker.close()
+            handle.close()
 
 
 class LateModel:

@@ -5,7 +5,7 @@ from pathlib import Path
 from secrets import token_hex
 from typing import NamedTuple
 
-from ...agents.agent import Agent, make_agent
+from ...agents.agent import make_agent
 from ...agents.rollout import Job
 from ...envs.chat import Sampling
 from ...envs.data import load_questions
@@ -45,7 +45,7 @@ class Sitting:
         self.saved: set[str] = set()
         self.file = out / "trajectories.jsonl"
         self.questions = load_questions(settings.data)
-        self._agent = _checked(make_agent(settings.agent))
+        self._agent = make_agent(settings.agent)
         self._model = LateModel(settings.model)
         sampling = Sampling(settings.temperature, settings.top_p, settings.turn_tokens)
         policy = Policy(self._agent, self._model, sampling)
@@ -102,9 +102,3 @@ class Sitting:
         except OSError as error:
             raise OptionError(f"the game cannot be saved: {error}") from error
         self.saved.add(trajectory.id)
-
-
-def _checked(agent: Agent) -> Agent:
-    if agent.name == "human":
-        raise OptionError("agent 'human' is you: leave it out, or name the one to ask, such as pr2")
-    return agent

@@ -53,7 +53,7 @@ class Known:
     @classmethod
     def here(cls, weights: Sequence[str]) -> Self:
         """`weights` are the models that runs keep."""
-        agents = [name for name in AGENTS.names() if name not in ("none", "human")]
+        agents = [name for name in AGENTS.names() if name != "none"]
         return cls(agents, [*weights, *MODELS.names()], RETRIEVERS.names())
 
 
@@ -69,7 +69,7 @@ class Choice:
 
     @classmethod
     def of_run(cls, settings: Settings) -> Self:
-        agent = settings.agent if settings.agent not in ("none", "human") else "pr2"
+        agent = "pr2" if settings.agent == "none" else settings.agent
         return cls(agent, settings.model, settings.retriever, settings.top_k)
 
     @classmethod

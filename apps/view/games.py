@@ -154,7 +154,7 @@ def retold(trajectory: Trajectory, question: Question, settings: Settings, turns
 
 def _begun(trajectory: Trajectory, question: Question, settings: Settings) -> Episode:
     name = (trajectory.agent or settings.agent).partition("+")[0]
-    known = name.partition(":")[0] in AGENTS.names() and name != "human"
+    known = name.partition(":")[0] in AGENTS.names()
     agent = make_agent(name if known else settings.agent)
     options = {**settings.options, "kind": trajectory.kind, "data": trajectory.data, "seed": trajectory.seed}
     return agent.begin(question, **options)

@@ -55,7 +55,7 @@ RETRIEVERS = Registry(
         "bm25": "profilegym.envs.retrieval.bm25:BM25",
         "dense": "profilegym.envs.retrieval.dense:Dense",
         "hybrid": "profilegym.envs.retrieval.hybrid:Hybrid",
-        "features": "profilegym.agents.rpm.retriever:Features",
+        "features": "profilegym.agents.rpm.store:FeatureRetriever",
         "http": "profilegym.envs.retrieval.http:Http",
         "https": "profilegym.envs.retrieval.http:https",
         "pyserini": "profilegym.envs.retrieval.pyserini:Pyserini",

@@ -1,11 +1,11 @@
-"""The world: made-up people, what they wrote, and questions whose perfect answers are known exactly.
+"""The world: synthetic users, their documents, and questions with exactly known answers.
 
-`world[:seed=S,users=U,docs=D,hops=H][/SPLIT]`; the same spec gives the same bytes, and person 17 of a seed is the same
-whether 20 or 20,000 were asked for.
+`world[:seed=S,users=U,docs=D,hops=H][/SPLIT]`: the same spec gives the same bytes, and user 17 of a seed is the same
+for 20 and for 20,000 users.
 """
 
-from .dataset import SPLITS, World, load, plan_of
+from .dataset import SPLITS, World, gold_queries, load
 from .lamp import WorldLamp, write_lamp
 from .lamp_qa_file import write_lamp_qa
 
-__all__ = ["SPLITS", "World", "WorldLamp", "load", "plan_of", "write_lamp", "write_lamp_qa"]
+__all__ = ["SPLITS", "World", "WorldLamp", "gold_queries", "load", "write_lamp", "write_lamp_qa"]

@@ -1,4 +1,4 @@
-"""The questions of the world, made when they are asked for."""
+"""The questions of the world, generated on access."""
 
 import re
 from collections.abc import Sequence
@@ -10,65 +10,60 @@ from ..._util.lru import Lru
 from ...envs.data.leaks import Leaks
 from ...envs.data.question_set import QuestionSet
 from ...envs.question import Profile, Question
-from ...errors import DataError, OptionError
-from .person import LEAST, Life
-from .questions import Asker
-from .rng import Dice, person_seed
-from .spec import need, read_spec
+from ...errors import DataError
+from .person import MIN_DOCUMENTS, Person
+from .questions import QuestionWriter
+from .rng import Rng, user_seed
+from .spec import Options, read_spec, require, users_of_split
 from .tables import load_tables
 
-# Which users a split holds, by the last digit of their number.
+# The users of a split, by the last digit of their number.
 SPLITS = {"train": (0, 1, 2, 3, 4, 5), "validation": (6,), "test": (7, 8), "test_unseen": (9,), "": tuple(range(10))}
-_MOST = 1000  # documents of a profile
-_REMEMBERED = 100_000  # documents, about 35 MB
-_ORDERS = tuple(sorted(set(permutations((0, 0, 1, 1, 2, 2)))))  # of a person's questions, by hops
+_MAX_DOCUMENTS = 1000  # per profile
+_CACHED = 100_000  # documents kept in memory, about 35 MB
+_ORDERS = tuple(sorted(set(permutations((0, 0, 1, 1, 2, 2)))))  # of a user's questions, by hops
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What a spec may set; `hops` None means all."""
+class WorldOptions(Options):
+    """Options of a spec; `hops` None means all."""
 
-    seed: int = 0
-    users: int = 500
     docs: int = 100
     hops: int | None = None
 
     def __post_init__(self) -> None:
-        need("world", "seed", self.seed, self.seed >= 0, "0 or more")
-        need("world", "users", self.users, self.users >= 1, "1 or more")
-        need("world", "docs", self.docs, LEAST <= self.docs <= _MOST, f"from {LEAST} (the facts need them) to {_MOST}")
-        need("world", "hops", self.hops, self.hops in (None, 0, 1, 2), "0, 1 or 2; leave it out for all")
+        self.check("world")
+        limits = f"from {MIN_DOCUMENTS} (the facts need them) to {_MAX_DOCUMENTS}"
+        require("world", "docs", self.docs, MIN_DOCUMENTS <= self.docs <= _MAX_DOCUMENTS, limits)
+        require("world", "hops", self.hops, self.hops in (None, 0, 1, 2), "0, 1 or 2; leave it out for all")
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
-    """A person's questions in order, and for each the queries that find its evidence."""
+class UserQuestions:
+    """A user's questions in order, and for each the queries that find its evidence."""
 
     questions: tuple[Question, ...]
-    plans: tuple[tuple[str, ...], ...]
+    queries: tuple[tuple[str, ...], ...]
 
 
 def load(name: str, rest: str) -> "World":
     """`load("world", "seed=7,users=50/test")`."""
-    given, split = read_spec(name, rest, Options, SPLITS)
-    return World(Options(**given), split, f"{name}:{rest}" if rest else name)
+    given, split = read_spec(name, rest, WorldOptions, SPLITS)
+    return World(WorldOptions(**given), split, f"{name}:{rest}" if rest else name)
 
 
 class World(QuestionSet):
-    """Questions 0 to 5 of person 0, then those of the next person of the split; `hops` keeps two of the six."""
+    """Questions 0 to 5 of the split's first user, then those of the next; `hops` keeps two of the six."""
 
-    def __init__(self, options: Options, split: str, spec: str) -> None:
+    def __init__(self, options: WorldOptions, split: str, spec: str) -> None:
         super().__init__(spec)
         self.options = options
         self._split = split
-        self._users = [user for user in range(options.users) if user % 10 in SPLITS[split]]
-        if not self._users:
-            last = SPLITS[split][0]
-            raise OptionError(f"world: users={options.users} leaves split {split!r} empty; ask for {last + 1} or more")
-        self._people: Lru[int, Person] = Lru(max(16, _REMEMBERED // options.docs))
+        self._users = users_of_split("world", options.users, split, SPLITS)
+        self._cache: Lru[int, UserQuestions] = Lru(max(16, _CACHED // options.docs))
 
     def __len__(self) -> int:
-        return len(self._users) * self._each
+        return len(self._users) * self._per_user
 
     def __reduce__(self) -> tuple[object, ...]:
         return World, (self.options, self._split, self.spec)
@@ -79,33 +74,33 @@ class World(QuestionSet):
         return [f"world-{seed}-{user:06d}-{number}" for user in self._users for number in self._numbers(user)]
 
     def load(self, position: int) -> Question:
-        user = self._users[position // self._each]
-        return self._person(user).questions[self._numbers(user)[position % self._each]]
+        user = self._users[position // self._per_user]
+        return self._user(user).questions[self._numbers(user)[position % self._per_user]]
 
     def find(self, question_id: str) -> Question:
-        user, number = self._place(question_id)
-        return self._person(user).questions[number]
+        user, number = self._locate(question_id)
+        return self._user(user).questions[number]
 
     def screened(self, leaks: Leaks) -> "World":
-        """Made without leaks: there is nothing to leave out."""
+        """Generated profiles contain no leaks, so nothing is removed."""
         return World(self.options, self._split, f"{self.spec},leaks={leaks}")
 
-    def plan(self, question_id: str) -> tuple[str, ...]:
-        """The queries of a perfect searcher: none, one a fact, or the role first and then what bears its name."""
-        user, number = self._place(question_id)
-        return self._person(user).plans[number]
+    def gold_queries(self, question_id: str) -> tuple[str, ...]:
+        """The queries that find all evidence: none, one per fact, or first the role, then facts by name."""
+        user, number = self._locate(question_id)
+        return self._user(user).queries[number]
 
     @property
-    def _each(self) -> int:
+    def _per_user(self) -> int:
         return 6 if self.options.hops is None else 2
 
     def _numbers(self, user: int) -> Sequence[int]:
-        """Which of a person's questions are in this set, known without making the person."""
+        """The numbers of a user's questions in this set; does not generate the user."""
         if self.options.hops is None:
             return range(6)
-        return [number for number, hops in enumerate(_order(self.options.seed, user)) if hops == self.options.hops]
+        return [number for number, hops in enumerate(_hops_order(self.options.seed, user)) if hops == self.options.hops]
 
-    def _place(self, question_id: str) -> tuple[int, int]:
+    def _locate(self, question_id: str) -> tuple[int, int]:
         match = re.fullmatch(rf"world-{self.options.seed}-(\d{{6,}})-([0-5])", question_id, re.ASCII)
         user, number = map(int, match.groups()) if match else (-1, 0)
         if (
@@ -116,43 +111,45 @@ class World(QuestionSet):
             raise DataError(f"no question {question_id!r} in {self.spec}; its ids look like: {', '.join(self.ids[:3])}")
         return user, number
 
-    def _person(self, user: int) -> Person:
-        person = self._people.get(user)
-        if person is None:
-            person = make_person(self.options.seed, user, self.options.docs)
-            self._people.put(user, person)
-        return person
+    def _user(self, user: int) -> UserQuestions:
+        made = self._cache.get(user)
+        if made is None:
+            made = make_user_questions(self.options.seed, user, self.options.docs)
+            self._cache.put(user, made)
+        return made
 
 
-def make_person(seed: int, user: int, docs: int) -> Person:
-    """The facts first, so that they are the same for any number of documents."""
+def make_user_questions(seed: int, user: int, docs: int) -> UserQuestions:
+    """Facts are sampled before small talk, so they do not depend on the number of documents."""
     unseen = user % 10 in SPLITS["test_unseen"]
-    dice, tables = Dice(person_seed(seed, user)), load_tables(unseen)
-    life = Life(dice, tables, unseen)
-    drafts = Asker(dice, tables, life).drafts(_order(seed, user))
-    life.add_small_talk(docs)
-    user_id, diary = f"world-{seed}-{user:06d}", life.diary.bind()
-    profile = Profile(user_id, diary.documents)
-    questions = (
-        Question(f"{user_id}-{i}", user_id, d.text, profile, d.rubric(diary), d.category, life.diary.later_date())
-        for i, d in enumerate(drafts)
-    )
-    return Person(tuple(questions), tuple(draft.queries for draft in drafts))
+    rng, tables = Rng(user_seed(seed, user)), load_tables(unseen)
+    person = Person(rng, tables, unseen)
+    drafts = QuestionWriter(rng, tables, person).drafts(_hops_order(seed, user))
+    person.add_small_talk(docs)
+    user_id, documents = f"world-{seed}-{user:06d}", person.documents.finish()
+    profile = Profile(user_id, tuple(documents.values()))
+    questions = []
+    for number, draft in enumerate(drafts):
+        date, rubric = person.documents.question_date(), draft.rubric(documents)
+        questions.append(Question(f"{user_id}-{number}", user_id, draft.text, profile, rubric, draft.category, date))
+    return UserQuestions(tuple(questions), tuple(draft.queries for draft in drafts))
 
 
-def plan_of(question_id: str) -> tuple[str, ...]:
-    """The queries of a perfect searcher for any question of any world: its id says who asked."""
+def gold_queries(question_id: str) -> tuple[str, ...]:
+    """The queries that find all evidence of a question, for any seed: the id contains seed and user."""
     match = re.fullmatch(r"world-(\d+)-(\d{6,})-([0-5])", question_id, re.ASCII)
     if match is None:
-        raise DataError(f"no plan is known for question {question_id!r}: only the world's, such as world-7-000012-0")
+        raise DataError(
+            f"question {question_id!r} has no gold queries: only the world's have, such as world-7-000012-0"
+        )
     seed, user, number = map(int, match.groups())
-    return _plans(seed, user)[number]
+    return _all_queries(seed, user)[number]
 
 
 @lru_cache(maxsize=1024)
-def _plans(seed: int, user: int) -> tuple[tuple[str, ...], ...]:
-    return make_person(seed, user, LEAST).plans
+def _all_queries(seed: int, user: int) -> tuple[tuple[str, ...], ...]:
+    return make_user_questions(seed, user, MIN_DOCUMENTS).queries
 
 
-def _order(seed: int, user: int) -> tuple[int, ...]:
-    return _ORDERS[person_seed(seed, user) % len(_ORDERS)]
+def _hops_order(seed: int, user: int) -> tuple[int, ...]:
+    return _ORDERS[user_seed(seed, user) % len(_ORDERS)]

@@ -1,84 +1,71 @@
-"""What a person wrote over the years: entries gathered in any order, read in the order of their dates."""
+"""Writes a user's documents: entries are added in any order and sorted by date."""
 
-from collections.abc import Sequence
 from datetime import date, timedelta
 from functools import cache
 
 from ...envs.question import Document
-from .rng import Dice
+from .rng import Rng
 from .tables import Tables
 
-_DAYS = 1500  # that a diary spans
-_FIRST, _STARTS = date(2018, 1, 1), 700  # a diary begins on one of these many days
-_LONGEST_WAIT = 30  # days from the last entry to a question
-_SHORTEST = 8  # words of an entry
+_DAYS = 1500  # between the first and the last entry
+_FIRST, _STARTS = date(2018, 1, 1), 700  # number of possible start days
+_MAX_WAIT = 30  # days from the last entry to a question
+_MIN_WORDS = 8  # an entry with fewer gets small talk
 
 
-class Diary:
-    """Writes entries, dresses them with small talk so that no two are the same, and binds them into documents."""
+class DocumentWriter:
+    """Collects entries, with small talk that makes each unique, and turns them into dated documents."""
 
-    def __init__(self, dice: Dice, tables: Tables) -> None:
-        self._dice, self._tables = dice, tables
+    def __init__(self, rng: Rng, tables: Tables) -> None:
+        self._rng, self._tables = rng, tables
         self._entries: list[tuple[float, int, str]] = []  # when, from 0 to 1; number; text
         self._texts: set[str] = set()
-        self._start = dice.below(_STARTS)
+        self._start = rng.below(_STARTS)
 
     def __len__(self) -> int:
         return len(self._entries)
 
     def write(self, text: str, when: float | None = None) -> int:
-        """Add an entry and return its number."""
-        text = self._dressed(text[0].upper() + text[1:])
+        """Adds an entry and returns its number."""
+        text = self._with_small_talk(text[0].upper() + text[1:])
         self._texts.add(text)
-        self._entries.append((self._dice.roll() if when is None else when, len(self._entries), text))
+        self._entries.append((self._rng.random() if when is None else when, len(self._entries), text))
         return len(self._entries) - 1
 
-    def two_moments(self) -> tuple[float, float]:
-        """An earlier and a later one, on different days."""
-        first, second = sorted((self._dice.roll(), self._dice.roll()))
-        return (first, second) if int(first * _DAYS) < int(second * _DAYS) else self.two_moments()
+    def two_times(self) -> tuple[float, float]:
+        """An earlier and a later time, on different days."""
+        first, second = sorted((self._rng.random(), self._rng.random()))
+        return (first, second) if int(first * _DAYS) < int(second * _DAYS) else self.two_times()
 
-    def bind(self) -> "DatedDocuments":
-        """The documents in time order; an id says only the position."""
-        entries, dates, ids = sorted(self._entries), _dates(), _ids(len(self._entries))
-        documents: list[Document] = []
-        positions = [0] * len(entries)
-        for position, (when, number, text) in enumerate(entries):
-            documents.append(Document(ids[position], text, dates[self._start + int(when * _DAYS)]))
-            positions[number] = position
-        return DatedDocuments(tuple(documents), positions)
+    def finish(self) -> dict[int, Document]:
+        """Entry number -> document, in time order; ids are positions."""
+        dates, ids = _dates(), _ids(len(self._entries))
+        return {
+            number: Document(ids[position], text, dates[self._start + int(when * _DAYS)])
+            for position, (when, number, text) in enumerate(sorted(self._entries))
+        }
 
-    def later_date(self) -> str:
+    def question_date(self) -> str:
         """A day after the last entry."""
-        return _dates()[self._start + _DAYS + self._dice.below(_LONGEST_WAIT)]
+        return _dates()[self._start + _DAYS + self._rng.below(_MAX_WAIT)]
 
-    def _dressed(self, text: str) -> str:
-        dice, tables, long = self._dice, self._tables, text.count(" ") + 1 >= _SHORTEST
+    def _with_small_talk(self, text: str) -> str:
+        rng, tables, long = self._rng, self._tables, text.count(" ") + 1 >= _MIN_WORDS
         while True:
-            form = dice.roll()
+            form = rng.random()
             if form < 0.3:
-                dressed = text
+                candidate = text
             elif form < 0.8:
-                dressed = f"{text} {dice.pick(tables.tails)}"
+                candidate = f"{text} {rng.choice(tables.tails)}"
             else:
-                dressed = f"{dice.pick(tables.openers)} {text}"
-            if dressed not in self._texts and (long or form >= 0.3):
-                return dressed
-
-
-class DatedDocuments:
-    """A finished diary, in which entries are still found by their numbers."""
-
-    def __init__(self, documents: tuple[Document, ...], positions: Sequence[int]) -> None:
-        self.documents, self._positions = documents, positions
-
-    def __getitem__(self, entry: int) -> Document:
-        return self.documents[self._positions[entry]]
+                candidate = f"{rng.choice(tables.openers)} {text}"
+            if candidate not in self._texts and (long or form >= 0.3):
+                return candidate
 
 
 @cache
 def _dates() -> tuple[str, ...]:
-    return tuple((_FIRST + timedelta(days)).isoformat() for days in range(_STARTS + _DAYS + _LONGEST_WAIT))
+    return tuple((_FIRST + timedelta(days)).isoformat() for days in range(_STARTS + _DAYS + _MAX_WAIT))
 
 
 @cache

@@ -1,4 +1,4 @@
-"""LaMP's tasks among made-up people: the same records, read by the same code, with habits that are known exactly.
+"""LaMP's tasks for synthetic users: LaMP's record format and reader, with known user habits.
 
 `world-lamp-2`, `world-lamp-3` and `world-lamp-5`, each `[:seed=S,users=U][/SPLIT]`: tags, ratings and titles.
 """
@@ -17,48 +17,38 @@ from ...envs.data.lamp import reading
 from ...envs.data.leaks import Leaks
 from ...envs.data.record_set import RecordSet
 from ...envs.data.records import Json
-from ...errors import DataError, OptionError
-from .lamp_habits import TASKS, Habit, Task, Work
-from .rng import Dice
-from .spec import need, read_spec
+from ...errors import DataError
+from .lamp_habits import TASKS, Habit, Item, Task
+from .rng import Rng
+from .spec import Options, read_spec, users_of_split
 
-# Which users a split holds, by the last digit of their number: LaMP's names for the world's own splits.
+# The users of a split, by the last digit of their number; the names are LaMP's.
 SPLITS = {"train": (0, 1, 2, 3, 4, 5), "dev": (6,), "test": (7, 8, 9), "": tuple(range(10))}
-ITEMS, QUESTIONS = 40, 4  # of each person
+ITEMS, QUESTIONS = 40, 4  # per user
 _FIRST, _DAYS = date(2018, 1, 1), 1500
-_REMEMBERED = 256  # people
+_CACHED = 256  # users kept in memory
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """What a spec may set."""
-
-    seed: int = 0
-    users: int = 500
-
-    def __post_init__(self) -> None:
-        need("world-lamp", "seed", self.seed, self.seed >= 0, "0 or more")
-        need("world-lamp", "users", self.users, self.users >= 1, "1 or more")
-
-
-@dataclass(frozen=True, slots=True)
-class Worker:
-    """One person: the habit, what they did by it, and what they are asked to do."""
+class LampUser:
+    """One user: the habit, past items, and the items to be answered."""
 
     user_id: str
     habit: Habit
-    done: tuple[Work, ...]
-    asked: tuple[Work, ...]
+    past: tuple[Item, ...]
+    questions: tuple[Item, ...]
 
 
 def load(name: str, rest: str) -> "WorldLamp":
     """`load("world-lamp-3", "seed=7,users=50/test")`."""
     given, split = read_spec(name, rest, Options, SPLITS)
-    return WorldLamp(name, Options(**given), split, f"{name}:{rest}" if rest else name)
+    options = Options(**given)
+    options.check("world-lamp")
+    return WorldLamp(name, options, split, f"{name}:{rest}" if rest else name)
 
 
 class WorldLamp(RecordSet):
-    """Four questions of person 0, then those of the next person of the split, over the same past."""
+    """Four questions of the split's first user over one profile, then those of the next user."""
 
     def __init__(self, name: str, options: Options, split: str, spec: str) -> None:
         self.name, self.options, self.split = name, options, split
@@ -69,71 +59,68 @@ class WorldLamp(RecordSet):
         return WorldLamp, (self.name, self.options, self.split, self.spec)
 
     def screened(self, leaks: Leaks) -> "WorldLamp":
-        """Made without leaks: there is nothing to leave out."""
+        """Generated profiles contain no leaks, so nothing is removed."""
         return WorldLamp(self.name, self.options, self.split, f"{self.spec},leaks={leaks}")
 
-    def worker(self, position: int) -> tuple[Worker, Work]:
-        """Who asks the question at a position, with the habit that no policy is told, and what it is about."""
-        return self.records.place(position)
+    def user(self, position: int) -> tuple[LampUser, Item]:
+        """The user who asks the question at this position, including the hidden habit, and its item."""
+        return self.records.locate(position)
 
 
 class WorldRecords:
-    """The records in LaMP's merged form, made when they are asked for."""
+    """Records in LaMP's merged format, generated on access."""
 
     def __init__(self, name: str, options: Options, split: str) -> None:
         self.label = name
         self._name, self._seed = name, options.seed
-        self._users = [user for user in range(options.users) if user % 10 in SPLITS[split]]
-        if not self._users:
-            least = SPLITS[split][0] + 1
-            raise OptionError(f"{name}: users={options.users} leaves split {split!r} empty; ask for {least} or more")
-        self._workers: Lru[int, Worker] = Lru(_REMEMBERED)
+        self._users = users_of_split(name, options.users, split, SPLITS)
+        self._cache: Lru[int, LampUser] = Lru(_CACHED)
 
     def scan(self) -> Iterator[Json]:
         return map(self.read, range(len(self._users) * QUESTIONS))
 
     def read(self, position: int) -> Json:
-        worker, work = self.place(position)
+        user, item = self.locate(position)
         task = TASKS[self._name]
         return {
-            "id": f"{worker.user_id}-{position % QUESTIONS}",
-            "input": task.asked(work),
-            "profile": _items(task, worker),
-            "user_id": worker.user_id,
+            "id": f"{user.user_id}-{position % QUESTIONS}",
+            "input": task.prompt(item),
+            "profile": _items(task, user),
+            "user_id": user.user_id,
             "date": (_FIRST + timedelta(_DAYS)).isoformat(),
-            "output": worker.habit.output(work),
+            "output": user.habit.output(item),
         }
 
-    def place(self, position: int) -> tuple[Worker, Work]:
-        user = self._users[position // QUESTIONS]
-        worker = self._workers.get(user)
-        if worker is None:
-            worker = make_worker(self._name, self._seed, user)
-            self._workers.put(user, worker)
-        return worker, worker.asked[position % QUESTIONS]
+    def locate(self, position: int) -> tuple[LampUser, Item]:
+        number = self._users[position // QUESTIONS]
+        user = self._cache.get(number)
+        if user is None:
+            user = make_user(self._name, self._seed, number)
+            self._cache.put(number, user)
+        return user, user.questions[position % QUESTIONS]
 
 
-def make_worker(name: str, seed: int, user: int) -> Worker:
-    """What is asked first, so that nothing done gives it away; no two works are the same."""
+def make_user(name: str, seed: int, number: int) -> LampUser:
+    """Samples the questions first, then a profile without duplicates of them."""
     task = TASKS[name]
-    dice = Dice(int.from_bytes(blake2b(f"{name}/{seed}/{user}".encode(), digest_size=16).digest(), "big"))
-    habit = task.habit(dice)
-    asked: dict[str, Work] = {}
-    while len(asked) < QUESTIONS:
-        work = task.work(dice)
-        asked.setdefault(work.gist, work)
-    done: dict[str, Work] = {}
-    while len(done) < ITEMS:
-        work = task.work(dice)
-        if work.gist not in asked:
-            done.setdefault(work.text, work)
-    return Worker(f"{name}-{seed}-{user:06d}", habit, tuple(done.values()), tuple(asked.values()))
+    rng = Rng(int.from_bytes(blake2b(f"{name}/{seed}/{number}".encode(), digest_size=16).digest(), "big"))
+    habit = task.habit(rng)
+    questions: dict[str, Item] = {}
+    while len(questions) < QUESTIONS:
+        item = task.draw(rng)
+        questions.setdefault(item.duplicate_key, item)
+    past: dict[str, Item] = {}
+    while len(past) < ITEMS:
+        item = task.draw(rng)
+        if item.duplicate_key not in questions:
+            past.setdefault(item.text, item)
+    return LampUser(f"{name}-{seed}-{number:06d}", habit, tuple(past.values()), tuple(questions.values()))
 
 
 def write_lamp(questions: WorldLamp, folder: str | os.PathLike[str]) -> None:
-    """`SPLIT_questions.json` and `SPLIT_outputs.json` as LaMP publishes them: then `lamp-3:FOLDER/SPLIT`."""
+    """Writes `SPLIT_questions.json` and `SPLIT_outputs.json` in LaMP's format, for `lamp-3:FOLDER/SPLIT`."""
     if not questions.split:
-        raise DataError(f"{questions.spec} names no split, and LaMP's files are by split: write {questions.spec}/test")
+        raise DataError(f"{questions.spec} names no split, but LaMP has one file per split: use {questions.spec}/test")
     records = [dict(record) for record in questions.records.scan()]
     golds = [{"id": record["id"], "output": record.pop("output")} for record in records]
     outputs = {"task": questions.name.removeprefix("world-").replace("lamp-", "LaMP_"), "golds": golds}
@@ -142,12 +129,12 @@ def write_lamp(questions: WorldLamp, folder: str | os.PathLike[str]) -> None:
         path.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", "utf-8")
 
 
-def _items(task: Task, worker: Worker) -> list[dict[str, Any]]:
-    """In the order of their dates."""
+def _items(task: Task, user: LampUser) -> list[dict[str, Any]]:
+    """The profile's items in order of date."""
     step = _DAYS / ITEMS
     return [
-        {"id": f"{place:02d}", **task.item(work, worker.habit.output(work)), "date": _day(place * step)}
-        for place, work in enumerate(worker.done)
+        {"id": f"{place:02d}", **task.profile_item(item, user.habit.output(item)), "date": _day(place * step)}
+        for place, item in enumerate(user.past)
     ]
 
 

@@ -1,117 +1,114 @@
-"""Three kinds of habit: which tag a person gives, how they rate, how they title; each shows in their past alone."""
+"""Three kinds of user habit (tags, ratings, titles), which only the user's profile shows."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
-from .lamp_tables import Subject, TaskTables, task_tables
-from .rng import Dice
-from .tables import load_tables
+from .rng import Rng
+from .tables import Subject, TaskTables, load_tables, task_tables
 
-_COMMON = (0.6, 0.2, 0.2)  # how many people give a matter its first, second and third likely tag
+_COMMON = (0.6, 0.2, 0.2)  # shares of the first, second and third likely tag of a subject
 _MIDDLE = 3  # of the five ratings
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Something to tag, rate or title: its text, what it is about, and the words that a title may need.
+class Item:
+    """A text to tag, rate or title, with its subjects and the words that a title may need.
 
-    Two works of one gist would give each other away.
+    An item in the profile with the same `duplicate_key` as a question would reveal its answer.
     """
 
     text: str
-    gist: str
-    matters: tuple[Subject, ...]
+    duplicate_key: str
+    subjects: tuple[Subject, ...]
     words: Mapping[str, str]
-
-
-class Habit(Protocol):
-    """What one person makes of any work."""
-
-    def output(self, work: Work) -> str: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Tagging:
-    """A tag for each matter; of two matters the one that the person cares for more decides."""
+    """A tag for each subject; of two subjects the first in `order` decides."""
 
     tags: Mapping[str, str]
     order: tuple[str, ...]
 
-    def output(self, work: Work) -> str:
-        return self.tags[min((matter.name for matter in work.matters), key=self.order.index)]
+    def output(self, item: Item) -> str:
+        return self.tags[min((subject.name for subject in item.subjects), key=self.order.index)]
 
 
 @dataclass(frozen=True, slots=True)
 class Rating:
-    """The middle, stricter or milder by a point, and a point up or down for each matter that is liked or not."""
+    """The middle rating plus `mildness`, and a point up or down for each subject."""
 
     likes: Mapping[str, int]
     mildness: int
 
-    def output(self, work: Work) -> str:
-        points = _MIDDLE + self.mildness + sum(self.likes[matter.name] for matter in work.matters)
+    def output(self, item: Item) -> str:
+        points = _MIDDLE + self.mildness + sum(self.likes[subject.name] for subject in item.subjects)
         return str(min(5, max(1, points)))
 
 
 @dataclass(frozen=True, slots=True)
 class Titling:
-    """A form for each matter."""
+    """A title template for each subject."""
 
     styles: Mapping[str, str]
 
-    def output(self, work: Work) -> str:
-        title = self.styles[work.matters[0].name].format(**work.words)
+    def output(self, item: Item) -> str:
+        title = self.styles[item.subjects[0].name].format(**item.words)
         return title[0].upper() + title[1:]
+
+
+Habit = Tagging | Rating | Titling  # how one user responds to any item
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """One of LaMP's tasks as the world has it: the fields of a profile item, and how works and habits are drawn."""
+    """One of LaMP's tasks: the fields of a profile item, and how items and habits are sampled."""
 
     tables: str
     text_field: str
     output_field: str
 
     @property
-    def words(self) -> TaskTables:
+    def task_tables(self) -> TaskTables:
         return task_tables(self.tables)
 
-    def habit(self, dice: Dice) -> Habit:
+    def habit(self, rng: Rng) -> Habit:
         match self.tables:
             case "tag":
-                return _tagging(dice, self.words)
+                return _tagging(rng, self.task_tables)
             case "rating":
-                return Rating({matter.name: dice.pick((-1, 1)) for matter in self.words.matters}, dice.pick((-1, 0, 1)))
+                likes = {subject.name: rng.choice((-1, 1)) for subject in self.task_tables.subjects}
+                return Rating(likes, mildness=rng.choice((-1, 0, 1)))
             case _:
-                styles = dice.sample(self.words.styles, len(self.words.matters))
-                return Titling({m.name: style for m, style in zip(self.words.matters, styles, strict=True)})
+                styles = rng.sample(self.task_tables.styles, len(self.task_tables.subjects))
+                return Titling({m.name: style for m, style in zip(self.task_tables.subjects, styles, strict=True)})
 
-    def work(self, dice: Dice) -> Work:
-        """Two matters, or one said twice where a title is wanted."""
-        tables, world = self.words, load_tables(False)
-        matters: tuple[Subject, ...]
+    def draw(self, rng: Rng) -> Item:
+        """Samples an item with two subjects, or with two phrasings of one subject for titles."""
+        tables, world = self.task_tables, load_tables(False)
+        subjects: tuple[Subject, ...]
         if self.tables == "title":
-            matters = (dice.pick(tables.matters),)
-            first, second = dice.sample(matters[0].says, 2)
+            subjects = (rng.choice(tables.subjects),)
+            first, second = rng.sample(subjects[0].says, 2)
         else:
-            matters = tuple(dice.sample(tables.matters, 2))
-            first, second = (dice.pick(matter.says) for matter in matters)
-        words = {"place": dice.pick(world.places), "role": dice.pick(tables.roles), "day": dice.pick(world.days)}
-        if things := matters[0].things or tables.things:
-            words["thing"] = dice.pick(things)
-        text = dice.pick(tables.frames).format(first=first, second=second, **words)
-        if dice.chance(0.5):
-            text = f"{text} {dice.pick(world.tails)}"
-        gist = words["thing"] if self.tables == "title" else " ".join(sorted((first, second)))
-        return Work(text, gist, matters, words)
+            subjects = tuple(rng.sample(tables.subjects, 2))
+            first, second = (rng.choice(subject.says) for subject in subjects)
+        words = {"place": rng.choice(world.places), "role": rng.choice(tables.roles), "day": rng.choice(world.days)}
+        if things := subjects[0].things or tables.things:
+            words["thing"] = rng.choice(things)
+        text = rng.choice(tables.frames).format(first=first, second=second, **words)
+        if rng.chance(0.5):
+            text = f"{text} {rng.choice(world.tails)}"
+        duplicate_key = words["thing"] if self.tables == "title" else " ".join(sorted((first, second)))
+        return Item(text, duplicate_key, subjects, words)
 
-    def item(self, work: Work, output: str) -> dict[str, Any]:
-        """A profile item's own fields."""
-        return {self.text_field: work.text, self.output_field: output}
+    def profile_item(self, item: Item, output: str) -> dict[str, Any]:
+        """The task's fields of a profile item."""
+        return {self.text_field: item.text, self.output_field: output}
 
-    def asked(self, work: Work) -> str:
-        return self.words.input.format(text=work.text, labels=", ".join(self.words.labels))
+    def prompt(self, item: Item) -> str:
+        return self.task_tables.input.format(text=item.text, labels=", ".join(self.task_tables.labels))
 
 
 TASKS = {
@@ -121,14 +118,14 @@ TASKS = {
 }
 
 
-def _tagging(dice: Dice, tables: TaskTables) -> Tagging:
-    tags = {matter.name: _of_common(dice, matter.likely) for matter in tables.matters}
-    return Tagging(tags, tuple(matter.name for matter in dice.sample(tables.matters, len(tables.matters))))
+def _tagging(rng: Rng, tables: TaskTables) -> Tagging:
+    tags = {subject.name: _likely_tag(rng, subject.likely) for subject in tables.subjects}
+    return Tagging(tags, tuple(subject.name for subject in rng.sample(tables.subjects, len(tables.subjects))))
 
 
-def _of_common(dice: Dice, likely: tuple[str, ...]) -> str:
-    point = dice.roll()
+def _likely_tag(rng: Rng, likely: tuple[str, ...]) -> str:
+    remaining = rng.random()
     for label, share in zip(likely, _COMMON, strict=True):
-        if (point := point - share) < 0:
+        if (remaining := remaining - share) < 0:
             return label
     return likely[-1]

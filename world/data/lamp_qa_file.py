@@ -1,4 +1,4 @@
-"""Writes questions as a LaMP-QA file, one after another, so that the file may be larger than the memory."""
+"""Writes questions as a LaMP-QA file, one at a time, so that the file may exceed the memory."""
 
 import json
 import os
@@ -10,7 +10,7 @@ from ...envs.question import Question
 
 
 def write_lamp_qa(questions: Iterable[Question], path: str | os.PathLike[str]) -> None:
-    """A JSON list in the published schema, plus the documents' dates where they are known."""
+    """Writes a JSON list in the published schema, plus known document dates."""
     with Path(path).open("w", encoding="utf-8") as file:
         file.write("[")
         for number, question in enumerate(questions):

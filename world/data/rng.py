@@ -1,4 +1,4 @@
-"""Chance that is the same on every machine and in every Python."""
+"""Random numbers reproducible across platforms and Python versions."""
 
 from collections.abc import Sequence
 from hashlib import blake2b
@@ -8,32 +8,32 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-def person_seed(seed: int, user: int) -> int:
+def user_seed(seed: int, user: int) -> int:
     return int.from_bytes(blake2b(f"{seed}/{user}".encode(), digest_size=16).digest(), "big")
 
 
-class Dice:
-    """Only `Random.random` promises the same sequence in every version of Python, so everything is drawn from it."""
+class Rng:
+    """Samples with `Random.random` alone, the only method with the same sequence in every Python version."""
 
     def __init__(self, seed: int) -> None:
-        self.roll = Random(seed).random
+        self.random = Random(seed).random
 
     def below(self, limit: int) -> int:
-        return int(self.roll() * limit)
+        return int(self.random() * limit)
 
     def chance(self, probability: float) -> bool:
-        return self.roll() < probability
+        return self.random() < probability
 
-    def pick(self, items: Sequence[T]) -> T:
-        return items[int(self.roll() * len(items))]
+    def choice(self, items: Sequence[T]) -> T:
+        return items[int(self.random() * len(items))]
 
-    def other(self, items: Sequence[T], than: T) -> T:
-        """One of the items, but not this one."""
-        while (item := self.pick(items)) == than:
+    def choice_except(self, items: Sequence[T], than: T) -> T:
+        """One of the other items."""
+        while (item := self.choice(items)) == than:
             pass
         return item
 
     def sample(self, items: Sequence[T], count: int) -> list[T]:
-        """Some of the items, in random order."""
+        """Distinct items in random order."""
         rest = list(items)
-        return [rest.pop(int(self.roll() * len(rest))) for _ in range(count)]
+        return [rest.pop(int(self.random() * len(rest))) for _ in range(count)]

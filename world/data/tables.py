@@ -1,7 +1,7 @@
-"""What people are made of: the files of this folder, read into types.
+"""Reads the TOML tables that users, documents and questions are generated from.
 
-Every text that states a fact or asks for one exists in wordings that training shows and in wordings that it never
-shows; `load_tables(unseen)` holds the one kind or the other, so that nobody can mix them.
+Every text that states a fact or asks for one has wordings for training and wordings that training never shows;
+`load_tables(unseen)` returns one set or the other.
 """
 
 import re
@@ -12,7 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-Value = tuple[str, ...]  # ways to write the same thing; the first is the one that texts use
+Value = tuple[str, ...]  # spellings of one value; texts use the first
 Texts = tuple[str, ...]
 
 _HERE = Path(__file__).parent
@@ -20,7 +20,7 @@ _HERE = Path(__file__).parent
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """Something that differs from person to person: how it is said, asked, searched and answered."""
+    """A personal property: its values, and how it is stated, asked, searched and answered."""
 
     about: str
     query: str
@@ -34,7 +34,7 @@ class Topic:
 
 @dataclass(frozen=True, slots=True)
 class CommonFact:
-    """Something that is the same for everybody, though every person may have a quirk about it."""
+    """Common knowledge, the same for every user: how people do a thing, and with what."""
 
     do: str
     use: Value
@@ -43,8 +43,8 @@ class CommonFact:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
-    """What can have a name: a person, a pet, a machine."""
+class RelationKind:
+    """A kind of named relation: a person, a pet, a machine."""
 
     query: str
     says: Texts
@@ -56,27 +56,27 @@ class Kind:
 
 @dataclass(frozen=True, slots=True)
 class Domain:
-    """A part of life."""
+    """A topic area: personal topics, common facts, and a general rule (`tip`)."""
 
     name: str
     tip: Value
     topics: tuple[Topic, ...]
-    customs: tuple[CommonFact, ...]
+    common_facts: tuple[CommonFact, ...]
     odd: tuple[Value, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """What somebody or something is to a person: `sister`, `dog`, `van`."""
+    """The role of a relation: `sister`, `dog`, `van`."""
 
     word: str
-    kind: Kind
+    kind: RelationKind
     domain: Domain
 
 
 @dataclass(frozen=True, slots=True)
 class Tables:
-    """All of it, in one of the two sets of wordings."""
+    """All tables, in one of the two sets of wordings."""
 
     domains: tuple[Domain, ...]
     roles: tuple[Role, ...]
@@ -89,15 +89,46 @@ class Tables:
     days: Texts
     leads: Texts
     tip_asks: Texts
-    customs_asks: Texts
+    common_fact_asks: Texts
     words: frozenset[str]  # lower case, both sets of wordings
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a text can be about; every user responds to it in their own way."""
+
+    name: str
+    says: Texts
+    likely: Texts = ()  # likely tags, the most common first
+    things: Texts = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTables:
+    """The tables of one LaMP task: the prompt, and what texts and habits consist of."""
+
+    input: str
+    frames: Texts
+    subjects: tuple[Subject, ...]
+    roles: Texts
+    things: Texts = ()
+    styles: Texts = ()
+
+    @property
+    def labels(self) -> Texts:
+        return tuple(dict.fromkeys(label for subject in self.subjects for label in subject.likely))
+
+    def found_in(self, text: str) -> tuple[Subject, ...]:
+        """The subjects of a text, in order of appearance."""
+        places = {m: min((text.find(says) for says in m.says if says in text), default=-1) for m in self.subjects}
+        return tuple(sorted((subject for subject in places if places[subject] >= 0), key=places.__getitem__))
 
 
 @cache
 def load_tables(unseen: bool) -> Tables:
     wording, people = _read(_HERE / "wording.toml"), _read(_HERE / "people.toml")
     records = {path.stem: _read(path) for path in sorted((_HERE / "domains").glob("*.toml"))}
-    kinds = {name: _kind(record, unseen) for name, record in people.items()}
+    kinds = {name: _relation_kind(record, unseen) for name, record in people.items()}
     domains = {name: _domain(name, record, unseen) for name, record in records.items()}
     questions = wording["questions"]
     return Tables(
@@ -111,9 +142,24 @@ def load_tables(unseen: bool) -> Tables:
         noise=tuple(_noise(records.values())),
         leads=_wordings(questions, "leads", unseen),
         tip_asks=_wordings(questions, "tips", unseen),
-        customs_asks=_wordings(questions, "customs", unseen),
+        common_fact_asks=_wordings(questions, "customs", unseen),
         words=frozenset(_words([wording, people, *records.values()])),
         **{key: tuple(wording[key]) for key in ("tempting", "openers", "tails", "places", "days")},
+    )
+
+
+@cache
+def task_tables(task: str) -> TaskTables:
+    """The tables of `tag`, `rating` or `title`."""
+    tables = _read(_HERE / "lamp.toml")
+    record = tables[task]
+    return TaskTables(
+        input=record["input"],
+        frames=tuple(record["frames"]),
+        subjects=tuple(map(_subject, record["matters"])),
+        roles=tuple(tables["roles"]),
+        things=tuple(record.get("things", ())),
+        styles=tuple(record.get("styles", ())),
     )
 
 
@@ -133,42 +179,28 @@ def _values(texts: Sequence[str]) -> tuple[Value, ...]:
     return tuple(map(_value, texts))
 
 
-def _kind(record: Mapping[str, Any], unseen: bool) -> Kind:
-    return Kind(
-        query=record["query"],
-        says=_wordings(record, "says", unseen),
-        frames=_wordings(record, "frames", unseen),
-        others=tuple(record["others"]),
-        mentions=tuple(record["mentions"]),
-        topics=tuple(_topic(topic, unseen) for topic in record["topics"]),
-    )
+def _relation_kind(record: Mapping[str, Any], unseen: bool) -> RelationKind:
+    topics = tuple(_topic(topic, unseen) for topic in record["topics"])
+    says, frames = _wordings(record, "says", unseen), _wordings(record, "frames", unseen)
+    return RelationKind(record["query"], says, tuple(record["others"]), tuple(record["mentions"]), frames, topics)
 
 
 def _topic(record: Mapping[str, Any], unseen: bool) -> Topic:
-    return Topic(
-        about=record["about"],
-        query=record["query"],
-        answer=record["answer"],
-        values=_values(record["values"]),
-        asks=_wordings(record, "asks", unseen),
-        says=_wordings(record, "says", unseen),
-        changes=_wordings(record, "changes", unseen),
-        others=tuple(record.get("others", ())),
-    )
+    asks, says, changes = (_wordings(record, key, unseen) for key in ("asks", "says", "changes"))
+    values, others = _values(record["values"]), tuple(record.get("others", ()))
+    return Topic(record["about"], record["query"], record["answer"], values, asks, says, changes, others)
 
 
 def _domain(name: str, record: Mapping[str, Any], unseen: bool) -> Domain:
-    return Domain(
-        name=name,
-        tip=_value(record["tip"]),
-        topics=tuple(_topic(topic, unseen) for topic in record["topics"]),
-        customs=tuple(CommonFact(c["do"], _value(c["use"]), c["how"], c["detail"]) for c in record["customs"]),
-        odd=_values(record["odd"]),
+    topics = tuple(_topic(topic, unseen) for topic in record["topics"])
+    facts = tuple(
+        CommonFact(fact["do"], _value(fact["use"]), fact["how"], fact["detail"]) for fact in record["customs"]
     )
+    return Domain(name, _value(record["tip"]), topics, facts, _values(record["odd"]))
 
 
 def _noise(records: Any) -> Iterator[tuple[str, tuple[Value, ...]]]:
-    """Small talk, some of it with a value of a topic, so that a value alone is no sign of a fact."""
+    """Small talk; some of it contains topic values, so that a value alone does not indicate a fact."""
     for record in records:
         for text in record["noise"]:
             yield text, (("",),)
@@ -183,3 +215,7 @@ def _words(node: Any) -> Iterator[str]:
     else:
         for child in node.values() if isinstance(node, dict) else node:
             yield from _words(child)
+
+
+def _subject(record: Mapping[str, Any]) -> Subject:
+    return Subject(record["name"], **{key: tuple(record[key]) for key in ("says", "likely", "things") if key in record})

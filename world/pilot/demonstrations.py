@@ -21,7 +21,7 @@ from ...envs.retrieval import Hit, Retriever, make_retriever
 from ...envs.text import clean, clean_lines
 from ...envs.trajectory import Segment, Trajectory
 from ...training.settings import Part, Share
-from ..data import plan_of
+from ..data import gold_queries
 from .reading import NOTHING_YET, Reading
 
 _WHO = "The name of "  # how the world titles this aspect
@@ -112,7 +112,7 @@ def _queries(question: Question, flaw: str | None) -> Sequence[str]:
 
 def _plan(question: Question) -> list[str]:
     """The world's plan, with names last: there they are spelt as in the posts, after a space."""
-    return [" ".join(sorted(query.split(), key=lambda word: word[0].isupper())) for query in plan_of(question.id)]
+    return [" ".join(sorted(query.split(), key=lambda word: word[0].isupper())) for query in gold_queries(question.id)]
 
 
 def _titles(question: Question) -> list[str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from ...envs.question import Question
 from ...envs.trajectory import Segment
-from ..players.question_rules import Asked, read_question
+from ..players.question_rules import ParsedQuestion, parse_question
 
 NOTHING, NOTHING_YET = "no", "Let me think."
 NEWER, OLDER = ", now", ", once"
@@ -44,7 +44,7 @@ class Reading:
     """Of a transcript, by somebody who knows what everybody knows, and who listens to a quirk if `tempted`."""
 
     def __init__(self, question: Question, said: Sequence[Segment], tempted: bool) -> None:
-        asked = read_question(question.text)
+        asked = parse_question(question.text)
         if asked is None:
             raise ValueError(f"{question.text!r} is no question of the world")
         blocks = [lines_of(segment.text) for segment in said if segment.author == "environment"]
@@ -100,13 +100,13 @@ def _date(told: Told) -> str:
     return told.line.date
 
 
-def _named(asked: Asked, lines: Sequence[Line]) -> list[Told]:
+def _named(asked: ParsedQuestion, lines: Sequence[Line]) -> list[Told]:
     """Who it is that the question calls by a role."""
     found = [(asked.name([line.text]), line) for line in lines] if asked.role else []
     return [_told(_NAME, name, line) for name, line in found if name]
 
 
-def _facts(asked: Asked, name: str | None, lines: Sequence[Line]) -> list[Told]:
+def _facts(asked: ParsedQuestion, name: str | None, lines: Sequence[Line]) -> list[Told]:
     """Of the person, or of the one who is named; nobody else's."""
     if asked.role and not name:
         return []

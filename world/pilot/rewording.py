@@ -7,7 +7,7 @@ from random import Random
 
 from ...envs.question import Question
 from ...envs.trajectory import Segment
-from ..data import plan_of
+from ..data import gold_queries
 from ..data.names import NAME
 from ..players.oracle import posts_shown
 from .reading import NEWER, NOTHING, NOTHING_YET, OLDER
@@ -61,7 +61,7 @@ class Rewording:
 def _decisive(question: Question) -> set[str]:
     values = [phrase for aspect in question.rubric.aspects for phrase in (*aspect.accepted, *aspect.rejected)]
     common = () if question.rubric.hops else (question.text,)  # all of it says what the answer is
-    return _words_of(*plan_of(question.id), *values, *common)
+    return _words_of(*gold_queries(question.id), *values, *common)
 
 
 def _with(others: Mapping[str, str], segment: Segment) -> Segment:

@@ -4,9 +4,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..._util.prompts import template
-from ...agents.prlm import prlm
 from ...agents.prompts import FOLDER
-from ...agents.tagpr import tagpr
+from ...agents.rag import prlm, tagpr
 from ...envs.prompts import FOLDER as PROTOCOL
 from ...envs.tagpr_tags import TAGS as STEPS
 from ..data.names import NAME, SYLLABLES

@@ -1,1 +1,1 @@
-"""Scripted players that know the rules of the world's questions."""
+"""Scripted players of the world."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from matching import naming
+from matching import names, naming
 
 from profilegym import Episode, Question, Trajectory, make_retriever
 from profilegym.agents.agent import make_agent
@@ -232,7 +232,8 @@ def test_without_raw_completions_it_turns_to_chat_once_and_says_so(caplog: pytes
 
     assert model.text_form == "chat"
     assert ["prompt" in body for body in server.seen] == [True] + [False] * 5
-    assert caplog.messages == ["openai:player has no raw completions (HTTP 404); it is asked by chat"]
+    (message,) = caplog.messages
+    assert names(message, "openai:player", 404, "chat")
     assert {turn.text for turn in turns} == {"<think>I see.</think><answer>Rooibos.</answer>"}
 
 

@@ -16,8 +16,8 @@ from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.run import RunDirectory
 from profilegym.training.tagging import Settings as Tagging
 from profilegym.training.tagging import tag
-from profilegym.world.data.lamp_tables import task_tables
-from profilegym.world.players.question_rules import read_question
+from profilegym.world.data.tables import task_tables
+from profilegym.world.players.question_rules import parse_question
 
 
 def played(spec: str, data: str, folder: Path, model: str = "scripted:world", limit: int = 48) -> dict[str, Any]:
@@ -70,7 +70,7 @@ def test_they_speak_both_protocols(protocol: str, tmp_path: Path) -> None:
 
 
 def test_the_latest_post_decides_and_a_strangers_does_not() -> None:
-    (asked,) = filter(None, [read_question("What goes into my cup?")])
+    (asked,) = filter(None, [parse_question("What goes into my cup?")])
     posts = [
         "[2020-05-01] I gave up chai; what I drink from my cup now is cocoa.",
         "[2019-01-01] I only drink rooibos, and my cup knows it.",
@@ -84,7 +84,7 @@ def test_the_latest_post_decides_and_a_strangers_does_not() -> None:
 
 
 def test_who_is_asked_about_is_looked_up_by_name() -> None:
-    asked = read_question("My sister comes on Monday: which flowers should I bring, and is there general advice?")
+    asked = parse_question("My sister comes on Monday: which flowers should I bring, and is there general advice?")
     assert asked is not None
     post = "[2020-05-01] My sister is called Nolita, a name that suits very well."
 
@@ -99,7 +99,7 @@ def test_who_is_asked_about_is_looked_up_by_name() -> None:
 def test_every_question_of_the_world_is_understood() -> None:
     questions = load_questions("world:seed=11,users=40")
 
-    assert [question.text for question in questions if read_question(question.text) is None] == []
+    assert [question.text for question in questions if parse_question(question.text) is None] == []
 
 
 LAMP = ["world-lamp-2:seed=7/test", "world-lamp-3:seed=7/test", "world-lamp-5:seed=7/test"]
@@ -136,13 +136,13 @@ def test_of_every_post_it_is_said_what_its_tag_is_for_and_the_answer_is_for_what
         assert [number for number, _, _ in told] == [post.partition(" ")[0] for post in posts]
         assert all(post.endswith(f"Tag: {label}") for post, (_, _, label) in zip(posts, told, strict=True))
         for post, (_, names, label) in zip(posts, told, strict=True):
-            found = {matter.name: label in matter.likely for matter in task_tables("tag").found_in(post)}
+            found = {subject.name: label in subject.likely for subject in task_tables("tag").found_in(post)}
             behind, _, over = names.partition(" over ")
             assert behind.split(" and ") == [name for name, likely in found.items() if likely]
             assert over == " and ".join(name for name, likely in found.items() if not likely)
         asked, _, rest = thought.partition("I am asked about: ")[2].partition(". ")
         (concluded,) = re.findall(rf"So it is ([a-z ]+): {trajectory.answer}\.", rest)
-        assert all(f": {matter}" in asked for matter in concluded.split(" and "))
+        assert all(f": {subject}" in asked for subject in concluded.split(" and "))
 
 
 @pytest.mark.slow
