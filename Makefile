@@ -1,4 +1,5 @@
 # make train | test | check | bench | docs: each sets up .venv by itself; all it needs is Python ≥ 3.11.
+# make llm: SmolLM2-135M-Instruct, a small chat model, into the user's cache: --model smollm2.
 # make pilot: the policy that comes with the package, from nothing.
 # make results: docs/results.md, every run behind it included, which takes hours; interrupted and run again, it goes on.
 # make methods: the tables of docs/methods.md, what recipes train for them included; it goes on as well. MODELS names others to ask.
@@ -16,7 +17,8 @@ READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 
 CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_model judge judge_cache sync)
 
-.PHONY: train pilot results methods test beside clients check bench docs axe screenshots clean
+
+.PHONY: train llm pilot results methods test beside clients check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -24,6 +26,9 @@ train: .venv/ready-train
 
 pilot: .venv/ready-train
 	$(BIN)/python -m profilegym.world.pilot.train
+
+llm: .venv/ready-llm
+	$(BIN)/profilegym model get smollm2
 
 results: .venv/ready-train-dense
 	$(BIN)/python -m profilegym.studies.results

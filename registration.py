@@ -41,12 +41,17 @@ def openai_judge(
     temperature: float | None = None,
     top_p: float | None = None,
     max_replies: int = 4,
+    prompt: str | None = None,
+    verdict: str = "match",
+    cut: str = "budget",
     **endpoint: Any,
 ) -> Any:
     """The judge `openai:MODEL`: an LLM behind an endpoint, with its replies cached in the file `cache`.
 
     `max_tokens` limits each reply, thinking included. `max_replies` is the number of requests for an aspect until a
-    reply is valid. The other options are those of `Endpoint`.
+    reply is valid. `prompt` is a file whose text is asked instead of the package's own; its reply is a JSON object
+    whose verdict of 0, 1 or 2 stands under the key `verdict`. With `cut=none` long parts are shown whole. The other
+    options are those of `Endpoint`.
     """
     from dataclasses import replace
 
@@ -54,6 +59,7 @@ def openai_judge(
     from .errors import OptionError
     from .rewards.cache import Cache
     from .rewards.judge import SAMPLING, LLMJudge
+    from .rewards.judge_prompts import ASPECT_PROMPT, AspectPrompt
 
     try:
         llm = Endpoint(model, **endpoint)
@@ -61,8 +67,16 @@ def openai_judge(
         raise OptionError(f"openai:{model}: {error}") from error
     given: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
     sampling = replace(SAMPLING, **{name: value for name, value in given.items() if value is not None})
+    if cut not in ("budget", "none"):
+        raise OptionError(f"cut={cut!r}: give 'budget' or 'none'")
+    whole = cut == "none"
     return LLMJudge(
-        llm, cache=Cache(cache) if cache else None, offline=offline, max_replies=max_replies, sampling=sampling
+        llm,
+        cache=Cache(cache) if cache else None,
+        offline=offline,
+        max_replies=max_replies,
+        sampling=sampling,
+        prompt=AspectPrompt.load(prompt, verdict=verdict, cut=not whole) if prompt else ASPECT_PROMPT.whole(whole),
     )
 
 

@@ -1,6 +1,7 @@
 """Reads prompts from text files and fills their slots `{{name}}`."""
 
 import re
+from collections.abc import Mapping
 from functools import cache
 from hashlib import blake2b
 from importlib.resources import files
@@ -26,4 +27,14 @@ def version_of(text: str) -> str:
 
 def fill(name: str, folder: str, /, **values: str) -> str:
     """Fills all slots in one pass, so that a value that looks like a slot is not filled."""
-    return _SLOT.sub(lambda slot: values[slot[1]], template(name, folder))
+    return fill_text(template(name, folder), values)
+
+
+def fill_text(text: str, values: Mapping[str, str]) -> str:
+    """As `fill`, of a text."""
+    return _SLOT.sub(lambda slot: values[slot[1]], text)
+
+
+def slots_of(text: str) -> set[str]:
+    """The names of the slots in a text."""
+    return set(_SLOT.findall(text))

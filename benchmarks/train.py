@@ -25,12 +25,14 @@ from ..envs.reward import Reward
 from ..envs.trajectory import Segment, Trajectory
 from ..rewards import make_reward
 from ..training.recipe import Recipe, load_recipe
+from . import loss
 from .claims import Claim, at_most, show_claims
 
 STEPS, QUESTIONS = 8, 8  # of five episodes each
 JUDGE = 0.05  # seconds that the slow judge takes for an answer
 ROLLOUTS = (8, 64)
 ROUNDS = 5
+_WIDE = "qwen2.5-0.5b-shape"
 
 
 class Recorded:
@@ -69,6 +71,7 @@ def measure() -> dict[str, Any]:
         "beside_the_model_ms": _ms(beside),
         "beside_the_model": statistics.median(e / s for e, s in zip(beside, steps, strict=True)),
         "reward_phase": {str(count): _reward_phase(count) for count in ROLLOUTS},
+        "loss": {name: loss.measure(name) for name in loss.MODELS},
     }
 
 
@@ -82,6 +85,9 @@ def claims(found: dict[str, Any]) -> list[Claim]:
             )
             for count in ROLLOUTS
         ),
+        at_most("the loss of smollm2, time over TRL's", found["loss"]["smollm2"]["time_over_trl"], 0.75),
+        at_most("the loss of smollm2, peak memory over TRL's", found["loss"]["smollm2"]["memory_over_trl"], 0.7),
+        at_most("151,936 tokens of vocabulary, peak memory over TRL's", found["loss"][_WIDE]["memory_over_trl"], 0.5),
     ]
 
 

@@ -64,6 +64,8 @@ COMMANDS = (
     "judge audit",
     "explain",
     "view",
+    "model",
+    "model get",
     "doctor",
     "bench",
     "bench retrieval",

@@ -14,16 +14,15 @@ from ..errors import BudgetSpent, EndpointError, JudgeError, OptionError, Reward
 from .cache import Cache, key_of
 from .judge_attacks import flags
 from .judge_prompts import (
+    ASPECT_PROMPT,
     MATCHES,
     PAIR_PROMPT,
     PREFERENCE_SCHEMA,
-    PROMPT,
     SCHEMA,
+    AspectPrompt,
     Unreadable,
     clean,
-    messages,
     pair_messages,
-    parse,
     parse_preference,
 )
 from .registry import make_judge
@@ -106,11 +105,10 @@ class _Form(Generic[T]):
     """One kind of call: the prompt's version, the reply's schema, and the function that reads a reply."""
 
     prompt: str
-    schema: Mapping[str, Any]
+    schema: Mapping[str, Any] | None
     read: Callable[[str], T]
 
 
-_MATCH = _Form(PROMPT, SCHEMA, parse)
 _PREFERENCE = _Form(PAIR_PROMPT, PREFERENCE_SCHEMA, parse_preference)
 
 
@@ -125,6 +123,7 @@ class LLMJudge(Closing):
         offline: bool = False,
         max_replies: int = 4,
         sampling: Sampling = SAMPLING,
+        prompt: AspectPrompt = ASPECT_PROMPT,
     ) -> None:
         if max_replies < 1:
             raise OptionError(f"max_replies={max_replies!r}: a judge needs at least one reply")
@@ -132,7 +131,9 @@ class LLMJudge(Closing):
             raise OptionError(f"max_tokens={sampling.max_tokens!r}: give a whole number of at least 1")
         if offline and cache is None:
             raise OptionError("an offline judge answers from its cache alone: name one, cache='judge.sqlite'")
-        self.name = complete.name
+        self.name = complete.name if prompt is ASPECT_PROMPT else f"{complete.name},prompt={prompt.version}"
+        schema = SCHEMA if prompt.system else None  # a published prompt is asked as it was published
+        self._prompt, self._match_form = prompt, _Form(prompt.version, schema, prompt.read)
         self._identity = getattr(complete, "identity", complete.name)
         self._complete, self._cache, self._offline = complete, cache, offline
         self._max_replies, self._sampling = max_replies, sampling
@@ -175,14 +176,14 @@ class LLMJudge(Closing):
         """The same judge without its cache; None for an offline one."""
         if self._offline:
             return None
-        return LLMJudge(self._complete, max_replies=self._max_replies, sampling=self._sampling)
+        return LLMJudge(self._complete, max_replies=self._max_replies, sampling=self._sampling, prompt=self._prompt)
 
     def _verdict(self, matches: Sequence[AspectMatch]) -> Verdict:
         best = max(MATCHES) * len(matches)
         return Verdict(self.name, sum([aspect.match for aspect in matches]) / best, tuple(matches))
 
     async def _match(self, question: Question, answer: str, aspect: Aspect) -> AspectMatch:
-        opinion = await self._opinion(_MATCH, messages(question, answer, aspect))
+        opinion = await self._opinion(self._match_form, self._prompt.messages(question, answer, aspect))
         return AspectMatch(aspect.title, opinion.match, opinion.reason)
 
     async def _opinion(self, form: _Form[T], asked: Messages) -> T:

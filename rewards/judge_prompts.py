@@ -4,18 +4,20 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, NamedTuple
 
-from .._util.prompts import fill, template, version
+from .._util.prompts import fill, fill_text, slots_of, template, version, version_of
 from ..envs.question import Aspect, Question
-from ..errors import JudgeError
+from ..errors import JudgeError, OptionError
 from .prompts import FOLDER
 
-PROMPT = f"{version('judge_rules', FOLDER)}+{version('judge', FOLDER)}"
 PAIR_PROMPT = f"{version('pair_rules', FOLDER)}+{version('pair', FOLDER)}"
 
 # PR2's budgets in tokens. Without a tokenizer, four bytes of UTF-8 count as one token.
+SLOTS = {"question", "details", "response", "aspect", "reason", "evidence", "mark"}
 BUDGETS = {"question": 128, "details": 512, "response": 512, "aspect": 64, "reason": 64, "evidence": 64}
 TOTAL = 1200 - 24
 LEAST_DETAILS = 128
@@ -31,10 +33,59 @@ INVISIBLE = re.compile(
 _CONTROL_TOKEN = re.compile(r"\[(?=/?[A-Z_]{3,}\])")  # [INST] and the like are single tokens to some models
 
 
-def messages(question: Question, answer: str, aspect: Aspect) -> list[dict[str, str]]:
-    """One call about one aspect: the rules, then the parts between marks that no part contains."""
-    parts = fitted(
-        {
+MATCHES = (0, 1, 2)
+PLACES = {"first": 1, "second": -1, "neither": 0}
+_OPENS, _CLOSES = "<think>", "</think>"
+_OBJECT = re.compile(r"""\{\s*["']?\w+["']?\s*:""")  # a brace in prose does not begin an object
+_SHOWN = 200
+
+
+class Opinion(NamedTuple):
+    """An evaluator's judgement of one aspect."""
+
+    match: int
+    reason: str
+
+
+class Unreadable(JudgeError):
+    """A reply without a readable verdict."""
+
+
+@dataclass(frozen=True, slots=True)
+class AspectPrompt:
+    """What is asked about one aspect of an answer, and where the reply holds its verdict.
+
+    `user` has the slots `question`, `details`, `response`, `aspect`, `reason`, `evidence` and `mark`. Without `cut`
+    the parts are shown whole. The reply is a JSON object with `verdict`, 0, 1 or 2.
+    """
+
+    user: str
+    system: str | None
+    version: str
+    verdict: str = "match"
+    cut: bool = True
+
+    @classmethod
+    def load(cls, path: str | Path, *, verdict: str = "match", cut: bool = True) -> "AspectPrompt":
+        """From a text file, for scores that are comparable with those of a published evaluator."""
+        try:
+            text = Path(path).read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise OptionError(f"prompt={str(path)!r} cannot be read: {error}") from error
+        slots = slots_of(text)
+        if unknown := sorted(slots - SLOTS):
+            raise OptionError(f"prompt={str(path)!r} has slots that nothing fills: {unknown}; known: {sorted(SLOTS)}")
+        if missing := sorted({"response", "aspect"} - slots):
+            raise OptionError(f"prompt={str(path)!r} lacks the slots {missing}, as in {{{{{missing[0]}}}}}")
+        return cls(text, None, f"{Path(path).stem}-{version_of(repr((text, verdict, cut)))}", verdict, cut)
+
+    def whole(self, wanted: bool) -> "AspectPrompt":
+        """The same prompt, with parts of any length where that is wanted."""
+        return replace(self, cut=False, version=f"{self.version}+whole") if wanted else self
+
+    def messages(self, question: Question, answer: str, aspect: Aspect) -> list[dict[str, str]]:
+        """The rules where there are any, then the parts, between marks that no part contains."""
+        parts = {
             "question": clean(question.text),
             "details": clean(question.rubric.narrative),
             "response": clean(answer),
@@ -42,9 +93,26 @@ def messages(question: Question, answer: str, aspect: Aspect) -> list[dict[str, 
             "reason": clean(aspect.reason),
             "evidence": clean(aspect.evidence),
         }
-    )
-    known = (parts["question"], parts["details"], parts["response"])
-    return _asked("judge", mark_for(known, parts), parts)
+        if self.cut:
+            parts = fitted(parts)
+        mark = mark_for((parts["question"], parts["details"], parts["response"]), parts)
+        asked = {"role": "user", "content": fill_text(self.user, parts | {"mark": mark})}
+        return [asked] if self.system is None else [{"role": "system", "content": self.system}, asked]
+
+    def read(self, reply: str) -> Opinion:
+        """From the last complete JSON object; raises `Unreadable` rather than guess from a broken one."""
+        found = _object_in(reply)
+        match found.get(self.verdict):
+            case int(match) if match in MATCHES and not isinstance(match, bool):
+                reason = found.get("reason", "" if self.system is None else None)
+                if isinstance(reason, str):
+                    return Opinion(match, reason)
+        raise Unreadable(f"no {self.verdict!r} of 0, 1 or 2 with its 'reason' in the reply: {_shortened(reply)!r}")
+
+
+def messages(question: Question, answer: str, aspect: Aspect) -> list[dict[str, str]]:
+    """One call about one aspect, by the prompt that comes with the package."""
+    return ASPECT_PROMPT.messages(question, answer, aspect)
 
 
 def pair_messages(question: Question, first: str, second: str) -> list[dict[str, str]]:
@@ -115,30 +183,9 @@ def mark_for(known: Iterable[str], parts: Mapping[str, str]) -> str:
     return mark
 
 
-MATCHES = (0, 1, 2)
-PLACES = {"first": 1, "second": -1, "neither": 0}
-_OPENS, _CLOSES = "<think>", "</think>"
-_OBJECT = re.compile(r"""\{\s*["']?\w+["']?\s*:""")  # a brace in prose does not begin an object
-_SHOWN = 200
-
-
-class Opinion(NamedTuple):
-    """An evaluator's judgement of one aspect."""
-
-    match: int
-    reason: str
-
-
-class Unreadable(JudgeError):
-    """A reply without a readable verdict."""
-
-
 def parse(reply: str) -> Opinion:
-    """Reads the last complete JSON object; raises `Unreadable` rather than guess from a broken one."""
-    match _object_in(reply):
-        case {"match": int(match), "reason": str(reason)} if match in MATCHES and not isinstance(match, bool):
-            return Opinion(match, reason)
-    raise Unreadable(f"no 'reason' with a 'match' of 0, 1 or 2 in the evaluator's reply: {_shortened(reply)!r}")
+    """The verdict in a reply to the prompt that comes with the package."""
+    return ASPECT_PROMPT.read(reply)
 
 
 def parse_preference(reply: str) -> int:
@@ -198,5 +245,10 @@ def _schema(verdict: str, kind: str, offered: Iterable[int | str]) -> dict[str, 
     }
 
 
+ASPECT_PROMPT = AspectPrompt(
+    template("judge", FOLDER),
+    template("judge_rules", FOLDER),
+    f"{version('judge_rules', FOLDER)}+{version('judge', FOLDER)}",
+)
 SCHEMA = _schema("match", "integer", MATCHES)
 PREFERENCE_SCHEMA = _schema("better", "string", PLACES)

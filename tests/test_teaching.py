@@ -9,8 +9,6 @@ from tiny_policy import make_tiny_policy, recipe
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
-from trl import GRPOTrainer  # noqa: E402
-
 from profilegym.training.grpo import trainer as grpo  # noqa: E402
 from profilegym.training.grpo.batching import by_length  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
@@ -68,9 +66,15 @@ def test_a_loss_in_parts_and_its_gradient_are_those_of_the_whole_batch(
     in_parts = grpo.PR2Trainer._compute_loss
 
     def both(self: Any, model: Any, inputs: Any) -> Any:
-        losses = in_parts(self, model, inputs), GRPOTrainer._compute_loss(self, model, inputs)
-        seen.append([(loss, torch.autograd.grad(loss, list(model.parameters()))) for loss in losses])
-        widths = {part["completion_ids"].shape[1] for part in by_length(inputs, grpo._WIDTHS)}
+        found = []
+        for compute in (in_parts, grpo.PR2Trainer._loss_of):
+            model.zero_grad()
+            loss = compute(self, model, inputs)
+            loss.backward()
+            found.append((loss.detach(), [p.grad.clone() for p in model.parameters()]))
+        seen.append(found)
+        model.zero_grad()
+        widths = {part["completion_ids"].shape[1] for part in by_length(inputs, grpo._PARTS)}
         assert len(widths) > 1, "rows of one length have nothing to sort"
         return in_parts(self, model, inputs)
 

@@ -20,6 +20,7 @@ from ..rewards import make_reward
 from .lessons import FineTuning
 from .recipe import Player, Recipe, Training
 from .reward_models.contrast import RewardModelling
+from .trl_fields import GRPO, SFT, wrong_fields
 
 _ON_HUB = re.compile(
     rf"lamp-qa:({'|'.join(lamp_qa.CONFIGS)})/({'|'.join(lamp_qa.SPLITS)})|longlamp-\d:\w+_(user|temporal)/(train|val|test)"
@@ -36,7 +37,7 @@ def wrong_with(recipe: Player, to_come: Collection[str] = ()) -> list[str]:
     What lies in folders that are to come, as stages before this one will make them, is believed to be right.
     """
     found = [problem for spec, make in _makers(recipe) if not _waits(spec, to_come) and (problem := _failure(make))]
-    return list(dict.fromkeys([*found, *_shares(recipe)]))
+    return list(dict.fromkeys([*found, *_shares(recipe), *_gpus_without_a_launcher(), *_trl_fields(recipe)]))
 
 
 def unknown_of(recipe: Player, to_come: Collection[str] = ()) -> list[str]:
@@ -123,6 +124,24 @@ def _shares(recipe: Player) -> Iterator[str]:
         yield f"{shared}: change optimiser.questions"
 
 
+def _gpus_without_a_launcher() -> Iterator[str]:
+    count = _gpus()
+    if count > 1 and "WORLD_SIZE" not in os.environ:
+        yield (
+            f"{count} GPUs are visible to one process, which trains on one: choose one by CUDA_VISIBLE_DEVICES=0 "
+            f"profilegym train …, or use all by accelerate launch --num_processes {count} -m profilegym train …"
+        )
+
+
+def _trl_fields(recipe: Player) -> Iterator[str]:
+    if not isinstance(recipe, Training) or not recipe.trl or not find_spec("trl"):
+        return
+    from trl import GRPOConfig, SFTConfig
+
+    ours, known = (GRPO, GRPOConfig) if isinstance(recipe, Recipe) else (SFT, SFTConfig)
+    yield from wrong_fields(recipe.trl, ours, list(known.__dataclass_fields__))
+
+
 def _missing(recipe: Player) -> Iterator[str]:
     missing = [package for package in (*_PACKAGES, *_for_grpo(recipe)) if not find_spec(package)]
     if missing:
@@ -135,7 +154,9 @@ def _missing(recipe: Player) -> Iterator[str]:
 
 
 def _for_grpo(recipe: Player) -> list[str]:
-    return ["peft"] if isinstance(recipe, Recipe) and recipe.lora else []
+    if not isinstance(recipe, Training) or not recipe.lora:
+        return []
+    return ["peft"] if recipe.lora.bits == 16 else ["peft", "bitsandbytes"]
 
 
 def _not_downloaded(recipe: Player) -> Iterator[str]:
@@ -183,13 +204,13 @@ def _no_gpu(recipe: Player) -> Iterator[str]:
     for_gpu = recipe.generation.engine != "transformers" or (
         isinstance(recipe, Training) and recipe.precision == "bfloat16"
     )
-    if for_gpu and not _has_gpu():
+    if for_gpu and not _gpus():
         yield "there is no GPU here: whether model, gradients and generation fit into one"
 
 
-def _has_gpu() -> bool:
+def _gpus() -> int:
     try:
         import torch
     except ImportError:
-        return False
-    return bool(torch.cuda.is_available())
+        return 0
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0

@@ -14,7 +14,7 @@ from ..evaluation.evaluate import Speed, evaluate
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
 from .metrics import METRICS, MetricsWriter
-from .policy import FINAL, Policy, load_policy, save_policy
+from .policy import FINAL, adapters, load_policy, save_policy
 from .quiet import quieten
 from .recipe import Data, Steps, Training
 from .settings import Count, Part, Positive, Whole
@@ -72,12 +72,14 @@ def teach(recipe: FineTuning, out: Path, tell: Tell) -> None:
         return
     quieten()
     with RunDirectory(out).writing(recipe.model_dump()), MetricsWriter(out / METRICS) as metrics:
-        policy = load_policy(recipe.model, recipe.precision)
+        policy = load_policy(recipe.model, recipe.precision, recipe.lora)
         end = [policy.tokenizer.eos_token_id]
-        examples = examples_of((lesson.segments for lesson in lessons(recipe, out)), policy.tokenizer, end)
+        segments = (lesson.segments for lesson in lessons(recipe, out))
+        examples = examples_of(segments, policy.tokenizer, end, policy.template)
         teller = _teller(metrics, tell)
-        fine_tune(policy.model, policy.tokenizer, examples, out / "checkpoints", [teller], **_settings(recipe))
-        _save(policy, out)
+        place, lora = out / "checkpoints", adapters(recipe.lora)
+        learned = fine_tune(policy.model, policy.tokenizer, examples, place, [teller], lora, **_settings(recipe))
+        _save(learned, policy.tokenizer, out)
 
 
 def lessons(recipe: FineTuning, out: Path) -> list[Trajectory]:
@@ -137,9 +139,9 @@ def _teller(metrics: MetricsWriter, tell: Tell) -> Any:
     return Teller()
 
 
-def _save(policy: Policy, out: Path) -> None:
+def _save(model: Any, tokenizer: Any, out: Path) -> None:
     """In one move, so that a policy that is there is whole."""
     unfinished = out / f".{FINAL}"
     rmtree(unfinished, ignore_errors=True)
-    save_policy(policy.model, policy.tokenizer, unfinished)
+    save_policy(model, tokenizer, unfinished)
     unfinished.replace(out / FINAL)

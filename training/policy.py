@@ -1,44 +1,105 @@
-"""The weights that a recipe starts from."""
+"""The weights that a recipe starts from, and where they are kept when they have learned."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..agents.models.tokenize import AS_IS, ChatTemplate, template_of
 from ..agents.models.weights import weights_of
 from ..errors import MissingExtra
+from .recipe import Lora
 
 FINAL = "final"  # where a run keeps its policy
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A transformers model and its tokenizer."""
+    """A transformers model, its tokenizer, and how its chat template is used."""
 
     model: Any
     tokenizer: Any
+    template: ChatTemplate = AS_IS
 
 
-def load_policy(spec: str, precision: str = "float32") -> Policy:
-    """From `pilot`, or `hf:PATH_OR_ID`; weights in the precision that they are to be trained in."""
+def load_policy(spec: str, precision: str = "float32", lora: Lora | None = None) -> Policy:
+    """From `pilot`, `smollm2` or `hf:PATH_OR_ID`, with `system=` and `template_NAME=` as options.
+
+    Weights that learn are float32, whatever the precision of the arithmetic: at the learning rates of RL a step is
+    smaller than bfloat16 can add to a weight. Weights that adapters stand beside do not learn, and need less.
+    """
     try:
         import torch
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise MissingExtra("training", "train") from error
-    path = weights_of(spec)
-    model = AutoModelForCausalLM.from_pretrained(path, dtype=getattr(torch, precision))
-    return Policy(model, AutoTokenizer.from_pretrained(path))
+    path, template = weights_of(spec), template_of(spec)
+    kind = torch.bfloat16 if lora and precision == "bfloat16" else torch.float32
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=kind, quantization_config=_quantised(lora, kind))
+    return Policy(model, AutoTokenizer.from_pretrained(path), template)
+
+
+def adapters(lora: Lora | None) -> Any:
+    """PEFT's settings of the adapters that learn, or None where all weights do."""
+    if lora is None:
+        return None
+    from peft import LoraConfig
+
+    return LoraConfig(
+        r=lora.rank,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.targets,
+        task_type="CAUSAL_LM",
+    )
+
+
+def _quantised(lora: Lora | None, kind: Any) -> Any:
+    """In QLoRA's form, where the weights beside adapters have fewer than 16 bits."""
+    if lora is None or lora.bits == 16:
+        return None
+    from transformers import BitsAndBytesConfig
+
+    if lora.bits == 8:
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=kind)
 
 
 def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
-    """As a plain transformers model that generates with its cache, which trainers switch off in its settings."""
+    """As a plain transformers model that generates with its cache, which trainers switch off in its settings.
+
+    Adapters are added to the weights that they stand beside, one layer at a time, in the memory of the CPU.
+    """
+    state = None
+    if hasattr(model, "get_base_model"):
+        state, model = _merged(model.get_base_model()), model.get_base_model()
     settings = (model.config, model.generation_config)
     before = [one.use_cache for one in settings]
     try:
         for one in settings:
             one.use_cache = True
-        model.save_pretrained(folder)
+        model.save_pretrained(folder, **({} if state is None else {"state_dict": state}))
     finally:
         for one, used in zip(settings, before, strict=True):
             one.use_cache = used
     tokenizer.save_pretrained(folder)
+
+
+def _merged(model: Any) -> dict[str, Any]:
+    """The weights that the model would have without adapters beside them."""
+    import torch
+    from peft.tuners.lora import LoraLayer
+    from peft.utils.integrations import dequantize_module_weight
+
+    layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
+    state = {}
+    with torch.no_grad():
+        for name, weight in model.state_dict().items():
+            layer, _, part = name.partition(".base_layer.")
+            if part == "weight" and layer in layers:
+                plain = dequantize_module_weight(layers[layer].get_base_layer())
+                delta = sum(layers[layer].get_delta_weight(adapter) for adapter in layers[layer].active_adapters)
+                weight = (plain.float() + delta).to(plain.dtype)
+            if not part and any(name.startswith(f"{one}.") for one in layers):
+                continue  # of an adapter
+            state[f"{layer}.{part}" if part else name] = weight.cpu()
+    return state

@@ -99,6 +99,7 @@ class Lora(Part):
     alpha: Count = 32
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     targets: str | list[str] = "all-linear"
+    bits: Literal[4, 8, 16] = 16  # of the weights that the adapters stand beside; fewer than 16 need bitsandbytes
 
 
 class Watch(Part):
@@ -195,7 +196,10 @@ class Training(Player):
     data: Data
     optimiser: Steps
     precision: Literal["float32", "bfloat16"] = "float32"
+    gradient_checkpointing: bool = False
+    lora: Lora | None = None
     conclusion: Conclusion = Conclusion()
+    trl: dict[str, Any] = Field(default_factory=dict)  # any other field of TRL's own config
 
     def _scored(self) -> Iterator[str]:
         yield from self.data.test.values()
@@ -211,8 +215,6 @@ class Recipe(Training):
     train_baseline: Literal["masked", "positive", "all"] = "masked"
     resample_zero_variance: Whole = 0  # how often a group without variance is drawn anew
     optimiser: Optimiser
-    gradient_checkpointing: bool = False
-    lora: Lora | None = None
     watch: Watch = Watch()
 
     def _problems(self) -> Iterator[tuple[bool, str]]:

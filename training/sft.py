@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from ..agents.models.tokenize import AS_IS, ChatTemplate, tokens_of_all
 from ..envs.trajectory import Segment
 from .memory import PADDED, keep_memory
 
@@ -24,14 +25,16 @@ class Example:
     labels: list[int]
 
 
-def examples_of(transcripts: Iterable[Sequence[Segment]], tokenizer: Any, end: Sequence[int] = ()) -> list[Example]:
-    """Each segment is tokenised on its own, as it is in a rollout; `end` is what the policy says last."""
+def examples_of(
+    transcripts: Iterable[Sequence[Segment]], tokenizer: Any, end: Sequence[int] = (), template: ChatTemplate = AS_IS
+) -> list[Example]:
+    """In the tokens of a rollout, of their texts alone; `end` is what the policy says last."""
     found: list[Example] = []
     left = iter(transcripts)
     while some := list(islice(left, _AT_ONCE)):
-        texts = [segment.text for said in some for segment in said]
-        tokens = iter(tokenizer(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"])
-        found += [_example([(segment, next(tokens)) for segment in said], end) for said in some]
+        texts = [[Segment(segment.author, segment.text) for segment in segments] for segments in some]
+        tokens = tokens_of_all(texts, tokenizer, template)
+        found += [_example(zip(*one, strict=True), end) for one in zip(texts, tokens, strict=True)]
     return found
 
 
@@ -45,7 +48,13 @@ def _example(said: Iterable[tuple[Segment, list[int]]], end: Sequence[int]) -> E
 
 
 def fine_tune(
-    model: Any, tokenizer: Any, examples: Sequence[Example], out: Path, callbacks: Sequence[Any] = (), **settings: Any
+    model: Any,
+    tokenizer: Any,
+    examples: Sequence[Example],
+    out: Path,
+    callbacks: Sequence[Any] = (),
+    adapters: Any = None,
+    **settings: Any,
 ) -> Any:
     """TRL's SFTTrainer over the examples; `settings` are those of its `SFTConfig`. Returns the trained model."""
     import torch
@@ -61,21 +70,22 @@ def fine_tune(
         output_dir=str(out),
         dataset_kwargs={"skip_prepare_dataset": True},  # the labels are there already
         train_sampling_strategy="sequential",
-        activation_checkpointing=False,
         pad_to_multiple_of=PADDED,
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
-        **settings,
+        **{"activation_checkpointing": False} | settings,
     )
     labelled = sum(label != IGNORED for one in ordered for label in one.labels)
     trainer = _trainer_class(labelled / len(ordered) * batch)
     data = Dataset.from_dict(columns)
-    learning = trainer(model, config, train_dataset=data, processing_class=tokenizer, callbacks=list(callbacks))
+    learning = trainer(
+        model, config, train_dataset=data, processing_class=tokenizer, callbacks=list(callbacks), peft_config=adapters
+    )
     if callbacks:
         learning.remove_callback(PrinterCallback)
     learning.train()
-    return model
+    return learning.accelerator.unwrap_model(learning.model)
 
 
 def _alike_together(examples: Sequence[Example], batch: int, luck: Random) -> list[Example]:
@@ -106,8 +116,9 @@ def _trainer_class(usual: float) -> Any:
             targets = pad(labels.flatten()[places], (0, -len(places) % _LABELS), value=IGNORED)
             places = pad(places, (0, -len(places) % _LABELS))
             with self.accelerator.autocast():
-                read = model.base_model(inputs["input_ids"], use_cache=False)  # padded behind, where nobody looks
-                logits = model.get_output_embeddings()(read.last_hidden_state[:, :-1].flatten(0, 1)[places])
+                plain = model.get_base_model() if hasattr(model, "get_base_model") else model  # with adapters inside
+                read = plain.base_model(inputs["input_ids"], use_cache=False)  # padded behind, where nobody looks
+                logits = plain.get_output_embeddings()(read.last_hidden_state[:, :-1].flatten(0, 1)[places])
             return cross_entropy(logits.float(), targets, reduction="sum") / usual
 
     return LabelledOnly

@@ -48,7 +48,8 @@ def train(recipe: Recipe, out: Path, tell: Tell) -> None:
 def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
     from .grpo.trainer import PR2Trainer
 
-    policy, questions = load_policy(recipe.model, recipe.precision), load_questions(recipe.data.train)
+    policy = load_policy(recipe.model, recipe.precision, recipe.lora)
+    questions = load_questions(recipe.data.train)
 
     def record(played: Sequence[Trajectory]) -> None:
         for trajectory in played:

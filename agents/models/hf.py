@@ -13,7 +13,7 @@ from . import sampling as samplings
 from .decoding import PREFILL_TOKENS, Decoder, SequenceState, TurnRequest
 from .model import Turn
 from .stop_criteria import Stops
-from .tokenize import tokens_of
+from .tokenize import AS_IS, ChatTemplate, tokens_of
 
 ROWS = 64
 LIMITS = ("max_position_embeddings", "sliding_window", "attention_chunk_size")  # config fields that limit the context
@@ -28,20 +28,37 @@ class HFModel:
     """
 
     def __init__(
-        self, model: Any, tokenizer: Any, *, rows: int = ROWS, read: int = PREFILL_TOKENS, name: str = "hf"
+        self,
+        model: Any,
+        tokenizer: Any,
+        *,
+        rows: int = ROWS,
+        read: int = PREFILL_TOKENS,
+        name: str = "hf",
+        template: ChatTemplate = AS_IS,
     ) -> None:
         if rows < 1:
             raise OptionError(f"rows={rows!r}: give at least 1")
         self.name = name
-        self.model, self.tokenizer = model, tokenizer
+        self.model, self.tokenizer, self.template = model, tokenizer, template
         config = model.config.get_text_config()
         limits = [limit for limit in (getattr(config, name, None) for name in LIMITS) if limit]
         self.stops = Stops.of(model, tokenizer)
         self.decoder = Decoder(model, self.stops, rows, min(limits, default=None), read)
 
     @classmethod
-    def load(cls, path: str, *, rows: int = ROWS, device: str = "auto", dtype: str = "auto") -> "HFModel":
-        """From a folder or a hub id. By default on a GPU in the type it was saved in, else on the CPU in float32."""
+    def load(
+        cls, path: str, *, rows: int = ROWS, device: str = "auto", dtype: str = "auto", **options: Any
+    ) -> "HFModel":
+        """From a folder or a hub id. By default on a GPU in the type it was saved in, else on the CPU in float32.
+
+        `system` replaces the chat template's own system prompt, `template_NAME` is an argument of the template.
+        """
+        template, others = ChatTemplate.of(options)
+        if others:
+            raise OptionError(
+                f"hf:{path}: no option {', '.join(others)}; known: rows, device, dtype, system, template_…"
+            )
         try:
             import torch
             from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -56,7 +73,7 @@ class HFModel:
             tokenizer = AutoTokenizer.from_pretrained(path)
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelError(f"no model can be loaded from {path!r} ({place}, {kind}): {error}") from error
-        return cls(model.eval(), tokenizer, rows=rows, name=f"hf:{path}")
+        return cls(model.eval(), tokenizer, rows=rows, name=f"hf:{path}{template.spec}", template=template)
 
     def open(self, question: Question, seed: int | None) -> "HFSession":
         return HFSession(self, seed)
@@ -79,7 +96,7 @@ class HFSession:
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         """Sampling depends on the seed and the position in the transcript, so an episode can be resumed anywhere."""
         samplings.check(sampling)
-        read = tokens_of(segments, self._model.tokenizer)
+        read = tokens_of(segments, self._model.tokenizer, self._model.template)
         tokens = [token for part in read for token in part]
         if not tokens:
             raise ModelError("the transcript has no tokens to continue from")

@@ -67,6 +67,7 @@ MODELS = Registry(
         "hf": "profilegym.agents.models.hf:load",
         "openai": "profilegym.agents.models.openai_policy:connect",
         "pilot": "profilegym.world.pilot.model:load",
+        "smollm2": "profilegym.agents.models.smollm2:load",
         "scripted": "profilegym.agents.models.scripted:make",
     },
 )

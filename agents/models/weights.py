@@ -4,7 +4,7 @@ from importlib import import_module
 
 from ...errors import OptionError
 
-_NAMED = {"pilot": "profilegym.world.pilot.model"}  # modules with a `FOLDER`
+_NAMED = {"pilot": "profilegym.world.pilot.model", "smollm2": "profilegym.agents.models.smollm2"}
 
 
 def weights_of(spec: str) -> str:
@@ -13,6 +13,6 @@ def weights_of(spec: str) -> str:
     path = rest.partition(",")[0]
     if name == "hf" and path:
         return path
-    if spec in _NAMED:
-        return str(import_module(_NAMED[spec]).FOLDER)
+    if name in _NAMED:
+        return str(import_module(_NAMED[name]).weights())
     raise OptionError(f"model={spec!r} has no weights to train: give {', '.join(_NAMED)}, or hf:PATH_OR_ID")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,15 @@ from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from ...envs.data import load_questions
+from ...envs.trajectory import Trajectory
 from ...evaluation.evaluate import Speed, evaluate
 from ...evaluation.run import RunDirectory
 from ..metrics import METRICS, MetricsWriter
 from ..recipe import Recipe
+from .resuming import BEST, EVALUATIONS, forget_after, steps_before
 from .watch import Watch
 
 Tell = Callable[[int, Mapping[str, Any]], None]  # a step's number and its metrics
-EVALUATIONS, BEST = "evaluations", "best"
 _ENDS = ("train_runtime", "train_loss")  # what TRL logs of a whole run, after its last step
 
 
@@ -27,6 +28,18 @@ class Interruption:
     """Who asked for the run to stop, if anybody."""
 
     by: str | None = None
+
+
+def breaks_the_protocol(played: Sequence[Trajectory]) -> list[str]:
+    """What to do where the starting policy has no grammar to begin with: from rewards alone it rarely learns one."""
+    broken = [trajectory for trajectory in played if trajectory.structure_ok is False]
+    if len(broken) <= len(played) / 2:
+        return []
+    share = len(broken) / len(played)
+    return [
+        f"the starting policy breaks the protocol in {share:.0%} of its episodes: fine-tune it on lessons first, as "
+        "the recipe pr2-world-smollm2-smoke does (docs/training.md, A warm start)"
+    ]
 
 
 class Course(TrainerCallback):  # type: ignore[misc]
@@ -42,9 +55,13 @@ class Course(TrainerCallback):  # type: ignore[misc]
         self._metrics = MetricsWriter(out / METRICS) if trainer.accelerator.is_main_process else None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """What the policy was worth before it learned anything."""
+        """Before anything was learned the policy is evaluated; a resumed run drops what it is about to do again."""
         if state.global_step == 0 and self._recipe.watch.evaluate:
             self._evaluate(0)
+        elif self._metrics is not None:
+            forget_after(state.global_step, self._out)
+            for played, metrics in steps_before(state.global_step, self._out):
+                self._watch.look(played, metrics)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         every = self._recipe.watch.evaluate
@@ -58,8 +75,10 @@ class Course(TrainerCallback):  # type: ignore[misc]
         if any(name in logs for name in _ENDS) or self._metrics is None:
             return
         found = {name: value for name, value in logs.items() if isinstance(value, float | int)}
-        signs = self._watch.look(self._trainer.played, found)
-        self._write(state.global_step, found | ({"alarms": sorted(signs)} if signs else {}))
+        signs = sorted(self._watch.look(self._trainer.played, found))
+        if state.global_step == 1:
+            signs += breaks_the_protocol(self._trainer.played)
+        self._write(state.global_step, found | ({"alarms": signs} if signs else {}))
         if self._recipe.watch.stop_on_collapse and self._watch.collapsed:
             self.fell_back = (self.best_folder / "config.json").exists()
             control.should_training_stop = True

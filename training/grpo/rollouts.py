@@ -57,6 +57,10 @@ class Rollouts:
         found = self._runner.run(self._play(list(self._jobs(places))))
         return [found[job.id] for job in self._jobs(places)]
 
+    def release(self) -> None:
+        """The memory of the rows that were played, before a backward pass needs it."""
+        self._runner.run(self._rollout.model.close())
+
     def close(self) -> None:
         self._runner.close()
 

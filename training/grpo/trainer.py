@@ -1,9 +1,7 @@
 """PR2 by TRL's GRPO: our rollouts, our groups and our advantages; everything else is TRL's. Its names stay in here."""
 
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
@@ -13,6 +11,7 @@ import torch
 from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback
+from trl import GRPOTrainer
 
 from ...agents.models.hf import HFModel
 from ...agents.models.model import STOPS
@@ -22,19 +21,18 @@ from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
 from ...errors import RewardError
 from ..advantage import advantages, is_flat
-from ..policy import Policy, save_policy
+from ..policy import Policy, adapters, save_policy
 from ..recipe import Recipe
 from .batching import by_length, only_what_teaches
+from .config import config
 from .group import Member, as_baseline, group_metrics
+from .logprobs import changes_logits, scores
 from .rollouts import Place, Rollouts, reward_total
 from .sequence import TokenSequence, sequence_of
 from .vllm import VLLMModel
 
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is pinned with TRL's version
-from trl import GRPOConfig, GRPOTrainer
-
 Recorded = Callable[[Sequence[Trajectory]], None]
-_WIDTHS = 4  # parts that a batch's rows are sorted into by their length
+_PARTS = 4  # that a batch's rows are sorted into by their length
 _DEAD = 0.5  # of a step's episodes unscored: the judge is gone, not unlucky
 
 
@@ -52,6 +50,8 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
     ) -> None:
         self.recipe = recipe
         self._recorded = recorded
+        self._template = policy.template
+        self._wanted: torch.Tensor | None = None  # the positions of the completion that the loss needs
         super().__init__(
             model=policy.model,
             reward_funcs=[_the_total],
@@ -59,9 +59,10 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
             train_dataset=Dataset.from_dict({"prompt": list(questions.ids)}),
             processing_class=policy.tokenizer,
             rollout_func=_rollout,
-            peft_config=_lora(recipe),
+            peft_config=adapters(recipe.lora),
         )
         self.remove_callback(PrinterCallback)  # metrics have a file of their own
+        self.max_completion_length = recipe.generation.max_tokens  # what `dr_grpo` divides by, whoever writes the turns
         self._vllm = self._writer() if self.use_vllm else None
         self.rollouts = Rollouts(recipe, questions, self._vllm or self.policy(), reward)
         self.played: list[Trajectory] = []  # this process's share of the newest step
@@ -71,8 +72,9 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         start = perf_counter()
         first = self.accelerator.process_index * len(question_ids)
         places = [Place(name, self.state.global_step, first + row) for row, name in enumerate(question_ids)]
-        with _asked_only(self.accelerator.unwrap_model(self.model)):
+        with _asked_only(self.accelerator.unwrap_model(self.model)), self.accelerator.autocast():
             self.played = self._drawn(places)
+            self.rollouts.release()
             if self._vllm:
                 self._vllm.wait_for_others()
         self._note("rollout_seconds", perf_counter() - start)
@@ -88,7 +90,10 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
     def policy(self) -> HFModel:
         """The weights as they are now, for whoever wants to ask them."""
         return HFModel(
-            self.accelerator.unwrap_model(self.model), self.processing_class, rows=self.recipe.generation.rows
+            self.accelerator.unwrap_model(self.model),
+            self.processing_class,
+            rows=self.recipe.generation.rows,
+            template=self._template,
         )
 
     def _writer(self) -> VLLMModel:
@@ -100,10 +105,7 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
 
     def save_policy(self, folder: Path) -> None:
         """As a plain transformers model."""
-        model = self.accelerator.unwrap_model(self.model)
-        if self.recipe.lora is not None:
-            model = deepcopy(model).merge_and_unload()
-        save_policy(model, self.processing_class, folder)
+        save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, folder)
 
     def save_now(self) -> None:
         """A checkpoint of the last whole step."""
@@ -153,10 +155,40 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         return output
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
-        """One very long row would have all others padded to its length."""
-        if not self._is_a_sum:
+        """In parts where the loss is a sum: one very long row would have all others padded to its length.
+
+        Each part but the last takes its backward pass here, so that the activations of one part alone are held.
+        """
+        count = min(_PARTS, len(inputs["advantages"]) // 2) if self._is_a_sum else 1
+        if count < 2 or not torch.is_grad_enabled():
+            return self._loss_of(model, inputs)
+        *parts, last = by_length(inputs, count)
+        losses = []
+        for part in parts:
+            with self.accelerator.no_sync(model):
+                loss = self._loss_of(model, part)
+                self.accelerator.backward(loss)
+            losses.append(loss.detach())
+        return sum(losses, self._loss_of(model, last))
+
+    def _loss_of(self, model: Any, inputs: dict[str, Any]) -> Any:
+        self._wanted = inputs["completion_mask"] * inputs["tool_mask"]
+        try:
             return super()._compute_loss(model, inputs)
-        return sum(super(PR2Trainer, self)._compute_loss(model, part) for part in by_length(inputs, _WIDTHS))
+        finally:
+            self._wanted = None
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, **options: Any
+    ) -> tuple[Any, Any, Any]:
+        """Where the loss needs them alone; everywhere where nobody says what is needed."""
+        if options.get("compute_aux_loss") or changes_logits(self.accelerator.unwrap_model(model)):
+            return super()._get_per_token_logps_and_entropies(
+                model, input_ids, attention_mask, logits_to_keep, **options
+            )
+        wanted = attention_mask[:, -logits_to_keep:] if self._wanted is None else self._wanted
+        found = scores(model, input_ids, attention_mask, wanted, self.temperature, self._entropy_bonus_enabled)
+        return *found, None
 
     @property
     def _is_a_sum(self) -> bool:
@@ -211,74 +243,6 @@ def _asked_only(model: PreTrainedModel) -> Iterator[None]:
         yield
     finally:
         model.train(learning)
-
-
-def config(recipe: Recipe, folder: Path) -> Any:
-    """The recipe in TRL's words."""
-    optimiser, generation, watch = recipe.optimiser, recipe.generation, recipe.watch
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    rows = optimiser.questions * recipe.group.size
-    at_once = optimiser.rows or rows // processes
-    return GRPOConfig(
-        output_dir=str(folder / "checkpoints"),
-        max_steps=optimiser.steps,
-        per_device_train_batch_size=at_once,
-        gradient_accumulation_steps=rows // (at_once * processes),
-        num_generations=recipe.group.size,
-        learning_rate=optimiser.learning_rate,
-        lr_scheduler_type={"constant": "constant_with_warmup"}.get(optimiser.schedule, optimiser.schedule),
-        warmup_steps=optimiser.warmup,
-        weight_decay=optimiser.weight_decay,
-        max_grad_norm=optimiser.max_grad_norm,
-        optim=optimiser.name,
-        epsilon=optimiser.clip,
-        epsilon_high=optimiser.clip_high,
-        beta=optimiser.kl,
-        loss_type=optimiser.loss,
-        temperature=generation.temperature,
-        top_p=generation.top_p,
-        bf16=recipe.precision == "bfloat16",
-        use_cpu=not torch.cuda.is_available(),
-        activation_checkpointing=recipe.gradient_checkpointing,
-        seed=recipe.seed,
-        save_steps=watch.save,
-        save_total_limit=watch.keep,
-        logging_steps=1,
-        report_to=list(watch.report_to) or "none",
-        disable_tqdm=True,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        **_vllm(recipe),
-    )
-
-
-def _vllm(recipe: Recipe) -> dict[str, Any]:
-    generation = recipe.generation
-    if generation.engine == "transformers":
-        return {}
-    server = generation.engine == "vllm-server"
-    return {
-        "use_vllm": True,
-        "vllm_mode": "server" if server else "colocate",
-        "vllm_server_base_url": generation.vllm_server if server else None,
-        "vllm_gpu_memory_utilization": generation.vllm_memory,
-        "max_completion_length": generation.turn_tokens,
-        "generation_kwargs": {"stop": list(STOPS[recipe.episode.protocol]), "include_stop_str_in_output": True},
-    }
-
-
-def _lora(recipe: Recipe) -> Any:
-    if recipe.lora is None:
-        return None
-    from peft import LoraConfig
-
-    lora = recipe.lora
-    return LoraConfig(
-        r=lora.rank,
-        lora_alpha=lora.alpha,
-        lora_dropout=lora.dropout,
-        target_modules=lora.targets,
-        task_type="CAUSAL_LM",
-    )
 
 
 def _rollout(prompts: Sequence[str], trainer: PR2Trainer) -> Mapping[str, Any]:

@@ -5,8 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from ...agents.models.hf import HFModel
-from ...agents.models.weights import weights_of
+from ...agents.models.model import MODELS
 from ...evaluation.evaluate import Speed, evaluate
 from ...evaluation.run import RunDirectory
 from ..quiet import quieten
@@ -57,7 +56,7 @@ def contrast(recipe: RewardModelling, out: Path) -> dict[str, Any]:
 
 
 def _play(recipe: RewardModelling, out: Path) -> None:
-    model = HFModel.load(weights_of(recipe.model), rows=recipe.generation.rows)
+    model = MODELS.make(recipe.model, rows=recipe.generation.rows)
     speed = Speed(recipe.generation.in_flight, recipe.generation.deadline)
     for whose, agent in recipe.agents.items():
         settings = recipe.playing(recipe.data.train, recipe.limit, agent=agent)

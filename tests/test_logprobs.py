@@ -1,0 +1,143 @@
+"""The loss looks at the policy's own tokens alone, and is TRL's to the last digit that matters."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_policy import make_tiny_policy, recipe
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("trl")
+
+from trl import GRPOTrainer  # noqa: E402
+
+from profilegym.training.grpo.logprobs import changes_logits, head_of, scores  # noqa: E402
+from profilegym.training.grpo.trainer import PR2Trainer  # noqa: E402
+from profilegym.training.train import train  # noqa: E402
+
+ROWS, LENGTH, KEPT = 3, 12, 8
+
+
+def model(**options: Any) -> Any:
+    torch.manual_seed(0)
+    config = transformers.LlamaConfig(
+        vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, **options,
+    )  # fmt: skip
+    return transformers.LlamaForCausalLM(config)
+
+
+def tokens() -> Any:
+    return torch.randint(0, 50, (ROWS, LENGTH), generator=torch.Generator().manual_seed(1))
+
+
+def plainly(policy: Any, ids: Any, wanted: Any, temperature: float) -> tuple[Any, Any]:
+    """From the logits of every position."""
+    logits = policy(input_ids=ids).logits[:, -KEPT - 1 : -1].float() / temperature
+    logs = logits.log_softmax(-1)
+    chosen = logs.gather(-1, ids[:, -KEPT:, None]).squeeze(-1)
+    return chosen * wanted, -(logs.exp() * logs).sum(-1) * wanted
+
+
+@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("temperature", [1.0, 0.7])
+@pytest.mark.parametrize("share", [0.0, 0.2, 1.0])
+def test_log_probabilities_entropies_and_gradients_are_those_of_all_logits(
+    tied: bool, temperature: float, share: float
+) -> None:
+    policy, ids = model(tie_word_embeddings=tied), tokens()
+    wanted = (torch.rand(ROWS, KEPT, generator=torch.Generator().manual_seed(2)) < share).long()
+    weights = torch.linspace(-1, 1, ROWS * KEPT).view(ROWS, KEPT)
+
+    found, gradients = [], []
+    for values in (
+        scores(policy, ids, torch.ones_like(ids), wanted, temperature, entropy_learns=True),
+        plainly(policy, ids, wanted, temperature),
+    ):
+        policy.zero_grad()
+        ((values[0] + 0.1 * values[1]) * weights).sum().backward()
+        found.append([value.detach() for value in values])
+        gradients.append([torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in policy.parameters()])
+
+    for ours, theirs in zip(found[0] + gradients[0], found[1] + gradients[1], strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def test_logits_are_made_at_the_wanted_positions_alone_and_the_head_is_as_it_was() -> None:
+    policy, ids = model(), tokens()
+    wanted = torch.zeros(ROWS, KEPT, dtype=torch.long)
+    wanted[0, 2] = wanted[2, 5] = 1
+    plain, positions = policy.lm_head.forward, []
+    policy.lm_head.forward = lambda hidden: (positions.append(len(hidden)), plain(hidden))[1]
+    watched = policy.lm_head.forward
+
+    scores(policy, ids, torch.ones_like(ids), wanted, 1.0, entropy_learns=False)
+
+    assert positions == [2]
+    assert policy.lm_head.forward is watched
+    assert policy(input_ids=ids).logits.shape == (ROWS, LENGTH, 50)
+
+
+def test_the_head_of_a_wrapped_model_is_found() -> None:
+    policy = model()
+
+    class Wrapper(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self, module: Any) -> None:
+            super().__init__()
+            self.module = module
+
+    assert head_of(Wrapper(policy)) is policy.lm_head
+
+
+def test_a_model_that_changes_its_logits_is_left_to_trl() -> None:
+    capped = transformers.Gemma2Config(vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1)
+
+    assert changes_logits(transformers.Gemma2ForCausalLM(capped))
+    assert not changes_logits(model())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{}, {"lora": {"rank": 4}}, {"optimiser": {"kl": 0.1, "loss": "grpo"}}])
+def test_the_loss_of_a_step_and_its_gradient_are_trls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    compared = []
+    ours = PR2Trainer._compute_loss
+
+    class AsTRLDoes(PR2Trainer):
+        """Which asks for the logits of every position."""
+
+        _get_per_token_logps_and_entropies = GRPOTrainer._get_per_token_logps_and_entropies
+        _compute_loss = GRPOTrainer._compute_loss
+
+    def both(self: Any, policy: Any, inputs: Any) -> Any:
+        kept = []
+        for compute in (lambda: AsTRLDoes._compute_loss(_as_trl(self, AsTRLDoes), policy, inputs),
+                        lambda: ours(self, policy, inputs)):  # fmt: skip
+            policy.zero_grad()
+            loss = compute()
+            loss.backward()
+            kept.append((loss.detach(), [p.grad.clone() for p in policy.parameters() if p.grad is not None]))
+        compared.append(kept)
+        policy.zero_grad()
+        return ours(self, policy, inputs)
+
+    monkeypatch.setattr(PR2Trainer, "_compute_loss", both)
+    steps = {"steps": 1, "questions": 4, "learning_rate": 1e-3} | changes.pop("optimiser", {})
+    asked = recipe(make_tiny_policy(tmp_path / "policy"), optimiser=steps, **changes)
+    train(asked, tmp_path / "run", lambda step, metrics: None)
+
+    ((theirs, mine),) = compared
+    torch.testing.assert_close(mine[0], theirs[0], atol=1e-5, rtol=1e-5)
+    assert any(gradient.abs().max() > 1e-4 for gradient in theirs[1])
+    assert len(mine[1]) == len(theirs[1])
+    for one, other in zip(mine[1], theirs[1], strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-4)
+
+
+def _as_trl(trainer: Any, kind: type) -> Any:
+    """The same trainer, with the methods of another class."""
+    changed = object.__new__(kind)
+    changed.__dict__ = trainer.__dict__
+    return changed

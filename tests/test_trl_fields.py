@@ -1,0 +1,94 @@
+"""Any field of TRL's config may stand under `trl:`, but those that the recipe sets itself."""
+
+from pathlib import Path
+
+import pytest
+from matching import naming
+from tiny_policy import make_tiny_policy, recipe
+
+pytest.importorskip("torch")
+trl = pytest.importorskip("trl")
+
+from profilegym.errors import OptionError  # noqa: E402
+from profilegym.training.checks import wrong_with  # noqa: E402
+from profilegym.training.grpo.config import _decided, config  # noqa: E402
+from profilegym.training.trl_fields import FIXED, GRPO, SFT, wrong_fields  # noqa: E402
+
+
+def test_a_field_of_trls_reaches_its_config(tmp_path: Path) -> None:
+    asked = recipe(tmp_path, trl={"num_iterations": 2, "top_k": 20, "ddp_timeout": 60})
+
+    found = config(asked, tmp_path)
+
+    assert (found.num_iterations, found.top_k, found.ddp_timeout) == (2, 20, 60)
+
+
+@pytest.mark.parametrize(
+    ("field", "values"),
+    [("learning_rate", ["optimiser.learning_rate"]), ("use_cpu", ["fixed"]), ("num_iteration", ["num_iterations"])],
+)
+def test_a_field_that_the_recipe_sets_or_nobody_knows_is_refused(tmp_path: Path, field: str, values: list[str]) -> None:
+    policy = make_tiny_policy(tmp_path / "policy")
+
+    (problem,) = wrong_with(recipe(policy, trl={field: 1}))
+
+    assert f"trl.{field}" in problem
+    assert all(value in problem for value in values)
+
+
+def test_every_field_that_the_recipe_decides_is_listed(tmp_path: Path) -> None:
+    decided = set(_decided(recipe(tmp_path), tmp_path))
+    decided |= set(_decided(recipe(tmp_path, generation={"engine": "vllm"}), tmp_path))
+
+    assert decided <= {*GRPO, *FIXED}
+
+
+def test_every_listed_field_is_trls() -> None:
+    assert set(GRPO) <= set(trl.GRPOConfig.__dataclass_fields__)
+    assert set(SFT) <= set(trl.SFTConfig.__dataclass_fields__)
+    assert list(wrong_fields({}, GRPO, ())) == []
+
+
+def test_the_documentation_has_each_of_them() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "trl.md").read_text("utf-8")
+
+    assert [name for name, ours in GRPO.items() if f"| `{name}` | `{ours.split()[0]}`" not in page] == []
+
+
+def test_dr_grpo_divides_by_the_same_length_whoever_writes_the_turns(tmp_path: Path) -> None:
+    from profilegym.envs.data import load_questions
+    from profilegym.rewards import make_reward
+    from profilegym.training.grpo.trainer import PR2Trainer
+    from profilegym.training.policy import load_policy
+
+    asked = recipe(make_tiny_policy(tmp_path / "policy"))
+    questions = load_questions(asked.data.train)
+
+    trainer = PR2Trainer(
+        asked, load_policy(asked.model), questions, make_reward("rubric"), lambda played: None, tmp_path
+    )
+
+    assert trainer.max_completion_length == asked.generation.max_tokens
+
+
+def test_two_gpus_without_a_launcher_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    asked = recipe(make_tiny_policy(tmp_path / "policy"))
+
+    (problem,) = wrong_with(asked)
+    assert "CUDA_VISIBLE_DEVICES=0" in problem
+    assert "accelerate launch --num_processes 2" in problem
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not [found for found in wrong_with(asked) if "launch" in found]
+
+
+def test_a_model_without_weights_here_is_refused_with_its_name() -> None:
+    from profilegym.agents.models.weights import weights_of
+
+    with pytest.raises(OptionError, match=naming("openai:gpt", "smollm2")):
+        weights_of("openai:gpt")

@@ -1,0 +1,70 @@
+"""The recipe in TRL's words."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...agents.models.model import STOPS
+from ..recipe import Recipe
+
+os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is pinned with TRL's version
+from trl import GRPOConfig
+
+
+def config(recipe: Recipe, folder: Path) -> Any:
+    """TRL's settings of the run; what the recipe says under `trl` is among them."""
+    return GRPOConfig(**_decided(recipe, folder), **recipe.trl)
+
+
+def _decided(recipe: Recipe, folder: Path) -> dict[str, Any]:
+    optimiser, generation, watch = recipe.optimiser, recipe.generation, recipe.watch
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    sequences = optimiser.questions * recipe.group.size
+    rows = optimiser.rows or sequences // processes
+    return {
+        "output_dir": str(folder / "checkpoints"),
+        "max_steps": optimiser.steps,
+        "per_device_train_batch_size": rows,
+        "gradient_accumulation_steps": sequences // (rows * processes),
+        "num_generations": recipe.group.size,
+        "learning_rate": optimiser.learning_rate,
+        "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(optimiser.schedule, optimiser.schedule),
+        "warmup_steps": optimiser.warmup,
+        "weight_decay": optimiser.weight_decay,
+        "max_grad_norm": optimiser.max_grad_norm,
+        "optim": optimiser.name,
+        "epsilon": optimiser.clip,
+        "epsilon_high": optimiser.clip_high,
+        "beta": optimiser.kl,
+        "loss_type": optimiser.loss,
+        "temperature": generation.temperature,
+        "top_p": generation.top_p,
+        "bf16": recipe.precision == "bfloat16",
+        "use_cpu": not torch.cuda.is_available(),
+        "activation_checkpointing": recipe.gradient_checkpointing,
+        "seed": recipe.seed,
+        "save_steps": watch.save,
+        "save_total_limit": watch.keep,
+        "logging_steps": 1,
+        "report_to": list(watch.report_to) or "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        **_vllm(recipe),
+    }
+
+
+def _vllm(recipe: Recipe) -> dict[str, Any]:
+    generation = recipe.generation
+    if generation.engine == "transformers":
+        return {}
+    server = generation.engine == "vllm-server"
+    return {
+        "use_vllm": True,
+        "vllm_mode": "server" if server else "colocate",
+        "vllm_server_base_url": generation.vllm_server if server else None,
+        "vllm_gpu_memory_utilization": generation.vllm_memory,
+        "max_completion_length": generation.turn_tokens,
+        "generation_kwargs": {"stop": list(STOPS[recipe.episode.protocol]), "include_stop_str_in_output": True},
+    }
