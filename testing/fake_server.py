@@ -42,6 +42,7 @@ class LoopbackServer:
     """
 
     paths: ClassVar[tuple[str, ...]] = ()
+    owner = "loopback"  # of its model, as `/models` lists it
 
     def __init__(
         self,
@@ -115,6 +116,7 @@ class LoopbackServer:
         application = web.Application()
         for path in self.paths:
             application.router.add_post(f"/v1{path}", self._complete)
+        application.router.add_get("/v1/models", self._models)
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
         await runner.setup()
         assert runner.server is not None
@@ -127,6 +129,11 @@ class LoopbackServer:
         for connection in runner.server.connections:
             _drop(connection.transport)
         await runner.cleanup()
+
+    async def _models(self, request: "web.Request") -> "web.Response":
+        from aiohttp import web
+
+        return web.json_response({"object": "list", "data": [{"id": "any", "object": "model", "owned_by": self.owner}]})
 
     async def _complete(self, request: "web.Request") -> "web.StreamResponse":
         body = await request.json()

@@ -216,22 +216,38 @@ def test_seeds_follow_from_the_episodes_seed_and_the_turn() -> None:
     assert seeds(None) == [None, None]
 
 
-def test_by_itself_it_finds_raw_completions() -> None:
+def test_by_itself_it_asks_by_chat() -> None:
     with PolicyServer(says(REPLY)) as server:
         model = connected(server)
         generate(model, *[SAID] * 5)
 
-    assert model.text_form == "completions"
-    assert all("prompt" in body for body in server.seen)
+    assert model.text_form == "chat"
+    assert all("messages" in body for body in server.seen)
 
 
-def test_without_raw_completions_it_turns_to_chat_once_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    with PolicyServer(says(REPLY), speaks=["chat"]) as server, caplog.at_level(logging.WARNING):
+def test_a_server_that_continues_the_assistants_message_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PolicyServer, "owner", "vllm")
+    later = [*SAID, Segment("policy", LOOK), Segment("environment", "<information>Tea.</information>")]
+    with PolicyServer(says(REPLY)) as server:
+        model = connected(server)
+        generate(model, SAID)
+        generate(model, later)
+
+    first, second = server.seen
+    assert model.text_form == "continued"
+    assert [message["role"] for message in first["messages"]] == ["user"]
+    assert "continue_final_message" not in first
+    assert second["messages"][1] == {"role": "assistant", "content": LOOK + "<information>Tea.</information>"}
+    assert (second["continue_final_message"], second["add_generation_prompt"]) == (True, False)
+
+
+def test_without_chat_it_turns_to_raw_completions_once_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
+    with PolicyServer(says(REPLY), speaks=["completions"]) as server, caplog.at_level(logging.WARNING):
         model = connected(server)
         turns = generate(model, *[SAID] * 5)
 
-    assert model.text_form == "chat"
-    assert ["prompt" in body for body in server.seen] == [True] + [False] * 5
+    assert model.text_form == "completions"
+    assert ["prompt" in body for body in server.seen] == [False] + [True] * 5
     (message,) = caplog.messages
     assert names(message, "openai:player", 404, "chat")
     assert {turn.text for turn in turns} == {"<think>I see.</think><answer>Rooibos.</answer>"}
@@ -240,7 +256,7 @@ def test_without_raw_completions_it_turns_to_chat_once_and_says_so(caplog: pytes
 def test_where_both_paths_are_refused_nothing_is_settled() -> None:
     with PolicyServer(says(REPLY), speaks=[]) as server:
         model = connected(server)
-        with pytest.raises(EndpointError, match=naming(404, "/chat/completions")):
+        with pytest.raises(EndpointError, match=naming(404, "/completions")):
             generate(model, SAID)
 
     assert model.text_form is None
@@ -253,7 +269,7 @@ def test_a_failure_that_passes_settles_no_form() -> None:
             generate(model, SAID)
         generate(model, SAID)
 
-    assert model.text_form == "completions"
+    assert model.text_form == "chat"
 
 
 @pytest.mark.parametrize("form", ["completions", "chat"])

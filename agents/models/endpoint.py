@@ -141,6 +141,17 @@ class Endpoint:
             problem = f"{self.name} at {self.url} refuses: {error}"
         raise EndpointError(problem.replace(self._key, "[key]"), status)
 
+    async def owner(self) -> str | None:
+        """Who owns the model by the server's list of models, such as `vllm`; None where it does not say."""
+        client = await self._connected()
+        try:
+            async with asyncio.timeout(self._timeout):
+                models = (await client.models.list()).data
+        except Exception:  # whatever is wrong shows in the first request that matters
+            return None
+        named = [model for model in models if model.id == self.model] or models
+        return named[0].owned_by if named else None
+
     def cost(self, reply: ReportsUsage) -> float | None:
         """Cost of one reply; None without prices or reported usage."""
         return self._ledger.cost(reply.prompt_tokens, reply.completion_tokens)

@@ -9,7 +9,7 @@ from ...envs.action import TOOLS
 from ...envs.trajectory import Author, Segment
 from ..turn_format import with_call
 
-FormName = Literal["auto", "completions", "chat", "tools"]
+FormName = Literal["auto", "completions", "chat", "continued", "tools"]
 _ROLES = {"policy": "assistant", "environment": "user"}
 _CONTINUE = {"role": "user", "content": "Go on from there."}  # not every API can continue an assistant message
 
@@ -53,6 +53,23 @@ class Chat:
         return [token["logprob"] for token in record["content"]]
 
 
+class ContinuedChat(Chat):
+    """`/v1/chat/completions` of a server that continues the assistant's message, as vLLM and SGLang do.
+
+    All that follows the question stands inside the assistant's message: the server's chat template makes of it the
+    prompt that a local model reads (`tokenize.py`).
+    """
+
+    def body(self, segments: Sequence[Segment], stop: Sequence[str]) -> dict[str, Any]:
+        messages = [{"role": "user", "content": segments[0].text}]
+        begun = "".join(segment.text for segment in segments[1:])
+        found: dict[str, Any] = {"messages": messages, **({"stop": list(stop)} if stop else {})}
+        if begun:
+            messages.append({"role": "assistant", "content": begun})
+            found |= {"continue_final_message": True, "add_generation_prompt": False}
+        return found
+
+
 class ToolCalls(Chat):
     """Native tool calls over `/v1/chat/completions`: an observation is the result of a call."""
 
@@ -71,7 +88,12 @@ class ToolCalls(Chat):
         return with_call(text, call["name"], _parsed(call["arguments"]))
 
 
-FORMATS: dict[FormName, Completions | Chat] = {"completions": Completions(), "chat": Chat(), "tools": ToolCalls()}
+FORMATS: dict[FormName, Completions | Chat] = {
+    "completions": Completions(),
+    "chat": Chat(),
+    "continued": ContinuedChat(),
+    "tools": ToolCalls(),
+}
 
 
 def _messages(segments: Sequence[Segment]) -> Iterator[tuple[Author, str]]:

@@ -17,6 +17,7 @@ from .endpoint import Endpoint, sampling_fields
 from .model import STOPS, Finish, Turn
 from .openai_formats import FORMATS, FormName
 
+CONTINUING = ("vllm", "sglang")  # servers that continue an assistant's message
 PATH_MISSING = (400, 404, 405, 501)  # HTTP status of a path that a server does not have
 log = logging.getLogger(__name__)
 
@@ -29,10 +30,12 @@ class ServedRequest:
 
 
 class ServedModel:
-    """Writes turns as raw completions, chat messages or native tool calls.
+    """Writes turns as chat messages, raw completions or native tool calls.
 
-    With form `auto`, episodes in protocol "tools" use tool calls. For other episodes the first turn tries raw
-    completions, and chat is used if the endpoint has none. `logprobs` requests the tokens' log-probabilities.
+    With form `auto`, episodes in protocol "tools" use tool calls. Other episodes use chat, so that an instruct model
+    never gets bare text: `continued` where the server can continue an assistant's message, else `chat`. Raw completions
+    are used where the server has no chat, or no chat template for the model. `logprobs` requests the tokens'
+    log-probabilities.
     """
 
     def __init__(self, endpoint: Endpoint, form: FormName = "auto", logprobs: bool = False) -> None:
@@ -68,14 +71,15 @@ class ServedModel:
         return self.text_form
 
     async def _probe(self, request: ServedRequest) -> Turn:
-        """The first turn, which finds out whether the endpoint has raw completions."""
+        """The first turn, which finds out which form the endpoint serves."""
+        chat: FormName = "continued" if await self.endpoint.owner() in CONTINUING else "chat"
         try:
-            turn, self.text_form = await self._write(request, "completions"), "completions"
+            turn, self.text_form = await self._write(request, chat), chat
         except EndpointError as error:
             if error.status not in PATH_MISSING:
                 raise
-            turn, self.text_form = await self._write(request, "chat"), "chat"
-            log.warning("%s has no raw completions (HTTP %s); chat is used", self.name, error.status)
+            turn, self.text_form = await self._write(request, "completions"), "completions"
+            log.warning("%s has no chat (HTTP %s); raw completions are used", self.name, error.status)
         return turn
 
     def _lock(self) -> asyncio.Lock:
