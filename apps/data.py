@@ -70,7 +70,7 @@ def _sizes(summary: Summary) -> Table:
     for name in ("questions", "users", "documents"):
         table.add_row(name, f"{getattr(summary, name):,}")
     table.add_row("left out as leaks", _listed(summary.left_out) or "none")
-    for name, counts in (("hops", summary.hops), ("category", summary.categories)):
+    for name, counts in (("hops", summary.hops), ("category", summary.categories), ("history", summary.history)):
         if counts:
             table.add_row(name, _listed(counts))
     return table
@@ -109,8 +109,7 @@ def _example(question: Question) -> Group:
 def _documents(profile: Profile) -> Table:
     table = Table.grid(padding=(0, 1))
     for document in profile.documents[:_SHOWN]:
-        head = (f"[{document.date}] " if document.date else "") + (f"{document.title}: " if document.title else "")
-        text = Text(printable(head), "cyan").append(printable(" ".join(document.text.split())), "default")
+        text = Text(printable(document.head), "cyan").append(printable(" ".join(document.text.split())), "default")
         text.truncate(220, overflow="ellipsis")
         table.add_row("•", text)
     if len(profile) > _SHOWN:

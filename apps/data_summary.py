@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from ..envs.data.leaks import EVIDENCE, evidence_of
-from ..envs.question import Profile, Question
+from ..envs.question import Question
 
 _BARS = " ▁▂▃▄▅▆▇█"
 _BINS = 24
@@ -60,6 +60,7 @@ class Summary:
         self.left_out: Counter[str] = Counter()
         self.hops: Counter[str] = Counter()
         self.categories: Counter[str] = Counter()
+        self.history: Counter[str] = Counter()
         self.spreads: dict[str, Spread] = {}
         self._profile_sizes: dict[str, int] = {}
         self._asked: set[int] = set()  # hashes of user and text
@@ -81,35 +82,43 @@ class Summary:
             self.hops[str(question.rubric.hops)] += 1
         if question.category is not None:
             self.categories[question.category] += 1
+        if question.rubric.history is not None:
+            self.history[question.rubric.history] += 1
         self._spread("words in a question", len(question.text.split()))
         if question.rubric.aspects:
             self._spread("aspects of a question", len(question.rubric.aspects))
         self._doubt_question(question)
-        self._add_profile(question.profile)
+        self._add_profile(question)
 
-    def _add_profile(self, profile: Profile) -> None:
+    def _add_profile(self, question: Question) -> None:
+        profile = question.profile
         known = self._profile_sizes.get(profile.user_id)
         self._profile_sizes[profile.user_id] = max(known or 0, len(profile))
         self._spread("documents in a profile", len(profile))
         if known is None:
+            self._doubt_profile(question)
             for document in profile.documents:
                 self._spread("words in a document", len(document.text.split()))
 
     def _doubt_question(self, question: Question) -> None:
-        profile, rubric = question.profile, question.rubric
+        rubric = question.rubric
         asked = hash((question.user_id, question.text))
-        texts = [document.text for document in profile.documents]
-        self._doubt(not texts, "questions with an empty profile", question)
-        self._doubt(not all(map(str.strip, texts)), "profiles with a document without text", question)
-        self._doubt(len(set(texts)) < len(texts), "profiles that hold one text twice", question)
+        self._doubt(not question.profile.documents, "questions with an empty profile", question)
         self._doubt(not rubric.aspects and rubric.reference is None, "questions with nothing to score with", question)
         self._doubt(asked in self._asked, "questions that their user asked before, word by word", question)
         self._asked.add(asked)
         self._doubt_evidence(question)
 
+    def _doubt_profile(self, question: Question) -> None:
+        """Once a user, and named by the first question."""
+        texts = [document.text for document in question.profile.documents]
+        self._doubt(not all(map(str.strip, texts)), "profiles with a document without text", question)
+        self._doubt(len(set(texts)) < len(texts), "profiles that hold one text twice", question)
+
     def _doubt_evidence(self, question: Question) -> None:
         """Documents that aspects name: those left out as leaks, and those that there never were."""
-        lacking = sorted(evidence_of(question) - question.profile.by_id.keys())
+        unresolved = {name for aspect in question.rubric.aspects for name in aspect.unresolved}
+        lacking = sorted(evidence_of(question) - question.profile.by_id.keys() | unresolved)
         leaks = {why: count for why, count in question.profile.left_out.items() if why.endswith(EVIDENCE)}
         named = f"{question.id}: {', '.join(lacking)}"
         for why in leaks:
@@ -139,5 +148,6 @@ class Summary:
             "left_out": dict(self.left_out),
             "hops": dict(self.hops),
             "categories": dict(self.categories),
+            "history": dict(self.history),
             "spreads": {name: spread.as_dict() for name, spread in self.spreads.items()},
         }

@@ -307,8 +307,6 @@ def _reminder(searches_left: int) -> str:
 
 
 def _document_line(document: Document, hit_chars: int) -> str:
-    """Date, title and text on one line, cut to `hit_chars` characters."""
-    date = f"[{document.date}] " if document.date else ""
-    title = f"{document.title}: " if document.title else ""
-    line = clean(date + title + document.text)
+    """What is known of a document and its text on one line, cut to `hit_chars` characters."""
+    line = clean(document.head + document.text)
     return line if len(line) <= hit_chars else line[: hit_chars - 1].rstrip() + "…"

@@ -4,16 +4,30 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import blake2b
+from typing import Literal
+
+# Whether the answer lies in the history, need not be looked for there, or cannot be known from it.
+HistoryUse = Literal["needed", "unneeded", "unanswerable"]
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One thing the user wrote in the past."""
+    """One thing the user wrote in the past, or that was said to them."""
 
     id: str
     text: str
     date: str | None = None  # ISO 8601, where known
     title: str | None = None
+    speaker: str | None = None  # who said it, where the history is a conversation
+    session: str | None = None  # which of the user's conversations it is part of
+    meta: tuple[tuple[str, str], ...] = ()  # further facts by name: shown to policies, not searched
+
+    @property
+    def head(self) -> str:
+        """What a policy reads before the text, as far as known: `[date, session 3, name: value] speaker: title: `."""
+        session = f"session {self.session}" if self.session else None
+        facts = ", ".join(filter(None, (self.date, session, *(f"{name}: {value}" for name, value in self.meta))))
+        return f"[{facts}] " * bool(facts) + "".join(f"{name}: " for name in (self.speaker, self.title) if name)
 
 
 @dataclass(frozen=True)
@@ -37,13 +51,30 @@ class Profile:
         return {}
 
     @cached_property
+    def views(self) -> dict[object, "Profile"]:
+        """The profile without some documents, by what was left out and why; questions share them."""
+        return {}
+
+    @cached_property
     def digest(self) -> bytes:
         """Identifies owner and content, so that a changed profile is never answered from an old index."""
         hashed = blake2b(digest_size=16)
-        for part in (self.user_id, *(p for d in self.documents for p in (d.id, d.text, d.date or "", d.title or ""))):
-            data = part.encode("utf-8", "surrogatepass")
-            hashed.update(len(data).to_bytes(8, "little") + data)
+        _feed(hashed, self.user_id)
+        for d in self.documents:
+            _feed(hashed, d.id, d.text, d.date or "", d.title or "")
+            if d.speaker or d.session or d.meta:
+                hashed.update(_NO_LENGTH)
+                _feed(hashed, d.speaker or "", d.session or "", repr(d.meta))
         return hashed.digest()
+
+
+_NO_LENGTH = b"\xff" * 8  # in place of a length: tells what a conversation adds to a document from the next document
+
+
+def _feed(hashed: blake2b, *parts: str) -> None:
+    for part in parts:
+        data = part.encode("utf-8", "surrogatepass")
+        hashed.update(len(data).to_bytes(8, "little") + data)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +87,8 @@ class Aspect:
     accepted: tuple[str, ...] = ()
     rejected: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()  # ids of the profile documents that this aspect rests on
+    sessions: tuple[str, ...] = ()  # the sessions that it rests on
+    unresolved: tuple[str, ...] = ()  # names of evidence that the data set gives and none of its documents has
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +99,7 @@ class Rubric:
     aspects: tuple[Aspect, ...] = ()
     reference: str | None = None
     hops: int | None = None  # how many searches the answer needs, where known
+    history: HistoryUse | None = None  # where known
 
 
 @dataclass(frozen=True, slots=True)

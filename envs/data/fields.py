@@ -85,6 +85,19 @@ class Fields:
             raise self.wrong(name, "a list of strings")
         return tuple(value) if isinstance(value, list) else ()
 
+    def word(self, name: str, words: Collection[str]) -> str | None:
+        """One of some words, or `None` where the field is missing or null."""
+        if self.has(name) and self.values[name] not in words:
+            raise self.wrong(name, f"one of {', '.join(words)}")
+        return self.optional(name)
+
+    def pairs(self, name: str) -> tuple[tuple[str, str], ...]:
+        """An object of strings, in its order; none where the field is missing or null."""
+        if not self.has(name):
+            return ()
+        pairs = self.object(name)
+        return tuple((key, pairs.text(key)) for key in pairs.values)
+
     def object(self, name: str) -> "Fields":
         value = self.values.get(name)
         if not isinstance(value, dict):

@@ -2,7 +2,7 @@
 
 `question`: the question itself, its near-duplicates, and what is later than the question; a document that an aspect
 names is evidence, and no near-duplicate. `strict`: also what holds the hidden narrative or the reference, evidence or
-not. `none`: nothing.
+not. `later`: only what is later than the question. `none`: nothing.
 
 A near-duplicate holds, within a stretch of twice the text's length, 80 % of the text's three-word runs. The text is
 the question, the hidden narrative or the reference; one of fewer than five words is only compared as a whole.
@@ -20,7 +20,7 @@ from typing import Literal, cast, get_args
 from ...errors import OptionError
 from ..question import Document, Profile, Question
 
-Leaks = Literal["question", "strict", "none"]
+Leaks = Literal["question", "strict", "later", "none"]
 SAME, NEAR, LATER = "same question", "near duplicate", "later than the question"
 EVIDENCE = " (evidence)"  # after the reason, where an aspect names the document
 
@@ -46,22 +46,28 @@ def read_leaks(word: object) -> Leaks:
 
 
 def without_leaks(question: Question, leaks: Leaks = "strict") -> Question:
-    """The question with a clean profile."""
-    if leaks == "none":
+    """The question with a clean profile: the same object for all questions of a user that leave out the same."""
+    if leaks == "none" or (leaks == "later" and not question.date):
         return question
     evidence = evidence_of(question)
     sought = list(_sought(question, leaks))
     why = []
     for document in question.profile.documents:
-        leak = _leak(document, question, sought)
+        leak = _leak(document, question, sought, leaks)
         if leak and document.id in evidence:
             leak = None if leaks == "question" and leak == NEAR else leak + EVIDENCE
         why.append(leak)
     if not any(why):
         return question
-    kept = tuple(document for document, leak in zip(question.profile.documents, why, strict=True) if not leak)
-    left_out = Counter(leak for leak in why if leak)
-    return replace(question, profile=Profile(question.profile.user_id, kept, left_out))
+    return replace(question, profile=_view(question.profile, tuple(why)))
+
+
+def _view(profile: Profile, why: tuple[str | None, ...]) -> Profile:
+    """The documents for which there is no reason to leave them out."""
+    if why not in profile.views:
+        kept = tuple(document for document, leak in zip(profile.documents, why, strict=True) if not leak)
+        profile.views[why] = Profile(profile.user_id, kept, Counter(filter(None, why)))
+    return profile.views[why]
 
 
 def evidence_of(question: Question) -> set[str]:
@@ -70,17 +76,22 @@ def evidence_of(question: Question) -> set[str]:
 
 
 def _sought(question: Question, leaks: Leaks) -> "Iterator[_Sought]":
+    if leaks == "later":
+        return
     yield from map(_Sought, dict.fromkeys((question.search_text, question.text)))
     if leaks == "strict":
         hidden = map(_Sought, (question.rubric.narrative, question.rubric.reference or ""))
         yield from (each for each in hidden if each.long)  # "[1]" is no giveaway
 
 
-def _leak(document: Document, question: Question, sought: "list[_Sought]") -> str | None:
-    if document.id == question.id and not question.id.isdecimal():  # LaMP counts questions and items from 0 alike
+def _leak(document: Document, question: Question, sought: "list[_Sought]", leaks: Leaks) -> str | None:
+    named_alike = document.id == question.id and not question.id.isdecimal()  # LaMP counts both from 0
+    if named_alike and leaks != "later":
         return SAME
     if document.date and question.date and is_later(document.date, question.date):
         return LATER
+    if not sought:
+        return None
     text = _folded(f"{document.title} {document.text}" if document.title else document.text)
     return next((leak for each in sought if (leak := each.leak_in(text))), None)
 

@@ -19,6 +19,8 @@ DATA_SETS = Registry(
         "lamp-qa": "profilegym.envs.data.lamp_qa:load",
         **{f"lamp-{task}": "profilegym.envs.data.lamp:load" for task in range(1, 8)},
         **{f"longlamp-{task}": "profilegym.envs.data.longlamp:load" for task in range(1, 5)},
+        "locomo": "profilegym.envs.data.locomo:load",
+        "longmemeval": "profilegym.envs.data.longmemeval:load",
         "jsonl": "profilegym.envs.data.jsonl:load",
     },
 )

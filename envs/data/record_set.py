@@ -69,7 +69,8 @@ class RecordSet(QuestionSet):
         return self._parse(Fields(record, self._place(position, record)), position + 1)
 
     def _place(self, position: int, record: Json) -> str:
-        named = f" (id {record['id']!r})" if isinstance(record.get("id"), str | int) else ""
+        name = record.get("id", record.get("question_id"))
+        named = f" (id {name!r})" if isinstance(name, str | int) else ""
         return f"{self._records.label}, record {position + 1}{named}"
 
 
