@@ -11,6 +11,7 @@ from profilegym import Aspect, Document, Profile, Question, Rubric
 from profilegym.apps.data import show, validate
 from profilegym.apps.data_summary import Spread
 from profilegym.envs.data.jsonl import write_jsonl
+from profilegym.envs.question import HistoryUse
 from profilegym.errors import UnknownName
 
 
@@ -173,3 +174,34 @@ def test_a_hostile_text_cannot_drive_the_terminal(tmp_path: Path, capsys: pytest
     shown = capsys.readouterr().out
     assert not {"\x1b", "\x07", "\u202e"} & set(shown)
     assert "[red]x[/red]" in shown
+
+
+def test_evidence_that_the_data_set_names_and_never_had_is_a_warning(
+    write: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    rubric = Rubric(aspects=(Aspect("Names rooibos", documents=("d0",), unresolved=("D9:36",)),))
+
+    assert validate(write(question(1, "Tea.", rubric=rubric)), as_json=True) == 0
+
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert problem["examples"] == ["q1: D9:36"]
+
+
+def test_a_profile_that_many_questions_share_is_doubted_once(
+    write: Callable[..., str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = question(1, "x", "x")
+
+    assert validate(write(first, replace(first, id="q2", text="And which cake?")), as_json=True) == 0
+
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["count"], problem["examples"]) == (1, ["q1"])
+
+
+def test_show_says_where_the_history_is_of_use(write: Callable[..., str], capsys: pytest.CaptureFixture[str]) -> None:
+    uses: tuple[HistoryUse, ...] = ("needed", "unanswerable", "needed")
+    asked = [question(n, "Tea.", rubric=Rubric(reference="Tea.", history=use)) for n, use in enumerate(uses)]
+
+    show(write(*asked), as_json=True)
+
+    assert json.loads(capsys.readouterr().out)["history"] == {"needed": 2, "unanswerable": 1}

@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -105,6 +106,16 @@ def test_hits_already_shown_are_not_shown_again(ask: Ask) -> None:
     assert "rooibos" not in episode.observation
     assert "1. [2024-01-02] My dog is called Milo." in episode.observation
     assert [document for document, _ in episode.searches[1].hits] == ["u1-1"]
+
+
+def test_a_turn_of_a_conversation_is_shown_with_its_speaker_and_session(ask: Ask) -> None:
+    turn = Document("D3:1", "The boat\nwas sold.", "2023-10-20T13:56", speaker="Tom <b>", session="3")
+    episode = Episode(replace(ask(), profile=Profile("u1", (turn,))))
+    episode.write("<search>boat</search>")
+
+    episode.add_hits([Hit(turn, 1.0)])
+
+    assert "1. [2023-10-20T13:56, session 3] Tom &lt;b>: The boat was sold.\n" in episode.observation
 
 
 def test_hits_are_shown_again_where_that_is_asked_for(ask: Ask) -> None:

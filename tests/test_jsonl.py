@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,20 @@ ROUND_TRIP = [
             aspects=(Aspect("Names rooibos", "r", "e", ("rooibos",), ("oolong", "mint"), ("a",)), Aspect("Short")),
             reference="",
             hops=0,
+            history="unneeded",
         ),
         category="food",
         date="2024-02",
         query="tea that my sister likes",
+    ),
+    Question(
+        "3",
+        "v",
+        "When does Tom come?",
+        Profile(
+            "v", (Document("a", "I come on Friday.", None, None, "Tom", "3", (("place", "Ghent"), ("by", "boat"))),)
+        ),
+        Rubric(aspects=(Aspect("On Friday", documents=("a",), sessions=("3",), unresolved=("D9",)),), history="needed"),
     ),
 ]
 
@@ -56,6 +67,67 @@ def test_what_is_written_reads_back_as_it_was(tmp_path: Path) -> None:
     write_jsonl(ROUND_TRIP, tmp_path / "mine.jsonl")
 
     assert list(load_questions(f"jsonl:{tmp_path}/mine.jsonl")) == ROUND_TRIP
+
+
+def test_profiles_can_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
+    asked = [*ROUND_TRIP, replace(ROUND_TRIP[1], id="4", text="And which cake?")]
+
+    write_jsonl(asked, tmp_path / "asked.jsonl", profiles=tmp_path / "all, of=them.jsonl")
+
+    questions = load_questions(f"jsonl:{tmp_path}/asked.jsonl,profiles={tmp_path}/all, of=them.jsonl")
+    assert list(questions) == asked
+    assert questions[1].profile is questions[3].profile
+    assert "profile" not in (tmp_path / "asked.jsonl").read_text("utf-8")
+    assert len((tmp_path / "all, of=them.jsonl").read_text("utf-8").splitlines()) == 3
+
+
+def test_more_users_than_are_kept_in_memory_are_read_again(tmp_path: Path) -> None:
+    users = [Profile(str(n), (Document("a", f"I drink {n} cups."),)) for n in range(200)]
+    asked = [Question(f"q{n}", user.user_id, "How many?", user) for n, user in enumerate(users)]
+
+    write_jsonl(asked, tmp_path / "asked.jsonl", profiles=tmp_path / "profiles.jsonl")
+
+    questions = load_questions(f"jsonl:{tmp_path}/asked.jsonl,profiles={tmp_path}/profiles.jsonl")
+    assert list(questions) == list(questions) == asked
+
+
+def test_a_user_with_two_profiles_cannot_be_written_as_one(tmp_path: Path) -> None:
+    other = replace(ROUND_TRIP[0], id="9", profile=Profile("u", (Document("a", "Tea."),)))
+
+    with pytest.raises(DataError, match=naming("'u'", "'9'", "leaks=none")):
+        write_jsonl([ROUND_TRIP[0], other], tmp_path / "asked.jsonl", profiles=tmp_path / "profiles.jsonl")
+
+
+def test_equal_profiles_of_a_user_are_one_object_and_others_are_not(write: Callable[..., str]) -> None:
+    other = [{"id": "a", "text": "I drink coffee."}]
+
+    first, again, changed, stranger = load_questions(
+        write(line(), line(id="2"), line(id="3", profile=other), line(id="4", user_id="v"))
+    )
+
+    assert first.profile is again.profile
+    assert len({id(question.profile) for question in (first, changed, stranger)}) == 3
+    assert [question.profile.user_id for question in (first, changed, stranger)] == ["u", "u", "v"]
+
+
+@pytest.mark.parametrize(
+    ("questions", "profiles", "named"),
+    [
+        ([line(profile=...)], [{"user_id": "v", "profile": []}], ["mine.txt", 1, "user_id", "'u'", "profiles.txt"]),
+        ([line()], [{"user_id": "u", "profile": []}], ["mine.txt", 1, "profile", "id, user_id, text, rubric"]),
+        ([line(profile=...)], [{"user_id": "u", "profile": []}] * 2, ["profiles.txt", 2, "user_id", "'u'"]),
+        ([line(profile=...)], [{"user_id": "u", "posts": []}], ["profiles.txt", 1, "posts", "user_id, profile"]),
+        ([line(profile=...)], [{"user_id": "u"}], ["profiles.txt", 1, "profile", "missing"]),
+        ([line(profile=...)], [{"user_id": "u", "profile": [{"id": "a"}]}], ["profiles.txt", 1, "profile[0].text"]),
+    ],
+)
+def test_two_files_that_do_not_fit_are_named(
+    write: Callable[..., str], tmp_path: Path, questions: list[Any], profiles: list[Any], named: list[object]
+) -> None:
+    (tmp_path / "profiles.txt").write_text("\n".join(map(json.dumps, profiles)), "utf-8")
+
+    with pytest.raises(DataError, match=naming(*named)):
+        load_questions(f"{write(*questions)},profiles={tmp_path}/profiles.txt")
 
 
 @given(texts=st.lists(WORDS, max_size=4), reference=st.none() | WORDS)
@@ -108,6 +180,8 @@ def test_hidden_fields_stay_in_the_rubric(write: Callable[..., str], hidden_in: 
             ["profile[1].id", 1],
         ),
         ({"rubric": []}, ["rubric", "[]"]),
+        ({"rubric": {"history": "maybe"}}, ["rubric.history", "'maybe'", "needed, unneeded, unanswerable"]),
+        ({"profile": [{"id": 1, "text": "x", "meta": {"place": 1}}]}, ["profile[0].meta.place", 1]),
         ({"rubric": {"hops": -1}}, ["rubric.hops", -1, 0]),
         (
             {"rubric": {"aspects": [{"title": "t", "accepted": "x"}]}},

@@ -279,3 +279,23 @@ def test_made_up_data_takes_the_choice_and_has_nothing_to_leave_out(name: str) -
 def test_a_word_that_names_no_choice_is_refused(spec: str) -> None:
     with pytest.raises(OptionError, match=naming("leaks", "question", "strict", "none")):
         load_questions(spec)
+
+
+def test_later_leaves_out_what_is_later_and_nothing_else() -> None:
+    assert left_out("I grow tomatoes.", leaks="later", date="2024-05-11") == {"later than the question": 1}
+    assert left_out(ASKED, leaks="later", date="2024-05-10") == {}
+    assert left_out(ASKED, leaks="later", id="q") == {}
+
+
+@pytest.mark.parametrize("leaks", ["later", "question", "strict"])
+def test_questions_that_may_see_the_same_share_one_profile(leaks: Leaks) -> None:
+    days = tuple(Document(f"d{day}", f"Day {day}.", f"2024-05-{day:02}") for day in range(1, 9))
+    whole = Profile("u", days)
+
+    def seen(date: str | None) -> Profile:
+        return without_leaks(Question(f"q{date}", "u", ASKED, whole, date=date), leaks).profile
+
+    assert seen(None) is seen("2024-05-08") is seen("2025") is whole
+    assert seen("2024-05-03T10:00") is seen("2024-05-03")
+    assert seen("2024-05-03").documents == days[:3]
+    assert seen("2024-05-04").left_out == {"later than the question": 4}

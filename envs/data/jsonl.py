@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import cast, get_args
+from typing import Any, cast, get_args
 
 from ..._util.lru import Lru
 from ...errors import DataError
@@ -68,8 +68,8 @@ class _Embedded:
 
     def __call__(self, user_id: str, record: Fields) -> Profile:
         # Version 2 writes equal values as equal bytes; were they not, the profile would only be made again.
-        data = marshal.dumps((user_id, record.values.get("profile")), 2)
-        key = blake2b(data, digest_size=16).digest()
+        items: Any = record.values.get("profile")
+        key = blake2b(marshal.dumps((user_id, items), 2), digest_size=16).digest()
         profile = self._recent.get(key)
         if profile is None:
             profile = _profile(user_id, record)
@@ -177,8 +177,10 @@ def _line(question: Question) -> dict[str, object]:
 
 
 def _documents(profile: Profile) -> list[dict[str, object]]:
-    known = [_known(document, _DOCUMENT) for document in profile.documents]
-    return [fields | {"meta": dict(meta)} if (meta := fields.get("meta")) else fields for fields in known]
+    return [
+        _known(document, _DOCUMENT) | ({"meta": dict(document.meta)} if document.meta else {})
+        for document in profile.documents
+    ]
 
 
 def _known(thing: Document | Rubric | Aspect, names: Iterable[str]) -> dict[str, object]:
