@@ -48,7 +48,7 @@ def test_a_haystack_becomes_a_profile_of_turns(write: Callable[..., str]) -> Non
     (question,) = load_questions(write(record()))
 
     assert (question.id, question.user_id, question.category) == ("q1", "q1", "multi-session")
-    assert question.date == "2023-05-30T08:08"
+    assert question.date == "2023-05-30"
     assert question.profile.documents == (
         Document("1:1", "I bought a boat.", "2023-05-01T10:00", speaker="user", session="1"),
         Document("1:2", "Good.", "2023-05-01T10:00", speaker="assistant", session="1"),
@@ -101,6 +101,12 @@ def test_only_what_was_said_before_the_question_can_be_searched(write: Callable[
     assert [document.id for document in question.profile.documents] == ["1:1", "1:2", "2:1"]
     assert question.profile.left_out == {"later than the question (evidence)": 1}
     assert len(load_questions(f"{spec},leaks=none")[0].profile) == 4
+
+
+def test_sessions_of_the_questions_day_are_seen_whatever_their_time(write: Callable[..., str]) -> None:
+    (question,) = load_questions(write(record(question_date="2023/05/03 (Wed) 01:00")))
+
+    assert question.profile.documents[-1].date == "2023-05-03T12:00"
 
 
 def test_a_session_that_the_haystack_lacks_is_kept_apart(write: Callable[..., str]) -> None:

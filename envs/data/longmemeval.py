@@ -36,6 +36,9 @@ def _question(whole: bool, record: Fields, number: int) -> Question:
     question_id, asked = record.identifier("question_id"), record.filled("question")
     sessions = _sessions(record)
     documents, evidence = _by_session(sessions) if whole else _by_turn(sessions)
+    day = _date(
+        record, "question_date"
+    )  # without its time: sessions of that day belong to the history, also later ones
     return Question(
         id=question_id,
         user_id=question_id,
@@ -43,7 +46,7 @@ def _question(whole: bool, record: Fields, number: int) -> Question:
         profile=profile_of(question_id, documents),
         rubric=_rubric(record, question_id, evidence, sessions),
         category=record.filled("question_type"),
-        date=_date(record, "question_date"),
+        date=day[: len("2023-05-30")] if day else None,
         query=asked,
     )
 
