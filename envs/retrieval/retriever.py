@@ -40,8 +40,9 @@ class BaseRetriever:
 
 
 def searchable_text(document: Document) -> str:
-    """The text that retrievers search: title and text."""
-    return f"{document.title} {document.text}" if document.title else document.text
+    """The text that retrievers search: speaker, title and text."""
+    text = f"{document.title} {document.text}" if document.title else document.text
+    return f"{document.speaker} {text}" if document.speaker else text
 
 
 def check_k(k: int) -> None:
