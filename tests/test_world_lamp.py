@@ -18,7 +18,8 @@ from profilegym.world.data.lamp_habits import TASKS
 from profilegym.world.data.tables import load_tables
 
 # A change of this value changes every published number: say so in the changelog under its own heading.
-BYTES_OF_SEED_7 = "6d8cdb7319d552deead54c603f3b4e45"
+# A new field of a document or a rubric changes it alone: without that field's text the earlier value must come out.
+BYTES_OF_SEED_7 = "ee532fa5c390a739f85159b13aa37866"
 NAMES = sorted(TASKS)
 
 
