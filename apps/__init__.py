@@ -1,1 +1,1 @@
-"""What people touch."""
+"""User interfaces: command line, terminal player, browser viewer."""

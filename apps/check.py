@@ -1,4 +1,4 @@
-"""`profilegym check`: the conformance kits' report cards, and whether a run can be repeated."""
+"""`profilegym check`: contract tests of plug-ins, and whether a run is deterministic."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
@@ -21,14 +21,14 @@ _NAME_WIDTH = 20  # of the longest name of a check
 
 
 def check_retriever(spec: str, as_json: bool = False) -> int:
-    """Print how the retriever keeps its promises: 0 where it keeps them all, 1 where it does not."""
+    """Print a retriever's results in its contract tests. Returns 1 if one fails, else 0; so do all functions here."""
     from ..testing.retriever import CHECKS
 
     retriever = make_retriever(spec)
     console = Console(quiet=as_json)
     findings = _card(console, "retriever", spec, examine(retriever, CHECKS))
     passed = all(finding.passed for finding in findings)
-    comparison = compare(retriever) if passed else None  # a broken retriever's figures would mean nothing
+    comparison = compare(retriever) if passed else None  # figures of a broken retriever mean nothing
     console.print(_information(comparison), _grade(findings), sep="\n")
     if as_json:
         beside = asdict(comparison) if comparison else None
@@ -37,7 +37,6 @@ def check_retriever(spec: str, as_json: bool = False) -> int:
 
 
 def check_reward(spec: str, as_json: bool = False) -> int:
-    """Print how the reward keeps its promises: 0 where it keeps them all, 1 where it does not."""
     from ..rewards import make_reward
     from ..testing.reward import CHECKS
 
@@ -45,7 +44,6 @@ def check_reward(spec: str, as_json: bool = False) -> int:
 
 
 def check_agent(spec: str, as_json: bool = False) -> int:
-    """Print how the agent keeps its promises: 0 where it keeps them all, 1 where it does not."""
     from ..agents.agent import make_agent
     from ..testing.agent import CHECKS
 
@@ -53,7 +51,6 @@ def check_agent(spec: str, as_json: bool = False) -> int:
 
 
 def check_judge(spec: str, as_json: bool = False) -> int:
-    """Print how the judge keeps its promises: 0 where it keeps them all, 1 where it does not."""
     from ..rewards.registry import make_judge
     from ..testing.judge import CHECKS
 
@@ -61,7 +58,6 @@ def check_judge(spec: str, as_json: bool = False) -> int:
 
 
 def check_model(spec: str, as_json: bool = False) -> int:
-    """Print how the model keeps its promises: 0 where it keeps them all, 1 where it does not."""
     from ..agents.models.model import make_model
     from ..testing.model import CHECKS
 
@@ -69,7 +65,7 @@ def check_model(spec: str, as_json: bool = False) -> int:
 
 
 def check_determinism(settings: "Settings", as_json: bool = False) -> int:
-    """Print whether the same settings give the same trajectories: 0 where they do, 1 where not."""
+    """Print whether the same settings give the same trajectories."""
     from ..evaluation.determinism import repeat
 
     console = Console(quiet=as_json)
@@ -83,14 +79,14 @@ def check_determinism(settings: "Settings", as_json: bool = False) -> int:
 
 
 def _repetition(found: "Repetition") -> Iterator[Text]:
-    parting = found.difference
-    if parting is None:
-        order = "in the same order" if found.ordered else "though they ended in another order"
-        yield Text(f"✓ {found.episodes} episodes are the same but for times, {order}.", "bold green")
+    difference = found.difference
+    if difference is None:
+        order = "in the same order" if found.ordered else "but ended in another order"
+        yield Text(f"✓ {found.episodes} episodes are the same, timings aside, {order}.", "bold green")
         return
-    yield Text(f"✗ {printable(parting.episode)} is not the same twice: {parting.place}", "bold red")
-    yield Text(f"  first:  {printable(parting.first)}")
-    yield Text(f"  second: {printable(parting.second)}")
+    yield Text(f"✗ {printable(difference.episode)} is not the same twice: {difference.place}", "bold red")
+    yield Text(f"  first:  {printable(difference.first)}")
+    yield Text(f"  second: {printable(difference.second)}")
 
 
 def _report(kind: str, spec: str, findings: Iterable[CheckResult], as_json: bool) -> int:
@@ -103,7 +99,7 @@ def _report(kind: str, spec: str, findings: Iterable[CheckResult], as_json: bool
 
 
 def _card(console: Console, kind: str, spec: str, findings: Iterable[CheckResult]) -> list[CheckResult]:
-    """Each finding as soon as it is there."""
+    """Print each result as soon as it is known."""
     console.print(Text(f"Report card of the {kind} {spec}\n", "bold"))
     shown = []
     for finding in findings:
@@ -126,7 +122,7 @@ def _words(finding: CheckResult) -> Group:
     promise = Text(finding.check.promise)
     if finding.counterexample is None:
         return Group(promise)
-    # what a document or an error holds is shown as it is, never read as markup
+    # Text, so that a document or an error is not read as markup.
     return Group(
         promise, Text(f"But {finding.counterexample}.", "red"), Text(f"To fix it: {finding.check.fix}", "yellow")
     )
@@ -134,7 +130,7 @@ def _words(finding: CheckResult) -> Group:
 
 def _information(comparison: Comparison | None) -> Text:
     if comparison is None:
-        return Text("\nNot compared with bm25, as a promise is broken.", "dim")
+        return Text("\nNot compared with bm25, as a check failed.", "dim")
     return Text(
         f"\nFor information: {comparison.found} of {comparison.planted} planted documents were in the top 3; "
         f"a search took {comparison.median_ms:.3f} ms (median; bm25: {comparison.bm25_median_ms:.3f} ms); "

@@ -1,4 +1,4 @@
-"""`profilegym compare`: runs beside each other, on the terminal, as Markdown, as LaTeX, and on a page."""
+"""`profilegym compare`: a comparison of runs as a terminal table, Markdown, LaTeX or HTML."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
@@ -31,7 +31,7 @@ def run_compare(sides: Sequence[str], judge: str | None, form: Format, out: Path
         notes = map(printable, _notes(found))
         Console().print(_table(found), *notes, "", *plot(found), sep="\n", highlight=False, markup=False)
     else:
-        print(markdown(found) if form == "markdown" else latex(found))  # noqa: T201 (to be pasted: no wrapping)
+        print(markdown(found) if form == "markdown" else latex(found))  # noqa: T201 (no wrapping, so that it can be pasted)
 
 
 def markdown(found: Comparison) -> str:
@@ -41,7 +41,7 @@ def markdown(found: Comparison) -> str:
 
 
 def latex(found: Comparison) -> str:
-    """For the package booktabs."""
+    """A table for the LaTeX package booktabs."""
     rows = [" & ".join(map(_in_latex, cells)) + r" \\" for cells in _cells(found)]
     notes = [f"% {printable(note)}" for note in _notes(found)]
     head = " & ".join(HEADS) + r" \\"
@@ -51,7 +51,7 @@ def latex(found: Comparison) -> str:
 
 
 def plot(found: Comparison) -> Iterator[str]:
-    """One difference a line."""
+    """One line per difference."""
     drawn = _differences(found)
     ends = [end for _, figure in drawn for end in (figure.low, figure.high) if end is not None]
     if ends:
@@ -112,31 +112,31 @@ def _notes(found: Comparison) -> Iterator[str]:
 
 
 def _seeds(found: Comparison) -> Iterator[str]:
-    """Of sides of several runs."""
+    """The seeds of sides with several runs."""
     for run, seeds in found.seeds.items():
         if len(seeds) > 1:
             yield f"{run}: seeds {', '.join(map(str, seeds))}"
     if any(len(seeds) > 1 for seeds in found.seeds.values()):
         yield (
             "Intervals are over people and seeds, differences also seed by seed; n counts values of all seeds. "
-            "Of a side with one run the luck of its seed is not known."
+            "Of a side with one run, the variation between seeds is not known."
         )
 
 
 def _unscored(found: Comparison) -> Iterator[str]:
-    """What is left out of the scores, and what difference that can make."""
+    """Questions without a score, and bounds of the difference with them."""
     for run, count in found.unscored.items():
         if count:
-            yield f"{run}: {count:,} common questions have no score there, and are left out of all scores"
+            yield f"{run}: {count:,} common questions have no score and are left out of all scores"
     for run, bounds in found.bounds.items():
         yield (
-            f"{run}: with all common questions its score differs by {bounds.low:+.3f} if what has no score speaks "
-            f"against it (0 there, 1 for the reference), by {bounds.high:+.3f} if it speaks for it"
+            f"{run}: with all common questions its score differs by {bounds.low:+.3f} at worst (a missing score is 0, "
+            f"and 1 for the reference), by {bounds.high:+.3f} at best"
         )
 
 
 def _differences(found: Comparison) -> list[tuple[str, Interval]]:
-    """Those that share a scale, and so a plot."""
+    """Differences on the scale of scores, which share a plot."""
     rows = [row for row in found.rows if row.metric != "searches"]
     return [(f"{row.metric}: {row.run}", row.difference) for row in rows if row.difference is not None]
 

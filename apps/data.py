@@ -1,4 +1,4 @@
-"""`profilegym data show` and `data validate`: what a data set holds, and whether it is sound."""
+"""`profilegym data show` and `data validate`: the content of a data set and its errors."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ def show(spec: str, as_json: bool = False) -> None:
 
 
 def validate(spec: str, as_json: bool = False) -> int:
-    """Read everything and report what is wrong: 1 where the data cannot be used, 0 where it can."""
+    """Read everything and report what is wrong. Returns 1 if the data cannot be used, else 0."""
     summary = Summary(spec)
     problems = _read_all(summary) + summary.problems()
     broken = any(problem.kind == "error" for problem in problems)

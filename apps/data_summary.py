@@ -1,4 +1,4 @@
-"""What is counted while the questions of a data set go by; memory grows with users, not with documents."""
+"""Counts over the questions of a data set. Memory grows with users, not with documents."""
 
 from bisect import bisect_left
 from collections import Counter
@@ -43,7 +43,7 @@ class Spread:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something about a data set that a person should know; an error makes it unusable."""
+    """A warning about a data set, or an error that makes it unusable."""
 
     kind: str  # error or warning
     what: str
@@ -52,7 +52,7 @@ class Problem:
 
 
 class Summary:
-    """Sizes, distributions and doubts."""
+    """Sizes, distributions and warnings."""
 
     def __init__(self, spec: str) -> None:
         self.spec = spec
@@ -64,7 +64,7 @@ class Summary:
         self.spreads: dict[str, Spread] = {}
         self._profile_sizes: dict[str, int] = {}
         self._asked: set[int] = set()  # hashes of user and text
-        self._doubts: dict[str, list[str]] = {}
+        self._warnings: dict[str, list[str]] = {}
 
     @property
     def users(self) -> int:
@@ -72,7 +72,7 @@ class Summary:
 
     @property
     def documents(self) -> int:
-        """Each user's own, once: in the largest profile, where a user asks several questions."""
+        """Documents of each user, counted once: in the largest profile of the user."""
         return sum(self._profile_sizes.values())
 
     def add(self, question: Question) -> None:
@@ -87,7 +87,7 @@ class Summary:
         self._spread("words in a question", len(question.text.split()))
         if question.rubric.aspects:
             self._spread("aspects of a question", len(question.rubric.aspects))
-        self._doubt_question(question)
+        self._check_question(question)
         self._add_profile(question)
 
     def _add_profile(self, question: Question) -> None:
@@ -96,48 +96,48 @@ class Summary:
         self._profile_sizes[profile.user_id] = max(known or 0, len(profile))
         self._spread("documents in a profile", len(profile))
         if known is None:
-            self._doubt_profile(question)
+            self._check_profile(question)
             for document in profile.documents:
                 self._spread("words in a document", len(document.text.split()))
 
-    def _doubt_question(self, question: Question) -> None:
+    def _check_question(self, question: Question) -> None:
         rubric = question.rubric
         asked = hash((question.user_id, question.text))
-        self._doubt(not question.profile.documents, "questions with an empty profile", question)
-        self._doubt(not rubric.aspects and rubric.reference is None, "questions with nothing to score with", question)
-        self._doubt(asked in self._asked, "questions that their user asked before, word by word", question)
+        self._warn_if(not question.profile.documents, "questions with an empty profile", question)
+        self._warn_if(not rubric.aspects and rubric.reference is None, "questions with nothing to score with", question)
+        self._warn_if(asked in self._asked, "questions that their user asked before, word by word", question)
         self._asked.add(asked)
-        self._doubt_evidence(question)
+        self._check_evidence(question)
 
-    def _doubt_profile(self, question: Question) -> None:
+    def _check_profile(self, question: Question) -> None:
         """Once a user, and named by the first question."""
         texts = [document.text for document in question.profile.documents]
-        self._doubt(not all(map(str.strip, texts)), "profiles with a document without text", question)
-        self._doubt(len(set(texts)) < len(texts), "profiles that hold one text twice", question)
+        self._warn_if(not all(map(str.strip, texts)), "profiles with a document without text", question)
+        self._warn_if(len(set(texts)) < len(texts), "profiles that hold one text twice", question)
 
-    def _doubt_evidence(self, question: Question) -> None:
+    def _check_evidence(self, question: Question) -> None:
         """Documents that aspects name: those left out as leaks, and those that there never were."""
         unresolved = {name for aspect in question.rubric.aspects for name in aspect.unresolved}
         lacking = sorted(evidence_of(question) - question.profile.by_id.keys() | unresolved)
         leaks = {why: count for why, count in question.profile.left_out.items() if why.endswith(EVIDENCE)}
         named = f"{question.id}: {', '.join(lacking)}"
         for why in leaks:
-            self._note(f"questions with evidence left out as a leak ({why.removesuffix(EVIDENCE)})", named)
+            self._warn(f"questions with evidence left out as a leak ({why.removesuffix(EVIDENCE)})", named)
         if len(lacking) > sum(leaks.values()):
-            self._note("questions with an aspect that names a document which the profile never had", named)
+            self._warn("questions with an aspect that names a document which the profile never had", named)
 
-    def _doubt(self, holds: bool, what: str, question: Question) -> None:
+    def _warn_if(self, holds: bool, what: str, question: Question) -> None:
         if holds:
-            self._note(what, question.id)
+            self._warn(what, question.id)
 
-    def _note(self, what: str, example: str) -> None:
-        self._doubts.setdefault(what, []).append(example)
+    def _warn(self, what: str, example: str) -> None:
+        self._warnings.setdefault(what, []).append(example)
 
     def _spread(self, name: str, value: int) -> None:
         self.spreads.setdefault(name, Spread()).add(value)
 
     def problems(self) -> list[Problem]:
-        return [Problem("warning", what, len(ids), tuple(ids[:_EXAMPLES])) for what, ids in self._doubts.items()]
+        return [Problem("warning", what, len(ids), tuple(ids[:_EXAMPLES])) for what, ids in self._warnings.items()]
 
     def as_dict(self) -> dict[str, object]:
         return {

@@ -1,4 +1,4 @@
-"""`profilegym doctor`: what is installed and reachable on this machine, and what to type for what is not."""
+"""`profilegym doctor`: what is installed and reachable on this machine, and how to install what is missing."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ _SECONDS = 5.0  # for an endpoint's answer
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing that was looked for: `ok` is None where it is optional and not there."""
+    """One check: `ok` is None if something optional is missing."""
 
     name: str
     ok: bool | None
@@ -34,7 +34,7 @@ class Item:
 
 
 def run_doctor(as_json: bool = False) -> int:
-    """1 where something is broken, 0 otherwise."""
+    """Returns 1 if something is broken, else 0."""
     items = list(look())
     if as_json:
         Console().print_json(data=[asdict(item) for item in items])
@@ -55,7 +55,7 @@ def look() -> Iterator[Item]:
 
 
 def _extras() -> Iterator[Item]:
-    """Of each extra, the packages that are there, and what installs the others."""
+    """The installed packages of each extra, and how to install the others."""
     wanted: dict[str, list[str]] = {}
     for requirement in metadata("profilegym").get_all("Requires-Dist") or ():
         if (match := _REQUIREMENT.match(requirement)) and match[1] != "profilegym" and match[2] not in _HIDDEN:
@@ -102,7 +102,7 @@ def _java() -> Item:
 
 
 def _endpoint(environment: Mapping[str, str]) -> Item:
-    """Asks the endpoint for its models; the key is used and never shown."""
+    """Requests the endpoint's list of models. The key is sent and never shown."""
     from urllib.error import HTTPError, URLError
     from urllib.request import Request, urlopen
 

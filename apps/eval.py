@@ -1,4 +1,4 @@
-"""`profilegym eval`: plays, scores, and shows what came of it."""
+"""`profilegym eval`: plays and scores questions, and prints a summary."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from .options import is_quiet
 
 
 def run_eval(settings: Settings, speed: Speed, out: Path, as_json: bool = False) -> int:
-    """1 where nothing could be scored, 0 otherwise."""
+    """Returns 1 if nothing could be scored, else 0."""
     console, run = Console(stderr=as_json), RunDirectory(out)
     with Bar(console, settings) as bar:
         summary = asyncio.run(evaluate(settings, run, speed, bar.tell))
@@ -29,7 +29,7 @@ def run_eval(settings: Settings, speed: Speed, out: Path, as_json: bool = False)
 
 
 def tell(run: RunDirectory, summary: Mapping[str, Any], as_json: bool) -> int:
-    """Write the report, and print the figures."""
+    """Write the report and print the summary."""
     write_report(run)
     if as_json:
         Console().print_json(data=summary, ensure_ascii=False)
@@ -40,19 +40,22 @@ def tell(run: RunDirectory, summary: Mapping[str, Any], as_json: bool) -> int:
 
 
 def table(summary: Mapping[str, Any]) -> Table:
-    """All questions, then by hops where the data knows them."""
+    """Figures over all questions, and by hops if the data has them."""
     asked, hops = summary["settings"], summary["by_hops"]
     title = f"{asked['agent']} with {asked['model']} on {asked['data']}, {asked['retriever']}"
     found = Table(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left")
     found.caption = (
-        f"each mean with half the width of its 95 % interval, or its other end (≥, ≤); none below {LEAST} people; "
-        "a number in brackets: of so many people only"
+        f"mean ± half the width of its 95 % interval, or the end of it (≥, ≤); no interval below {LEAST} people; "
+        "a number in brackets: the people of this figure, if fewer"
     )
     found.add_column("")
-    parts = {f"all {summary['episodes']:,}": summary, **{_hops(count): part for count, part in hops.items()}}
+    parts = {
+        f"all {summary['episodes']:,}": summary,
+        **{_plural(int(count), "hop", "hops"): part for count, part in hops.items()},
+    }
     people = {name: _people(part) for name, part in parts.items()}
     for name, count in people.items():
-        found.add_column(name if count is None else f"{name}\n{count:,} people", justify="right")
+        found.add_column(name if count is None else f"{name}\n{_plural(count, 'person', 'people')}", justify="right")
     for metric, called, digits in FIGURES:
         if metric in summary:
             called = f"score, {', '.join(summary['judge']) or 'no judge'}" if metric == "score" else called
@@ -63,25 +66,23 @@ def table(summary: Mapping[str, Any]) -> Table:
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
-    """What a mean does not show."""
-    told = [
-        f"{summary['users']:,} users; ended: {', '.join(f'{how} {count}' for how, count in summary['ended'].items())}"
-    ]
+    """Users, endings, cost, unscored episodes, flags and alarms."""
+    told = [f"{_plural(summary['users'], 'user', 'users')}; ended: {_counts(summary['ended'])}"]
     if summary["sums"]["cost"]:
         told.append(f"cost: {summary['sums']['cost']:.4g}")
     for key, what in (("unscored", "episode"), ("baseline_unscored", "baseline")):
         missing = summary.get(key, {"n": 0})
         if missing["n"]:
-            many = "" if missing["n"] == 1 else "s"
-            told.append(f"{missing['n']} {what}{many} unscored and in no mean; score them with: profilegym rejudge")
+            unscored = _plural(missing["n"], what, f"{what}s")
+            told.append(f"{unscored} unscored and in no mean; score them with: profilegym rejudge")
             told += [f"  {count} × {printable(reason)}" for reason, count in missing["reasons"].items()]
     if summary["flags"]:
-        told.append(f"odd answers: {', '.join(f'{flag} {count}' for flag, count in summary['flags'].items())}")
+        told.append(f"flags: {_counts(summary['flags'])}")
     return told + [_told(alarm) for alarm in summary["alarms"] if alarm["raised"]]
 
 
 class Bar(Progress):
-    """How far a run is, and its mean score so far."""
+    """Progress of a run, with its mean score so far."""
 
     def __init__(self, console: Console, settings: Settings) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -103,12 +104,16 @@ def _told(alarm: Mapping[str, Any]) -> str:
     return printable(f"! {alarm['name']}: {alarm['count']} of {alarm['n']} {alarm['of']}. {alarm['meaning']}")
 
 
-def _hops(count: str) -> str:
-    return "1 hop" if count == "1" else f"{count} hops"
+def _plural(count: int, one: str, many: str) -> str:
+    return f"{count:,} {one if count == 1 else many}"
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
 
 
 def _people(part: Mapping[str, Any]) -> int | None:
-    """As many as the figure has that is known of most."""
+    """Number of people of the figure that covers most."""
     figures = (part[metric].get("people") for metric, *_ in FIGURES if metric in part)
     return max((count for count in figures if count is not None), default=None)
 

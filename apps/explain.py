@@ -1,4 +1,4 @@
-"""`profilegym explain`: what RPM knows of one person, as a researcher would want to read it."""
+"""`profilegym explain`: RPM's model of one user."""
 
 import asyncio
 from collections import Counter
@@ -28,7 +28,7 @@ _BAR = 10  # columns
 
 
 def run_explain(user_id: str, models: Path, data: str | None, model: str | None, as_json: bool = False) -> None:
-    """Print the models of a user that are there; with `data` that of the posts there, made by `model` if given."""
+    """Print the user's saved models; with `data`, the one of the posts in it, built by `model` if missing."""
     if data is None:
         users = UserModelStore(models).of_user(user_id)
     else:
@@ -37,10 +37,8 @@ def run_explain(user_id: str, models: Path, data: str | None, model: str | None,
             asyncio.run(_made(question, models, model)) if model else UserModelStore(models).find(question.profile)
         ]
     if not users:
-        wanted = "make it with --data DATA --model MODEL"
-        raise DataError(
-            f"{str(models)!r} holds no model of user {user_id!r}: {wanted}, or name another folder, --models"
-        )
+        wanted = "build it with --data DATA --model MODEL"
+        raise DataError(f"{str(models)!r} has no model of user {user_id!r}: {wanted}, or name another folder, --models")
     if as_json:
         Console().print_json(data={"models": [asdict(user) for user in users]}, ensure_ascii=False)
     else:
@@ -83,7 +81,7 @@ def _took(cost: Cost) -> str:
 
 
 def _choices(user: UserModel) -> Table:
-    """Which responses go with which factor, beside all of the person's responses."""
+    """The responses that go with each factor, beside all responses of the user."""
     table = _table("factor", "features", "seen")
     table.add_column("responses, commonest first")
     every = Counter(memory.response for memory in user.memories if memory.response is not None)
@@ -96,7 +94,7 @@ def _choices(user: UserModel) -> Table:
 
 
 def _influences(user: UserModel) -> Table:
-    """How often, how strongly and which way each factor works."""
+    """Coverage, influence and polarity of each factor."""
     table = _table("factor", "features", "seen")
     for name in ("coverage", "influence", "polarity"):
         table.add_column(name)
@@ -124,7 +122,7 @@ def _shares(shares: Mapping[str, float]) -> Text:
 
 
 def _bar(value: float | None, sign: str = "") -> Text:
-    """Blue for what is taken up, red for what is avoided."""
+    """Blue for positive values, red for negative ones."""
     if value is None:
         return Text("not known", "dim")
     return Text.assemble(f"{value:{sign}.2f} ", ("█" * round(_BAR * abs(value)), "red" if value < 0 else "blue"))

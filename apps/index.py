@@ -1,4 +1,4 @@
-"""`profilegym index`: compiles a data set's profiles into a store that many processes share."""
+"""`profilegym index`: builds a BM25 index of a data set's profiles that many processes share."""
 
 import os
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ Block = tuple[bytes, bytes]
 
 
 def index(spec: str, out: Path) -> None:
-    """Index every profile of the data set once; a run that was killed is simply started again."""
+    """Index every profile of the data set once. After an interruption, run it again."""
     console, start = Console(), perf_counter()
     count = len(load_questions(spec))
     with Progress(console=console, disable=is_quiet()) as progress, StoreWriter(out) as writer:
@@ -36,7 +36,7 @@ def index(spec: str, out: Path) -> None:
 
 
 def _blocks(spec: str, count: int) -> Iterator[tuple[int, list[Block]]]:
-    """In the order of the questions, a worker a core, and only so many chunks under way that memory stays flat."""
+    """In the order of the questions, one worker per core, with a bounded number of pending chunks."""
     ranges = iter([range(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK)])
     workers = os.cpu_count() or 1
     with ProcessPoolExecutor(workers, get_context("spawn")) as pool:

@@ -1,4 +1,4 @@
-"""`profilegym judge audit`: what a judge's word is worth, on a terminal and on a page."""
+"""`profilegym judge audit`: how reliable a judge is, on the terminal and as HTML."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ _REASONS = 5
 
 
 def run_audit(judge: str, data: str, limit: int, out: Path | None, as_json: bool = False) -> int:
-    """0 where the judge could be tried, 1 where it gave no verdict at all, 130 where it was interrupted."""
+    """Returns 0, 1 if the judge gave no verdict at all, 130 if interrupted."""
     errors, made, questions = Console(stderr=True), make_judge(judge), load_questions(data)
     try:
         with bar(errors, f"trying {made.name}") as progress:
@@ -61,6 +61,6 @@ def _report(found: Audit, out: Path | None) -> None:
 
 
 def _line(one: Finding) -> Text:
-    """The figure, and under it what it says, so that both can be read on a narrow screen."""
+    """The figure, with its meaning below, for narrow terminals."""
     head = f"{printable(one.name):<26}{one.value:>9}  {one.beside}"
     return Text.assemble((head, "bold"), (f"\n    {one.told}", "dim"))

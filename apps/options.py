@@ -1,4 +1,4 @@
-"""Options that commands share: verbosity, and options read from a file."""
+"""Log level of the command line, and options from a file."""
 
 import logging
 from collections.abc import Collection
@@ -23,7 +23,7 @@ def set_verbosity(verbose: bool, quiet: bool) -> None:
 
 
 def is_quiet() -> bool:
-    """Whether progress bars are to be left out."""
+    """Whether progress bars are hidden."""
     return _LOG.level >= logging.ERROR
 
 
@@ -36,7 +36,7 @@ def read_options(path: Path, known: Collection[str]) -> dict[str, Any]:
     if isinstance(content, dict) and isinstance(content.get("settings"), dict):
         content = content["settings"]
     if not isinstance(content, dict):
-        raise OptionError(f"--settings {path} holds {type(content).__name__}, not options by their names")
+        raise OptionError(f"--settings {path} holds {type(content).__name__}; it must map option names to values")
     for name in content:
         if name not in known:
             near = get_close_matches(str(name), known, 1)

@@ -1,4 +1,4 @@
-"""`profilegym recipes`: the recipes that come with the package, and one of them with everything resolved."""
+"""`profilegym recipes`: lists the recipes of the package, or prints one with all settings resolved."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

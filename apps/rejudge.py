@@ -1,4 +1,4 @@
-"""`profilegym rejudge`: asks a judge about a run's answers, and shows how the run stands."""
+"""`profilegym rejudge`: scores the answers of a run again, and prints the scores of all judges."""
 
 import asyncio
 from collections.abc import Iterator
@@ -22,11 +22,11 @@ from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory
 from .options import is_quiet
 
-INTERRUPTED = 130  # what shells expect
+INTERRUPTED = 130  # exit code of an interrupted command
 
 
 def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool = False) -> int:
-    """0 where every answer has a verdict now, 1 where some could not be scored, 130 where it was interrupted."""
+    """Returns 0 if every answer has a verdict, 1 if some could not be scored, 130 if interrupted."""
     run, errors = RunDirectory(path), Console(stderr=True)
     try:
         with bar(errors, f"judging {path}") as progress:
@@ -35,24 +35,24 @@ def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool =
         errors.print(f"stopped; what was judged is in {path / FILE}: the same command goes on from there", style="bold")
         return INTERRUPTED
     if outcome.healed:
-        _count_in(run)
-    stands = judge_scores(run)
+        _update_summary(run)
+    scores = judge_scores(run)
     if as_json:
-        Console().print_json(data={**asdict(outcome), **asdict(stands)}, ensure_ascii=False)
+        Console().print_json(data={**asdict(outcome), **asdict(scores)}, ensure_ascii=False)
     else:
-        report(outcome, stands)
+        report(outcome, scores)
     return int(bool(outcome.reasons))
 
 
-def _count_in(run: RunDirectory) -> None:
-    """An evaluation's summary and report count what was healed; those of a training run are of its training."""
+def _update_summary(run: RunDirectory) -> None:
+    """Update summary and report of an evaluation; those of a training run are about its training."""
     if run.settings.keys() <= {one.name for one in fields(Settings)} and (run.path / "summary.json").exists():
         sum_up(run)
         write_report(run)
 
 
 class Bar(Progress):
-    """How much is judged, of how much; nothing where nobody watches."""
+    """Progress of judging; hidden if the output is not a terminal."""
 
     def tell(self, done: int, count: int) -> None:
         self.update(self.task_ids[0], completed=done, total=count)
@@ -65,17 +65,17 @@ def bar(console: Console, name: str) -> Bar:
     return progress
 
 
-def report(outcome: Outcome, stands: JudgeScores) -> None:
+def report(outcome: Outcome, scores: JudgeScores) -> None:
     console = Console(highlight=False, markup=False)
-    for line in done(outcome, stands):
+    for line in done(outcome, scores):
         console.print(printable(line), soft_wrap=True)
-    console.print(table(stands))
-    for judge, found in stands.beside.items():
+    console.print(table(scores))
+    for judge, found in scores.beside.items():
         console.print(printable(f"{judge} beside the run's own verdicts: {in_words(found)}"), soft_wrap=True)
 
 
-def done(outcome: Outcome, stands: JudgeScores) -> Iterator[str]:
-    """What was done, and what could not be."""
+def done(outcome: Outcome, scores: JudgeScores) -> Iterator[str]:
+    """What was scored, and what was not."""
     whose = "the run's own judge" if outcome.own else "not the run's own judge"
     healed = f", {outcome.healed} of them without a verdict before" if outcome.healed else ""
     yield f"{outcome.judge}, {whose}: {outcome.scored} answers scored{healed}; {outcome.known} had been before"
@@ -83,17 +83,17 @@ def done(outcome: Outcome, stands: JudgeScores) -> Iterator[str]:
         yield f"  {count} unscored: {reason}"
     if outcome.without_answer:
         yield f"  {outcome.without_answer} ended in an error before there was an answer: nothing to judge"
-    if stands.bad_lines:
-        yield f"  {stands.bad_lines} lines of the run are no trajectories and were passed over"
+    if scores.bad_lines:
+        yield f"  {scores.bad_lines} lines of the run are no trajectories and were passed over"
 
 
-def table(stands: JudgeScores) -> Table:
+def table(scores: JudgeScores) -> Table:
     found = Table(box=box.SIMPLE_HEAD, pad_edge=False, caption=BRACKETS, caption_justify="left")
     for heading in ("judge", "episodes"):
         found.add_column(heading)
     for heading in ("mean score", "scored", "unscored"):
         found.add_column(heading, justify="right")
-    for mean in stands.means:
+    for mean in scores.means:
         name = f"{mean.judge}, beside" if mean.later else mean.judge
         found.add_row(printable(name), mean.kind, spread(mean.score), f"{mean.score.n:,}", f"{mean.unscored:,}")
     return found

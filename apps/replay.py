@@ -1,4 +1,4 @@
-"""`profilegym replay`: a run's queries asked elsewhere, or its episodes gone on with from a step."""
+"""`profilegym replay`: repeats a run's queries with another retriever, or its episodes from a step on."""
 
 import asyncio
 from dataclasses import asdict
@@ -29,11 +29,11 @@ def run_replay(
         Console().print(_table(found), *_notes(found), sep="\n", highlight=False, markup=False)
 
 
-def run_rerun(path: Path, otherwise: Changes, out: Path, as_json: bool = False) -> int:
-    """1 where nothing could be scored, 0 otherwise."""
+def run_rerun(path: Path, changes: Changes, out: Path, as_json: bool = False) -> int:
+    """Returns 1 if nothing could be scored, else 0."""
     parent, run, console = RecordedRun(RunDirectory(path)), RunDirectory(out), Console(stderr=as_json)
-    with Bar(console, otherwise.settings(parent.settings)) as bar:
-        summary = asyncio.run(branch(parent, otherwise, run, Speed(), bar.tell))
+    with Bar(console, changes.settings(parent.settings)) as bar:
+        summary = asyncio.run(branch(parent, changes, run, Speed(), bar.tell))
     return tell(run, summary, as_json)
 
 
@@ -52,9 +52,9 @@ def _table(found: Replay) -> Table:
 def _notes(found: Replay) -> list[str]:
     return [
         f"{found.queries:,} queries of {found.episodes:,} episodes, as they were recorded: "
-        "a policy that is shown other posts might ask otherwise.",
+        "with other posts, the policy might have sent other queries.",
         *(f"{row.figure}: {row.meaning}" for row in found.rows),
-        "overlap: share of the posts shown then that are shown again",
+        "overlap: share of the recorded posts that are shown again",
         BRACKETS,
     ]
 

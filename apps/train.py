@@ -1,4 +1,4 @@
-"""`profilegym train`: a recipe, and how it goes."""
+"""`profilegym train`: trains from a recipe, with a progress bar, and prints the plan of a dry run."""
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ from ..training.reward_models.contrast import RewardModelling, contrast
 from ..training.stages import Single, Stage, Staged, load_any, stages_of
 from .options import is_quiet
 
-SHOWN = (  # in the bar: metric, how it is called, digits
+SHOWN = (  # in the progress bar: metric, label, digits
     ("score", "score", 2),
     ("gain", "gain", 2),
     ("searches", "searches", 1),
@@ -52,13 +52,13 @@ def run_train(path: str, changes: Sequence[str], out: Path | None, dry_run: bool
 
 
 def _check(stages: Sequence[Stage], console: Console, dry_run: bool) -> None:
-    """Every stage before the first one begins."""
+    """Check all stages before the first begins."""
     problems: list[str] = []
     for place, stage in enumerate(stages):
         plan = plan_of(stage.recipe, [str(other.folder) for other in stages[:place] if not other.done])
         if dry_run:
             _tell_plan(console, stage.recipe, plan)
-        problems += plan.wrong if dry_run else (*plan.wrong, *plan.missing)  # another machine may have what is missing
+        problems += plan.wrong if dry_run else (*plan.wrong, *plan.missing)  # a dry run may be for another machine
     if problems:
         raise OptionError("\n  ".join(["this run cannot work:", *dict.fromkeys(problems)]))
 
@@ -72,11 +72,11 @@ def _train_in_stages(staged: Staged, stages: Sequence[Stage], folder: Path, cons
             if not stage.done:
                 _train(stage.recipe, stage.folder, console)
         write_stage_report(staged, stages, folder)
-    console.print(f"{folder / 'report.html'} tells what came of each stage", markup=False, soft_wrap=True)
+    console.print(f"{folder / 'report.html'} has the result of each stage", markup=False, soft_wrap=True)
 
 
 def _train(recipe: Single, folder: Path, console: Console) -> None:
-    """Of several processes the first one tells how it goes, and plays the test sets."""
+    """Of several processes, only the first one prints progress and plays the test sets."""
     from ..training.report.conclude import conclude
     from ..training.train import train
 
@@ -94,7 +94,7 @@ def _train(recipe: Single, folder: Path, console: Console) -> None:
 
 
 def _next_steps(recipe: Training, folder: Path) -> Iterator[str]:
-    """What to do with a trained policy."""
+    """Commands for a trained policy."""
     final = folder / FINAL
     test = next(iter(recipe.data.test.values()), recipe.data.train)
     yield f"The report: {folder / 'report.html'}. The policy, a plain transformers model: {final}"
@@ -107,11 +107,11 @@ def _next_steps(recipe: Training, folder: Path) -> Iterator[str]:
 def _model_reward(recipe: RewardModelling, folder: Path, console: Console) -> None:
     report = contrast(recipe, folder)
     told = spread(Interval(**report["accuracy"]["all"]))
-    console.print(f"of {report['held_out_pairs']} pairs of people held out it tells {told}. {BRACKETS}", markup=False)
+    console.print(f"accuracy on {report['held_out_pairs']} pairs of held-out people: {told}. {BRACKETS}", markup=False)
 
 
 class _Bar(Progress):
-    """How far the run is, and the figures that matter of its newest step."""
+    """Progress of training, with the main metrics of the newest step."""
 
     def __init__(self, console: Console, recipe: Training, folder: Path) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())

@@ -1,4 +1,4 @@
-"""`python -m profilegym.benchmarks.dense`: what dense search costs beside plain numpy and sentence-transformers."""
+"""`python -m profilegym.benchmarks.dense`: dense search beside plain numpy and sentence-transformers."""
 
 import tempfile
 import time

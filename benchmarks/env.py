@@ -1,10 +1,8 @@
-"""What a step costs: our episodes and environments beside others, in one interleaved run.
+"""`profilegym bench env`: environment steps per second beside other libraries, in interleaved rounds.
 
-verifiers is measured apart, as it is a thousand times slower: a few batches, and none of 1,024 episodes.
+verifiers is a thousand times slower and is measured apart: a few batches of 1 and 64 episodes.
 """
 
-import gc
-import json
 import statistics
 import time
 from typing import Any
@@ -16,19 +14,19 @@ from ..envs.episode import Episode
 from ..envs.question import Document, Profile, Question
 from ..envs.retrieval import make_retriever
 from ..envs.reward import Reward
-from .claims import Claim, at_least, show_claims
-from .contenders import CONTENDERS, STEPS, Batch
 from .corpus import make_corpus
+from .env_systems import STEPS, SYSTEMS, Batch
+from .measurement import Target, at_least, no_old_garbage, show
 
 SIZES = (1, 64, 1024)
-ROUNDS, SECONDS = 7, 0.15  # of each contender at each size
+ROUNDS, SECONDS = 7, 0.15  # of each system at each size
 VERIFIERS_SIZES, VERIFIERS_WARM_UPS, VERIFIERS_ROUNDS = (1, 64), 2, 3
 
-Rates = dict[str, dict[int, float]]  # contender -> episodes at once -> steps a second
+Rates = dict[str, dict[int, float]]  # system -> episodes at once -> steps a second
 
 
 def steps_a_second() -> tuple[Rates, dict[str, str]]:
-    """The best of interleaved rounds, as other programs only slow one down; and who could not take part and why."""
+    """The best of interleaved rounds, as other programs only slow one down; and why a system is absent."""
     rates: Rates = {}
     for n in SIZES:
         batches, absent = ready(n)
@@ -48,12 +46,12 @@ def steps_a_second() -> tuple[Rates, dict[str, str]]:
 
 
 def ready(n: int) -> tuple[dict[str, Batch], dict[str, str]]:
-    """A batch of every contender that is installed, run once; and why the others are not here."""
+    """A batch of every installed system, run once to warm up; and why the others are absent."""
     batches: dict[str, Batch] = {}
     absent: dict[str, str] = {}
-    for name, contender in CONTENDERS.items():
+    for name, system in SYSTEMS.items():
         try:
-            batch = contender(n)
+            batch = system(n)
             batch()
             batches[name] = batch
         except ImportError as error:
@@ -62,12 +60,12 @@ def ready(n: int) -> tuple[dict[str, Batch], dict[str, str]]:
 
 
 def of_verifiers() -> dict[int, float]:
-    from .verifiers_peer import serving
+    from .env_verifiers import running
 
     rates = {}
     for n in VERIFIERS_SIZES:
-        with serving(n) as batch:
-            for _ in range(VERIFIERS_WARM_UPS):  # until its connections stand
+        with running(n) as batch:
+            for _ in range(VERIFIERS_WARM_UPS):  # opens connections
                 batch()
             rates[n] = max(_rate(batch) * n * STEPS for _ in range(VERIFIERS_ROUNDS))
     return rates
@@ -113,18 +111,16 @@ def with_bm25(users: int = 20, size: int = 200, rounds: int = 21) -> dict[str, f
 
 
 def _rate(batch: Batch) -> float:
-    """Batches a second. What was there before (modules, another contender's rubbish) is not this one's to collect."""
-    gc.collect()
-    gc.freeze()
-    count, start = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < SECONDS:
-        batch()
-        count += 1
-    gc.unfreeze()
+    """Batches per second."""
+    with no_old_garbage():
+        count, start = 0, time.perf_counter()
+        while (elapsed := time.perf_counter() - start) < SECONDS:
+            batch()
+            count += 1
     return count / elapsed
 
 
-def claims(rates: Rates, bm25: dict[str, float]) -> list[Claim]:
+def targets(rates: Rates, bm25: dict[str, float]) -> list[Target]:
     episodes, vectors = rates["profilegym Episode"], rates["profilegym vector"]
     made = [at_least(f"episode steps/s at {n}", episodes[n], 220_000) for n in SIZES]
     made += [at_least(f"vector steps/s at {n}", vectors[n], 200_000) for n in (64, 1024)]
@@ -141,15 +137,11 @@ def claims(rates: Rates, bm25: dict[str, float]) -> list[Claim]:
 def main(as_json: bool) -> None:
     rates, absent = steps_a_second()
     bm25 = with_bm25()
-    result = {"steps_a_second": rates, "absent": absent, "bm25": bm25, "claims": claims(rates, bm25)}
-    if as_json:
-        print(json.dumps(result, indent=2, default=Claim.as_json))
-    else:
-        _report(result)
+    result = {"steps_a_second": rates, "absent": absent, "bm25": bm25}
+    show(result, targets(rates, bm25), as_json, _report)
 
 
-def _report(result: dict[str, Any]) -> None:
-    console = Console()
+def _report(result: dict[str, Any], console: Console) -> None:
     limit = result["steps_a_second"]["plain generator (the limit)"]
     table = Table(title="Steps a second with a dictionary retriever (and the share of the limit)")
     table.add_column("")
@@ -165,4 +157,3 @@ def _report(result: dict[str, Any]) -> None:
         f"bm25 over 200 documents: {bm25['search_steps_a_second']:,.0f} search steps/s, "
         f"{bm25['share']:.0%} of the {bm25['searches_a_second']:,.0f} searches/s alone"
     )
-    show_claims(result["claims"], console)

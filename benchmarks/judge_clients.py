@@ -1,4 +1,4 @@
-"""The clients of `bench judge`: each asks the same endpoint for one verdict and reads it, retrying what may pass."""
+"""The clients of `bench judge`: each asks the same endpoint for one verdict, reads it, and retries transient errors."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ MESSAGES: Messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "c
 KEY = "any"
 
 Judge = Callable[[], Awaitable[int]]  # one judgement: its match
-Client = Callable[[str, int], AbstractAsyncContextManager[Judge]]  # by the endpoint's address and how many at once
+Client = Callable[[str, int], AbstractAsyncContextManager[Judge]]  # from the endpoint's address and the concurrency
 
 
 class Unreadable(Exception):
@@ -29,11 +29,18 @@ def read(text: str | None) -> int:
     return match
 
 
+def endpoint_with_limits(model: str, url: str, concurrency: int) -> Endpoint:
+    """Every limit is on, and none is reached."""
+    return Endpoint(
+        model, base_url=url, api_key=KEY, concurrency=concurrency, requests_per_minute=1e9, tokens_per_minute=1e12,
+        budget=1e9, price_in=1.0, price_out=1.0,
+    )  # fmt: skip
+
+
 @asynccontextmanager
-async def ours(url: str, at_once: int) -> AsyncIterator[Judge]:
-    """With everything on: limits, breaker, accounting, budget. An unreadable reply is asked again, as a judge does."""
-    limits = {"requests_per_minute": 1e9, "tokens_per_minute": 1e12, "budget": 1e9, "price_in": 1.0, "price_out": 1.0}
-    async with Endpoint("judge", base_url=url, api_key=KEY, concurrency=at_once, **limits) as endpoint:  # type: ignore[arg-type]
+async def profilegym(url: str, concurrency: int) -> AsyncIterator[Judge]:
+    """With limits, circuit breaker, accounting and budget. An unreadable reply is asked for again, as a judge does."""
+    async with endpoint_with_limits("judge", url, concurrency) as endpoint:
 
         async def judge() -> int:
             while True:
@@ -47,12 +54,12 @@ async def ours(url: str, at_once: int) -> AsyncIterator[Judge]:
 
 def openai_with(transport: str | None, retrying: bool) -> Client:
     @asynccontextmanager
-    async def client(url: str, at_once: int) -> AsyncIterator[Judge]:
+    async def client(url: str, concurrency: int) -> AsyncIterator[Judge]:
         import openai
         import tenacity
 
         http: Any = openai.DefaultAioHttpClient() if transport == "aiohttp" else None
-        places = asyncio.Semaphore(at_once)
+        places = asyncio.Semaphore(concurrency)
 
         async with openai.AsyncOpenAI(base_url=url, api_key=KEY, max_retries=0, http_client=http) as asking:
 
@@ -75,7 +82,7 @@ def openai_with(transport: str | None, retrying: bool) -> Client:
 
 
 @asynccontextmanager
-async def verifiers(url: str, at_once: int) -> AsyncIterator[Judge]:
+async def verifiers(url: str, concurrency: int) -> AsyncIterator[Judge]:
     """verifiers' own judge, which opens a client for every call."""
     import os
 
@@ -91,7 +98,7 @@ async def verifiers(url: str, at_once: int) -> AsyncIterator[Judge]:
     os.environ["ANY_KEY_ON_LOOPBACK"] = KEY
     asked = Matching(JudgeConfig(model="judge", base_url=url, api_key_var="ANY_KEY_ON_LOOPBACK"))
     messages = [vf.types.SystemMessage(content=SYSTEM), vf.types.UserMessage(content=USER)]
-    places = asyncio.Semaphore(at_once)
+    places = asyncio.Semaphore(concurrency)
 
     async def judge() -> int:
         async with places:
@@ -102,7 +109,7 @@ async def verifiers(url: str, at_once: int) -> AsyncIterator[Judge]:
 
 
 CLIENTS: dict[str, Client] = {
-    "profilegym": ours,
+    "profilegym": profilegym,
     "openai on aiohttp, bare": openai_with("aiohttp", retrying=False),
     "openai, tenacity": openai_with(None, retrying=True),
     "verifiers": verifiers,

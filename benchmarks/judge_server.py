@@ -1,6 +1,6 @@
 """`python -m profilegym.benchmarks.judge_server LATENCY [FAULTY]`: the loopback judge in a process of its own.
 
-It prints its port, then its counts for every line it reads, and ends with its standard input.
+It prints its address, then its counts for every line it reads, and ends with its standard input.
 """
 
 import json

@@ -1,16 +1,13 @@
-"""Rollouts of the pilot beside TRL's own environment loop, and of a model behind an endpoint beside bare clients.
+"""`profilegym bench rollout`: rollouts beside TRL's own environment loop, and over an endpoint beside bare clients.
 
 Each part can be measured by itself: `profilegym bench rollout peers memory`.
 """
 
 import asyncio
-import gc
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import product
-from pathlib import Path
 from random import Random
 from statistics import fmean, median
 from typing import Any, TypeVar
@@ -32,14 +29,14 @@ from ..envs.reward import RewardFunction
 from ..envs.trajectory import Segment, Trajectory
 from ..errors import OptionError
 from ..rewards import make_reward
-from . import in_flight
-from .claims import Claim, at_least, at_most, show_claims
-from .trl_loop import TURN, Loop
+from . import rollout_endpoint
+from .measurement import Target, at_least, at_most, no_old_garbage, resident_bytes, show
+from .rollout_trl import TURN, TRLLoop
 
 DATA, QUESTIONS, EPISODES = "world:seed=7/test", 128, 256
 ROUNDS = 3
-EARLY, LATE = 1_000, 10_000  # episodes after which memory is looked at
-ALONE = 64  # episodes that are played once more, each by itself
+EARLY, LATE = 1_000, 10_000  # episodes after which memory is measured
+ALONE = 64  # episodes that are played again, one at a time
 OBSERVATIONS = (60, 600)  # tokens
 TALKS, SAID = 64, 24  # conversations with one observation, and tokens of each of their two turns
 
@@ -49,7 +46,7 @@ Play = Callable[[int], tuple[int, float]]  # so many episodes: the policy's toke
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """More slow a model of a million weights down."""
+    """More threads slow down a model of a million weights."""
     import torch
 
     threads = torch.get_num_threads()
@@ -60,7 +57,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-class Ours:
+class Player:
     """Whole episodes: parsed, searched, scored and recorded."""
 
     def __init__(self, model: Model, reward: RewardFunction, questions: Sequence[Question]) -> None:
@@ -85,11 +82,17 @@ class Ours:
         return asyncio.run(all_of_them())
 
 
-def contenders(questions: Sequence[Question]) -> dict[str, Play]:
-    """Each with a pilot of its own, as TRL's is changed."""
+def systems(questions: Sequence[Question]) -> dict[str, Play]:
+    """Each with its own copy of the pilot, as TRL changes the model."""
     reward, retriever = make_reward("rubric"), make_retriever("bm25")
-    loop = Loop(_pilot(), questions, retriever, reward)
-    return {"profilegym": Ours(make_model("pilot"), reward, questions).play, "TRL": loop.play}
+    loop = TRLLoop(_pilot(), questions, retriever, reward)
+    return {"profilegym": Player(make_model("pilot"), reward, questions).play, "TRL": loop.play}
+
+
+def _pilot() -> HFModel:
+    pilot = make_model("pilot")
+    assert isinstance(pilot, HFModel)
+    return pilot
 
 
 def policy_tokens(trajectory: Trajectory) -> int:
@@ -98,13 +101,13 @@ def policy_tokens(trajectory: Trajectory) -> int:
 
 @one_thread()
 def peers() -> dict[str, Any]:
-    """Tokens a second by interleaved rounds, by the process's own clock, as other programs run beside it."""
+    """Tokens per second of CPU time in interleaved rounds."""
     rates: dict[str, list[float]] = {}
     scores: dict[str, list[float]] = {}
-    playing = contenders(_questions())
-    rounds = list(product(range(ROUNDS + 1), playing.items()))  # the first until memory is taken, profiles indexed
-    for number, (name, play) in _shown(rounds, "peers"):
-        with undisturbed():
+    playing = systems(_questions())
+    rounds = list(product(range(ROUNDS + 1), playing.items()))  # the first warms up
+    for number, (name, play) in _tracked(rounds, "peers"):
+        with no_old_garbage():
             start = time.process_time()
             tokens, score = play(EPISODES)
             if number:
@@ -116,35 +119,29 @@ def peers() -> dict[str, Any]:
 @one_thread()
 def memory() -> dict[str, float]:
     """Megabytes of this process after some episodes, and after many."""
-    ours = Ours(make_model("pilot"), make_reward("rubric"), _questions())
+    ours = Player(make_model("pilot"), make_reward("rubric"), _questions())
     sizes = {}
-    for played in _shown(range(EARLY, LATE + 1, EARLY), "memory"):
+    for played in _tracked(range(EARLY, LATE + 1, EARLY), "memory"):
         ours.trajectories(EARLY)
         if played in (EARLY, LATE):
-            sizes[str(played)] = _resident() / 1e6
+            sizes[str(played)] = resident_bytes() / 1e6
     return sizes
 
 
 @one_thread()
 def alone() -> dict[str, int]:
-    """Of episodes that were played among others, those with the same tokens when played alone."""
-    ours = Ours(make_model("pilot"), make_reward("rubric"), _questions()[:ALONE])
+    """How many episodes of a batch have the same tokens when played alone."""
+    ours = Player(make_model("pilot"), make_reward("rubric"), _questions()[:ALONE])
     among, by_itself = (
         {one.id: _tokens(one) for one in ours.trajectories(ALONE, in_flight)}
-        for in_flight in _shown((ALONE, 1), "alone")
+        for in_flight in _tracked((ALONE, 1), "alone")
     )
     return {"episodes": len(among), "same": sum(among[name] == tokens for name, tokens in by_itself.items())}
 
 
-def _pilot() -> HFModel:
-    pilot = make_model("pilot")
-    assert isinstance(pilot, HFModel)
-    return pilot
-
-
 @one_thread()
 def reading() -> dict[str, dict[str, float]]:
-    """The policy's tokens a second where observations are so long: read in one go, or token by token."""
+    """Policy tokens per second with long observations: read in one pass, or token by token."""
     pilot = _pilot()
     ways = {
         name: HFModel(pilot.model, pilot.tokenizer, rows=TALKS, read=read)
@@ -152,8 +149,8 @@ def reading() -> dict[str, dict[str, float]]:
     }
     rates: dict[tuple[int, str], list[float]] = {}
     rounds = list(product(OBSERVATIONS, range(ROUNDS), ways.items()))
-    for length, _, (name, model) in _shown(rounds, "reading"):
-        with undisturbed():
+    for length, _, (name, model) in _tracked(rounds, "reading"):
+        with no_old_garbage():
             start = time.process_time()
             tokens = asyncio.run(_talks(model, length))
             rates.setdefault((length, name), []).append(tokens / (time.process_time() - start))
@@ -162,10 +159,10 @@ def reading() -> dict[str, dict[str, float]]:
 
 async def _talks(model: HFModel, length: int) -> int:
     """Conversations whose turns end at different times."""
-    luck = Random(7)
+    rng = Random(7)
 
     async def talk(number: int, most: int) -> int:
-        prompt, observation = ([luck.randrange(256) for _ in range(size)] for size in (40, length))
+        prompt, observation = ([rng.randrange(256) for _ in range(size)] for size in (40, length))
         session = model.open(Question("", "", "", Profile("", ())), number)
         said = [Segment("environment", "", prompt)]
         turn = await session.generate(said, Sampling(1.0, max_tokens=most), ())
@@ -174,18 +171,7 @@ async def _talks(model: HFModel, length: int) -> int:
         session.close()
         return len(turn.tokens or ()) + len(last.tokens or ())
 
-    return sum(await asyncio.gather(*(talk(i, luck.randint(SAID // 2, 2 * SAID)) for i in range(2 * TALKS))))
-
-
-@contextmanager
-def undisturbed() -> Iterator[None]:
-    """What was there before is not to be collected now."""
-    gc.collect()
-    gc.freeze()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
+    return sum(await asyncio.gather(*(talk(i, rng.randint(SAID // 2, 2 * SAID)) for i in range(2 * TALKS))))
 
 
 PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
@@ -193,12 +179,12 @@ PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "peers": peers,
     "reading": reading,
     "alone": alone,
-    "endpoint": lambda: in_flight.measure(),
+    "endpoint": lambda: rollout_endpoint.measure(),
 }
 
 
-def claims(found: Mapping[str, Any]) -> list[Claim]:
-    """What must hold of the parts that were measured; the ratio is the median of the rounds' own."""
+def targets(found: Mapping[str, Any]) -> list[Target]:
+    """Of the parts that were measured; a ratio is the median of the ratios of the rounds."""
     kept = []
     if "memory" in found:
         early, late = found["memory"].values()
@@ -209,7 +195,7 @@ def claims(found: Mapping[str, Any]) -> list[Claim]:
         kept.append(at_least("over TRL", ratio, 2))
     if "alone" in found:
         kept.append(at_least("episodes that are the same when played alone", found["alone"]["same"], ALONE))
-    return kept + in_flight.claims(found["endpoint"]) if "endpoint" in found else kept
+    return kept + rollout_endpoint.targets(found["endpoint"]) if "endpoint" in found else kept
 
 
 def measure(parts: Sequence[str]) -> dict[str, Any]:
@@ -226,13 +212,12 @@ def measure(parts: Sequence[str]) -> dict[str, Any]:
 
 def main(as_json: bool, parts: Sequence[str] = ()) -> None:
     found = measure(parts)
-    if as_json:
-        print(json.dumps({**found, "claims": [claim.as_json() for claim in claims(found)]}, indent=2))
-        return
-    console = Console()
+    show(found, targets(found), as_json, _report)
+
+
+def _report(found: Mapping[str, Any], console: Console) -> None:
     for name, result in found.items():
         REPORTS[name](result, console)
-    show_claims(claims(found), console)
 
 
 def _show_peers(result: dict[str, Any], console: Console) -> None:
@@ -264,7 +249,7 @@ REPORTS: Mapping[str, Callable[[dict[str, Any], Console], None]] = {
     "peers": _show_peers,
     "reading": _show_reading,
     "alone": _show_alone,
-    "endpoint": lambda result, console: in_flight.report(result, console),
+    "endpoint": rollout_endpoint.report,
 }
 
 
@@ -272,16 +257,10 @@ def _questions() -> list[Question]:
     return list(load_questions(DATA))[:QUESTIONS]
 
 
-def _shown(steps: Sequence[Step], part: str) -> Iterator[Step]:
-    """With a bar that says how far this part is."""
+def _tracked(steps: Sequence[Step], part: str) -> Iterator[Step]:
+    """With a progress bar."""
     return iter(track(steps, part, console=Console(stderr=True)))
 
 
 def _tokens(trajectory: Trajectory) -> list[Sequence[int] | None]:
     return [segment.tokens for segment in trajectory.segments]
-
-
-def _resident() -> int:
-    """Bytes of this process in memory."""
-    gc.collect()
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096

@@ -1,4 +1,4 @@
-"""How a store answers beside memory: `python -m profilegym.benchmarks.store SPEC FOLDER`, after `profilegym index`."""
+"""`python -m profilegym.benchmarks.store SPEC FOLDER`: BM25 from an index on disk beside one in memory."""
 
 import sys
 import time

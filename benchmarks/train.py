@@ -1,7 +1,6 @@
-"""A training step beside the bare loop of the same model and tokens, and what of it is not the model."""
+"""`profilegym bench train`: a training step beside the bare loop of the same model and tokens."""
 
 import asyncio
-import json
 import statistics
 import tempfile
 import time
@@ -26,17 +25,17 @@ from ..envs.trajectory import Segment, Trajectory
 from ..rewards import make_reward
 from ..training.recipe import Recipe, load_recipe
 from . import loss
-from .claims import Claim, at_most, show_claims
+from .measurement import Target, at_most, show
 
 STEPS, QUESTIONS = 8, 8  # of five episodes each
-JUDGE = 0.05  # seconds that the slow judge takes for an answer
+JUDGE = 0.05  # latency of the slow judge, in seconds
 ROLLOUTS = (8, 64)
 ROUNDS = 5
 _WIDE = "qwen2.5-0.5b-shape"
 
 
 class Recorded:
-    """A model that says again what was said, in the order in which episodes begin: all that it costs is nothing."""
+    """A model that repeats recorded turns, in the order in which episodes begin, at no cost."""
 
     name = "recorded"
 
@@ -47,7 +46,7 @@ class Recorded:
         return RecordedSession(iter(next(self._turns)))
 
     async def close(self) -> None:
-        """There is nothing to give back."""
+        pass
 
 
 class RecordedSession:
@@ -59,7 +58,7 @@ class RecordedSession:
         return Turn(turn.text, turn.tokens, completion_tokens=len(turn.tokens or ()))
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        pass
 
 
 def measure() -> dict[str, Any]:
@@ -75,7 +74,7 @@ def measure() -> dict[str, Any]:
     }
 
 
-def claims(found: dict[str, Any]) -> list[Claim]:
+def targets(found: dict[str, Any]) -> list[Target]:
     return [
         at_most("a step over the bare loop of the same model and tokens", found["step_over_bare"], 1.25),
         at_most("of a step, environment, retrieval and instant judge", found["beside_the_model"], 0.05),
@@ -189,7 +188,7 @@ def _without_a_model(recipe: Recipe, played: Sequence[Trajectory]) -> float:
 
 
 def _reward_phase(count: int) -> float:
-    """What a judge that takes its time adds to a step's rollouts, in its latencies."""
+    """The time that a slow judge adds to a step's rollouts, in units of its latency."""
     recipe = load_recipe("pr2-world")
     questions = load_questions("world:seed=7,users=200/test")
     jobs = [Job(questions[place % len(questions)], make_agent("none"), place) for place in range(count)]
@@ -238,11 +237,10 @@ def _ms(seconds: Sequence[float]) -> dict[str, float]:
 
 def main(as_json: bool = False) -> None:
     found = measure()
-    kept = claims(found)
-    if as_json:
-        print(json.dumps(found | {"claims": [claim.as_json() for claim in kept]}, indent=2))
-        return
-    console = Console()
+    show(found, targets(found), as_json, _report)
+
+
+def _report(found: dict[str, Any], console: Console) -> None:
     table = Table("", "median ms", "least", "most", title=f"{QUESTIONS} questions of five episodes, {STEPS - 1} steps")
     for name, key in (
         ("a training step", "step_ms"),
@@ -251,4 +249,3 @@ def main(as_json: bool = False) -> None:
     ):
         table.add_row(name, *(f"{found[key][figure]:,.1f}" for figure in ("median", "least", "most")))
     console.print(table)
-    show_claims(kept, console)

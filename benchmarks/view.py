@@ -1,7 +1,7 @@
-"""What looking into a large run costs: `python -m profilegym.benchmarks.view [TRAJECTORIES]`, else 100,000 of them.
+"""`python -m profilegym.benchmarks.view [TRAJECTORIES]`: response times of the viewer on a large run (100,000).
 
-The run is made in a temporary directory, the server is a process of its own, and every page is asked for over HTTP.
-Beside the time that it took stands the processor time of the server, which a busy machine does not stretch.
+The run is made in a temporary directory, the server is a process of its own, and every page is requested over HTTP.
+The CPU time of the server is given beside each time, as a busy machine does not change it.
 """
 
 import asyncio
@@ -46,12 +46,12 @@ def main(count: int = 100_000) -> None:
 def make(out: Path, count: int) -> Path:
     """Real episodes again and again, each with an id and a score of its own, and as long as those of a real model."""
     asyncio.run(evaluate(PLAYED, RunDirectory(out)))
-    file, dice = out / "trajectories.jsonl", Random(7)
+    file, rng = out / "trajectories.jsonl", Random(7)
     lines = [json.loads(trajectory.to_json()) for trajectory in TrajectoryReader(file)]
     (out / "summary.json").unlink()
     with file.open("w", encoding="utf-8") as written:
         for number in range(count):
-            written.write(json.dumps(_another(lines[number % len(lines)], number, dice), separators=(",", ":")) + "\n")
+            written.write(json.dumps(_another(lines[number % len(lines)], number, rng), separators=(",", ":")) + "\n")
     return out
 
 
@@ -95,8 +95,8 @@ def _pages(count: int) -> dict[str, str]:
     }
 
 
-class Served:
-    """A server and who asks it."""
+class ServedViewer:
+    """A running viewer and a client of it."""
 
     def __init__(self, process: "subprocess.Popen[str]", address: str) -> None:
         self._process = process
@@ -146,17 +146,17 @@ class Served:
 
 
 @contextmanager
-def served(run: Path) -> Iterator[Served]:
+def served(run: Path) -> Iterator[ServedViewer]:
     command = [sys.executable, "-m", "profilegym", "view", str(run.parent), "--no-open"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 (ours)
         try:
             assert process.stdout is not None
-            yield Served(process, process.stdout.readline().strip())
+            yield ServedViewer(process, process.stdout.readline().strip())
         finally:
             process.terminate()
 
 
-def _growth(viewer: Served, run: Path, number: int) -> float:
+def _growth(viewer: ServedViewer, run: Path, number: int) -> float:
     """How long until the server tells of a new line, which is when an open page fetches it."""
     stamp = viewer.get("/state")
     with (run / "trajectories.jsonl").open("r+", encoding="utf-8") as file:
@@ -169,20 +169,20 @@ def _growth(viewer: Served, run: Path, number: int) -> float:
     return time.perf_counter() - start
 
 
-def _another(line: dict[str, Any], number: int, dice: Random) -> dict[str, Any]:
+def _another(line: dict[str, Any], number: int, rng: Random) -> dict[str, Any]:
     made: dict[str, Any] = json.loads(json.dumps(line))
     question_id, _, _ = made["id"].rpartition(":")
     made["id"] = f"{question_id}:{number}"
-    made["verdict"]["score"] = made["reward"]["total"] = dice.random()
-    made["advantage"] = dice.gauss(0, 1)
+    made["verdict"]["score"] = made["reward"]["total"] = rng.random()
+    made["advantage"] = rng.gauss(0, 1)
     if made["baseline"]:
-        made["baseline"]["score"] = dice.random()
+        made["baseline"]["score"] = rng.random()
     written = [segment for segment in made["segments"] if segment["author"] == "policy"]
     missing = max(0, LINE - len(json.dumps(made)))
     for segment in written:
         tokens = missing // (26 * len(written))
-        segment["tokens"] = [dice.randrange(32_000) for _ in range(tokens)]
-        segment["logprobs"] = [-dice.expovariate(2) for _ in range(tokens)]
+        segment["tokens"] = [rng.randrange(32_000) for _ in range(tokens)]
+        segment["logprobs"] = [-rng.expovariate(2) for _ in range(tokens)]
     return made
 
 

@@ -1,7 +1,7 @@
-"""Writes the parts of the documentation that the code knows better: the help of every command, and the tree of folders.
+"""Generates docs/cli.md from the help of every command, and the file tree in docs/architecture.md.
 
-python docs/generate.py            # write them
-python docs/generate.py --check    # fail if one is stale
+python docs/generate.py            # write
+python docs/generate.py --check    # exit 1 if one is stale
 """
 
 import ast
@@ -9,70 +9,18 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
+
+from typer.main import get_command
+
+from profilegym.apps.cli import app
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = (
-    "_util",
-    "envs",
-    "envs/retrieval",
-    "envs/data",
-    "agents",
-    "agents/rpm",
-    "agents/models",
-    "rewards",
-    "rewards/prompts",
-    "evaluation",
-    "evaluation/judge_audit",
-    "training",
-    "training/grpo",
-    "training/reward_models",
-    "training/report",
-    "world",
-    "world/data",
-    "world/players",
-    "world/pilot",
-    "testing",
-    "apps",
-    "apps/play",
-    "apps/view",
-    "apps/view/pages",
-    "benchmarks",
-    "studies",
-)
-COMMANDS = (
-    "",
-    "data",
-    "data show",
-    "data validate",
-    "check",
-    "check retriever",
-    "check reward",
-    "check agent",
-    "check judge",
-    "check model",
-    "check determinism",
-    "recipes",
-    "train",
-    "eval",
-    "index",
-    "play",
-    "rejudge",
-    "compare",
-    "replay",
-    "judge",
-    "judge audit",
-    "explain",
-    "view",
-    "model",
-    "model get",
-    "doctor",
-    "bench",
-    "bench retrieval",
-    "bench env",
-    "bench judge",
-    "bench rollout",
-    "bench train",
+TOP = (
+    *("_util", "envs", "agents", "rewards", "evaluation", "training", "world"),
+    *("testing", "apps", "benchmarks", "studies"),
 )
 
 
@@ -85,12 +33,19 @@ def main() -> None:
         if "--check" not in sys.argv:
             path.write_text(text, "utf-8")
     if stale and "--check" in sys.argv:
-        sys.exit(f"stale: {', '.join(stale)}; write them anew with: make docs")
+        sys.exit(f"stale: {', '.join(stale)}; update with: make docs")
 
 
 def cli() -> str:
-    blocks = [f"## profilegym {command}\n\n```\n{help_of(command)}\n```\n" for command in COMMANDS]
+    blocks = [f"## profilegym {name}\n\n```\n{help_of(name)}\n```\n" for name in commands(get_command(app))]
     return "# The command line\n\nWritten by `make docs`.\n\n" + "\n".join(blocks)
+
+
+def commands(command: Any, name: str = "") -> Iterator[str]:
+    """Its full name, and those of its subcommands."""
+    yield name
+    for inner in getattr(command, "commands", {}).values():
+        yield from commands(inner, f"{name} {inner.name}".strip())
 
 
 def help_of(command: str) -> str:
@@ -103,16 +58,17 @@ def help_of(command: str) -> str:
 
 
 def architecture() -> str:
-    """The page with its tree written anew between the marks."""
+    """The page with a new tree between its marks."""
     text = (ROOT / "docs/architecture.md").read_text("utf-8")
     return re.sub(r"(<!-- tree -->\n).*(<!-- /tree -->)", lambda m: f"{m[1]}{tree()}{m[2]}", text, flags=re.DOTALL)
 
 
 def tree() -> str:
     rows = []
-    for folder in FOLDERS:
-        rows.append(f"    {folder + '/':<36}{summary(ROOT / folder / '__init__.py')}")
-        for path in sorted((ROOT / folder).glob("*.py")):
+    packages = [path.parent for top in TOP for path in sorted((ROOT / top).rglob("__init__.py"))]
+    for folder in packages:
+        rows.append(f"    {str(folder.relative_to(ROOT)) + '/':<36}{summary(folder / '__init__.py')}")
+        for path in sorted(folder.glob("*.py")):
             if path.name != "__init__.py":
                 rows.append(f"      {path.name:<34}{summary(path)}")
     return "\n".join(rows) + "\n"

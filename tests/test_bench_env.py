@@ -1,4 +1,4 @@
-"""The environment benchmark plays the same episode everywhere, and its claims can fail."""
+"""The environment benchmark plays the same episode everywhere, and its targets can fail."""
 
 import json
 from collections.abc import Iterator
@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from profilegym.benchmarks import contenders, env
-from profilegym.benchmarks.contenders import CONTENDERS, Batch
-from profilegym.benchmarks.env import claims, ready
+from profilegym.benchmarks import env, env_systems
+from profilegym.benchmarks.env import ready, targets
+from profilegym.benchmarks.env_systems import SYSTEMS, Batch
 
 OURS = {"profilegym Episode", "profilegym environment", "profilegym vector"}
 INSTALLED = [*ready(1)[0], *(["verifiers"] if find_spec("verifiers") else [])]
@@ -19,12 +19,12 @@ INSTALLED = [*ready(1)[0], *(["verifiers"] if find_spec("verifiers") else [])]
 @contextmanager
 def two_episodes(name: str) -> Iterator[Batch]:
     if name == "verifiers":
-        from profilegym.benchmarks.verifiers_peer import serving
+        from profilegym.benchmarks.env_verifiers import running
 
-        with serving(2) as batch:
+        with running(2) as batch:
             yield batch
     else:
-        yield CONTENDERS[name](2)
+        yield SYSTEMS[name](2)
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -32,7 +32,7 @@ def test_an_episode_ends_with_the_reward_that_its_answer_deserves(name: str, mon
     with two_episodes(name) as batch:
         batch()
 
-    monkeypatch.setattr(contenders, "GOLD", "red")
+    monkeypatch.setattr(env_systems, "GOLD", "red")
     with two_episodes(name) as batch, pytest.raises((AssertionError, RuntimeError)):
         batch()
 
@@ -41,7 +41,7 @@ def test_who_is_absent_is_named_with_the_reason() -> None:
     batches, absent = ready(1)
 
     assert set(batches) >= OURS
-    assert set(batches) | set(absent) == set(CONTENDERS)
+    assert set(batches) | set(absent) == set(SYSTEMS)
     assert all(why.startswith("not installed (") for why in absent.values())
 
 
@@ -59,7 +59,7 @@ def test_a_peer_that_fails_is_named_with_the_reason(quick: None, monkeypatch: py
 
 
 def broken(**changes: float) -> set[str]:
-    """The claims that fail when these steady figures are changed."""
+    """The targets that fail when these steady figures are changed."""
     steady = {"episodes": 220_000.0, "few": 220_000.0, "vector": 200_000.0, "gem": 220_000.0, "verifiers": 4_400.0}
     figures = steady | {"share": 0.7} | changes
     rates = {
@@ -69,7 +69,7 @@ def broken(**changes: float) -> set[str]:
         "gem vector": dict.fromkeys((1, 64, 1024), 200000.0),
         "verifiers": dict.fromkeys((1, 64), figures["verifiers"]),
     }
-    return {claim.name for claim in claims(rates, {"share": figures["share"]}) if not claim.holds}
+    return {target.name for target in targets(rates, {"share": figures["share"]}) if not target.holds}
 
 
 def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
@@ -90,7 +90,7 @@ def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
 def test_nothing_is_claimed_over_a_peer_that_is_absent() -> None:
     ours = dict.fromkeys((1, 64, 1024), 1.0)
 
-    names = [claim.name for claim in claims({"profilegym Episode": ours, "profilegym vector": ours}, {"share": 1.0})]
+    names = [target.name for target in targets({"profilegym Episode": ours, "profilegym vector": ours}, {"share": 1.0})]
 
     assert len(names) == 7
     assert not any(peer in name for name in names for peer in ("gem", "skyrl", "verifiers"))
@@ -113,13 +113,13 @@ def test_the_report_is_one_json_object(quick: None, capsys: pytest.CaptureFixtur
     assert all(set(rates[name]) == {"1", "64", "1024"} and min(rates[name].values()) > 0 for name in OURS)
     assert rates["verifiers"] == {"1": 300.0, "64": 200.0}
     assert set(report["bm25"]) == {"searches_a_second", "search_steps_a_second", "share"}
-    assert all(set(claim) == {"name", "value", "at_least", "holds"} for claim in report["claims"])
+    assert all(set(target) == {"name", "value", "at_least", "holds"} for target in report["claims"])
 
 
 def test_the_table_marks_what_was_not_measured(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rates = {name: dict.fromkeys(env.SIZES, 1000.0) for name in CONTENDERS} | {"verifiers": {1: 300.0, 64: 200.0}}
+    rates = {name: dict.fromkeys(env.SIZES, 1000.0) for name in SYSTEMS} | {"verifiers": {1: 300.0, 64: 200.0}}
     monkeypatch.setattr(env, "steps_a_second", lambda: (rates, {"gem": "not installed"}))
     monkeypatch.setattr(
         env, "with_bm25", lambda: dict.fromkeys(("searches_a_second", "search_steps_a_second", "share"), 1.0)

@@ -1,10 +1,10 @@
-"""The retrieval benchmark compares like with like, and its claims can fail."""
+"""The retrieval benchmark compares like with like, and its targets can fail."""
 
 from typing import Any
 
 from profilegym.benchmarks.corpus import make_corpus
-from profilegym.benchmarks.peers import Ours, PlainNumpy
-from profilegym.benchmarks.retrieval import claims
+from profilegym.benchmarks.retrieval import targets
+from profilegym.benchmarks.retrieval_engines import PlainNumpy, ProfileGym
 
 
 def test_the_corpus_is_the_same_whenever_it_is_made() -> None:
@@ -17,7 +17,7 @@ def test_the_corpus_is_the_same_whenever_it_is_made() -> None:
 
 
 def test_the_plain_numpy_reference_does_the_same_work_as_ours() -> None:
-    corpus, ours, plain = make_corpus(4, 60, 25, seed=7), Ours(), PlainNumpy()
+    corpus, ours, plain = make_corpus(4, 60, 25, seed=7), ProfileGym(), PlainNumpy()
     indexes = [(ours.build(user), plain.build(user)) for user in corpus.users]
 
     found = [
@@ -42,7 +42,7 @@ def test_slow_figures_break_the_claims_that_they_should() -> None:
                 {"documents": 200, "engines": {}, "absent": ["pyserini"]},
             ],
         }
-        return {claim.name for claim in claims(figures) if not claim.holds}
+        return {target.name for target in targets(figures) if not target.holds}
 
     assert broken(fast, slow, cold=0.04, same=1.0) == set()
     assert broken(slow, fast, cold=0.06, same=0.9) == {

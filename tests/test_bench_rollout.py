@@ -1,4 +1,4 @@
-"""The rollout benchmark has TRL play our episodes, and its claims can fail."""
+"""The rollout benchmark has TRL play our episodes, and its targets can fail."""
 
 import json
 from typing import Any
@@ -13,9 +13,9 @@ import torch
 from profilegym import load_questions, make_retriever, make_reward
 from profilegym.agents.models.hf import HFModel
 from profilegym.agents.models.model import make_model
-from profilegym.benchmarks import in_flight, rollout
-from profilegym.benchmarks.rollout import claims
-from profilegym.benchmarks.trl_loop import Loop
+from profilegym.benchmarks import rollout, rollout_endpoint
+from profilegym.benchmarks.rollout import targets
+from profilegym.benchmarks.rollout_trl import TRLLoop
 from profilegym.errors import OptionError
 
 torch.set_num_threads(1)
@@ -26,7 +26,7 @@ def test_in_trls_loop_a_question_is_asked_searched_and_answered_as_in_ours() -> 
     questions = list(load_questions("world:seed=7,users=20/test"))[:12]
     local = make_model("pilot")
     assert isinstance(local, HFModel)
-    loop = Loop(local, questions, make_retriever("bm25"), make_reward("rubric"))
+    loop = TRLLoop(local, questions, make_retriever("bm25"), make_reward("rubric"))
 
     played = loop.batch(loop.rows)
 
@@ -48,7 +48,7 @@ def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
     def broken(ours: float, early: float, late: float, same: int = 64) -> list[str]:
         rates = {"profilegym": [ours] * 3, "TRL": [1000.0] * 3}
         found = {"peers": {"rates": rates}, "memory": {"1000": early, "10000": late}, "alone": {"same": same}}
-        return [claim.name for claim in claims(found) if not claim.holds]
+        return [target.name for target in targets(found) if not target.holds]
 
     assert broken(2000.0, 100.0, 105.0) == []
     assert broken(1999.0, 100.0, 100.0) == ["over TRL"]
@@ -63,8 +63,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes |= {"ALONE": 4, "TALKS": 2, "SAID": 6}
     for name, value in {**sizes, "OBSERVATIONS": (5,)}.items():
         monkeypatch.setattr(rollout, name, value)
-    monkeypatch.setattr(in_flight, "measure", lambda: {"over_bare": 0.9, "through_an_outage": {"lost": 0}})
-    monkeypatch.setattr(in_flight, "report", lambda result, console: console.print("the endpoint's part"))
+    monkeypatch.setattr(rollout_endpoint, "measure", lambda: {"over_bare": 0.9, "through_an_outage": {"lost": 0}})
+    monkeypatch.setattr(rollout_endpoint, "report", lambda result, console: console.print("the endpoint's part"))
 
 
 def test_the_report_is_one_json_object_with_all_parts(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -78,7 +78,7 @@ def test_the_report_is_one_json_object_with_all_parts(quick: None, capsys: pytes
     assert report["alone"] == {"episodes": 4, "same": 4}
     assert list(report["memory"]) == ["8", "16"]
     assert len(report["claims"]) == 5
-    assert all(claim["name"] and "holds" in claim for claim in report["claims"])
+    assert all(target["name"] and "holds" in target for target in report["claims"])
 
 
 def test_a_part_is_measured_by_itself(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -86,7 +86,7 @@ def test_a_part_is_measured_by_itself(quick: None, capsys: pytest.CaptureFixture
 
     report = json.loads(capsys.readouterr().out)
     assert list(report) == ["memory", "claims"]
-    assert [claim["name"] for claim in report["claims"]] == ["memory after 16 episodes over after 8"]
+    assert [target["name"] for target in report["claims"]] == ["memory after 16 episodes over after 8"]
 
 
 def test_a_part_that_is_not_there_is_refused_before_anything_is_measured() -> None:

@@ -155,7 +155,7 @@ def test_what_has_no_score_in_some_run_is_left_out_of_the_scores_and_told(
 
     assert row(found, "score", "pr2").figure.n == 35
     assert row(found, "searches", "pr2").figure.n == 36
-    assert "holed: 1 common questions have no score there" in markdown(found)
+    assert "holed: 1 common questions have no score" in markdown(found)
 
 
 def test_the_table_is_markdown_and_latex(runs: dict[str, Path]) -> None:

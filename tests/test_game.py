@@ -10,9 +10,9 @@ from matching import naming
 import profilegym as pg
 from profilegym.agents.agent import make_agent
 from profilegym.agents.models.scripted import Replies, ScriptedModel
-from profilegym.apps.play.game import Game, Table
-from profilegym.apps.play.matching import matches
-from profilegym.apps.play.policy import LateModel, Policy
+from profilegym.apps.play.game import Game, GameSetup
+from profilegym.apps.play.policy import LazyModel, Policy
+from profilegym.apps.play.turns import matches
 from profilegym.envs.episode import Episode
 from profilegym.errors import EpisodeError, ModelError, OptionError, RetrievalError, RewardError
 
@@ -28,32 +28,32 @@ def run(awaited: Awaitable[T]) -> T:
     return asyncio.run(it())
 
 
-def table(replies: Iterable[str] | None = None, agent: str = "pr2", **parts: Any) -> Table:
+def setup(replies: Iterable[str] | None = None, agent: str = "pr2", **parts: Any) -> GameSetup:
     policy = Policy(make_agent(agent), Replies(replies)) if replies is not None else None
     made: dict[str, Any] = {
         "retriever": pg.make_retriever("bm25"), "reward": pg.make_reward("rubric"), "policy": policy
     }  # fmt: skip
-    return Table(**made | parts)
+    return GameSetup(**made | parts)
 
 
 def with_evidence() -> pg.Question:
     return next(question for question in QUESTIONS if question.rubric.hops == 1)
 
 
-def begun(at: Table, **options: Any) -> Game:
+def begun(at: GameSetup, **options: Any) -> Game:
     return run(Game.begin(with_evidence(), at, **options))
 
 
 def test_a_person_searches_and_answers_and_is_scored_like_a_policy() -> None:
     kept: list[pg.Trajectory] = []
-    game = begun(table(keep=kept.append), id="mine", data=DATA)
+    game = begun(setup(keep=kept.append), id="mine", data=DATA)
     answer = game.question.rubric.aspects[0].accepted[0]
 
     run(game.search(game.question.text))
     run(game.answer(answer))
 
     (trajectory,) = kept
-    assert [move.by for move in game.moves] == ["human", "human"]
+    assert [move.by for move in game.turns] == ["human", "human"]
     assert (trajectory.id, trajectory.agent, trajectory.model, trajectory.data) == ("mine", "human", None, DATA)
     assert (trajectory.ended, trajectory.answer, trajectory.structure_ok) == ("answered", answer, True)
     assert trajectory.verdict is not None
@@ -61,11 +61,11 @@ def test_a_person_searches_and_answers_and_is_scored_like_a_policy() -> None:
 
 
 def test_a_hit_is_shown_with_its_score_and_the_words_that_match() -> None:
-    game = begun(table())
+    game = begun(setup())
 
     run(game.search("what about gardens or the cooking?"))
 
-    found = game.moves[0].found
+    found = game.turns[0].found
     assert found is not None
     assert found.hits
     assert [hit.score for hit in found.hits] == sorted((hit.score for hit in found.hits), reverse=True)
@@ -84,29 +84,29 @@ def test_words_match_by_their_terms_whatever_their_endings() -> None:
 
 
 def test_what_the_answer_rests_on_is_hidden_until_the_end() -> None:
-    game = begun(table())
+    game = begun(setup())
     with pytest.raises(EpisodeError):
-        game.clues()
+        game.evidence()
 
     run(game.answer("I don't know."))
 
     wanted = [(aspect.title, document) for aspect in game.question.rubric.aspects for document in aspect.documents]
-    assert [(clue.aspect, clue.document_id) for clue in game.clues()] == wanted
-    assert not any(clue.found for clue in game.clues())
+    assert [(clue.aspect, clue.document_id) for clue in game.evidence()] == wanted
+    assert not any(clue.found for clue in game.evidence())
 
 
 def test_clues_say_which_documents_a_search_showed() -> None:
-    game = begun(table())
+    game = begun(setup())
     (wanted, *_) = [document for aspect in game.question.rubric.aspects for document in aspect.documents]
 
     run(game.search(game.question.profile.by_id[wanted].text))
     run(game.answer("I don't know."))
 
-    assert wanted in {clue.document_id for clue in game.clues() if clue.found}
+    assert wanted in {clue.document_id for clue in game.evidence() if clue.found}
 
 
 def test_a_slip_of_a_person_costs_no_turn() -> None:
-    game = begun(table(), max_searches=1)
+    game = begun(setup(), max_searches=1)
 
     with pytest.raises(EpisodeError, match="search"):
         run(game.search("  "))
@@ -116,11 +116,11 @@ def test_a_slip_of_a_person_costs_no_turn() -> None:
     with pytest.raises(EpisodeError, match="answer"):
         run(game.search("cat"))
 
-    assert len(game.moves) == 1
+    assert len(game.turns) == 1
 
 
 def test_a_turn_is_taken_back_even_the_one_that_ended_the_game() -> None:
-    game = begun(table())
+    game = begun(setup())
     run(game.search("dog"))
     before = game.episode.segments
     run(game.answer("Milo"))
@@ -132,14 +132,14 @@ def test_a_turn_is_taken_back_even_the_one_that_ended_the_game() -> None:
     assert not game.over
     assert game.episode.segments == before
     game.undo()
-    assert game.moves == ()
+    assert game.turns == ()
     with pytest.raises(EpisodeError):
         game.undo()
 
 
 def test_a_branch_and_its_parent_go_on_apart() -> None:
     kept: list[pg.Trajectory] = []
-    game = begun(table(keep=kept.append), id="mine")
+    game = begun(setup(keep=kept.append), id="mine")
     run(game.search("dog"))
 
     first, second = game.branch(), game.branch()
@@ -148,7 +148,7 @@ def test_a_branch_and_its_parent_go_on_apart() -> None:
     run(second.search("cat"))
 
     assert (first.id, second.id, second.branch().id) == ("mine.1", "mine.2", "mine.2.1")
-    assert [len(one.moves) for one in (game, first, second)] == [1, 2, 1]
+    assert [len(one.turns) for one in (game, first, second)] == [1, 2, 1]
     assert [(trajectory.id, trajectory.parent) for trajectory in kept] == [("mine.1", {"id": "mine", "step": 1})]
     assert second.trajectory().parent == {"id": "mine", "step": 0}
     assert game.trajectory().parent is None
@@ -156,7 +156,7 @@ def test_a_branch_and_its_parent_go_on_apart() -> None:
 
 
 def test_the_policy_can_be_asked_without_its_turn_being_taken() -> None:
-    at = table(["<search>dog</search>", "<answer>Milo</answer>"])
+    at = setup(["<search>dog</search>", "<answer>Milo</answer>"])
     game = begun(at)
 
     asked = [run(game.ask()), run(game.ask())]
@@ -164,13 +164,13 @@ def test_the_policy_can_be_asked_without_its_turn_being_taken() -> None:
     assert len(game.episode.segments) == 1
 
     run(game.take())
-    assert game.moves[0].turn is asked[0]
+    assert game.turns[0].turn is asked[0]
     assert run(game.ask()).text == "<answer>Milo</answer>"
 
 
 def test_a_game_of_both_says_who_moved() -> None:
     kept: list[pg.Trajectory] = []
-    game = begun(table(["<search>dog</search>"], keep=kept.append))
+    game = begun(setup(["<search>dog</search>"], keep=kept.append))
 
     run(game.take())
     run(game.answer("Milo"))
@@ -181,7 +181,7 @@ def test_a_game_of_both_says_who_moved() -> None:
 
 
 def test_without_a_policy_there_is_nobody_to_ask() -> None:
-    game = begun(table())
+    game = begun(setup())
 
     with pytest.raises(OptionError):
         run(game.ask())
@@ -192,12 +192,12 @@ def test_a_failing_search_leaves_the_game_as_it_was() -> None:
         def search(self, profile: pg.Profile, query: str, k: int) -> list[pg.Hit]:
             raise OSError("the disk is gone")
 
-    game = begun(table(retriever=Broken()))
+    game = begun(setup(retriever=Broken()))
 
     with pytest.raises(RetrievalError, match="the disk is gone"):
         run(game.search("dog"))
 
-    assert game.moves == ()
+    assert game.turns == ()
     assert game.episode.needs == "text"
 
 
@@ -205,7 +205,7 @@ def test_a_dead_judge_ends_the_game_unscored_and_never_at_0() -> None:
     async def dead(episodes: Sequence[Episode]) -> list[pg.Reward]:
         raise RewardError("the judge is down")
 
-    game = begun(table(reward=dead))
+    game = begun(setup(reward=dead))
 
     run(game.answer("Milo"))
 
@@ -215,10 +215,10 @@ def test_a_dead_judge_ends_the_game_unscored_and_never_at_0() -> None:
 
 
 def test_mistakes_are_corrected_and_a_game_without_an_answer_is_over_all_the_same() -> None:
-    game = begun(table(["no action"] * 5), max_searches=1)
+    game = begun(setup(["no action"] * 5), max_searches=1)
 
     run(game.take())
-    assert isinstance(game.moves[0].action, pg.Malformed)
+    assert isinstance(game.turns[0].action, pg.Malformed)
     assert not game.over
     run(game.take())
 
@@ -227,7 +227,7 @@ def test_mistakes_are_corrected_and_a_game_without_an_answer_is_over_all_the_sam
 
 def test_the_baseline_is_the_same_policy_without_the_profile_and_joins_the_record() -> None:
     kept: list[pg.Trajectory] = []
-    game = begun(table(["<answer>Anything.</answer>"], keep=kept.append))
+    game = begun(setup(["<answer>Anything.</answer>"], keep=kept.append))
     run(game.answer("Milo"))
 
     baseline = run(game.play_baseline())
@@ -240,7 +240,7 @@ def test_the_baseline_is_the_same_policy_without_the_profile_and_joins_the_recor
 
 def test_a_recorded_baseline_is_not_played_again() -> None:
     recorded = {"answer": "Tea.", "score": 0.5}
-    game = Game(Episode(with_evidence()), table(), recorded)
+    game = Game(Episode(with_evidence()), setup(), recorded)
 
     assert run(game.play_baseline()) == recorded
     assert game.trajectory().baseline == recorded
@@ -251,19 +251,19 @@ def test_a_game_goes_on_with_an_episode_that_was_played_before() -> None:
     episode.write("<search>dog</search>", tokens=[1, 2], logprobs=[-1.0, -2.0])
     episode.add_hits(pg.make_retriever("bm25").search(episode.question.profile, "dog", episode.fetch_k))
 
-    game = Game(episode, table(), by="pr2")
+    game = Game(episode, setup(), by="pr2")
     run(game.answer("Milo"))
 
-    assert [move.by for move in game.moves] == ["pr2", "human"]
+    assert [move.by for move in game.turns] == ["pr2", "human"]
     assert game.trajectory().segments[: len(episode.segments)] == episode.segments
     assert len(episode.segments) == 3
     episode.write("<answer>Rex</answer>")
     with pytest.raises(EpisodeError, match=naming(episode.id, "score", "text")):
-        Game(episode, table())
+        Game(episode, setup())
 
 
 def test_an_agent_that_searches_first_opens_the_game_with_its_hits() -> None:
-    game = begun(table(["<answer>Milo</answer>"], agent="rag"))
+    game = begun(setup(["<answer>Milo</answer>"], agent="rag"))
 
     assert game.opening is not None
     assert game.branch().opening is game.opening
@@ -273,14 +273,14 @@ def test_an_agent_that_searches_first_opens_the_game_with_its_hits() -> None:
 
 
 def test_a_model_is_loaded_when_it_is_first_asked_and_not_before() -> None:
-    game = begun(table(policy=Policy(make_agent("pr2"), LateModel("scripted:nobody"))))
+    game = begun(setup(policy=Policy(make_agent("pr2"), LazyModel("scripted:nobody"))))
     run(game.search("dog"))
 
     with pytest.raises(LookupError, match=naming("'nobody'", "oracle")):
         run(game.ask())
-    assert len(game.moves) == 1
+    assert len(game.turns) == 1
 
-    game = begun(table(policy=Policy(make_agent("pr2"), LateModel("scripted:oracle"))))
+    game = begun(setup(policy=Policy(make_agent("pr2"), LazyModel("scripted:oracle"))))
     while not game.over:
         run(game.take())
     assert game.trajectory().model == "scripted:oracle"
@@ -290,7 +290,7 @@ def test_a_model_that_breaks_is_named() -> None:
     def broken(*_: object) -> str:
         raise ValueError("a wire is loose")
 
-    game = begun(table(policy=Policy(make_agent("pr2"), ScriptedModel("broken", broken))))
+    game = begun(setup(policy=Policy(make_agent("pr2"), ScriptedModel("broken", broken))))
 
     with pytest.raises(ModelError, match=naming("scripted:broken", "ValueError: a wire is loose")):
         run(game.ask())

@@ -15,9 +15,9 @@ import pytest
 from matching import names, naming
 
 import profilegym as pg
+from profilegym.apps.cli.play import play_plain
 from profilegym.apps.play import plain
-from profilegym.apps.play.session import Sitting
-from profilegym.apps.play.start import run_lines
+from profilegym.apps.play.session import PlaySession
 from profilegym.errors import ProfileGymError
 from profilegym.evaluation.evaluate import Settings
 
@@ -33,7 +33,7 @@ def typed(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], t
 
     def play(*lines: str, settings: Settings = ORACLE, question: str | None = QUESTION.id, **options: Any) -> str:
         monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
-        plain.play(Sitting(settings, tmp_path, question_id=question, **options))
+        plain.play(PlaySession(settings, tmp_path, question_id=question, **options))
         return capsys.readouterr().out
 
     return play
@@ -86,7 +86,7 @@ def test_the_policy_is_asked_and_takes_a_turn_that_is_taken_back(typed: Typed) -
     told = typed("ask", "take", "undo", "show")
 
     asked, taken = told.index("would write:"), told.index("1. pr2 searched for:")
-    assert asked < taken < told.index("The last turn is taken back.")
+    assert asked < taken < told.index("The last turn is undone.")
     assert told.count("1. pr2 searched for:") == 1
 
 
@@ -115,7 +115,7 @@ def test_the_last_turn_asks_for_the_answer(typed: Typed, tmp_path: Path) -> None
     told = typed("tea", "search more tea", "Rooibos, I think", settings=one)
 
     assert "no searches left: answer now" in told
-    assert "That did not work: no searches are left: answer" in told
+    assert "Error: no searches are left: answer" in told
     assert records(tmp_path)[-1].answer == "Rooibos, I think"
 
 
@@ -129,8 +129,8 @@ def test_the_end_of_the_input_says_what_was_saved(typed: Typed, tmp_path: Path) 
 def test_a_question_is_picked_by_its_words(typed: Typed) -> None:
     told = typed("no such words", QUESTION.user_id, QUESTION.text, "quit", question=None)
 
-    assert "No question has that." in told
-    assert "questions have that." in told
+    assert "No question matches." in told
+    assert "questions match." in told
     assert f"Question {QUESTION.id} by" in told
 
 
@@ -144,8 +144,8 @@ def test_another_question_can_be_picked_of_the_same_person(typed: Typed) -> None
 def test_a_model_that_cannot_be_had_is_one_line_and_the_game_goes_on(typed: Typed, tmp_path: Path) -> None:
     told = typed("ask", "answer Milk", settings=Settings(model="scripted:nobody", data=DATA))
 
-    assert "That did not work: no script 'nobody'; known: oracle" in told
-    assert "That did not work: the policy gave no answer without the profile:" in told
+    assert "Error: no script 'nobody'; known: oracle" in told
+    assert "Error: the policy gave no answer without the profile:" in told
     assert [trajectory.answer for trajectory in records(tmp_path)] == ["Milk"]
 
 
@@ -203,7 +203,7 @@ def test_what_was_named_and_is_not_there_is_said_at_the_start(tmp_path: Path) ->
         ({"question_id": QUESTION.id, "user": "nobody"}, [QUESTION.id, f"'{QUESTION.user_id}'", "'nobody'"]),
     ):
         with pytest.raises(ProfileGymError, match=naming(*named)):
-            run_lines(Sitting(ORACLE, tmp_path, **asked), watched=False)
+            play_plain(PlaySession(ORACLE, tmp_path, **asked), alone=False)
 
 
 DOCS = (Path(__file__).parent.parent / "docs/play.md").read_text("utf-8")
@@ -220,7 +220,7 @@ def test_the_python_of_the_docs_runs() -> None:
 
 def test_the_docs_show_what_the_command_prints(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings(agent="scripted:oracle", model="scripted:oracle")
-    plain.watch(Sitting(settings, tmp_path))
+    plain.play_alone(PlaySession(settings, tmp_path))
 
     told = capsys.readouterr().out.splitlines()
     shown = textwrap.dedent(re.findall(r"--agent scripted:oracle\n\n(.*?)\n\n", DOCS, re.DOTALL)[0]).splitlines()

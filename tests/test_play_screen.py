@@ -27,9 +27,9 @@ from textual.widgets import Input, Static
 import profilegym as pg
 from profilegym.agents.models.model import Turn, register_model
 from profilegym.agents.models.scripted import ScriptedModel, ScriptedSession
+from profilegym.apps.cli.play import play_on_screen
 from profilegym.apps.play.screen import PlayApp
-from profilegym.apps.play.session import Sitting
-from profilegym.apps.play.start import run_screen
+from profilegym.apps.play.session import PlaySession
 from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import MissingExtra, OptionError
@@ -71,7 +71,7 @@ class Person:
 async def seated(
     out: Path, settings: Settings = ORACLE, question: str | None = QUESTION.id, size: tuple[int, int] = (80, 24)
 ) -> AsyncIterator[Person]:
-    app = PlayApp(Sitting(settings, out, question_id=question))
+    app = PlayApp(PlaySession(settings, out, question_id=question))
     async with app.run_test(size=size) as pilot:
         person = Person(pilot)
         await person.until("SEARCH" if question else "Pick one of")
@@ -271,7 +271,7 @@ async def test_the_help_names_every_key_and_goes_away(tmp_path: Path) -> None:
 
 @played
 async def test_a_question_that_is_not_there_is_said_and_another_can_be_picked(tmp_path: Path) -> None:
-    app = PlayApp(Sitting(ORACLE, tmp_path, question_id="nothing"))
+    app = PlayApp(PlaySession(ORACLE, tmp_path, question_id="nothing"))
     async with app.run_test() as pilot:
         person = Person(pilot)
         await person.until("That did not work: no question 'nothing'")
@@ -281,7 +281,7 @@ async def test_a_question_that_is_not_there_is_said_and_another_can_be_picked(tm
 
 def test_without_a_terminal_the_screen_points_to_plain(tmp_path: Path) -> None:
     with pytest.raises(OptionError, match="--plain"):
-        run_screen(Sitting(ORACLE, tmp_path))
+        play_on_screen(PlaySession(ORACLE, tmp_path))
 
 
 def test_without_textual_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,7 +290,7 @@ def test_without_textual_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "profilegym.apps.play.screen", None)
 
     with pytest.raises(MissingExtra, match=r"pip install 'profilegym\[play\]'"):
-        run_screen(Sitting(ORACLE, tmp_path))
+        play_on_screen(PlaySession(ORACLE, tmp_path))
 
 
 @pytest.mark.slow

@@ -183,7 +183,7 @@ def test_a_game_is_played_by_keyboard_to_its_verdict(scene: Scene, page: Page) -
     page.click("Let it play to the end")
     page.wait("document.body.innerText.includes('Verdict by rubric')")
 
-    assert page.run("document.querySelector('a.button').innerText") == "Look at it as a trajectory"
+    assert page.run("document.querySelector('a.button').innerText") == "Show the trajectory"
 
 
 def test_a_branch_is_made_from_a_step_and_shown_beside_its_parent(scene: Scene, page: Page) -> None:
@@ -191,9 +191,9 @@ def test_a_branch_is_made_from_a_step_and_shown_beside_its_parent(scene: Scene, 
     page.click("Branch from here")
     page.wait("document.querySelector('textarea')")
     page.run("document.querySelector('textarea').value = '<search>something else</search>'")
-    page.click("Write this, then the model goes on")
+    page.click("Write this, then the model continues")
     page.wait("document.body.innerText.includes('A branch of')")
-    page.click("Both side by side")
+    page.click("Compare both")
 
     page.wait("document.querySelector('ins')?.innerText.includes('something')")
 

@@ -16,8 +16,8 @@ pytest.importorskip("jinja2")
 pytest.importorskip("fastapi")
 from viewing import play
 
+from profilegym.apps.cli.view import view
 from profilegym.apps.view.server import listen
-from profilegym.apps.view.start import start
 from profilegym.errors import MissingExtra, OptionError, ProfileGymError
 
 VIEW = (sys.executable, "-m", "profilegym", "view")
@@ -66,14 +66,14 @@ def test_a_port_that_is_taken_is_named() -> None:
 
 
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr("profilegym.apps.view.start.find_spec", lambda name: None if name == "jinja2" else builtins)
+    monkeypatch.setattr("profilegym.apps.cli.view.find_spec", lambda name: None if name == "jinja2" else builtins)
 
     with pytest.raises(MissingExtra, match=r"pip install 'profilegym\[view\]'"):
-        start([tmp_path], 0, False, False)
+        view([tmp_path], 0, False, False)
 
 
 def test_a_file_is_no_run_directory(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(OptionError, match=naming(tmp_path / "file", "profilegym eval")):
-        start([tmp_path / "file"], 0, False, False)
+        view([tmp_path / "file"], 0, False, False)

@@ -270,7 +270,7 @@ from pathlib import Path
 from viewing import viewing
 with viewing(Path({str(run)!r})) as viewer, ThreadPoolExecutor() as threads:
     paths = [f"/run/one/trajectories/25/tokens?step={{step}}" for step in range({len(segments)})]
-    print(*("not at hand" in page.text for page in threads.map(viewer.enter().get, paths)))
+    print(*("was not found" in page.text for page in threads.map(viewer.enter().get, paths)))
 """
 
     told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
@@ -293,10 +293,10 @@ def test_a_verdict_that_came_later_is_shown_as_the_runs_own(tmp_path: Path) -> N
 
         table = words(viewer.get("/run/one/trajectories?judged=unscored").text)
 
-    assert "Nothing is like that" in table
+    assert "No trajectory matches" in table
     assert "Unscored: the judge was away" in before
     assert f"score {last['verdict']['score']:.3f}" in after
-    assert "Asked later, rubric gave" in after
+    assert "Later verdict by rubric" in after
 
 
 def test_figures_with_later_verdicts_are_those_of_the_run_had_it_been_scored_at_once(tmp_path: Path) -> None:
@@ -348,7 +348,7 @@ def test_a_run_appears_while_it_writes_its_first_line(tmp_path: Path) -> None:
         (run / "trajectories.jsonl").write_text('{"schema": 1, "id": "ha')
         half = viewer.get("/run/new/trajectories")
 
-    assert "There is no run here yet" in empty
+    assert "No runs yet" in empty
     assert "profilegym eval" in empty
     assert "No episode has ended yet" in begun
     assert ["<dd>pr2</dd>" in begun, "<dd>rag</dd>" in changed] == [True, True]
@@ -373,7 +373,7 @@ def test_curves_are_drawn_of_every_number_of_a_training_run(tmp_path: Path) -> N
     drawn = re.findall(r"<figcaption>(\w+) <b>|(All other curves)", page)
     assert [name or more for name, more in drawn] == ["score", "loss", "All other curves", "oddity"]
     assert "loss: from −1 to −1" in page
-    assert "At step 299 the run showed: length" in words(page)
+    assert "At step 299 the run raised these alarms: length" in words(page)
     assert "score: from 0 to 0.9967" in page
     assert "steps 0 to 299" in words(page)
     assert "optimiser.steps 300" in words(page)
@@ -391,7 +391,7 @@ def test_runs_within_a_run_stand_with_it(tmp_path: Path) -> None:
         "one~evaluations~step-2",
         "one~evaluations~step-1",
     ]
-    assert "2 runs within it" in words(page)
+    assert "2 runs inside it" in words(page)
 
 
 def test_a_training_run_without_tests_is_told_by_its_rollouts(tmp_path: Path) -> None:

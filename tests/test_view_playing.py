@@ -20,7 +20,7 @@ from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 from profilegym import Question, Trajectory, TrajectoryReader, load_questions
 from profilegym.agents.models.model import register_model
 from profilegym.agents.models.scripted import ScriptedModel
-from profilegym.apps.view.games import retold
+from profilegym.apps.view.games import rebuild_episode
 from profilegym.envs.data.profile_controls import swapped
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import DataError
@@ -79,7 +79,7 @@ def test_a_question_is_played_to_its_verdict_and_kept(viewer: Viewer, runs: Path
 
     assert "3 searches left" in during
     assert "found for my sister" in during
-    assert "What a good answer rests on" not in during
+    assert "Evidence" not in during
     assert "Verdict by rubric" in words(after)
     (kept,) = branches(runs)
     assert (kept.agent, kept.answer) == ("human", "I could not find out.")
@@ -116,7 +116,7 @@ def test_the_policy_is_asked_without_taking_its_turn(viewer: Viewer) -> None:
 def test_a_turn_is_taken_back_and_a_branch_goes_on_alone(viewer: Viewer) -> None:
     seat = begin(viewer)
     viewer.post(seat, {"do": "search", "text": "my sister"})
-    apart = viewer.post(seat, {"do": "apart"}).headers["location"]
+    apart = viewer.post(seat, {"do": "branch"}).headers["location"]
     viewer.post(seat, {"do": "undo"})
 
     assert "my sister" in viewer.get(apart).text
@@ -133,8 +133,8 @@ def test_a_turn_is_taken_back_and_a_branch_goes_on_alone(viewer: Viewer) -> None
         ({"do": "answer", "text": " "}, "the answer is empty"),
         ({"do": "search", "text": ""}, "the search is empty"),
         ({"do": "undo"}, "no turn to take back"),
-        ({"do": "dance"}, "nothing that can be done here"),
-        ({}, "nothing that can be done here"),
+        ({"do": "dance"}, "unknown action"),
+        ({}, "unknown action"),
     ],
 )
 def test_a_slip_is_told_and_changes_nothing(viewer: Viewer, form: dict[str, str], told: str) -> None:
@@ -195,7 +195,7 @@ def test_a_recorded_trajectory_told_again_is_the_same_at_every_step(runs: Path) 
         question = QUESTIONS.find(trajectory.question_id)
         turns = sum(segment.author == "policy" for segment in trajectory.segments)
         for turn in range(turns):
-            episode = retold(trajectory, question, ORACLE, turn)
+            episode = rebuild_episode(trajectory, question, ORACLE, turn)
             assert episode.segments == trajectory.segments[: 2 * turn + 1]
             assert episode.searches == trajectory.searches[: len(episode.searches)]
             assert (episode.turn, episode.needs, episode.seed) == (turn, "text", trajectory.seed)
@@ -210,7 +210,7 @@ def test_tokens_are_told_again_as_they_were_drawn(runs: Path) -> None:
             segment["logprobs"] = [-0.5, -0.25]
     trajectory = Trajectory.from_json(json.dumps(record))
 
-    episode = retold(trajectory, QUESTIONS.find(trajectory.question_id), ORACLE, 2)
+    episode = rebuild_episode(trajectory, QUESTIONS.find(trajectory.question_id), ORACLE, 2)
 
     assert episode.segments[:4] == trajectory.segments[:4]
 
@@ -223,7 +223,7 @@ def test_what_was_searched_before_the_first_turn_is_told_again_too(tmp_path: Pat
     question = QUESTIONS.find(trajectory.question_id)
     searched = swapped(question, "random" if agent == "rag-random" else "own", QUESTIONS)
 
-    episode = retold(trajectory, searched, ORACLE, 0)
+    episode = rebuild_episode(trajectory, searched, ORACLE, 0)
 
     assert episode.segments == trajectory.segments[:1]
     assert episode.searches == trajectory.searches
@@ -234,9 +234,9 @@ def test_what_cannot_be_told_again_word_for_word_is_refused(runs: Path) -> None:
     question = QUESTIONS.find(trajectory.question_id)
 
     with pytest.raises(DataError, match="recipe"):
-        retold(trajectory, question, replace(ORACLE, max_searches=3), 1)
+        rebuild_episode(trajectory, question, replace(ORACLE, max_searches=3), 1)
     with pytest.raises(DataError, match=r"'d\d+'"):
-        retold(trajectory, swapped(question, "empty", QUESTIONS), ORACLE, 1)
+        rebuild_episode(trajectory, swapped(question, "empty", QUESTIONS), ORACLE, 1)
 
 
 def test_a_branch_that_changes_nothing_ends_as_its_parent(viewer: Viewer, runs: Path) -> None:
@@ -263,7 +263,7 @@ def test_a_branch_is_linked_to_its_parent_and_both_are_shown_side_by_side(viewer
     page = viewer.get(address).text
     assert f'href="/run/oracle/trajectories/{row}"' in page
     diff = viewer.get(f"{address}/diff").text
-    assert words(diff).count(": alike") == 3
+    assert words(diff).count(": the same") == 3
     assert "entirely else" in "".join(re.findall(r"<ins>(.*?)</ins>", diff, re.DOTALL))
     assert re.findall(r"<del>", diff)
 
@@ -323,7 +323,7 @@ def test_a_branch_of_a_branch_is_played_as_that_was(viewer: Viewer, runs: Path) 
     assert made.parent == {
         "id": branches(runs)[0].id, "step": 1, "profile": "random", "retriever": "recency", "top_k": 2
     }  # fmt: skip
-    assert "Other than in the run" in viewer.get(f"/run/oracle/branches/{len(branches(runs))}/diff").text
+    assert "Options that differ from the run" in viewer.get(f"/run/oracle/branches/{len(branches(runs))}/diff").text
 
 
 def test_evidence_is_what_was_found_among_the_own_posts_before_another_persons_were_searched(
@@ -350,7 +350,7 @@ def test_a_branch_of_a_live_game_names_what_it_came_from(viewer: Viewer, runs: P
     row, recorded = two_searches(runs)
     fresh, from_record = begin(viewer), branch(viewer, row, turn=1, how="me", text="<search>my dog</search>")
     for seat in (fresh, from_record):
-        twin = viewer.post(seat, {"do": "apart"}).headers["location"]
+        twin = viewer.post(seat, {"do": "branch"}).headers["location"]
         for one in (seat, twin):
             viewer.post(one, {"do": "answer", "text": "Enough."})
             viewer.get(one)

@@ -1,1 +1,1 @@
-"""Sitting in the policy's chair: a live game, and two faces of it for the terminal"""
+"""`profilegym play`: a live game, on a terminal screen or in plain text."""

@@ -1,4 +1,4 @@
-"""A live game: one question, played from the policy's chair by a person, a policy or both in turn. It shows nothing."""
+"""A live game: one question, played by a person, a policy or both in turn, without any display."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,18 +20,15 @@ from ...envs.reward import Reward, RewardFunction
 from ...envs.trajectory import Trajectory
 from ...errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
 from ...evaluation.summary import score_of
-from .moves import Clue, Move, found_by, moves_of, opening_of
 from .policy import Policy
+from .turns import Evidence, GameTurn, initial_search, search_result, turns_of
 
 PERSON = "human"
 
 
 @dataclass(frozen=True, slots=True)
-class Table:
-    """What games are played with.
-
-    `policy` is who can be asked. `keep` is given the record of a game that is over, and again with its baseline.
-    """
+class GameSetup:
+    """Retriever, reward and policy of games. `keep` gets the record of a finished game, and again with its baseline."""
 
     retriever: Retriever
     reward: RewardFunction
@@ -39,75 +36,74 @@ class Table:
     keep: Callable[[Trajectory], None] = lambda _: None
 
     def retriever_of(self, policy: Policy | None) -> Retriever:
-        """Some agents bring their own."""
+        """The agent's own retriever if it has one."""
         return (policy.agent.retriever if policy else None) or self.retriever
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
-    """A game after some moves. Its episode is never written to again: the next standing holds a copy."""
+class _State:
+    """A game after some turns. Its episode is never changed: the next state has a copy."""
 
     episode: Episode
-    moves: tuple[Move, ...]
+    turns: tuple[GameTurn, ...]
 
 
 class Game:
-    """Every turn can be taken back by `undo`, and tried otherwise in a `branch`. A turn that fails changes nothing."""
+    """`undo` takes a turn back, `branch` copies the game. A turn that fails changes nothing."""
 
     def __init__(
         self,
         episode: Episode,
-        table: Table,
+        setup: GameSetup,
         baseline: Mapping[str, Any] | None = None,
         by: str = PERSON,
         *,
         question: Question | None = None,
         parent: Mapping[str, Any] | None = None,
     ) -> None:
-        """Goes on with an episode that needs text, `by` whoever played it so far.
+        """Continue an episode that needs text; `by` names who played it so far.
 
-        `baseline` is the answer without the profile and its score, where a run has recorded them. `question` is the
-        same one with the posts that are searched from here on, where they are others. `parent` is the
-        trajectory that is gone on with, as the record tells it, and what is done otherwise.
+        `baseline`: answer and score without the profile, if recorded. `question`: the same question with other posts to
+        search from here on. `parent`: the trajectory that the game branches from, and the options that differ.
         """
         if episode.needs != "text":
             raise EpisodeError(f"episode {episode.id} needs {episode.needs or 'nothing'}; a game goes on with text")
         self.id = episode.id
-        self.table = table
+        self.setup = setup
         self.baseline = baseline
-        self.opening = opening_of(episode)
-        first = _Standing(episode.copy(), moves_of(episode, by))
+        self.opening = initial_search(episode)
+        first = _State(episode.copy(), turns_of(episode, by))
         first.episode.question = question or episode.question
         self._asked = (first.episode.question, episode.question)
-        self._standings: tuple[_Standing, ...] = (first,)
-        self._proposal: tuple[_Standing, Turn] | None = None
+        self._states: tuple[_State, ...] = (first,)
+        self._proposal: tuple[_State, Turn] | None = None
         self._branches = count(1)
         self._parent = parent or {}
-        self._twin_of: tuple[Game, tuple[_Standing, ...]] | None = None
+        self._branched_from: tuple[Game, tuple[_State, ...]] | None = None
 
     @classmethod
     async def begin(
-        cls, question: Question, table: Table, *, parent: Mapping[str, Any] | None = None, **options: Any
+        cls, question: Question, setup: GameSetup, *, parent: Mapping[str, Any] | None = None, **options: Any
     ) -> "Game":
-        """A new game, as the policy's agent would begin it; the options are those of `Episode`."""
-        agent = table.policy.agent if table.policy else PR2()
+        """A new game, begun by the policy's agent; the options are those of `Episode`."""
+        agent = setup.policy.agent if setup.policy else PR2()
         episode = agent.begin(question, **options)
         if episode.needs == "search":
-            await _search(episode, table.retriever_of(table.policy))
-        return cls(episode, table, parent=parent)
+            await _search(episode, setup.retriever_of(setup.policy))
+        return cls(episode, setup, parent=parent)
 
     @property
     def episode(self) -> Episode:
-        """To be read only."""
-        return self._standing.episode
+        """The episode so far. Do not change it."""
+        return self._state.episode
 
     @property
     def question(self) -> Question:
         return self.episode.question
 
     @property
-    def moves(self) -> tuple[Move, ...]:
-        return self._standing.moves
+    def turns(self) -> tuple[GameTurn, ...]:
+        return self._state.turns
 
     @property
     def over(self) -> bool:
@@ -115,16 +111,16 @@ class Game:
 
     @property
     def proposal(self) -> Turn | None:
-        """What the policy said when it was asked at this place."""
-        return self._proposal[1] if self._proposal and self._proposal[0] is self._standing else None
+        """The policy's next turn, if it was asked in this state."""
+        return self._proposal[1] if self._proposal and self._proposal[0] is self._state else None
 
     @property
     def unseen(self) -> int:
-        """How many of the person's posts no search has shown."""
+        """Number of posts that no search has shown."""
         return sum(document not in self._seen for document in self.question.profile.documents)
 
     async def search(self, query: str) -> None:
-        """A person's slip costs no turn, as a policy's mistake would."""
+        """Raises on an empty query or without searches left; a policy's mistake would cost a turn instead."""
         if not query.strip():
             raise EpisodeError("the search is empty: say what to look for")
         if not (self.over or self.episode.searches_left):
@@ -137,28 +133,28 @@ class Game:
         await self.write(Turn(answer_with(text, "As I see it.", self.episode.protocol)))
 
     async def write(self, turn: Turn, by: str = PERSON) -> None:
-        """Take a turn as it is written, mistakes included."""
-        self._must_be_on()
-        before, episode = self._standings, self.episode.copy()
+        """Take a turn as written, mistakes included."""
+        self._require_open()
+        before, episode = self._states, self.episode.copy()
         action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
         found = None
         if episode.needs == "search":
-            await _search(episode, self.table.retriever_of(self.table.policy))
-            found = found_by(episode, episode.searches[-1])
+            await _search(episode, self.setup.retriever_of(self.setup.policy))
+            found = search_result(episode, episode.searches[-1])
         elif episode.needs == "text" and turn.finish == "context":
             episode.truncate()
         if episode.needs == "score":
-            episode.score(await _worth(episode, self.table.reward))
-        self._standings = (*before, _Standing(episode, (*before[-1].moves, Move(by, turn, action, found))))
+            episode.score(await _scored(episode, self.setup.reward))
+        self._states = (*before, _State(episode, (*before[-1].turns, GameTurn(by, turn, action, found))))
         self._keep()
 
     async def ask(self) -> Turn:
-        """The policy's next turn, without taking it; asked again at the same place, it says the same."""
-        self._must_be_on()
-        standing, known = self._standing, self.proposal
+        """The policy's next turn, without taking it. Asked again in the same state, it is the same."""
+        self._require_open()
+        state, known = self._state, self.proposal
         if known is None:
-            known = await self._policy.turn(standing.episode.copy())
-            self._proposal = standing, known
+            known = await self._policy.turn(state.episode.copy())
+            self._proposal = state, known
         return known
 
     async def take(self) -> None:
@@ -166,45 +162,45 @@ class Game:
         await self.write(await self.ask(), self._policy.agent.name)
 
     def undo(self) -> None:
-        """Take the last turn back, be it the one that ended the game."""
-        if len(self._standings) == 1:
+        """Take the last turn back, also the one that ended the game."""
+        if len(self._states) == 1:
             raise EpisodeError("there is no turn to take back")
-        self._standings = self._standings[:-1]
+        self._states = self._states[:-1]
 
     def branch(self) -> "Game":
-        """A game that goes on from here on its own; its id begins with this one's."""
+        """A copy that continues from here; its id begins with this one's."""
         twin = copy(self)
         twin.id = f"{self.id}.{next(self._branches)}"
         twin._branches = count(1)
-        twin._twin_of = self, self._standings
+        twin._branched_from = self, self._states
         return twin
 
     async def play_baseline(self) -> Mapping[str, Any]:
-        """The same policy's answer without the profile, and its score; played once."""
+        """The policy's answer without the profile, and its score. Played once."""
         if self.baseline is None:
             self.baseline = await self._without_profile()
             self._keep()
         return self.baseline
 
-    def clues(self) -> list[Clue]:
-        """What a good answer rests on, found and missed; hidden while the game is on."""
+    def evidence(self) -> list[Evidence]:
+        """The evidence for a good answer, found and missed. Raises while the game is on."""
         if not self.over:
-            raise EpisodeError("what the answer rests on stays hidden until the game is over")
+            raise EpisodeError("the evidence is hidden until the game is over")
         own = next((asked.profile.by_id for asked in self._asked if asked.profile.user_id == asked.user_id), {})
         return [
-            Clue(aspect.title, document, own.get(document), own.get(document) in self._seen)
+            Evidence(aspect.title, document, own.get(document), own.get(document) in self._seen)
             for aspect in self.question.rubric.aspects
             for document in aspect.documents
         ]
 
     def trajectory(self) -> Trajectory:
-        """The record so far: who moved, and what that took."""
-        record, policy, taken = self.episode.trajectory(), self.table.policy, TokenUsage()
-        for move in self.moves:
-            taken.add(move.turn)
-        players = dict.fromkeys(move.by for move in self.moves)
+        """The record so far, with the usage of all turns."""
+        record, policy, taken = self.episode.trajectory(), self.setup.policy, TokenUsage()
+        for turn in self.turns:
+            taken.add(turn.turn)
+        players = dict.fromkeys(turn.by for turn in self.turns)
         record.id = self.id
-        record.parent = self._branched_off()
+        record.parent = self._branch_record()
         record.agent = "+".join(players) or PERSON
         record.model = policy.model.name if policy and policy.agent.name in players else None
         record.usage = asdict(taken)
@@ -212,43 +208,43 @@ class Game:
         return record
 
     @property
-    def _standing(self) -> _Standing:
-        return self._standings[-1]
+    def _state(self) -> _State:
+        return self._states[-1]
 
     @property
     def _seen(self) -> set[Document | None]:
-        """What searches showed: the posts themselves, as two people's may have the same id."""
-        found = (self.opening, *(move.found for move in self.moves))
+        """Documents that searches showed: not their ids, as those of two users may be equal."""
+        found = (self.opening, *(turn.found for turn in self.turns))
         return {hit.document for one in found if one for hit in one.hits}
 
     @property
     def _policy(self) -> Policy:
-        if self.table.policy is None:
-            raise OptionError("there is no policy to ask: name one by its agent and its model")
-        return self.table.policy
+        if self.setup.policy is None:
+            raise OptionError("there is no policy to ask: name its agent and its model")
+        return self.setup.policy
 
-    def _branched_off(self) -> Mapping[str, Any] | None:
-        """The trajectory or the game that this one is a branch of, and how many of its turns they share."""
-        if self._twin_of is None or "id" in self._parent:
+    def _branch_record(self) -> Mapping[str, Any] | None:
+        """The trajectory or game that this one branches from, and the number of shared turns."""
+        if self._branched_from is None or "id" in self._parent:
             return self._parent or None
-        twin, standings = self._twin_of
-        shared = sum(one is other for one, other in zip(self._standings, standings, strict=False))
+        twin, states = self._branched_from
+        shared = sum(one is other for one, other in zip(self._states, states, strict=False))
         return {"id": twin.id, "step": shared - 1, **self._parent}
 
-    def _must_be_on(self) -> None:
+    def _require_open(self) -> None:
         if self.over:
             raise EpisodeError("the game is over: take a turn back to go on")
 
     def _keep(self) -> None:
         if self.over:
-            self.table.keep(self.trajectory())
+            self.setup.keep(self.trajectory())
 
     async def _without_profile(self) -> Mapping[str, Any]:
         policy, episode = self._policy, self.episode
         rollout = Rollout(
             policy.model,
-            self.table.retriever,
-            self.table.reward,
+            self.setup.retriever,
+            self.setup.reward,
             policy.sampling,
             seed=episode.seed or 0,
             options={"protocol": episode.protocol},
@@ -260,7 +256,7 @@ class Game:
 
 
 async def _search(episode: Episode, retriever: Retriever) -> None:
-    """In a thread: whoever shows the game goes on meanwhile."""
+    """In a thread, so that the display stays responsive."""
     start = perf_counter()
     try:
         hits = await asyncio.to_thread(retriever.search, episode.question.profile, episode.query, episode.fetch_k)
@@ -271,8 +267,8 @@ async def _search(episode: Episode, retriever: Retriever) -> None:
     episode.add_hits(hits, 1e3 * (perf_counter() - start))
 
 
-async def _worth(episode: Episode, reward: RewardFunction) -> Reward:
-    """What could not be scored says why; it is never a score of 0."""
+async def _scored(episode: Episode, reward: RewardFunction) -> Reward:
+    """A failure of the reward is an unscored reward with its reason, never a score of 0."""
     try:
         rewards = reward([episode])
         (worth,) = await rewards if isinstance(rewards, Awaitable) else rewards

@@ -1,4 +1,4 @@
-"""The policy that can be asked for a turn: an agent, and its model, which is loaded when it first has to speak."""
+"""The policy of a game: an agent, and a model that is loaded on first use."""
 
 import asyncio
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from ...errors import ModelError, ProfileGymError
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """Who is asked, and how its turns are drawn."""
+    """An agent, its model, and its sampling settings."""
 
     agent: Agent
     model: Model
     sampling: Sampling = DEFAULT_SAMPLING
 
     async def turn(self, episode: Episode) -> Turn:
-        """Its next turn in an episode, which stays as it is. Raises `ModelError` when none can be had."""
+        """Its next turn in an episode, which it does not change. Raises `ModelError`."""
         handle = ModelHandle(self.model, episode, self.sampling)
         try:
             return await self.agent.act(episode, handle)
@@ -35,33 +35,33 @@ class Policy:
             handle.close()
 
 
-class LateModel:
-    """A model that nobody waits for until it is asked; a loading that failed is tried again by whoever asks next."""
+class LazyModel:
+    """A model that is loaded on first use. After a failure the next use loads it again."""
 
     def __init__(self, spec: str) -> None:
         self.name = spec
         self._loading: asyncio.Future[Model] | None = None
 
-    def open(self, question: Question, seed: int | None) -> "LateSession":
-        return LateSession(self, question, seed)
+    def open(self, question: Question, seed: int | None) -> "LazySession":
+        return LazySession(self, question, seed)
 
     async def close(self) -> None:
         if self._loading is not None and self._loading.done() and not self._loading.exception():
             await self._loading.result().close()
 
     async def loaded(self) -> Model:
-        """Loaded in a thread, as a screen goes on meanwhile, and to its end, as who asked may no longer wait."""
+        """The model, loaded in a thread. Loading goes on if the caller is cancelled."""
         if self._loading is None or (self._loading.done() and self._loading.exception()):
-            self._loading = asyncio.ensure_future(asyncio.to_thread(_made, self.name))
+            self._loading = asyncio.ensure_future(asyncio.to_thread(_load_model, self.name))
         model = await asyncio.shield(self._loading)
         self.name = model.name
         return model
 
 
-class LateSession:
-    """A conversation that begins when the model first has to speak."""
+class LazySession:
+    """A session that is opened at the first generation."""
 
-    def __init__(self, model: LateModel, question: Question, seed: int | None) -> None:
+    def __init__(self, model: LazyModel, question: Question, seed: int | None) -> None:
         self._model, self._question, self._seed = model, question, seed
         self._session: Session | None = None
 
@@ -75,7 +75,7 @@ class LateSession:
             self._session.close()
 
 
-def _made(spec: str) -> Model:
+def _load_model(spec: str) -> Model:
     try:
         model: Model = make_model(spec)
     except ProfileGymError:

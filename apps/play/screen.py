@@ -1,4 +1,4 @@
-"""The whole-screen face of a game, for the keyboard alone."""
+"""`profilegym play` on the whole terminal screen, by keyboard."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -15,11 +15,11 @@ from textual.worker import Worker
 
 from ..._util.terminal import printable
 from ...errors import ProfileGymError
-from . import text_view as telling
+from . import text_view as text_view
 from .game import Game
-from .helping import HelpScreen
-from .picking import PickScreen
-from .session import Sitting
+from .help_screen import HelpScreen
+from .question_screen import QuestionScreen
+from .session import PlaySession
 from .text_view import Line
 
 Step = Callable[[], Awaitable[object]]
@@ -29,20 +29,20 @@ _PLACEHOLDERS = {
     "ANSWER": "your answer, which ends the game; Tab: search instead",
     "OVER": "",
 }
-_AFTERWARDS = "Saved. Ctrl+Z takes the answer back, Ctrl+G picks another question."
-_MARK = "bold underline $text-accent"  # seen without colours, too
+_GAME_OVER = "Saved. Ctrl+Z takes the answer back, Ctrl+G chooses another question."
+_MARK = "bold underline $text-accent"  # visible without colours
 
 
 class OneLine(Input):
     def on_paste(self, event: Paste) -> None:
-        """All of what is pasted; by itself an input takes the first line alone."""
+        """Insert all lines as one; the default takes only the first line."""
         event.prevent_default()
         event.stop()
         self.insert_text_at_cursor(" ".join(event.text.split()))
 
 
 class GameScreen(Screen[None]):
-    """Steps run beside the screen, which stays awake; Escape gives one up."""
+    """A step runs in a worker, so that the screen stays responsive; Escape cancels it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "turn", "Mode", priority=True),
@@ -51,7 +51,7 @@ class GameScreen(Screen[None]):
         Binding("ctrl+z", "undo", "Undo"),
         Binding("ctrl+r", "branch", "Branch"),
         Binding("ctrl+n", "next", "Next"),
-        Binding("ctrl+g", "pick", "Pick"),
+        Binding("ctrl+g", "choose", "Questions"),
         Binding("f1", "help", "Help"),
         Binding("escape", "stop", show=False),
         Binding("up", "scroll('scroll_up')", show=False),
@@ -60,8 +60,8 @@ class GameScreen(Screen[None]):
         Binding("pagedown", "scroll('scroll_page_down')", show=False),
     ]
     CSS = """
-    #standing { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }
-    #story { padding: 0 1; scrollbar-size-vertical: 1; }
+    #status { height: 1; padding: 0 1; background: $panel; text-wrap: nowrap; text-overflow: ellipsis; }
+    #transcript { padding: 0 1; scrollbar-size-vertical: 1; }
     #parts, #baseline { height: auto; }
     #parts .part { height: auto; margin-bottom: 1; }
     #parts .indented { padding-left: 3; }
@@ -78,17 +78,17 @@ class GameScreen(Screen[None]):
     #line Input { border: none; height: 1; padding: 0 1; }
     """
 
-    def __init__(self, sitting: Sitting) -> None:
+    def __init__(self, session: PlaySession) -> None:
         super().__init__()
-        self._sitting = sitting
+        self._session = session
         self._branches: list[Game] = []
         self._place = 0  # of the branch that is shown
         self._answering = False
         self._step: Worker[None] | None = None
 
     def compose(self) -> ComposeResult:
-        yield Static(id="standing", markup=False)
-        with VerticalScroll(id="story", can_focus=False):
+        yield Static(id="status", markup=False)
+        with VerticalScroll(id="transcript", can_focus=False):
             yield Vertical(id="parts")
             yield Static(id="baseline", markup=False)
         yield Static(id="note", markup=False)
@@ -98,13 +98,13 @@ class GameScreen(Screen[None]):
         yield Footer(compact=True, show_command_palette=False)
 
     def on_mount(self) -> None:
-        if self._sitting.question_id:
-            self._picked(self._sitting.question_id)
+        if self._session.question_id:
+            self._chosen(self._session.question_id)
         else:
-            self.action_pick()
+            self.action_choose()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Before the first game there is nothing to do but to pick one."""
+        """Before the first game, only a question can be chosen."""
         if action == "next":
             return len(self._branches) > 1
         return bool(self._branches) or action not in ("turn", "ask", "take", "undo", "branch")
@@ -116,29 +116,29 @@ class GameScreen(Screen[None]):
             await step(event.value)
             event.input.clear()
 
-        self._carry_out(doing, submit, is_turn=True)
+        self._run_step(doing, submit, is_turn=True)
 
     def action_turn(self) -> None:
         self._answering = not self._answering
         self._show_line()
 
     def action_ask(self) -> None:
-        self._carry_out("The policy is asked", self._game.ask)
+        self._run_step("The policy is asked", self._game.ask)
 
     def action_take(self) -> None:
-        self._carry_out("The policy takes this step", self._game.take, is_turn=True)
+        self._run_step("The policy takes this step", self._game.take, is_turn=True)
 
     def action_undo(self) -> None:
-        self._carry_out("Taking back", self._undo)
+        self._run_step("Undoing", self._undo)
 
     def action_branch(self) -> None:
-        self._carry_out("Branching", self._branch)
+        self._run_step("Branching", self._branch)
 
     def action_next(self) -> None:
-        self._carry_out("The next branch", self._next)
+        self._run_step("The next branch", self._next)
 
-    def action_pick(self) -> None:
-        self.app.push_screen(PickScreen(self._sitting), self._picked)
+    def action_choose(self) -> None:
+        self.app.push_screen(QuestionScreen(self._session), self._chosen)
 
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen())
@@ -149,40 +149,40 @@ class GameScreen(Screen[None]):
             self._note("Stopped. The game is as it was.")
 
     def action_scroll(self, how: str) -> None:
-        getattr(self.query_one("#story"), how)(animate=False)
+        getattr(self.query_one("#transcript"), how)(animate=False)
 
     @property
     def _game(self) -> Game:
         return self._branches[self._place]
 
-    def _picked(self, question_id: str | None) -> None:
+    def _chosen(self, question_id: str | None) -> None:
         if question_id:
-            self._carry_out("Opening the game", partial(self._begin, question_id))
+            self._run_step("Opening the game", partial(self._begin, question_id))
         elif not self._branches:
             self.app.exit()
 
-    def _carry_out(self, doing: str, step: Step, is_turn: bool = False) -> None:
-        """One step at a time; what goes wrong with it is a line on the screen."""
+    def _run_step(self, doing: str, step: Step, is_turn: bool = False) -> None:
+        """One step at a time; an error is a line on the screen."""
         if self._step and not self._step.is_finished:
-            self._note("One thing at a time: Esc stops what is under way.")
+            self._note("A step is running: Esc stops it.")
         else:
-            self._step = self.run_worker(self._carried_out(doing, step, is_turn))
+            self._step = self.run_worker(self._step_worker(doing, step, is_turn))
 
-    async def _carried_out(self, doing: str, step: Step, is_turn: bool) -> None:
+    async def _step_worker(self, doing: str, step: Step, is_turn: bool) -> None:
         self._note(f"{doing} … (Esc stops it)")
         try:
             await step()
         except ProfileGymError as error:
-            self._note(f"That did not work: {error}")
+            self._note(f"Error: {error}")
         else:
             self._note("")
             if is_turn and self._game.over:
-                self._note(_AFTERWARDS)
-                self.run_worker(self._hear_baseline(self._game))
+                self._note(_GAME_OVER)
+                self.run_worker(self._add_baseline(self._game))
         await self._show()
 
     async def _begin(self, question_id: str) -> None:
-        self._branches, self._place = [await self._sitting.begin(question_id)], 0
+        self._branches, self._place = [await self._session.begin(question_id)], 0
 
     async def _undo(self) -> None:
         self._game.undo()
@@ -194,24 +194,24 @@ class GameScreen(Screen[None]):
     async def _next(self) -> None:
         self._place = (self._place + 1) % len(self._branches)
 
-    async def _hear_baseline(self, game: Game) -> None:
+    async def _add_baseline(self, game: Game) -> None:
         if game.episode.kind == "baseline":
             return
         try:
             await game.play_baseline()
         except ProfileGymError as error:
-            self._note(f"That did not work: {error}")
+            self._note(f"Error: {error}")
         self._show_baseline()
 
     async def _show(self) -> None:
-        """All of the game, from its newest part on."""
+        """Redraw the game and scroll to its newest part."""
         if self._branches:
             game, shown = self._game, self.query_one("#parts")
-            parts = [_part(lines) for lines in telling.parts(game)]
+            parts = [_part(lines) for lines in text_view.parts(game)]
             with self.app.batch_update():
                 await shown.remove_children()
                 await shown.mount(*parts)
-            newest = parts[-1 if game.proposal else len(game.moves)]
+            newest = parts[-1 if game.proposal else len(game.turns)]
             self.call_after_refresh(newest.scroll_visible, top=True, animate=False)
             self._answering = self._answering and not game.over
             self._show_baseline()
@@ -219,11 +219,11 @@ class GameScreen(Screen[None]):
 
     def _show_baseline(self) -> None:
         """It may come late, and must not move what is being read."""
-        told = telling.baseline(self._game) if self._game.over else ()
+        told = text_view.baseline(self._game) if self._game.over else ()
         self.query_one("#baseline", Static).update("\n".join(line.text for line in told))
 
     def _show_line(self) -> None:
-        """What is typed, what it is taken for, and what may still be done."""
+        """Update the input line, its mode and the status line."""
         on = bool(self._branches) and not self._game.over
         if on:
             self._answering = self._answering or not self._game.episode.searches_left
@@ -234,18 +234,18 @@ class GameScreen(Screen[None]):
         line.disabled = not on
         if on:
             line.focus()
-        self.query_one("#standing", Static).update(self._standing())
+        self.query_one("#status", Static).update(self._status())
         self.refresh_bindings()
 
-    def _standing(self) -> Content:
-        """Which branch this is, and what is left."""
+    def _status(self) -> Content:
+        """The branch, the searches left, and the question."""
         if not self._branches:
             return Content("")
         numbers = [
             Content.styled(f" {n + 1} ", "reverse" if n == self._place else "") for n in range(len(self._branches))
         ]
         names = Content.assemble("branches", *numbers, "  ") if len(numbers) > 1 else Content("")
-        left = "The game is over" if self._game.over else telling.budget(self._game)
+        left = "The game is over" if self._game.over else text_view.budget(self._game)
         question = " ".join(printable(self._game.question.text).split())
         return Content.assemble(names, left, (f" · {question}", "$foreground-muted"))
 
@@ -254,21 +254,21 @@ class GameScreen(Screen[None]):
 
 
 class PlayApp(App[None]):
-    """Ends when the person leaves."""
+    """The terminal application."""
 
     ENABLE_COMMAND_PALETTE = False
     TITLE = "profilegym play"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("ctrl+q", "quit", "Quit", priority=True)]
 
-    def __init__(self, sitting: Sitting) -> None:
+    def __init__(self, session: PlaySession) -> None:
         super().__init__()
-        self._sitting = sitting
+        self._session = session
 
     def on_mount(self) -> None:
-        self.push_screen(GameScreen(self._sitting))
+        self.push_screen(GameScreen(self._session))
 
     async def on_unmount(self) -> None:
-        await self._sitting.close()
+        await self._session.close()
 
 
 def _part(lines: Iterable[Line]) -> Vertical:

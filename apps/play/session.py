@@ -1,4 +1,4 @@
-"""What a person sits down with: questions to pick from, and the table that they are played at."""
+"""A session of `profilegym play`: the questions of a data set, and the games played on them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,27 +14,27 @@ from ...envs.retrieval import make_retriever
 from ...envs.trajectory import Trajectory, TrajectoryWriter
 from ...errors import DataError, OptionError
 from ...evaluation.evaluate import Settings, reward_for
-from .game import Game, Table
-from .policy import LateModel, Policy
+from .game import Game, GameSetup
+from .policy import LazyModel, Policy
 
 
-class Asked(NamedTuple):
-    """A question to pick."""
+class QuestionRow(NamedTuple):
+    """A question in the list."""
 
     id: str
     user_id: str
     text: str
 
     def has(self, words: str) -> bool:
-        """Whether it, or who asks it, has every one of some words or parts of words."""
-        where = f"{self.id} {self.user_id} {self.text}".casefold()
-        return all(word in where for word in words.casefold().split())
+        """Whether its id, user or text contains every one of the words."""
+        text = f"{self.id} {self.user_id} {self.text}".casefold()
+        return all(word in text for word in words.casefold().split())
 
 
-class Sitting:
-    """Games on one data set; each that is over is kept in `trajectories.jsonl`, and a later line of it counts.
+class PlaySession:
+    """Games on one data set. Each finished game is appended to `trajectories.jsonl`; the last line of a game counts.
 
-    With `user` only that person's questions are there to pick; with `question_id` it is picked already.
+    `user` limits the list to that user's questions; `question_id` chooses the question.
     """
 
     def __init__(
@@ -46,26 +46,26 @@ class Sitting:
         self.file = out / "trajectories.jsonl"
         self.questions = load_questions(settings.data)
         self._agent = make_agent(settings.agent)
-        self._model = LateModel(settings.model)
+        self._model = LazyModel(settings.model)
         sampling = Sampling(settings.temperature, settings.top_p, settings.turn_tokens)
         policy = Policy(self._agent, self._model, sampling)
-        self._table = Table(make_retriever(settings.retriever), reward_for(settings), policy, self._keep)
+        self._setup = GameSetup(make_retriever(settings.retriever), reward_for(settings), policy, self._keep)
 
-    def asked(self) -> Iterator[Asked]:
-        """The questions that can be picked."""
+    def rows(self) -> Iterator[QuestionRow]:
+        """The questions of the list."""
         for question in self.questions:
             if self.user in (None, question.user_id):
-                yield Asked(question.id, question.user_id, " ".join(question.text.split()))
+                yield QuestionRow(question.id, question.user_id, " ".join(question.text.split()))
 
     def first(self) -> str:
-        """The id of the first of them."""
-        for asked in self.asked():
+        """The id of the first question of the list."""
+        for asked in self.rows():
             return asked.id
         people = ", ".join(sorted({question.user_id for question in self.questions[:20]})[:3])
-        raise DataError(f"no question by {self.user!r} in {self.questions.spec}; people are named like: {people}")
+        raise DataError(f"no question by {self.user!r} in {self.questions.spec}; users are, for example, {people}")
 
     def check(self) -> None:
-        """Raises where what was named is not there."""
+        """Raises if the question or the user does not exist."""
         if self.question_id is None:
             self.first()
             return
@@ -74,22 +74,19 @@ class Sitting:
             raise OptionError(f"question {self.question_id!r} is asked by {asker!r}, not by {self.user!r}")
 
     @property
-    def told(self) -> str:
-        """What was kept, in words."""
-        match len(self.saved):
-            case 0:
-                return "No game is over, so nothing is saved."
-            case 1:
-                return f"1 game is saved in {self.file}"
-            case count:
-                return f"{count} games are saved in {self.file}"
+    def saved_games(self) -> str:
+        """How many games were saved, and where."""
+        count = len(self.saved)
+        if count == 0:
+            return "No game is over, so nothing is saved."
+        return f"{count} game{' is' if count == 1 else 's are'} saved in {self.file}"
 
     async def begin(self, question_id: str) -> Game:
         question = swapped(self.questions.find(question_id), self._agent.profile, self.questions)
         job = Job(question, self._agent, data=self.questions.spec)
         name = f"{question.id}:play:{token_hex(4)}"  # a question is played any number of times
         seed = job.seed(self.settings.first_seed)
-        return await Game.begin(question, self._table, id=name, data=job.data, seed=seed, **self.settings.options)
+        return await Game.begin(question, self._setup, id=name, data=job.data, seed=seed, **self.settings.options)
 
     async def close(self) -> None:
         await self._model.close()

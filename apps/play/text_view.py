@@ -1,4 +1,4 @@
-"""A game in lines: the same words for every terminal. Nothing in them can steer one."""
+"""A game as lines of text, for all terminals. Control characters are made visible."""
 
 import re
 from collections.abc import Iterator
@@ -9,19 +9,18 @@ from ..._util.terminal import printable
 from ...envs.action import Answer, Malformed, SearchProfile
 from ...envs.reward import AspectMatch, Reward
 from .game import PERSON, Game
-from .matching import Span
-from .moves import Clue, Found, Move
+from .turns import Evidence, GameTurn, SearchResult, Span
 
 Kind = Literal["head", "text", "faint", "good", "fair", "bad"]
 _THOUGHT = re.compile(r"<think>(.*?)(?:</think>|\Z)", re.DOTALL)
 _COVERED: dict[int, tuple[Kind, str]] = {0: ("bad", "not covered"), 1: ("fair", "somewhat"), 2: ("good", "very well")}
 
-_MET: dict[bool, tuple[Kind, str]] = {False: ("bad", "missed"), True: ("good", "found")}
+_FOUND: dict[bool, tuple[Kind, str]] = {False: ("bad", "missed"), True: ("good", "found")}
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One paragraph; `marks` are the stretches of it that match a query."""
+    """One paragraph; `marks` are the spans that match a query."""
 
     kind: Kind
     text: str
@@ -30,10 +29,10 @@ class Line:
 
 
 def parts(game: Game) -> Iterator[list[Line]]:
-    """The question, each turn, the end or what the policy said when it was asked; the baseline is told apart."""
+    """The question, each turn, and the end or the policy's proposal; without the baseline."""
     yield list(opening(game))
-    for number in range(len(game.moves)):
-        yield list(move(game, number))
+    for number in range(len(game.turns)):
+        yield list(turn(game, number))
     if game.over:
         yield list(ending(game))
     elif game.proposal:
@@ -41,14 +40,14 @@ def parts(game: Game) -> Iterator[list[Line]]:
 
 
 def latest(game: Game) -> Iterator[Line]:
-    """What the last turn brought."""
-    yield from move(game, len(game.moves) - 1)
+    """The last turn, and the end if the game is over."""
+    yield from turn(game, len(game.turns) - 1)
     if game.over:
         yield from ending(game)
 
 
 def opening(game: Game) -> Iterator[Line]:
-    """Who asks what, and what the environment found by itself."""
+    """The question, and the search that the environment made before the first turn."""
     question = game.question
     date = f", {question.date}" if question.date else ""
     yield _line("faint", f"Question {question.id} by {question.user_id}{date}")
@@ -58,9 +57,9 @@ def opening(game: Game) -> Iterator[Line]:
         yield from _hits(game.opening)
 
 
-def move(game: Game, number: int) -> Iterator[Line]:
-    """One turn and what came of it."""
-    made = game.moves[number]
+def turn(game: Game, number: int) -> Iterator[Line]:
+    """One turn and its result."""
+    made = game.turns[number]
     yield from _thought(made)
     match made.action:
         case SearchProfile(query):
@@ -75,7 +74,7 @@ def move(game: Game, number: int) -> Iterator[Line]:
 
 
 def budget(game: Game) -> str:
-    """What may still be done, and how much of the history is still unknown."""
+    """Searches left and posts not seen."""
     left = game.episode.searches_left
     searches = f"{left} searches left" if left != 1 else "1 search left"
     posts = len(game.question.profile)
@@ -83,14 +82,14 @@ def budget(game: Game) -> str:
 
 
 def proposal(game: Game) -> Iterator[Line]:
-    """What the policy would write, word for word, where it was asked."""
+    """The text that the policy would write, if it was asked."""
     if game.proposal:
         yield _line("faint", f"{_policy(game)} would write:")
         yield _line("text", game.proposal.text.strip())
 
 
 def ending(game: Game) -> Iterator[Line]:
-    """The verdict by aspect, and the evidence that was found and missed."""
+    """The verdict by aspect, and the evidence found and missed."""
     episode = game.episode
     how = {"answered": "answered", "budget": "no answer within the budget of turns"}.get(str(episode.ended))
     yield _line("head", f"The game is over: {how or episode.ended}. {_worth(episode.reward)}")
@@ -98,16 +97,16 @@ def ending(game: Game) -> Iterator[Line]:
     for aspect in verdict.aspects if verdict else ():
         yield _aspect(aspect)
     if episode.reward and episode.reward.flags:
-        yield _line("fair", f"Odd about the answer: {', '.join(episode.reward.flags)}")
-    yield from _clues(game.clues())
+        yield _line("fair", f"Flags of the answer: {', '.join(episode.reward.flags)}")
+    yield from _evidence(game.evidence())
 
 
 def baseline(game: Game) -> Iterator[Line]:
-    """The answer without the profile, where it is known, beside the one that was given."""
+    """The answer without the profile, if known, and both scores."""
     if game.baseline is None:
         return
     answer, score = game.baseline.get("answer"), game.baseline.get("score")
-    name = game.table.policy.model.name if game.table.policy else "the policy"
+    name = game.setup.policy.model.name if game.setup.policy else "the policy"
     yield _line("head", f"Without the profile {name} answers: {answer if answer is not None else 'nothing'}")
     mine = game.episode.reward.total if game.episode.reward else None
     beside = f"{_figure(score)} without the profile, {_figure(mine)} here"
@@ -115,14 +114,14 @@ def baseline(game: Game) -> Iterator[Line]:
     yield _line("text", f"Scores: {beside}{gain}")
 
 
-def _thought(made: Move) -> Iterator[Line]:
+def _thought(made: GameTurn) -> Iterator[Line]:
     if made.by == PERSON:
         return
     thought = "\n".join(_THOUGHT.findall(made.turn.text)) or made.turn.text
     yield _line("faint", f"{_who(made)} thinks: {_one_line(thought)}")
 
 
-def _hits(found: Found) -> Iterator[Line]:
+def _hits(found: SearchResult) -> Iterator[Line]:
     for rank, hit in enumerate(found.hits, 1):
         place = f"{rank}. {hit.score:.2f}  "
         marks = tuple((start + len(place), end + len(place)) for start, end in hit.marks)
@@ -136,15 +135,15 @@ def _aspect(aspect: AspectMatch) -> Line:
     return _line(kind, f"{aspect.title}: {covered}{f' ({aspect.reason})' if aspect.reason else ''}", True)
 
 
-def _clues(clues: list[Clue]) -> Iterator[Line]:
-    if not clues:
+def _evidence(evidence: list[Evidence]) -> Iterator[Line]:
+    if not evidence:
         return
-    found = sum(clue.found for clue in clues)
-    yield _line("head", f"Evidence in the history: {found} of {len(clues)} found")
-    for clue in clues:
-        post = _one_line(clue.document.text) if clue.document else "in a history that this game is not played with"
-        kind, how = _MET[clue.found]
-        yield _line(kind, f"{how}, {clue.aspect}: {post}", True)
+    found = sum(one.found for one in evidence)
+    yield _line("head", f"Evidence in the history: {found} of {len(evidence)} found")
+    for one in evidence:
+        post = _one_line(one.document.text) if one.document else "in a history that this game is not played with"
+        kind, how = _FOUND[one.found]
+        yield _line(kind, f"{how}, {one.aspect}: {post}", True)
 
 
 def _worth(reward: Reward | None) -> str:
@@ -159,11 +158,11 @@ def _figure(score: float | None) -> str:
 
 
 def _policy(game: Game) -> str:
-    policy = game.table.policy
+    policy = game.setup.policy
     return f"{policy.agent.name} ({policy.model.name})" if policy else "the policy"
 
 
-def _who(made: Move) -> str:
+def _who(made: GameTurn) -> str:
     return "You" if made.by == PERSON else made.by
 
 

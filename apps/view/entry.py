@@ -1,4 +1,4 @@
-"""What an index keeps of one trajectory."""
+"""The entry of a trajectory in the index."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,16 +14,16 @@ from ...evaluation.summary import place_of, score_of
 COLUMNS = (
     *("id", "question_id", "user_id", "attempt", "kind", "agent", "model", "judge", "score", "baseline", "gain"),
     *("reward", "advantage", "hops", "category", "searches", "malformed", "ended", "parent"),
-    *("judged", "late"),  # what a later verdict must be about, and whether the score is one
+    *("judged", "late"),  # a hash of what was judged; whether the score is a later verdict
 )
 
 
-_REMEMBERED = 20_000  # questions
+_CACHED = 20_000  # questions
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A value for each column, the words that can be searched (question, queries, answer), and its marks."""
+    """A value for each column, the text that can be searched (question, queries, answer), and its marks."""
 
     values: tuple[Any, ...]
     words: tuple[str, str, str]
@@ -31,7 +31,7 @@ class Entry:
 
 
 class Entries:
-    """Reads trajectories with what is known of their questions; where that is nothing, the columns stay empty."""
+    """Makes entries. Columns about a question are empty if it cannot be loaded."""
 
     def __init__(self, find: Callable[[Trajectory], Question], max_searches: int) -> None:
         self._max_searches = max_searches
@@ -57,10 +57,10 @@ class Entries:
         )
 
     def _question(self, trajectory: Trajectory) -> Question:
-        """Without the profile, so that many can be remembered: lines about one question stand together."""
+        """Without the profile, so that many fit in memory."""
         key = trajectory.data, trajectory.question_id
         if key not in self._asked:
-            if len(self._asked) >= _REMEMBERED:
+            if len(self._asked) >= _CACHED:
                 self._asked.clear()
             self._asked[key] = _without_profile(self._find, trajectory)
         return self._asked[key]
@@ -75,7 +75,7 @@ def _plain(value: Any) -> Any:
 
 
 def _storable(text: str) -> str:
-    """Half characters cannot be stored."""
+    """SQLite cannot store lone surrogates."""
     return text if text.isascii() else text.encode("utf-8", "replace").decode()
 
 

@@ -1,4 +1,4 @@
-"""What a run came to so far: from its summary where it is over, from its index while it is being written."""
+"""Figures of a run: from its summary if it is finished, else from its index."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,10 +11,9 @@ import numpy as np
 from ...evaluation.intervals import Interval, Kind, bootstrap, ratio
 from ...evaluation.summary import FRACTIONS
 from ...training.metrics import read_metrics
-from .files import inside
 from .filters import moment
 from .index import Index, Progress
-from .library import TRAJECTORIES, Run
+from .library import TRAJECTORIES, Run, inside
 
 _POINTS = 200  # to a curve
 _FIRST = (
@@ -27,7 +26,7 @@ WIDTH, HEIGHT = 320, 90
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """One metric over the steps of a run, as points of a drawing of `WIDTH` by `HEIGHT`."""
+    """One metric over the steps of a run, as SVG points in `WIDTH` by `HEIGHT`."""
 
     name: str
     points: str
@@ -39,7 +38,7 @@ class Curve:
 
 
 def means(run: Run, index: Index) -> dict[str, Interval]:
-    """Score and gain of the personalised episodes, else of the baselines; of a run that learned, those of its tests."""
+    """Score and gain: of personalised episodes, else of baselines; of a training run, on its test sets."""
     if run.is_summed_up:
         summary = run.summary or {}
         return {name: Interval(**summary[name]) for name in ("score", "gain") if name in summary}
@@ -48,7 +47,7 @@ def means(run: Run, index: Index) -> dict[str, Interval]:
 
 @lru_cache(maxsize=64)
 def _means(index: Index, stamp: str) -> dict[str, Interval]:
-    """Remembered until there is something new."""
+    """Cached until something new is written."""
     kinds = [row["kind"] for row in index.ask("SELECT DISTINCT kind FROM lines")]
     kind = "personalised" if "personalised" in kinds else "baseline"
     return {name: found for name in ("score", "gain") if (found := _mean(index, name, kind)).n}
@@ -70,21 +69,21 @@ def outside(column: str) -> str:
 
 
 def kind_by(rows: Sequence[Any], column: str) -> Kind:
-    """From what `outside` asked for."""
+    """From the columns of `outside`."""
     if any(row[f"{column}_beyond"] for row in rows):
         return "any"
     return "fraction" if any(row[f"{column}_between"] for row in rows) else "share"
 
 
 def interval(sums: Sequence[tuple[float, int]], kind: Kind = "any") -> Interval:
-    """From the sum and the number of each person's values."""
+    """From sum and number of each user's values."""
     rows = np.array(sums, float).reshape(-1, 2)
     return bootstrap(rows, ratio, int(rows[:, 1].sum()), kind)
 
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """What `metrics.jsonl` tells: the curves that are looked at first, all others, and the signs of its last step."""
+    """From `metrics.jsonl`: the main curves, the other curves, and the alarms of the last step."""
 
     first: Sequence[Curve]
     more: Sequence[Curve]
@@ -105,7 +104,7 @@ def metrics_of(run: Run) -> Metrics:
 
 
 def _series(records: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[float, float]]]:
-    """Every number over the steps."""
+    """By metric: its value at each step."""
     series: dict[str, list[tuple[float, float]]] = {}
     for record in records:
         for name, value in record.items():
@@ -133,14 +132,14 @@ def _curve(name: str, points: Sequence[tuple[float, float]]) -> Curve:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A run at a glance."""
+    """A run in the list."""
 
     run: Run
-    what: str
+    description: str
     judge: str
     score: Interval | None
     gain: Interval | None
-    scored: str  # what the score and the gain are of, where that isn't the episodes
+    scored: str  # what score and gain are measured on, in a training run
     episodes: int
     note: str
     date: str
@@ -149,7 +148,7 @@ class Card:
 
 
 def card_of(run: Run, seconds: float = 0.1) -> Card:
-    """What is not indexed yet is taken in for about as long."""
+    """Indexes new trajectories for about so many seconds."""
     index = run.index(seconds=seconds) if run.has(TRAJECTORIES) else None
     found = means(run, index) if index else {}
     judges = (
@@ -163,7 +162,7 @@ def card_of(run: Run, seconds: float = 0.1) -> Card:
     judge = ", ".join(judges) or "no judge yet"
     scored = "" if not run.learns else ", on the test questions" if run.is_summed_up else ", of its rollouts"
     return Card(
-        run, what(run), judge, found.get("score"), found.get("gain"), scored, counted["n"], note,
+        run, describe_run(run), judge, found.get("score"), found.get("gain"), scored, counted["n"], note,
         *moment(run.changed), growing,
     )  # fmt: skip
 
@@ -174,8 +173,8 @@ def _note(progress: Progress, questions: int) -> str:
     return "1 question" if questions == 1 else f"{questions:,} questions"
 
 
-def what(run: Run) -> str:
-    """Who played what, in a line."""
+def describe_run(run: Run) -> str:
+    """Agent, model, data and retriever, in one line."""
     asked = run.settings
     data = asked["data"].get("train") if isinstance(asked.get("data"), dict) else asked.get("data")
     players = " with ".join(str(asked[name]) for name in ("agent", "model") if asked.get(name))

@@ -1,4 +1,4 @@
-"""How values come to stand in a page: escaped, whatever they are, and with nothing in them that acts on a reader."""
+"""Template filters: numbers, dates, and text in which invisible characters and API keys are replaced."""
 
 import re
 from datetime import UTC, datetime
@@ -8,19 +8,19 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-# Marks of direction, characters without a width, controls, and half characters.
+# Direction marks, zero-width characters, control characters, and lone surrogates.
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     r"\U000e0000-\U000e007f]"
 )
 
 
-# A key may stand in the spec of a model or a judge, and with it in a recipe.
+# The spec of a model or a judge, and so a recipe, may contain a key.
 _KEY = re.compile(r"(\bapi_?key['\"]?\s*[=:]\s*['\"]?|://[^/\s:@]*:)([^\s,'\"}@]+)", re.IGNORECASE)
 
 
-def seen(text: str) -> str:
-    """What nobody would see is written as its code point, `⟨U+202E⟩`; what nobody should see is not written."""
+def visible_text(text: str) -> str:
+    """Invisible characters become their code points, `⟨U+202E⟩`; API keys become `[key]`."""
     return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", _KEY.sub(r"\1[key]", text))
 
 
@@ -45,7 +45,7 @@ def environment() -> Environment:
 
 
 def style() -> str:
-    """The look of the reports, and what the viewer adds to it."""
+    """The style sheet of reports and of the viewer."""
     shared = files(f"{__package__.rpartition('.apps')[0]}.evaluation").joinpath("page.css").read_text("utf-8")
     return shared + files(__package__).joinpath("static/view.css").read_text("utf-8")
 
@@ -63,12 +63,12 @@ def figure(value: Any, digits: int = 3) -> str:
 
 
 def short(value: float) -> str:
-    """As many digits as tell it from its like, whatever its size."""
+    """Four significant digits."""
     return _minus(f"{value:.4g}")
 
 
 def signed(value: Any, digits: int = 3) -> str:
-    """Nothing is neither more nor less."""
+    """With its sign; zero has none."""
     if value is None:
         return "–"
     told = f"{value:+.{digits}f}"
@@ -88,7 +88,7 @@ def count(value: Any) -> str:
 
 
 def moment(seconds: float) -> tuple[str, str]:
-    """Date and time, as they are here."""
+    """Local date and time."""
     here = datetime.fromtimestamp(seconds, UTC).astimezone()
     return f"{here:%Y-%m-%d}", f"{here:%H:%M:%S}"
 
@@ -102,7 +102,7 @@ def size(number: int) -> str:
 
 
 def _final(value: Any) -> Any:
-    """Every value of every template comes by here, also those that a page's author forgot to think about."""
+    """Applied to every value in a template."""
     if value is None:
         return ""
-    return value if isinstance(value, Markup | bool | int) else seen(str(value))
+    return value if isinstance(value, Markup | bool | int) else visible_text(str(value))

@@ -19,47 +19,46 @@ from ...envs.trajectory import Trajectory, TrajectoryWriter
 from ...errors import DataError, OptionError, ProfileGymError
 from ...evaluation.evaluate import Settings, reward_for
 from ...evaluation.summary import score_of
-from ..play.game import Game, Table
-from ..play.policy import LateModel, Policy
-from .choice import Choice
-from .files import inside
-from .library import BRANCHES, Run
-from .reading import baseline_of
-from .show import place
+from ..play.game import Game, GameSetup
+from ..play.policy import LazyModel, Policy
+from .details import baseline_of
+from .library import BRANCHES, Run, inside
+from .play_options import PlayOptions
+from .templating import trajectory_path
 
-_SEATS = 64  # that are remembered; the one that was left longest ago is given up
-_MOST_TURNS = 64  # that a model plays by itself before a person is asked again
+_MAX_GAMES = 64  # in memory; the least recently used one is dropped
+_MOST_TURNS = 64  # that a model plays at a time
 
 
 @dataclass
 class LiveGame:
-    """A game that somebody plays: of which run, with what; and what went wrong last. Its branches share its family."""
+    """An open game of a run, with its options and its last error. Branches of a game share its family."""
 
     id: str
     family: str
     game: Game
     run: Run
-    choice: Choice
-    trouble: str | None = None
+    choice: PlayOptions
+    error: str | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class Seats:
-    """Kept in memory while the server runs; a game that is over is in `branches.jsonl` of its run."""
+class LiveGames:
+    """The open games, in memory. A finished game is saved in `branches.jsonl` of its run."""
 
     def __init__(self) -> None:
-        self._seats: dict[str, LiveGame] = {}
-        self._models: dict[str, LateModel] = {}
+        self._games: dict[str, LiveGame] = {}
+        self._models: dict[str, LazyModel] = {}
 
-    def find(self, seat_id: str) -> LiveGame:
+    def find(self, game_id: str) -> LiveGame:
         try:
-            self._seats[seat_id] = live = self._seats.pop(seat_id)
+            self._games[game_id] = live = self._games.pop(game_id)
         except KeyError:
-            raise DataError("this game is no longer at hand: the server was started anew; begin another") from None
+            raise DataError("this game no longer exists: the server was restarted; begin another") from None
         return live
 
-    async def begin(self, run: Run, question_id: str, choice: Choice) -> LiveGame:
-        """A question of the run's data, from the start."""
+    async def begin(self, run: Run, question_id: str, choice: PlayOptions) -> LiveGame:
+        """Begin a new game on a question of the run's data."""
         settings = choice.settings(run.played_with)
         questions = run.questions.load(settings.data)
         question = swapped(questions.find(question_id), choice.profile, questions)
@@ -67,47 +66,45 @@ class Seats:
         seed = Job(question, agent, data=settings.data).seed(settings.first_seed)
         options = {**settings.options, "id": f"{question_id}:play:{token_hex(4)}", "data": settings.data, "seed": seed}
         other = {"profile": choice.profile} if choice.profile != "own" else None
-        return self._seated(
-            await Game.begin(question, self._table(run, settings), parent=other, **options), run, choice
-        )
+        return self._add(await Game.begin(question, self._setup(run, settings), parent=other, **options), run, choice)
 
-    async def branch(self, run: Run, parent: Trajectory, turn: int, choice: Choice) -> LiveGame:
-        """From before that turn of a recorded trajectory; all that was said until then is kept word for word."""
+    async def branch(self, run: Run, parent: Trajectory, turn: int, choice: PlayOptions) -> LiveGame:
+        """Begin a game from a turn of a recorded trajectory; earlier turns are copied."""
         asked = run.played_with
-        episode = retold(parent, run.questions.searched(parent), asked, turn)
+        episode = rebuild_episode(parent, run.questions.searched(parent), asked, turn)
         base, _, attempt = parent.id.rpartition(":")
         episode.id = f"{base}~{token_hex(4)}:{attempt}"
         episode.fetch_k = episode.fetch_k // episode.top_k * choice.top_k
         episode.top_k = choice.top_k
         game = Game(
             episode,
-            self._table(run, choice.settings(asked)),
+            self._setup(run, choice.settings(asked)),
             _recorded_baseline(run, parent),
             parent.agent or "pr2",
             question=swapped(run.questions.find(parent), choice.profile, run.questions.set_of(parent)),
-            parent={"id": parent.id, "step": turn, **choice.other_than(Choice.of_run(asked))},
+            parent={"id": parent.id, "step": turn, **choice.other_than(PlayOptions.of_run(asked))},
         )
-        return self._seated(game, run, choice)
+        return self._add(game, run, choice)
 
-    def apart(self, live: LiveGame) -> LiveGame:
-        """Another seat, from where the game stands now."""
-        return self._seated(live.game.branch(), live.run, live.choice, live.family)
+    def branch_game(self, live: LiveGame) -> LiveGame:
+        """Copy a game in its current state."""
+        return self._add(live.game.branch(), live.run, live.choice, live.family)
 
     def family(self, live: LiveGame) -> list[str]:
-        """The game's own id and those of its branches at hand, each behind the one that it came from."""
-        family = (one for one in self._seats.values() if one.family == live.family)
+        """The ids of a game and its branches, parents first."""
+        family = (one for one in self._games.values() if one.family == live.family)
         return [one.id for one in sorted(family, key=lambda one: (len(one.game.id), one.game.id))]
 
-    def _seated(self, game: Game, run: Run, choice: Choice, family: str | None = None) -> LiveGame:
+    def _add(self, game: Game, run: Run, choice: PlayOptions, family: str | None = None) -> LiveGame:
         name = token_hex(8)
         live = LiveGame(name, family or name, game, run, choice)
-        self._seats[live.id] = live
-        while len(self._seats) > _SEATS:
-            del self._seats[next(iter(self._seats))]
+        self._games[live.id] = live
+        while len(self._games) > _MAX_GAMES:
+            del self._games[next(iter(self._games))]
         return live
 
-    def _table(self, run: Run, settings: Settings) -> Table:
-        model = self._models.setdefault(settings.model, LateModel(settings.model))
+    def _setup(self, run: Run, settings: Settings) -> GameSetup:
+        model = self._models.setdefault(settings.model, LazyModel(settings.model))
         sampling = Sampling(settings.temperature, settings.top_p, settings.turn_tokens)
         policy = Policy(make_agent(settings.agent), model, sampling)
 
@@ -115,22 +112,22 @@ class Seats:
             with TrajectoryWriter(inside(run.path, f"{BRANCHES}.jsonl")) as writer:
                 writer.write(trajectory)
 
-        return Table(make_retriever(settings.retriever), reward_for(settings), policy, keep)
+        return GameSetup(make_retriever(settings.retriever), reward_for(settings), policy, keep)
 
 
 def saved(live: LiveGame) -> str | None:
-    """Where a game that is over can be looked at again."""
+    """The page of a finished game's trajectory."""
     row = live.run.index(BRANCHES).row_of(live.game.id) if live.run.has(BRANCHES) else None
-    return place(live.run, BRANCHES, row) if row else None
+    return trajectory_path(live.run, BRANCHES, row) if row else None
 
 
-def retold(trajectory: Trajectory, question: Question, settings: Settings, turns: int) -> Episode:
-    """The episode as it stood before a turn, from the record alone: what was found is what was found then."""
+def rebuild_episode(trajectory: Trajectory, question: Question, settings: Settings, turns: int) -> Episode:
+    """The episode before a turn, rebuilt from the record with its recorded hits."""
     told, searches = recorded_turns(trajectory), {search.turn: search for search in trajectory.searches}
     if not 0 <= turns < len(told):
         raise OptionError(f"turn {turns + 1}: this trajectory has {len(told)}; branch from one of them")
     episode, segment_tokens = (
-        _begun(trajectory, question, settings),
+        _begin_episode(trajectory, question, settings),
         [segment.tokens for segment in trajectory.segments],
     )
     for turn in range(INITIAL_SEARCH_TURN, turns):
@@ -141,18 +138,18 @@ def retold(trajectory: Trajectory, question: Question, settings: Settings, turns
             posts, found = question.profile.by_id, searches[turn]
             missing = [document for document, _ in found.hits if document not in posts]
             if missing:
-                raise DataError(f"the posts are not those that were searched: {missing[0]!r} is not among them")
+                raise DataError(f"the profile has changed since the recording: post {missing[0]!r} is missing")
             episode.add_hits([Hit(posts[document], score) for document, score in found.hits], found.ms)
     said = trajectory.segments[: 2 * turns + 1]
     if [(s.author, s.text) for s in episode.segments] != [(s.author, s.text) for s in said]:
         raise DataError(
-            "what was said until then cannot be told again word for word: the run's recipe tells other options, "
-            "or this is a branch that went on with other posts; then branch off its parent"
+            "the transcript cannot be rebuilt exactly: the run's recipe has other options, or this branch searched "
+            "another profile; then branch from its parent"
         )
     return episode
 
 
-def _begun(trajectory: Trajectory, question: Question, settings: Settings) -> Episode:
+def _begin_episode(trajectory: Trajectory, question: Question, settings: Settings) -> Episode:
     name = (trajectory.agent or settings.agent).partition("+")[0]
     known = name.partition(":")[0] in AGENTS.names()
     agent = make_agent(name if known else settings.agent)
@@ -161,10 +158,10 @@ def _begun(trajectory: Trajectory, question: Question, settings: Settings) -> Ep
 
 
 async def act(live: LiveGame, what: str, text: str) -> None:
-    """One thing that a person does; what goes wrong is told on the page, and changes nothing."""
+    """One action of the person. An error is shown on the page and changes nothing."""
     game = live.game
     async with live.busy:
-        live.trouble = None
+        live.error = None
         try:
             match what:
                 case "search":
@@ -184,9 +181,9 @@ async def act(live: LiveGame, what: str, text: str) -> None:
                 case "baseline":
                     await game.play_baseline()
                 case _:
-                    raise OptionError(f"{what!r} is nothing that can be done here")
+                    raise OptionError(f"unknown action {what!r}")
         except ProfileGymError as error:
-            live.trouble = str(error)
+            live.error = str(error)
 
 
 async def _finish(game: Game) -> None:

@@ -1,4 +1,4 @@
-"""Who may talk to the server, and what its pages may do: asked of every request before anything else is."""
+"""Access control: checks every request first, and sets the security headers of every response."""
 
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -20,7 +20,7 @@ POLICY = (
 _HEADERS = [
     (b"content-security-policy", POLICY.encode()),
     (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"same-origin"),  # with none at all, browsers leave the origin out of our own forms
+    (b"referrer-policy", b"same-origin"),  # without it, browsers omit the origin of this site's own forms
     (b"cache-control", b"no-store"),
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
@@ -28,15 +28,16 @@ _HEADERS = [
 
 
 class Guard:
-    """Lets a request through that names this server as its host, comes from no other site, and holds the cookie that
-    the token of the start-up URL is given for. The token is good for any number of browsers until the server ends.
+    """Lets a request pass if it names this server as host, comes from no other site, and has the cookie.
+
+    The token of the start-up URL gives the cookie to any number of browsers until the server ends.
     """
 
     def __init__(self, app: App, port: int, token: str) -> None:
         self._app = app
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
         self._token = token
-        self._cookie = f"profilegym-{port}"  # cookies know no ports: another server's must not take this one's place
+        self._cookie = f"profilegym-{port}"  # cookies ignore ports: servers on two ports need two names
         self._secret = secrets.token_urlsafe(32)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +61,7 @@ class Guard:
             await _say(send, 403, "Who is asking?", told)
 
     def _foreign(self, method: str, headers: dict[str, str]) -> str | None:
-        """Why a request is refused whoever sent it: another site's page, or another name for this machine."""
+        """Why a request is refused with or without the cookie: another host name, or another origin."""
         host, origin = headers.get("host", ""), headers.get("origin")
         if host not in self._hosts:
             hosts = " and ".join(sorted(self._hosts))
@@ -93,11 +94,11 @@ def _with_headers(send: Send) -> Send:
 
 
 async def _say(send: Send, status: int, title: str, text: str, cookie: str | None = None) -> None:
-    """A page of its own, as those who are not let in see no other. It goes on by itself once there is a cookie: as a
-    page of this site, so that the strictest cookie is sent even where a link on another site led here.
+    """A page without the viewer's templates. With a cookie it redirects from a page of this site, as a browser sends a
+    strict cookie only then, even if a link on another site led here.
     """
     onward = '<meta http-equiv="refresh" content="0; url=/">' if cookie else ""
-    page = files(__package__).joinpath("templates/door.html").read_text("utf-8")
+    page = files(__package__).joinpath("templates/sign_in.html").read_text("utf-8")
     body = page.replace("{onward}", onward).replace("{title}", title).replace("{text}", text).encode()
     headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-length", str(len(body)).encode())]
     if cookie:

@@ -1,6 +1,6 @@
-"""An index beside a file of trajectories: what a table shows, sorts, filters and searches, and where each line is.
+"""An SQLite index of a trajectory file: the columns of the table, the text to search, and the place of each line.
 
-It is built once and goes on where the file has grown. The file itself is read again only for the lines that are shown.
+It grows with the file, which is read again only for the lines that are shown.
 """
 
 import sqlite3
@@ -16,10 +16,10 @@ from typing import Any, BinaryIO, NamedTuple
 from ...envs.trajectory import Trajectory
 from ...errors import DataError
 from .entry import COLUMNS, Entry
-from .healing import heal
+from .late_verdicts import apply_late_verdicts
 
-VERSION = 1  # of the tables; an index of another version is built anew
-LONGEST = 64 << 20  # bytes; a longer line is named and passed over
+VERSION = 1  # of the tables; an index of another version is built again
+LONGEST = 64 << 20  # bytes; a longer line is reported and skipped
 _BATCH = 8 << 20  # bytes of lines added in one transaction
 _EDGE = 4096  # bytes at both ends of what was read that tell whether the file is still the same
 
@@ -41,7 +41,7 @@ Read = Callable[[Trajectory], Entry]
 
 
 class Line(NamedTuple):
-    """A line of the file, or what stands in its place where it is too long."""
+    """A line of the file; `data` is empty if it is too long."""
 
     row: int
     at: int
@@ -63,7 +63,7 @@ class Progress:
 
 
 class Index:
-    """`read` says what the index keeps of a trajectory; `verdicts` are those that came after the run."""
+    """`read` makes the entry of a trajectory; `verdicts` is the file of later verdicts."""
 
     def __init__(self, file: Path, read: Read, verdicts: Path | None = None) -> None:
         self.file = file
@@ -74,25 +74,25 @@ class Index:
         self._lock = Lock()
 
     def refresh(self, seconds: float = 0.3) -> Progress:
-        """Take in what the file has grown by, for about as long; called again, it goes on."""
+        """Index new lines for about so many seconds. Called again, it continues."""
         end = monotonic() + seconds
         with self._lock, closing(self._connect()) as tables, self.file.open("rb") as file:
-            self.progress, more = self._take_in(tables, file)
+            self.progress, more = self._index_batch(tables, file)
             while more and monotonic() < end:
-                self.progress, more = self._take_in(tables, file)
+                self.progress, more = self._index_batch(tables, file)
             if not more and self._verdicts and self._verdicts.exists():
-                heal(tables, self._verdicts)
+                apply_late_verdicts(tables, self._verdicts)
             return self.progress
 
     def ask(self, query: str, values: Any = (), beside: "Index | None" = None) -> list[sqlite3.Row]:
-        """Of this index, with the tables of another at hand as those of `other`."""
+        """Rows of this index; the tables of another index are available as `other`."""
         with closing(self._connect()) as tables:
             if beside is not None:
                 tables.execute("ATTACH ? AS other", (str(beside.path),))
             return tables.execute(query, values).fetchall()
 
     def trajectory(self, row: int) -> Trajectory:
-        """The one on that line; raises `DataError` where it is none, or is no longer there."""
+        """The trajectory on that line. Raises `DataError` if there is none."""
         found = self.ask("SELECT at, size, id FROM lines WHERE row = ?", (row,))
         if not found:
             problem = self.ask("SELECT problem FROM bad WHERE row = ?", (row,))
@@ -107,7 +107,7 @@ class Index:
         return found[0]["row"] if found else None
 
     def text(self, row: int) -> bytes:
-        """The line as it stands in the file, whatever it is."""
+        """The line as it is in the file."""
         query = "SELECT at, size FROM lines WHERE row = ? UNION SELECT at, size FROM bad WHERE row = ?"
         found = self.ask(query, (row, row))
         if not found:
@@ -123,18 +123,18 @@ class Index:
         try:
             tables = sqlite3.connect(self.path, timeout=30, isolation_level=None)
             tables.row_factory = sqlite3.Row
-            tables.execute("PRAGMA synchronous = OFF")  # an index that a crash spoils is built anew
+            tables.execute("PRAGMA synchronous = OFF")  # an index that a crash corrupts is built again
             tables.execute("PRAGMA journal_mode = WAL")  # tables can be read while they grow
             return tables
         except sqlite3.OperationalError as error:
             raise DataError(f"{self.path} can be neither read nor written ({error}): may you write there?") from error
         except sqlite3.DatabaseError as error:
-            raise DataError(f"{self.path} is spoilt ({error}): delete it, and it is made anew") from error
+            raise DataError(f"{self.path} is corrupt ({error}): delete it, and it is built again") from error
 
-    def _take_in(self, tables: sqlite3.Connection, file: BinaryIO) -> tuple[Progress, bool]:
-        """One batch, and whether there may be more: not where all that is left is a line that is still being written.
+    def _index_batch(self, tables: sqlite3.Connection, file: BinaryIO) -> tuple[Progress, bool]:
+        """Index one batch. Returns whether there may be more complete lines.
 
-        Where it stands is read within the transaction, as another process may be at it too.
+        Progress is read in the transaction, as another process may index the same file.
         """
         tables.execute("BEGIN IMMEDIATE")
         progress = _progress(tables, file) or _emptied(tables, file)
@@ -154,7 +154,7 @@ class Index:
         except (DataError, TypeError, ValueError, KeyError, AttributeError) as error:  # anything may stand in a line
             tables.execute("INSERT INTO bad VALUES (?, ?, ?, ?)", (*place, _printable(error)))
             return
-        tables.execute(_INSERT, (*place, *entry.values))  # an episode played again takes the place of the first
+        tables.execute(_INSERT, (*place, *entry.values))  # an episode played again replaces the first
         tables.execute(
             "INSERT INTO words (rowid, question, queries, answer) VALUES (?, ?, ?, ?)", (line.row, *entry.words)
         )
@@ -176,7 +176,7 @@ def _parsed(line: Line) -> Trajectory:
 
 
 def _without_tokens(line: bytes) -> bytes:
-    """Most of a line may be numbers that no table shows; within a text the quotes of such a name would be escaped."""
+    """Most of a line may be token numbers, which no table needs. In a text, the quotes of the name would be escaped."""
     for name in (b'"tokens":[', b'"logprobs":['):
         start, kept, end = line.find(name), list[bytes](), 0
         while start >= 0:
@@ -188,7 +188,7 @@ def _without_tokens(line: bytes) -> bytes:
 
 
 def _finished(file: BinaryIO, done: Progress) -> Iterator[Line]:
-    """The lines of the next batch that have their line break already."""
+    """The complete lines of the next batch."""
     file.seek(done.bytes)
     row, at = done.lines, done.bytes
     while at - done.bytes < _BATCH:
@@ -207,7 +207,7 @@ def _finished(file: BinaryIO, done: Progress) -> Iterator[Line]:
 
 
 def _progress(tables: sqlite3.Connection, file: BinaryIO) -> Progress | None:
-    """None where there is no index yet, or the file is not the one that it was made of."""
+    """None if there is no index yet, or the file was replaced."""
     try:
         kept = tables.execute("SELECT * FROM progress").fetchone()
     except sqlite3.OperationalError:

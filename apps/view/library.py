@@ -1,4 +1,4 @@
-"""The runs that are shown, and what is known of each."""
+"""The runs that the viewer shows, and what is known of each."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -12,15 +12,26 @@ from ...errors import DataError, ProfileGymError
 from ...evaluation.evaluate import Settings
 from ...evaluation.late_verdicts import FILE as VERDICTS
 from ...evaluation.run import RunDirectory
-from .choice import PROFILES, settings_of
 from .entry import Entries
-from .files import OutsideError, inside, text_of
 from .index import Index
+from .play_options import PROFILES, settings_of
 from .questions import Questions
 
 _DEPTH = 3  # folders between a directory that was named and a run in it
 TRAJECTORIES, BRANCHES = "trajectories", "branches"
 _FILES = ("recipe.yaml", "trajectories.jsonl", "branches.jsonl", "metrics.jsonl", "summary.json", VERDICTS)
+
+
+class OutsideError(ProfileGymError):
+    """A path leads out of the directories that were named."""
+
+
+def inside(root: Path, name: str) -> Path:
+    """The file of that name with all links resolved. Raises `OutsideError` if that is outside `root`."""
+    path = (root / name).resolve()
+    if not path.is_relative_to(root.resolve()):
+        raise OutsideError(f"{root / name} leads out of {root}, to {path}: it is neither read nor written")
+    return path
 
 
 class Run:
@@ -33,14 +44,14 @@ class Run:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """What it was asked for; nothing where that is not recorded."""
+        """From recipe.yaml; empty if there is none."""
         if not inside(self.path, "recipe.yaml").exists():
             return {}
         return RunDirectory(self.path).settings
 
     @cached_property
     def played_with(self) -> Settings:
-        """The settings, where they are such as a run of ours has; else the usual ones."""
+        """The settings as those of an evaluation; the defaults if they cannot be read."""
         try:
             return settings_of(self.settings)
         except (ProfileGymError, TypeError, KeyError, AttributeError):
@@ -58,13 +69,13 @@ class Run:
 
     @property
     def train_baseline(self) -> bool:
-        """Whether the words of baselines are learnt from."""
+        """Whether tokens of baselines are in the loss."""
         return bool(self.settings.get("train_baseline", "masked") != "masked")
 
     def index(self, name: str = TRAJECTORIES, seconds: float = 0.3) -> Index:
-        """Of its trajectories or its branches. What the file has grown by is taken in first, for about as long.
+        """The index of its trajectories or its branches. New lines are indexed first, for about so many seconds.
 
-        A file that is not there yet is an error that says so.
+        Raises `DataError` if the file does not exist yet.
         """
         file = inside(self.path, f"{name}.jsonl")
         if not file.exists():
@@ -85,7 +96,7 @@ class Run:
         return [found["mark"] for found in self.index(name).ask("SELECT mark FROM marks WHERE row = ?", (row,))]
 
     def indexed(self, seconds: float) -> int:
-        """How many bytes of its trajectories are in the index; what is not is taken in for about as long."""
+        """How many bytes of its trajectories are indexed, after indexing for about so many seconds."""
         try:
             return self.index(seconds=seconds).progress.bytes if self.has(TRAJECTORIES) else 0
         except DataError:  # its page tells
@@ -93,37 +104,36 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any] | None:
-        """As the run left it at its end; None before that, or when it goes on."""
-        text = text_of(self.path, "summary.json")
-        if text is None or self.changed_at("trajectories.jsonl") > self.changed_at("summary.json"):
+        """summary.json; None while the run is not finished, or has been resumed."""
+        if self.changed_at("trajectories.jsonl") > self.changed_at("summary.json"):
             return None
         try:
-            summary = json.loads(text)
-        except ValueError:
+            summary = json.loads(inside(self.path, "summary.json").read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
             return None
         return summary if isinstance(summary, dict) else None
 
     @property
     def is_summed_up(self) -> bool:
-        """Whether its summary tells a score: that of a training run without tests does not."""
+        """Whether its summary has a score: that of a training run without test sets does not."""
         summary = self.summary
         return summary is not None and ("score" in summary or not self.learns)
 
     @property
     def weights(self) -> list[str]:
-        """The models that it keeps, as they can be named."""
+        """Specs of the models in it."""
         folders = [inside(self.path, name) for name in ("final", "best", "checkpoints")]
         kept = (folder for found in folders for folder in (found, *sorted(found.glob("checkpoint-*"), key=_step)))
         return [f"hf:{folder}" for folder in kept if (folder / "config.json").is_file()]
 
     @property
     def changed(self) -> float:
-        """When something was last written, in seconds since 1970."""
+        """When it was last written to, in seconds since 1970."""
         return max(self.changed_at(name) for name in ("trajectories.jsonl", "metrics.jsonl", "recipe.yaml"))
 
     @property
     def stamp(self) -> str:
-        """Another one as soon as there is something new to show."""
+        """Changes as soon as there is something new to show."""
         names = ("trajectories.jsonl", "metrics.jsonl", "summary.json", "branches.jsonl", VERDICTS)
         return "-".join(f"{_size(inside(self.path, name)):x}" for name in names)
 
@@ -150,7 +160,7 @@ class Refused:
 
 
 class Library:
-    """Looks into the directories that were named, and nowhere else: a run is known by its key, never by a path."""
+    """Looks into the directories that were named, and nowhere else. A run is found by its key, never by a path."""
 
     def __init__(self, roots: Sequence[Path]) -> None:
         self.roots = list(dict.fromkeys(root.resolve() for root in roots))
@@ -163,7 +173,7 @@ class Library:
         return run
 
     def runs(self) -> dict[str, Run]:
-        """By key, the latest first; a directory that was made meanwhile is there too."""
+        """By key, the latest first, with directories that were made since the server started."""
         found: dict[str, Run] = {}
         for root in self.roots:
             for path in _directories(root):
@@ -173,7 +183,7 @@ class Library:
         return dict(sorted(found.items(), key=lambda item: -item[1].changed))
 
     def models(self) -> list[str]:
-        """The weights that the runs keep."""
+        """Specs of the models in all runs."""
         return [spec for run in self.runs().values() for spec in run.weights]
 
     def refused(self) -> list[Refused]:
@@ -189,7 +199,7 @@ class Library:
 
 
 def _directories(root: Path) -> Iterator[Path | Refused]:
-    """The run directories in it; those that a link leads out of it to are refused."""
+    """The run directories in it; those outside it, behind a link, are refused."""
     pending = [(root, 0)]
     while pending:
         path, depth = pending.pop()

@@ -1,4 +1,4 @@
-"""The questions behind trajectories, loaded when one is asked for."""
+"""The questions of trajectories, loaded on demand."""
 
 from threading import Lock
 from typing import Any, cast, get_args
@@ -13,32 +13,32 @@ from ...errors import DataError, ProfileGymError
 
 
 class Questions:
-    """Of a run's data set, and any other. One that cannot be loaded is not tried again for every line that names it."""
+    """Questions of the run's data set and of others. A data set that cannot be loaded is not tried again."""
 
     def __init__(self, default: str, profile: ProfileOf | None = None) -> None:
-        """`profile` is whose posts were searched throughout, where the run names somebody's."""
+        """`profile`: whose posts all episodes of the run searched, if its settings say so."""
         self._default = default
         self._profile = profile
         self._sets: dict[str, QuestionSet | DataError] = {}
         self._lock = Lock()
 
     def find(self, trajectory: Trajectory) -> Question:
-        """With the profile of the person who asked, whoever's was searched."""
+        """With the profile of the user who asks."""
         return self.set_of(trajectory).find(trajectory.question_id)
 
     def searched(self, trajectory: Trajectory) -> Question:
-        """With the profile that was searched: some agents, and some branches, are given another's as a control."""
+        """With the profile that was searched, which may be another user's as a control."""
         return swapped(self.find(trajectory), self.profile_of(trajectory), self.set_of(trajectory))
 
     def profile_of(self, trajectory: Trajectory) -> ProfileOf:
-        """Whose posts were searched last: a branch, a run or an agent may ask for another's."""
+        """Whose posts were searched: as the branch says, else the run, else the agent."""
         changed: Any = (trajectory.parent or {}).get("profile")
         if changed in get_args(ProfileOf):
             return cast(ProfileOf, changed)
         return self._profile or _profile_of(trajectory.agent or "pr2")
 
     def set_of(self, trajectory: Trajectory) -> QuestionSet:
-        """Of the data that it names, else of the run's."""
+        """The data set that it names, else the run's."""
         return self.load(trajectory.data or self._default)
 
     def load(self, spec: str) -> QuestionSet:
@@ -53,13 +53,13 @@ class Questions:
 
 def _profile_of(agent: str) -> ProfileOf:
     agent = agent.partition("+")[0]
-    if agent.partition(":")[0] not in AGENTS.names():  # nor does an agent's
+    if agent.partition(":")[0] not in AGENTS.names():  # as above: an agent's spec from a file is not loaded
         return "own"
     return make_agent(agent).profile
 
 
 def _loaded(spec: str) -> QuestionSet | DataError:
-    if not is_known(spec):  # a name in a file never makes code run that it names
+    if not is_known(spec):  # a spec from a file must not run code
         return DataError(f"no data set {spec!r} is registered, and what a run's files name as code is not run here")
     try:
         return load_questions(spec)

@@ -1,4 +1,4 @@
-"""A trajectory without the text of the profile, for those who may see what a policy did but not what a person wrote."""
+"""Removes the text of the profile from a trajectory."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence
@@ -9,7 +9,7 @@ from ...envs.reward import AspectMatch, Verdict
 from ...envs.trajectory import Segment, Trajectory
 
 WITHHELD = "[withheld]"
-RUN = 4  # as many words in a row as stand in a post too are the post's
+RUN = 4  # so many consecutive words that also occur in a post are redacted
 _WORD = re.compile(r"\w+")
 _BLOCK = re.compile(r"(<information>)(.*?)(</information>|\Z)", re.DOTALL | re.IGNORECASE)
 _LINE = re.compile(r"^(\d+\. ).*$", re.MULTILINE)
@@ -18,7 +18,7 @@ Redact = Callable[[str], str]
 
 
 def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
-    """Without the lines that searches showed, and without what anybody repeats of them or of the profile's posts."""
+    """Without hits, and without any text that repeats them or the posts of the profile."""
     redact = _without(_posts(trajectory, profile))
     verdict = trajectory.verdict and _verdict(trajectory.verdict, redact)
     segment_fields = [value for segment in trajectory.segments for value in _segment(segment, redact)]
@@ -37,7 +37,7 @@ def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
 
 
 def _posts(trajectory: Trajectory, profile: Profile | None) -> Iterator[str]:
-    """All that is known of what the person wrote: of a profile that is not at hand, what was shown of it."""
+    """The posts of the profile, and all that searches showed."""
     for document in profile.documents if profile else ():
         yield f"{document.title or ''}\n{document.text}"
     for segment in trajectory.segments:
@@ -62,7 +62,7 @@ def _without(posts: Iterator[str]) -> Redact:
 
 
 def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Every run of words, or all of a post that is shorter than one."""
+    """Every run of words, or all words of a shorter post."""
     if len(words) < RUN:
         if words:
             yield tuple(words)
@@ -71,7 +71,7 @@ def _runs(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
 
 
 def _replaced(text: str, spans: Sequence[tuple[int, int]]) -> str:
-    """Spans with nothing but blanks and signs between them become one."""
+    """Spans without a word between them become one."""
     parts, end, hiding = list[str](), 0, False
     for start, stop in spans:
         between = text[end:start]

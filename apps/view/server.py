@@ -1,4 +1,4 @@
-"""The server of the pages: it listens on this machine only, and writes nowhere but in run directories."""
+"""The web server: it listens on this machine only, and writes only to run directories."""
 
 import secrets
 import socket
@@ -17,7 +17,7 @@ from .pages import branch, compare, live, run, runs, static, table, trajectory
 from .site import Site
 
 
-def view(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) -> None:
+def serve(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) -> None:
     """Serve until interrupted."""
     import uvicorn
 
@@ -33,15 +33,15 @@ def view(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) -> 
 
 
 def listen(port: int) -> socket.socket:
-    """On the loopback interface, and never on another."""
+    """A socket on the loopback interface."""
     listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listening.bind(("127.0.0.1", port))
-        listening.listen()  # a browser that is quicker than the server waits
+        listening.listen()  # a browser that connects before the server runs waits
     except OSError as error:
         listening.close()
-        raise ProfileGymError(f"port {port} is not to be had ({error.strerror}): name another, or --port 0") from error
+        raise ProfileGymError(f"port {port} cannot be used ({error.strerror}): name another, or --port 0") from error
     return listening
 
 
@@ -52,23 +52,23 @@ def guarded(library: Library, port: int, token: str, redact: bool = False) -> Gu
 def application(library: Library, redact: bool) -> FastAPI:
     site = Site(library, redact)
     show = site.show
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lambda _: site.stage.open())
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, lifespan=lambda _: site.loop.open())
     app.state.site = site
     for page in (static, runs, compare, live, run, table, trajectory, branch):  # the first that fits answers
-        app.include_router(page.at)
+        app.include_router(page.router)
 
     @app.exception_handler(ProfileGymError)
     def ours(request: Request, error: ProfileGymError) -> HTMLResponse:
-        return show.problem(404 if request.method == "GET" else 400, "That cannot be shown", str(error))
+        return show.problem(404 if request.method == "GET" else 400, "This cannot be shown", str(error))
 
     @app.exception_handler(RequestValidationError)
     @app.exception_handler(404)
     def missing(request: Request, error: Exception) -> HTMLResponse:
-        return show.problem(404, "There is no such page", f"Nothing is at {request.url.path}.")
+        return show.problem(404, "Page not found", f"There is no page {request.url.path}.")
 
     @app.exception_handler(Exception)
     def broken(request: Request, error: Exception) -> HTMLResponse:
         told = f"{type(error).__name__}: {error}"
-        return show.problem(500, "That is a mistake of ours", told, "Please report it, with the line that it is about.")
+        return show.problem(500, "Internal error", told, "Please report it, with the line that caused it.")
 
     return app

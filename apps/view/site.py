@@ -1,29 +1,54 @@
-"""What every page is made with."""
+"""What every page gets: the objects of the server, the form of the request, and a redirect."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, cast
+from urllib.parse import parse_qsl, quote
 
 from fastapi import Depends, Request
+from fastapi.responses import RedirectResponse
 
-from .games import Seats
+from ...errors import OptionError
+from .event_loop import BackgroundLoop
+from .games import LiveGames
 from .library import Library
-from .show import Show
-from .worker import Stage
+from .templating import Show
+
+_MAX_FORM = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One a server. `redact`: no export holds the profile's text."""
+    """One per server. `redact`: no export holds the profile's text."""
 
     library: Library
     redact: bool
     show: Show = field(default_factory=Show)
-    stage: Stage = field(default_factory=Stage)
-    seats: Seats = field(default_factory=Seats)
+    loop: BackgroundLoop = field(default_factory=BackgroundLoop)
+    games: LiveGames = field(default_factory=LiveGames)
 
 
 async def _site(request: Request) -> Site:
     return cast(Site, request.app.state.site)
 
 
-Here = Annotated[Site, Depends(_site)]
+SiteDep = Annotated[Site, Depends(_site)]
+
+
+async def read_form(request: Request) -> Mapping[str, str]:
+    """The fields of the form that was sent."""
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > _MAX_FORM:
+            raise OptionError(f"a form may have at most {_MAX_FORM:,} bytes")
+    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+
+
+def text_of_form(form: Mapping[str, str]) -> str:
+    """The field `text`, with the line breaks that models write."""
+    return form.get("text", "").replace("\r\n", "\n")
+
+
+def redirect(address: str) -> RedirectResponse:
+    return RedirectResponse(quote(address, safe="/%:~"), 303)

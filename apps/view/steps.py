@@ -1,4 +1,4 @@
-"""A transcript as a person steps through it: who wrote what, what was trained on, what each search showed and why."""
+"""The steps of a transcript: who wrote what, what is in the loss, and what each search showed."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,22 +8,22 @@ from math import exp
 from typing import Literal
 
 from ...envs.trajectory import Search, Segment, Trajectory
-from ..play.matching import matches
+from ..play.turns import matches
 
-LONGEST = 20_000  # characters of a text that a page shows; the rest is in the line itself
-_MATCHED = 4_000  # characters of a hit in which matched words are looked for
+LONGEST = 20_000  # characters of a text on a page; the rest is in the line
+_MATCHED = 4_000  # characters of a hit that are searched for matching words
 
 _TAG = re.compile(r"(<\s*(think|search|answer)\s*>)(.*?)(<\s*/\s*\2\s*>|\Z)", re.DOTALL | re.IGNORECASE)
 _BLOCK = re.compile(r"<information>\n(.*?)\n</information>", re.DOTALL)
 _NUMBERED = re.compile(r"^\d+\. (.*)$", re.MULTILINE)
 
 PartKind = Literal["think", "search", "answer", "text"]
-Piece = tuple[str, bool]  # a stretch of text, and whether it matched
+Piece = tuple[str, bool]  # text, and whether it matched
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """What is shown of a text, and how many characters are left out."""
+    """The shown part of a text, and the number of characters left out."""
 
     shown: str
     left_out: int = 0
@@ -31,7 +31,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a policy wrote between two tags, or outside of any."""
+    """Policy text between two tags, or outside of any."""
 
     kind: PartKind
     text: Text
@@ -39,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One line that a search showed. `aspects` are those of a good answer that rest on the document."""
+    """One line that a search showed. `aspects`: those it has evidence for."""
 
     document: str
     score: float
@@ -56,7 +56,7 @@ class Sought:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One segment. `turn` counts the policy's own; `before` and `after` are what the environment said around hits."""
+    """One segment. `turn` counts policy segments; `after` is the environment's text after hits."""
 
     number: int
     author: str
@@ -65,37 +65,37 @@ class Step:
     raw: Text
     sought: Sought | None
     after: str
-    trained: bool | None  # nobody asks of a live game
-    sure: float | None  # the mean probability of the tokens that the policy drew, where recorded
+    trained: bool | None  # None in a live game
+    sure: float | None  # mean probability of the sampled tokens, if recorded
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A step, and the step of the baseline that stands beside it."""
+    """A step beside a step of the baseline."""
 
     step: Step | None
     baseline: Step | None
 
 
-Resting = Mapping[str, Sequence[str]]  # which aspects of a good answer rest on a document
+EvidenceAspects = Mapping[str, Sequence[str]]  # by document: the aspects it has evidence for
 
 
-def steps_of(trajectory: Trajectory, resting: Mapping[int, Resting], trained: bool | None) -> list[Step]:
-    """`resting` holds for the search of a turn: what rests on a document does not rest on another's of the same id."""
+def steps_of(trajectory: Trajectory, evidence: Mapping[int, EvidenceAspects], trained: bool | None) -> list[Step]:
+    """`evidence` is by turn, as two profiles may have different documents with the same id."""
     searches = {search.turn: search for search in trajectory.searches}
     steps, turn = [], -1
     for number, segment in enumerate(trajectory.segments):
         if segment.author == "policy":
             turn += 1
-            steps.append(_written(number, turn, segment, trained))
+            steps.append(_policy_step(number, turn, segment, trained))
         else:
-            found = searches.get(turn), resting.get(turn, {})
-            steps.append(_told(number, segment, *found, None if trained is None else False))
+            found = searches.get(turn), evidence.get(turn, {})
+            steps.append(_environment_step(number, segment, *found, None if trained is None else False))
     return steps
 
 
 def beside(steps: Sequence[Step], baseline: Sequence[Step]) -> list[Pair]:
-    """The first with the first and the last with the last: prompt beside prompt, and answer beside answer."""
+    """Pairs the first steps and the last steps: prompt beside prompt, answer beside answer."""
     if not steps or not baseline:
         return [Pair(step, other) for step, other in zip_longest(steps, baseline)]
     gap: list[Step | None] = [None] * abs(len(steps) - len(baseline))
@@ -111,7 +111,7 @@ def cut(text: str) -> Text:
 
 
 def parts_of(text: str) -> Iterator[Part]:
-    """A policy's text by its tags; whatever stands between them is text."""
+    """Policy text by its tags."""
     end = 0
     for found in _TAG.finditer(text):
         yield from _plain(text[end : found.start()])
@@ -122,7 +122,7 @@ def parts_of(text: str) -> Iterator[Part]:
 
 
 def pieces_of(query: str, line: str) -> list[Piece]:
-    """A line with the words that match a query apart."""
+    """A line split at the words that match the query."""
     pieces, end = [], 0
     for start, stop in matches(query, line[:_MATCHED]):
         pieces += [(line[end:start], False), (line[start:stop], True)]
@@ -135,21 +135,23 @@ def _plain(text: str) -> Iterator[Part]:
         yield Part("text", cut(text.strip()))
 
 
-def _written(number: int, turn: int, segment: Segment, trained: bool | None) -> Step:
+def _policy_step(number: int, turn: int, segment: Segment, trained: bool | None) -> Step:
     text = segment.text[: 4 * LONGEST]
     logprobs = segment.logprobs
     sure = exp(sum(logprobs) / len(logprobs)) if logprobs else None
     return Step(number, "policy", turn, tuple(parts_of(text)), cut(segment.text), None, "", trained, sure)
 
 
-def _told(number: int, segment: Segment, search: Search | None, resting: Resting, trained: bool | None) -> Step:
+def _environment_step(
+    number: int, segment: Segment, search: Search | None, evidence: EvidenceAspects, trained: bool | None
+) -> Step:
     text = cut(segment.text)
     block = _BLOCK.search(segment.text) if search else None
     if search is None or block is None:
         return Step(number, "environment", None, (Part("text", text),), text, None, "", trained, None)
     lines = _NUMBERED.findall(block[1])
     hits = [
-        Hit(document, score, pieces_of(search.query, line or ""), resting.get(document, ()))
+        Hit(document, score, pieces_of(search.query, line or ""), evidence.get(document, ()))
         for (document, score), line in zip_longest(search.hits, lines[: len(search.hits)])
     ]
     before = segment.text[: block.start()].strip()

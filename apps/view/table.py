@@ -1,4 +1,4 @@
-"""What is asked of an index by a person who looks at the table of trajectories."""
+"""The table of trajectories: filters, order and pages, as queries to the index."""
 
 import re
 import sqlite3
@@ -30,7 +30,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A choice of rows and their order; what is not understood in an address is left out of it."""
+    """Filters and order of the rows, from a URL. Values that are not valid are ignored."""
 
     sort: str = "row"
     down: bool = False
@@ -61,7 +61,7 @@ class View:
         return cls(**known, down=down, page=max(1, int(page)) if page.isdecimal() and len(page) < 9 else 1)
 
     def address(self, **changes: Any) -> dict[str, str]:
-        """As it stands in an address, with some of it changed; what is as always is left out."""
+        """As URL parameters, with changes; defaults are left out."""
         wanted = asdict(self) | changes
         plain = asdict(View())
         return {name: str(int(v) if isinstance(v, bool) else v) for name, v in wanted.items() if v != plain[name]}
@@ -99,7 +99,7 @@ def page_of(index: Index, view: View) -> Page:
 
 
 def choices(index: Index) -> dict[str, list[tuple[str, int]]]:
-    """What there is to choose from, and how often it occurs."""
+    """The values of each filter and how often they occur."""
     names = ("kind", "ended", "hops", "searches")
     found: dict[str, Counter[Any]] = {name: Counter() for name in names}
     for row in index.ask("SELECT kind, ended, hops, searches, count(*) AS n FROM lines GROUP BY 1, 2, 3, 4"):

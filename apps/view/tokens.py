@@ -1,4 +1,4 @@
-"""A turn's tokens with the probability that each was drawn with."""
+"""The tokens of a turn with their sampling probabilities."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from ...agents.models.weights import weights_of
 from ...envs.trajectory import Segment, Trajectory
 from ...errors import DataError, OptionError
 
-MOST = 4_000  # of a turn's tokens on a page
-_LOADING = Lock()  # the first import of transformers fails for a second thread that is at it too
+MOST = 4_000  # tokens on a page
+_LOADING = Lock()  # two threads must not import transformers at the same time
 _BOUNDS = (0.05, 0.25, 0.5, 0.8)
 
 
@@ -23,7 +23,7 @@ class Token:
 
 
 def tokens_of(trajectory: Trajectory, number: int) -> tuple[list[Token], bool]:
-    """Those of a segment, and whether they could be named by their text."""
+    """The tokens of a segment, and whether the tokenizer was found."""
     segments = trajectory.segments
     if not 0 <= number < len(segments) or segments[number].tokens is None:
         raise DataError(f"no tokens are recorded for step {number + 1}")
@@ -45,7 +45,7 @@ def _tokens(segment: Segment, texts: Sequence[str] | None) -> list[Token]:
 
 
 def _names(model: str) -> Callable[[int], str] | None:
-    """What a model's tokenizer calls a token, where it lies on this machine; nothing is fetched."""
+    """The decoder of a model's tokenizer, if it is on this machine; nothing is downloaded."""
     try:
         folder = weights_of(model)
     except OptionError:

@@ -1,1 +1,1 @@
-"""One page a module: what is asked for, and the values that its template takes."""
+"""The pages: one module each, with its routes and the values of its template."""

@@ -5,21 +5,21 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from ..comparing import compared
 from ..library import TRAJECTORIES
-from ..show import Page
-from ..site import Here
+from ..run_comparison import compare_runs
+from ..site import SiteDep
+from ..templating import Page
 
-at = APIRouter()
+router = APIRouter()
 
 
-@at.get("/compare")
-def compare(site: Here, a: str | None = None, b: str | None = None, page: Page = 1) -> HTMLResponse:
+@router.get("/compare")
+def compare(site: SiteDep, a: str | None = None, b: str | None = None, page: Page = 1) -> HTMLResponse:
     found = [key for key, run in site.library.runs().items() if run.has(TRAJECTORIES)]
     latest = [*found, None, None]
     one, two = a or latest[1], b or latest[0]  # the latest beside the one before it
     values: dict[str, Any] = {"keys": found, "a": one, "b": two, "found": None}
     if one and two:
         first, second = site.library.find(one), site.library.find(two)
-        values |= {"first": first, "second": second, "found": compared(first.index(), second.index(), page)}
+        values |= {"first": first, "second": second, "found": compare_runs(first.index(), second.index(), page)}
     return site.show("compare.html", "Compare two runs", here="compare", **values)

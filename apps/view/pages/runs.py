@@ -1,4 +1,4 @@
-"""All runs, and whether there is something new in them."""
+"""The list of runs, and the state that open pages poll."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,14 +10,14 @@ from fastapi.responses import HTMLResponse
 from ....errors import ProfileGymError
 from ..figures import Card, card_of
 from ..library import Refused, Run
-from ..news import stamp_of
-from ..site import Here
+from ..site import SiteDep
+from ..templating import stamp_of
 
-at = APIRouter()
+router = APIRouter()
 
 
-@at.get("/")
-def runs(site: Here) -> HTMLResponse:
+@router.get("/")
+def runs(site: SiteDep) -> HTMLResponse:
     found = site.library.runs().values()
     stamp, (cards, broken) = stamp_of(*found), _cards(found)
     following: dict[str, Any] = {"follow": "/state", "stamp": stamp, "roots": site.library.roots}
@@ -25,15 +25,15 @@ def runs(site: Here) -> HTMLResponse:
     return site.show("runs.html", "Runs", here="runs", families=_families(cards), refused=refused, **following)
 
 
-@at.get("/state")
-def state(site: Here, run: str | None = None) -> dict[str, str]:
-    """Whether there is something new; what is not indexed yet is taken in meanwhile."""
+@router.get("/state")
+def state(site: SiteDep, run: str | None = None) -> dict[str, str]:
+    """A stamp that changes with the runs; also indexes new trajectories."""
     found = [site.library.find(run)] if run is not None else list(site.library.runs().values())
     return {"stamp": stamp_of(*found, seconds=0.7 / max(1, len(found)))}
 
 
 def _families(cards: Iterable[Card]) -> list[tuple[Card, list[Card]]]:
-    """Each run with those that lie within it, such as the evaluations of a training run."""
+    """Each run with the runs inside it, such as the evaluations of a training run."""
     by_path = {card.run.path: card for card in cards}
     families: dict[Path, list[Card]] = {}
     for path, card in by_path.items():
@@ -43,7 +43,7 @@ def _families(cards: Iterable[Card]) -> list[tuple[Card, list[Card]]]:
 
 
 def _cards(runs: Iterable[Run]) -> tuple[list[Card], list[Refused]]:
-    """One that cannot be read does not hide the others."""
+    """A run that cannot be read does not hide the others."""
     cards, broken = list[Card](), list[Refused]()
     for run in runs:
         try:

@@ -1,23 +1,23 @@
-"""The look and the script of every page."""
+"""Style sheet, script and icon."""
 
 from fastapi import APIRouter
 from fastapi.responses import Response
 
-from .. import filters as look
+from .. import filters as filters
 
-at = APIRouter(prefix="/static")
+router = APIRouter(prefix="/static")
 
 
-@at.get("/view.css")
+@router.get("/view.css")
 def style() -> Response:
-    return Response(look.style(), media_type="text/css")
+    return Response(filters.style(), media_type="text/css")
 
 
-@at.get("/view.js")
+@router.get("/view.js")
 def script() -> Response:
-    return Response(look.script(), media_type="text/javascript")
+    return Response(filters.script(), media_type="text/javascript")
 
 
-@at.get("/icon.svg")
+@router.get("/icon.svg")
 def icon() -> Response:
-    return Response(look.icon(), media_type="image/svg+xml")
+    return Response(filters.icon(), media_type="image/svg+xml")

@@ -1,64 +1,69 @@
-"""One trajectory: all that is known of it, its line, its profile, its tokens, and its export."""
+"""One trajectory: its page, line, profile, tokens and export."""
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
+from ..details import Details, chosen_for, details_of, parent_of, without_posts
 from ..export import about, exported, file_name
-from ..reading import Reading, chosen_for, parent_of, read, without_posts
-from ..show import File, Row, place
-from ..site import Here
+from ..site import SiteDep
+from ..templating import File, Row, trajectory_path
 from ..tokens import MOST, tokens_of
 
-at = APIRouter(prefix="/run/{key}/{file}/{row}")
+router = APIRouter(prefix="/run/{key}/{file}/{row}")
 
 
-@at.get("")
-def trajectory(site: Here, key: str, file: File, row: Row) -> HTMLResponse:
+@router.get("")
+def trajectory(site: SiteDep, key: str, file: File, row: Row) -> HTMLResponse:
     run = site.library.find(key)
-    reading = read(run, file, row)
-    parent = parent_of(run, reading.trajectory)
-    values = {"run": run, "base": place(run, file, row), "here": file, "parent": parent and place(run, *parent)}
-    values["chosen"] = chosen_for(reading.trajectory)
-    return site.show("trajectory.html", _title(reading), **values, **about(reading))
+    details = details_of(run, file, row)
+    parent = parent_of(run, details.trajectory)
+    values = {
+        "run": run,
+        "base": trajectory_path(run, file, row),
+        "here": file,
+        "parent": parent and trajectory_path(run, *parent),
+    }
+    values["chosen"] = chosen_for(details.trajectory)
+    return site.show("trajectory.html", _title(details), **values, **about(details))
 
 
-@at.get("/line")
-def line(site: Here, key: str, file: File, row: Row) -> Response:
+@router.get("/line")
+def line(site: SiteDep, key: str, file: File, row: Row) -> Response:
     return Response(site.library.find(key).index(file).text(row), media_type="text/plain; charset=utf-8")
 
 
-@at.get("/profile")
-def profile(site: Here, key: str, file: File, row: Row) -> HTMLResponse:
+@router.get("/profile")
+def profile(site: SiteDep, key: str, file: File, row: Row) -> HTMLResponse:
     run = site.library.find(key)
-    reading = read(run, file, row)
-    whose = run.questions.profile_of(reading.trajectory)
-    resting = reading.resting if whose == "own" else {}
-    values = {"profile": reading.profile, "shown": reading.shown(whose), "resting": resting}
-    return site.show("profile.html", "Profile", run=run, base=place(run, file, row), **values)
+    details = details_of(run, file, row)
+    whose = run.questions.profile_of(details.trajectory)
+    evidence = details.evidence if whose == "own" else {}
+    values = {"profile": details.profile, "shown": details.shown(whose), "evidence": evidence}
+    return site.show("profile.html", "Profile", run=run, base=trajectory_path(run, file, row), **values)
 
 
-@at.get("/tokens")
-def tokens(site: Here, key: str, file: File, row: Row, step: int) -> HTMLResponse:
+@router.get("/tokens")
+def tokens(site: SiteDep, key: str, file: File, row: Row, step: int) -> HTMLResponse:
     run = site.library.find(key)
     found = run.trajectory(file, row)
     trained = found.kind == "personalised" or run.train_baseline
     told, named = tokens_of(found, step)
     left_out = max(0, len(found.segments[step].tokens or ()) - MOST)
     return site.show(
-        "tokens.html", "Tokens", run=run, base=place(run, file, row), number=step, tokens=told, named=named,
+        "tokens.html", "Tokens", run=run, base=trajectory_path(run, file, row), number=step, tokens=told, named=named,
         advantage=found.advantage, trained=trained, model=found.model, left_out=left_out,
     )  # fmt: skip
 
 
-@at.get("/export")
-def export(site: Here, key: str, file: File, row: Row, redact: bool = False) -> HTMLResponse:
-    reading = read(site.library.find(key), file, row)
+@router.get("/export")
+def export(site: SiteDep, key: str, file: File, row: Row, redact: bool = False) -> HTMLResponse:
+    details = details_of(site.library.find(key), file, row)
     if redact or site.redact:
-        reading = without_posts(reading)
-    page = site.show("export.html", _title(reading), **exported(reading))
-    page.headers["content-disposition"] = f'attachment; filename="{file_name(reading)}"'
+        details = without_posts(details)
+    page = site.show("export.html", _title(details), **exported(details))
+    page.headers["content-disposition"] = f'attachment; filename="{file_name(details)}"'
     return page
 
 
-def _title(reading: Reading) -> str:
-    return reading.question.text if reading.question else reading.trajectory.question_id
+def _title(details: Details) -> str:
+    return details.question.text if details.question else details.trajectory.question_id

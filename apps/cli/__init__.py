@@ -1,0 +1,84 @@
+"""The command line. Each command's options are in a module of this package; its work is imported when it runs."""
+
+import os
+import sys
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from ..._util.terminal import printable
+from ...errors import ProfileGymError
+from ..options import set_verbosity
+from . import (
+    bench,
+    check,
+    compare,
+    data,
+    doctor,
+    explain,
+    index,
+    judge,
+    model,
+    play,
+    recipes,
+    rejudge,
+    replay,
+    train,
+    view,
+)
+from .eval import evaluate
+
+app = typer.Typer(
+    name="profilegym",
+    help="A text environment in which a language model answers a person's question by searching that person's history.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": train.train,
+    "eval": evaluate,
+    "play": play.play,
+    "view": view.view,
+    "compare": compare.compare,
+    "replay": replay.replay,
+    "rejudge": rejudge.rejudge,
+    "explain": explain.explain,
+    "index": index.index,
+    "recipes": recipes.recipes,
+    "doctor": doctor.doctor,
+}
+for name, command in COMMANDS.items():
+    app.command(name)(command)
+for group in (data.app, check.app, judge.app, model.app, bench.app):
+    app.add_typer(group)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from ... import __version__
+
+        typer.echo(f"profilegym {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Print log messages to stderr.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Hide progress bars and warnings.")] = False,
+) -> None:
+    set_verbosity(verbose, quiet)
+
+
+def main() -> None:
+    """Run the command. An error of this package prints one line; any other error is a bug and prints its traceback."""
+    # OpenMP threads that wait spin before they sleep. On a shared machine a short spin is 2 to 5 times as fast as the
+    # default (docs/experiments.md). Must be set before the first import of torch.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    try:
+        app(prog_name="profilegym")
+    except ProfileGymError as error:
+        sys.exit(f"profilegym: {printable(str(error))}")

@@ -1,0 +1,69 @@
+"""Options of `profilegym bench`."""
+
+from typing import Annotated
+
+import typer
+
+from .shared import AsJson
+
+app = typer.Typer(name="bench", help="Measure speed and memory beside other libraries.", no_args_is_help=True)
+
+
+@app.command()
+def retrieval(as_json: AsJson = False) -> None:
+    """Compare BM25 with plain numpy, bm25s, rank-bm25 and pyserini.
+
+    Example: profilegym bench retrieval --json
+    """
+    from ...benchmarks.retrieval import main
+
+    main(as_json)
+
+
+@app.command()
+def env(as_json: AsJson = False) -> None:
+    """Compare environment steps with Gymnasium's bare loop, gem, skyrl-gym and verifiers.
+
+    Example: profilegym bench env --json
+    """
+    from ...benchmarks.env import main
+
+    main(as_json)
+
+
+@app.command()
+def judge(as_json: AsJson = False) -> None:
+    """Compare judgements per second with the bare openai client, tenacity and verifiers, also under faults.
+
+    Example: profilegym bench judge --json
+    """
+    from ...benchmarks.judge import main
+
+    main(as_json)
+
+
+@app.command()
+def rollout(
+    parts: Annotated[
+        list[str] | None, typer.Argument(help="memory, peers, reading, alone, endpoint. Default: all.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare rollouts with TRL's own loop, and rollouts over an endpoint with bare clients.
+
+    Example: profilegym bench rollout --json
+    """
+    from ...benchmarks.rollout import main
+
+    main(as_json, parts or ())
+
+
+@app.command()
+def train(as_json: AsJson = False) -> None:
+    """Compare a training step with the bare loop of the same model and tokens.
+
+    Example: profilegym bench train --json
+    """
+    from ...benchmarks.train import main
+
+    main(as_json)

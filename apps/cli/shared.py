@@ -1,0 +1,24 @@
+"""Arguments and options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+SAMPLING, EPISODE, SPEED = "Sampling", "Episode", "Speed"  # groups of options in the help
+
+RunDirectory = Annotated[Path, typer.Argument(metavar="RUN_DIR", help="Run directory.")]
+DataSpec = Annotated[str, typer.Argument(metavar="SPEC", help="Data set: world:seed=7,users=50/test, jsonl:PATH …")]
+Changes = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE] …", help="Settings to change: optimiser.steps=20")
+]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a report.")]
+Data = Annotated[str, typer.Option(help="Data set: world:seed=7/test, lamp-qa:PATH, jsonl:PATH …")]
+Agent = Annotated[str, typer.Option(help="Agent: pr2, none, rag, plan, rpm, scripted:oracle …")]
+Model = Annotated[str, typer.Option(help="Model: pilot, hf:PATH_OR_ID, openai:MODEL, scripted:oracle …")]
+Judge = Annotated[str | None, typer.Option(help="Judge: rubric, openai:MODEL … Default: the data set's metric.")]
+Retriever = Annotated[str, typer.Option(help="Retriever: bm25, dense, path/to/file.py:factory …")]
+TopK = Annotated[int, typer.Option(help="Documents shown per search.", rich_help_panel=EPISODE)]
+MaxSearches = Annotated[int, typer.Option(help="Maximum searches per episode.", rich_help_panel=EPISODE)]
+Protocol = Annotated[str, typer.Option(help="tags, or tools for native tool calls.", rich_help_panel=EPISODE)]

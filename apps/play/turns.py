@@ -1,0 +1,82 @@
+"""The turns of a game: who took them, what a search found, and the evidence for a good answer."""
+
+from dataclasses import dataclass
+
+from ...agents.models.model import Turn
+from ...envs.action import Action, parse_action
+from ...envs.episode import INITIAL_SEARCH_TURN, Episode
+from ...envs.question import Document
+from ...envs.retrieval.analyzer import analyze, analyze_with_spans
+from ...envs.trajectory import Search
+
+Span = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class ShownHit:
+    """A hit as the policy reads it; `marks` are the spans of its line that match the query."""
+
+    document: Document
+    score: float
+    line: str
+    marks: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """A query and its hits."""
+
+    query: str
+    hits: tuple[ShownHit, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GameTurn:
+    """One turn: who wrote it, its text, its action, and the result of its search."""
+
+    by: str
+    turn: Turn
+    action: Action
+    found: SearchResult | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """A document with the evidence for an aspect, and whether a search found it.
+
+    `document` is None if the game is played with another user's posts.
+    """
+
+    aspect: str
+    document_id: str
+    document: Document | None
+    found: bool
+
+
+def initial_search(episode: Episode) -> SearchResult | None:
+    """The search that the environment made before the first turn."""
+    first = next(iter(episode.searches), None)
+    return search_result(episode, first) if first and first.turn == INITIAL_SEARCH_TURN else None
+
+
+def turns_of(episode: Episode, by: str) -> tuple[GameTurn, ...]:
+    found = {search.turn: search_result(episode, search) for search in episode.searches}
+    written = [segment for segment in episode.segments if segment.author == "policy"]
+    return tuple(
+        GameTurn(by, Turn(text, tokens, logprobs), parse_action(text, episode.protocol), found.get(number))
+        for number, (_, text, tokens, logprobs) in enumerate(written)
+    )
+
+
+def search_result(episode: Episode, search: Search) -> SearchResult:
+    profile = episode.question.profile
+    lines = [
+        (profile.by_id[document], score, profile.lines[episode.hit_chars][document]) for document, score in search.hits
+    ]
+    return SearchResult(search.query, tuple(ShownHit(*hit, matches(search.query, hit[-1])) for hit in lines))
+
+
+def matches(query: str, text: str) -> tuple[Span, ...]:
+    """Spans of the words of the text whose bm25 terms are in the query."""
+    wanted = set(analyze(query))
+    return tuple((start, end) for term, start, end in analyze_with_spans(text) if term in wanted)

@@ -1,0 +1,109 @@
+"""Options of a game in the browser: those of its run, or others from the form."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self, cast, get_args
+
+from ..._util.registry import Registry
+from ...agents.agent import AGENTS
+from ...agents.models.model import MODELS
+from ...envs.data.profile_controls import ProfileOf
+from ...envs.retrieval.retriever import RETRIEVERS
+from ...errors import OptionError
+from ...evaluation.evaluate import Settings
+from ...rewards.registry import JUDGES
+
+PROFILES = get_args(ProfileOf)
+_MOST = 1000  # posts per search
+_NAMED: tuple[tuple[str, Registry], ...] = (("agent", AGENTS), ("model", MODELS), ("retriever", RETRIEVERS))
+_GENERATION = ("temperature", "top_p", "turn_tokens", "max_tokens")
+_EPISODE = ("top_k", "max_searches", "protocol")
+
+
+def settings_of(recorded: Mapping[str, Any]) -> Settings:
+    """Settings from the recipe of an evaluation or of training. Specs that would load a file are left out."""
+    if "episode" in recorded:  # a training run has settings in groups
+        flat = {**recorded, "data": recorded["data"]["train"]}
+        flat |= {name: recorded["generation"][name] for name in _GENERATION if name in recorded.get("generation", {})}
+        recorded = flat | {name: recorded["episode"][name] for name in _EPISODE if name in recorded["episode"]}
+    known = {field.name: recorded[field.name] for field in fields(Settings) if field.name in recorded}
+    for name, registry in (*_NAMED, ("judge", JUDGES)):
+        if known.get(name) and not _is_known(known[name], registry):
+            del known[name]
+    return Settings(**known)
+
+
+def flat(recorded: Mapping[str, Any], group: str = "") -> dict[str, Any]:
+    """Settings in groups, flattened to names such as `optimiser.steps`."""
+    found: dict[str, Any] = {}
+    for name, value in recorded.items():
+        found |= flat(value, f"{group}{name}.") if isinstance(value, Mapping) else {f"{group}{name}": value}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class KnownNames:
+    """Suggestions for the form, which takes other names too."""
+
+    agents: Sequence[str]
+    models: Sequence[str]
+    retrievers: Sequence[str]
+    profiles: Sequence[str] = PROFILES
+
+    @classmethod
+    def here(cls, weights: Sequence[str]) -> Self:
+        """`weights`: specs of the models in run directories."""
+        agents = [name for name in AGENTS.names() if name != "none"]
+        return cls(agents, [*weights, *MODELS.names()], RETRIEVERS.names())
+
+
+@dataclass(frozen=True, slots=True)
+class PlayOptions:
+    """The options of the form, with the specs of the command line."""
+
+    agent: str
+    model: str
+    retriever: str
+    top_k: int
+    profile: ProfileOf = "own"
+
+    @classmethod
+    def of_run(cls, settings: Settings) -> Self:
+        agent = "pr2" if settings.agent == "none" else settings.agent
+        return cls(agent, settings.model, settings.retriever, settings.top_k)
+
+    @classmethod
+    def of_branch(cls, settings: Settings, told: Mapping[str, Any], profile: ProfileOf) -> Self:
+        """The run's options, changed as the branch's record says. Specs that would load a file are left out."""
+        kept = {name: told[name] for name, registry in _NAMED if _is_known(told.get(name), registry)}
+        if isinstance(told.get("top_k"), int) and 1 <= told["top_k"] <= _MOST:
+            kept["top_k"] = told["top_k"]
+        return replace(cls.of_run(settings), **kept, profile=profile)
+
+    def filled_in(self, form: Mapping[str, str]) -> Self:
+        """Changed by the fields of a form."""
+        filled: dict[str, Any] = {
+            name: form[name].strip() for name in ("agent", "model", "retriever") if form.get(name)
+        }
+        if form.get("top_k"):
+            if not form["top_k"].isdecimal() or not 1 <= int(form["top_k"]) <= _MOST:
+                raise OptionError(f"top_k={form['top_k']!r}: give a whole number from 1 to {_MOST}")
+            filled["top_k"] = int(form["top_k"])
+        if form.get("profile", self.profile) not in PROFILES:
+            raise OptionError(f"profile={form['profile']!r}: give one of {', '.join(PROFILES)}")
+        profile = cast(ProfileOf, form.get("profile", self.profile))
+        return replace(self, **filled, profile=profile)
+
+    def other_than(self, usual: Self) -> dict[str, Any]:
+        """The options that differ."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(usual, name)}
+
+    def settings(self, settings: Settings) -> Settings:
+        """The run's settings with these options."""
+        chosen = asdict(self)
+        del chosen["profile"]
+        return replace(settings, **chosen)
+
+
+def _is_known(spec: Any, registry: Registry) -> bool:
+    return isinstance(spec, str) and spec.partition(":")[0] in registry.names()
