@@ -6,7 +6,7 @@ from itertools import pairwise
 
 from ..evaluation.intervals import Interval
 from ..evaluation.multi_seed import Selection, difference, mean, ratio
-from ..training.grpo.callbacks import EVALUATIONS
+from ..training.grpo.resuming import EVALUATIONS
 from ..training.report.contenders import ORACLE, STARTING, TRAINED, UNTRAINED
 from .arms import ARMS, MAIN, ONE_SHOT, OTHER_TOOLS, Bench, elsewhere, greedy
 from .tables import change, figure, table

@@ -24,7 +24,7 @@ def changed(before: Path, after: Path) -> float:
     """The share of the weights that are others now."""
     one, other = (transformers.AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (before, after))
     differ = [(one[name] != other[name]).float().mean().item() * one[name].numel() for name in one]
-    return sum(differ) / sum(weight.numel() for weight in one.values())
+    return float(sum(differ) / sum(weight.numel() for weight in one.values()))
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """The loss looks at the policy's own tokens alone, and is TRL's to the last digit that matters."""
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -69,8 +70,12 @@ def test_logits_are_made_at_the_wanted_positions_alone_and_the_head_is_as_it_was
     wanted = torch.zeros(ROWS, KEPT, dtype=torch.long)
     wanted[0, 2] = wanted[2, 5] = 1
     plain, positions = policy.lm_head.forward, []
-    policy.lm_head.forward = lambda hidden: (positions.append(len(hidden)), plain(hidden))[1]
-    watched = policy.lm_head.forward
+
+    def watched(hidden: Any) -> Any:
+        positions.append(len(hidden))
+        return plain(hidden)
+
+    policy.lm_head.forward = watched
 
     scores(policy, ids, torch.ones_like(ids), wanted, 1.0, entropy_learns=False)
 
@@ -82,12 +87,7 @@ def test_logits_are_made_at_the_wanted_positions_alone_and_the_head_is_as_it_was
 def test_the_head_of_a_wrapped_model_is_found() -> None:
     policy = model()
 
-    class Wrapper(torch.nn.Module):  # type: ignore[misc]
-        def __init__(self, module: Any) -> None:
-            super().__init__()
-            self.module = module
-
-    assert head_of(Wrapper(policy)) is policy.lm_head
+    assert head_of(SimpleNamespace(module=SimpleNamespace(module=policy))) is policy.lm_head
 
 
 def test_a_model_that_changes_its_logits_is_left_to_trl() -> None:
@@ -103,7 +103,8 @@ def test_the_loss_of_a_step_and_its_gradient_are_trls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
 ) -> None:
     compared = []
-    ours = PR2Trainer._compute_loss
+    ours: Any = PR2Trainer._compute_loss
+    theirs_of: Any = GRPOTrainer._compute_loss
 
     class AsTRLDoes(PR2Trainer):
         """Which asks for the logits of every position."""
@@ -113,10 +114,9 @@ def test_the_loss_of_a_step_and_its_gradient_are_trls(
 
     def both(self: Any, policy: Any, inputs: Any) -> Any:
         kept = []
-        for compute in (lambda: AsTRLDoes._compute_loss(_as_trl(self, AsTRLDoes), policy, inputs),
-                        lambda: ours(self, policy, inputs)):  # fmt: skip
+        for trainer, compute in ((_as_trl(self, AsTRLDoes), theirs_of), (self, ours)):
             policy.zero_grad()
-            loss = compute()
+            loss = compute(trainer, policy, inputs)
             loss.backward()
             kept.append((loss.detach(), [p.grad.clone() for p in policy.parameters() if p.grad is not None]))
         compared.append(kept)
@@ -124,7 +124,8 @@ def test_the_loss_of_a_step_and_its_gradient_are_trls(
         return ours(self, policy, inputs)
 
     monkeypatch.setattr(PR2Trainer, "_compute_loss", both)
-    steps = {"steps": 1, "questions": 4, "learning_rate": 1e-3} | changes.pop("optimiser", {})
+    changes = {"optimiser": {}, **changes}
+    steps = {"steps": 1, "questions": 4, "learning_rate": 1e-3} | changes.pop("optimiser")
     asked = recipe(make_tiny_policy(tmp_path / "policy"), optimiser=steps, **changes)
     train(asked, tmp_path / "run", lambda step, metrics: None)
 
@@ -138,6 +139,6 @@ def test_the_loss_of_a_step_and_its_gradient_are_trls(
 
 def _as_trl(trainer: Any, kind: type) -> Any:
     """The same trainer, with the methods of another class."""
-    changed = object.__new__(kind)
+    changed: Any = object.__new__(kind)
     changed.__dict__ = trainer.__dict__
     return changed

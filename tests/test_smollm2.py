@@ -13,6 +13,7 @@ pytest.importorskip("gguf", reason="pip install 'profilegym[llm]'")
 
 from matching import naming  # noqa: E402
 
+import profilegym as pg  # noqa: E402
 from profilegym.agents.models import smollm2  # noqa: E402
 from profilegym.agents.models.model import make_model  # noqa: E402
 from profilegym.agents.models.weights import weights_of  # noqa: E402
@@ -52,7 +53,7 @@ def test_what_has_been_fetched_is_not_fetched_again(folder: Path, monkeypatch: p
 @pytest.mark.slow
 def test_it_knows_the_capital_of_france(folder: Path) -> None:
     model = make_model("smollm2")
-    session = model.open(None, 0)  # type: ignore[arg-type] (only scripted models look at the question)
+    session = model.open(pg.load_questions("world:users=10/test")[0], 0)
 
     asked = [Segment("environment", "What is the capital of France?")]
     turn = asyncio.run(session.generate(asked, Sampling(temperature=0, max_tokens=12), ()))

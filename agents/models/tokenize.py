@@ -35,7 +35,7 @@ class ChatTemplate:
     @property
     def spec(self) -> str:
         """As options of a spec: what made this template makes it again."""
-        options = {} if self.system is None else {"system": self.system}
+        options: dict[str, Scalar] = {} if self.system is None else {"system": self.system}
         options |= {f"{_ARGUMENT}{name}": value for name, value in self.arguments.items()}
         return "".join(f",{name}={_written(value)}" for name, value in options.items())
 

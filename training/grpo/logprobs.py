@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch.utils.checkpoint import checkpoint
 
-Tensor = torch.Tensor
 _CHUNK = 256  # positions whose logits are held at once
 
 
 def scores(
-    model: Any, input_ids: Tensor, attention_mask: Tensor, wanted: Tensor, temperature: float, entropy_learns: bool
-) -> tuple[Tensor, Tensor]:
+    model: Any, input_ids: Any, attention_mask: Any, wanted: Any, temperature: float, entropy_learns: bool
+) -> tuple[Any, Any]:
     """Of the last `wanted.shape[1]` tokens: log-probabilities and entropies [rows, tokens], 0 where not `wanted`.
 
     Both are computed in place of the model's last layer, inside its own forward pass, so that whatever wraps the model
@@ -46,13 +44,13 @@ def changes_logits(model: Any) -> bool:
 
 
 @contextmanager
-def _scoring_head(
-    head: Any, wanted: Tensor, targets: Tensor, temperature: float, entropy_learns: bool
-) -> Iterator[None]:
-    plain: Callable[[Tensor], Tensor] = head.forward
+def _scoring_head(head: Any, wanted: Any, targets: Any, temperature: float, entropy_learns: bool) -> Iterator[None]:
+    from torch.utils.checkpoint import checkpoint
+
+    plain: Callable[[Any], Any] = head.forward
     own = vars(head).get("forward")  # where something else has replaced it already
 
-    def of_chunk(hidden: Tensor, tokens: Tensor) -> Tensor:
+    def of_chunk(hidden: Any, tokens: Any) -> Any:
         logits = plain(hidden).float() / temperature
         total = logits.logsumexp(-1)
         chosen = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - total
@@ -60,7 +58,7 @@ def _scoring_head(
             entropy = total - ((logits - total.unsqueeze(-1)).exp() * logits).sum(-1)
         return torch.stack([chosen, entropy], -1)
 
-    def forward(hidden: Tensor) -> Tensor:
+    def forward(hidden: Any) -> Any:
         """The hidden state before a token foretells it."""
         places = wanted.flatten().nonzero().squeeze(1)
         if not len(places):  # a process without any still takes part in the backward pass

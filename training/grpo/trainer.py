@@ -183,9 +183,9 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
     ) -> tuple[Any, Any, Any]:
         """Where the loss needs them alone; everywhere where nobody says what is needed."""
         if options.get("compute_aux_loss") or changes_logits(self.accelerator.unwrap_model(model)):
-            return super()._get_per_token_logps_and_entropies(
-                model, input_ids, attention_mask, logits_to_keep, **options
-            )
+            plain = super()._get_per_token_logps_and_entropies
+            logps, entropies, auxiliary = plain(model, input_ids, attention_mask, logits_to_keep, **options)
+            return logps, entropies, auxiliary
         wanted = attention_mask[:, -logits_to_keep:] if self._wanted is None else self._wanted
         found = scores(model, input_ids, attention_mask, wanted, self.temperature, self._entropy_bonus_enabled)
         return *found, None

@@ -14,7 +14,7 @@ from ...evaluation.intervals import Interval, reach
 from ...evaluation.recorded_run import RecordedRun
 from ...evaluation.run import RunDirectory
 from ...evaluation.summary import Place, place_of, score_of
-from ..grpo.callbacks import EVALUATIONS
+from ..grpo.resuming import EVALUATIONS
 from ..recipe import Training
 from .contenders import ORACLE, TRAINED, UNTRAINED, contenders
 

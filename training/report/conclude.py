@@ -7,7 +7,7 @@ from typing import Any
 
 from ...evaluation.evaluate import Speed, evaluate
 from ...evaluation.run import RunDirectory
-from ..grpo.callbacks import EVALUATIONS
+from ..grpo.resuming import EVALUATIONS
 from ..recipe import Training
 from .contenders import TRAINED, contenders
 from .report import write_report

@@ -12,7 +12,7 @@ from ...evaluation.page import Child, Markup, details, join, page, pairs, sectio
 from ...evaluation.run import RunDirectory
 from ...evaluation.svg import binned, histogram, points
 from ...evaluation.transcript import parts
-from ..grpo.callbacks import BEST
+from ..grpo.resuming import BEST
 from ..metrics import METRICS, read_metrics
 from ..recipe import Training
 from ..settings import flat
