@@ -28,18 +28,26 @@ def measure(model: str, rounds: int = 2) -> dict[str, Any]:
     for _ in range(rounds):
         for whose in WHOSE:
             found[whose].append(_in_a_process(whose, model))
-    seconds = {whose: statistics.median(s for run in runs for s in run["seconds"]) for whose, runs in found.items()}
+    seconds, cpu = (
+        {whose: _median(runs, name) for whose, runs in found.items()} for name in ("seconds", "cpu_seconds")
+    )
     peaks = {whose: max(run["peak_mb"] for run in runs) for whose, runs in found.items()}
     losses = {whose: runs[0]["loss"] for whose, runs in found.items()}
     norms = {whose: runs[0]["gradient_norm"] for whose, runs in found.items()}
     return {
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "peak_mb": peaks,
         "loss": losses,
         "gradient_norm": norms,
         "time_over_trl": seconds["profilegym"] / seconds["trl"],
+        "cpu_time_over_trl": cpu["profilegym"] / cpu["trl"],  # what other work on the machine changes less
         "memory_over_trl": peaks["profilegym"] / peaks["trl"],
     }
+
+
+def _median(runs: list[dict[str, Any]], name: str) -> float:
+    return statistics.median(value for run in runs for value in run[name])
 
 
 def _in_a_process(whose: str, model: str) -> dict[str, Any]:
@@ -55,18 +63,21 @@ def run(whose: str, name: str) -> dict[str, Any]:
 
     with tempfile.TemporaryDirectory() as folder:
         trainer = _trainer(whose, name, Path(folder))
-        inputs, seconds = _inputs(trainer.model.config.vocab_size), []
+        inputs = _inputs(trainer.model.config.vocab_size)
+        seconds, cpu_seconds = [], []
         for _ in range(PASSES):
             trainer.model.zero_grad(set_to_none=True)
-            start = time.perf_counter()
+            start, cpu_start = time.perf_counter(), time.process_time()
             loss = trainer._compute_loss(trainer.model, inputs)
             loss.backward()
             seconds.append(time.perf_counter() - start)
+            cpu_seconds.append(time.process_time() - cpu_start)
         norm = torch.nn.utils.get_total_norm([p.grad for p in trainer.model.parameters() if p.grad is not None])
     return {
         "loss": loss.item(),
         "gradient_norm": norm.item(),
         "seconds": seconds,
+        "cpu_seconds": cpu_seconds,
         "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 
