@@ -36,7 +36,7 @@ def measure(model: str, rounds: int = 2) -> dict[str, Any]:
     norms = {whose: runs[0]["gradient_norm"] for whose, runs in found.items()}
     return {
         "seconds": seconds,
-        "cpu_seconds": cpu_seconds,
+        "cpu_seconds": cpu,
         "peak_mb": peaks,
         "loss": losses,
         "gradient_norm": norms,
