@@ -15,13 +15,13 @@ from .._util.terminal import printable
 from ..errors import OptionError
 from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.run import RunDirectory
-from ..training.lessons import FineTuning, teach
+from ..training.lessons import SFTRecipe, train_sft
 from ..training.metrics import METRICS, read_metrics
-from ..training.plan import Plan, Work, plan_of
+from ..training.plan import Plan, Workload, plan_of
 from ..training.policy import FINAL
-from ..training.recipe import Recipe, Training
-from ..training.reward_models.contrast import RewardModelling, contrast
-from ..training.stages import Single, Stage, Staged, load_any, stages_of
+from ..training.recipe import PolicyRecipe, Recipe
+from ..training.reward_models.train import RewardModelRecipe, train_reward_model
+from ..training.stages import Single, Stage, StagedRecipe, load_any, stages_of
 from .options import is_quiet
 
 SHOWN = (  # in the progress bar: metric, label, digits
@@ -41,11 +41,11 @@ def run_train(path: str, changes: Sequence[str], out: Path | None, dry_run: bool
     console = Console()
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not isinstance(recipe, Recipe):
         raise OptionError(f"method={recipe.method} runs in one process; only grpo can have several")
-    stages = stages_of(recipe, folder) if isinstance(recipe, Staged) else [Stage("", recipe, folder)]
+    stages = stages_of(recipe, folder) if isinstance(recipe, StagedRecipe) else [Stage("", recipe, folder)]
     _check(stages, console, dry_run)
     if dry_run:
         return
-    if isinstance(recipe, Staged):
+    if isinstance(recipe, StagedRecipe):
         _train_in_stages(recipe, stages, folder, console)
     else:
         _train(recipe, folder, console)
@@ -63,7 +63,7 @@ def _check(stages: Sequence[Stage], console: Console, dry_run: bool) -> None:
         raise OptionError("\n  ".join(["this run cannot work:", *dict.fromkeys(problems)]))
 
 
-def _train_in_stages(staged: Staged, stages: Sequence[Stage], folder: Path, console: Console) -> None:
+def _train_in_stages(staged: StagedRecipe, stages: Sequence[Stage], folder: Path, console: Console) -> None:
     from ..training.report.stage_report import write_stage_report
 
     with RunDirectory(folder).writing(staged.model_dump()):
@@ -80,10 +80,10 @@ def _train(recipe: Single, folder: Path, console: Console) -> None:
     from ..training.report.conclude import conclude
     from ..training.train import train
 
-    if isinstance(recipe, RewardModelling):
+    if isinstance(recipe, RewardModelRecipe):
         _model_reward(recipe, folder, console)
         return
-    learn = partial(train, recipe) if isinstance(recipe, Recipe) else partial(teach, recipe)
+    learn = partial(train, recipe) if isinstance(recipe, Recipe) else partial(train_sft, recipe)
     if os.environ.get("RANK", "0") != "0":
         learn(folder, lambda step, metrics: None)
         return
@@ -93,8 +93,8 @@ def _train(recipe: Single, folder: Path, console: Console) -> None:
     console.print(*_next_steps(recipe, folder), sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 
-def _next_steps(recipe: Training, folder: Path) -> Iterator[str]:
-    """Commands for a trained policy."""
+def _next_steps(recipe: PolicyRecipe, folder: Path) -> Iterator[str]:
+    """What to do with a trained policy."""
     final = folder / FINAL
     test = next(iter(recipe.data.test.values()), recipe.data.train)
     yield f"The report: {folder / 'report.html'}. The policy, a plain transformers model: {final}"
@@ -104,8 +104,8 @@ def _next_steps(recipe: Training, folder: Path) -> Iterator[str]:
     yield f"  profilegym eval --agent {recipe.agent} --model hf:{final} --data {test} --out {folder}-eval"
 
 
-def _model_reward(recipe: RewardModelling, folder: Path, console: Console) -> None:
-    report = contrast(recipe, folder)
+def _model_reward(recipe: RewardModelRecipe, folder: Path, console: Console) -> None:
+    report = train_reward_model(recipe, folder)
     told = spread(Interval(**report["accuracy"]["all"]))
     console.print(f"accuracy on {report['held_out_pairs']} pairs of held-out people: {told}. {BRACKETS}", markup=False)
 
@@ -113,7 +113,7 @@ def _model_reward(recipe: RewardModelling, folder: Path, console: Console) -> No
 class _Bar(Progress):
     """Progress of training, with the main metrics of the newest step."""
 
-    def __init__(self, console: Console, recipe: Training, folder: Path) -> None:
+    def __init__(self, console: Console, recipe: PolicyRecipe, folder: Path) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeRemainingColumn())
         super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console, disable=is_quiet())
         self._known: set[str] = set()
@@ -156,28 +156,28 @@ def _table(recipe: Single, plan: Plan) -> Table:
     return found
 
 
-def _columns(recipe: Single, plan: Plan) -> dict[str, Work]:
+def _columns(recipe: Single, plan: Plan) -> dict[str, Workload]:
     match recipe:
         case Recipe():
             learning = {"each step": plan.step, f"{recipe.optimiser.steps:,} steps": plan.training}
-        case FineTuning():
+        case SFTRecipe():
             learning = {"lessons": plan.training}
         case _:
             return {"to compare": plan.training}
     return learning | {"evaluations": plan.evaluations, "in all": plan.everything}
 
 
-_ROWS: dict[str, Callable[[Work], float | None]] = {
+_ROWS: dict[str, Callable[[Workload], float | None]] = {
     "episodes": lambda work: work.episodes,
     "generations": lambda work: work.turns,
     "tokens written": lambda work: work.tokens,
 }
-_JUDGE_ROWS: dict[str, Callable[[Work], float | None]] = {
+_JUDGE_ROWS: dict[str, Callable[[Workload], float | None]] = {
     "judge calls": lambda work: work.judgements,
     "judge tokens read": lambda work: work.judge_read,
     "judge tokens written": lambda work: work.judge_written,
 }
-_COST_ROW: dict[str, Callable[[Work], float | None]] = {"judge cost": lambda work: work.cost}
+_COST_ROW: dict[str, Callable[[Workload], float | None]] = {"judge cost": lambda work: work.cost}
 
 
 def _settings(recipe: Single, plan: Plan) -> Iterator[str]:
@@ -185,11 +185,12 @@ def _settings(recipe: Single, plan: Plan) -> Iterator[str]:
         case Recipe():
             yield from _groups(recipe, plan)
             yield f"reward: {recipe.reward}"
-        case FineTuning(lessons=lessons, optimiser=fitting):
+        case SFTRecipe(lessons=lessons, optimiser=fitting):
             yield f"lessons: {lessons.run or f'{lessons.player} as {lessons.agent or recipe.agent}'}"
             yield f"{fitting.steps:,} steps of {fitting.batch} lessons"
-        case RewardModelling():
-            yield f"{recipe.kind}: {', '.join(recipe.agents.values())}, and without the profile; {recipe.encoder}"
+        case RewardModelRecipe():
+            played = ", ".join(recipe.runs or recipe.agents.values())
+            yield f"{recipe.kind}: {played}, and without the profile; {recipe.encoder}"
     yield f"model: {recipe.model}, {recipe.generation.engine}"
     yield f"data: {recipe.data.train}"
     if plan.everything.judgements and plan.everything.cost is None:

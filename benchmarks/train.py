@@ -92,7 +92,7 @@ def targets(found: dict[str, Any]) -> list[Target]:
 
 def _steps() -> tuple[list[float], list[float], list[float]]:
     """Seconds of each step: the trainer's, the bare loop's on what was played, and the episodes' without a model."""
-    from ..training.quiet import quieten
+    from ..training.runtime import quieten
     from ..training.train import train
 
     quieten()

@@ -40,16 +40,14 @@ class PRMU:
 
     @classmethod
     def load(cls, folder: str) -> Self:
-        """Loads a folder written by `python -m profilegym.training.reward_models.train --kind prmu`."""
+        """Load a folder that `profilegym train` wrote by a recipe with `kind: prmu`."""
         try:
             from safetensors.torch import load_file
             from transformers import AutoModel, AutoTokenizer
         except ImportError as error:
             raise MissingExtra("a reward model", "train") from error
         if not (Path(folder) / _PERSON).is_file():
-            raise RewardError(
-                f"no PRMU in {folder!r}: train one with python -m profilegym.training.reward_models.train --kind prmu"
-            )
+            raise RewardError(f"no PRMU in {folder!r}: train one with profilegym train reward-model-world kind=prmu")
         known = json.loads((Path(folder) / _KNOWN).read_text("utf-8"))
         model = cls(AutoModel.from_pretrained(folder), AutoTokenizer.from_pretrained(folder), known)
         model.module["person"].load_state_dict(load_file(Path(folder) / _PERSON))

@@ -37,15 +37,13 @@ class RewardModel:
 
     @classmethod
     def load(cls, folder: str) -> Self:
-        """Loads a folder written by `python -m profilegym.training.reward_models.train`, or a similar one."""
+        """Load a folder that `profilegym train` wrote, or any other sequence classifier with one label."""
         try:
             from transformers import AutoModelForSequenceClassification, AutoTokenizer
         except ImportError as error:
             raise MissingExtra("a reward model", "train") from error
         if not (Path(folder) / "config.json").is_file():
-            raise RewardError(
-                f"no reward model in {folder!r}: train one with python -m profilegym.training.reward_models.train"
-            )
+            raise RewardError(f"no reward model in {folder!r}: train one with profilegym train reward-model-world")
         model = AutoModelForSequenceClassification.from_pretrained(folder)
         if model.config.num_labels != 1:
             raise RewardError(

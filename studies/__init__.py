@@ -1,1 +1,1 @@
-"""What the pages of results are made of; each module is a command, and none is part of the wheel."""
+"""The studies behind the pages of results; each module is a command. Not part of the wheel."""

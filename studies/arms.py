@@ -1,4 +1,4 @@
-"""The training runs behind `docs/results.md`: which they are, and what plays them where they are missing."""
+"""The training runs behind `docs/results.md`: their recipes, and how the missing ones are made."""
 
 import asyncio
 import json
@@ -22,14 +22,14 @@ from ..evaluation.multi_seed import BySeed, question_figures
 from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
 from ..training.recipe import Recipe, load_recipe
-from ..training.report.contenders import TRAINED, UNTRAINED, contenders
+from ..training.report.comparison import TRAINED, UNTRAINED, contenders
 
 SUMMARY, ELSEWHERE, GREEDY = "summary.json", "elsewhere", "greedy"
 
 
 @dataclass(frozen=True, slots=True)
 class Arm:
-    """A recipe that comes with the package, and what is changed in it."""
+    """A recipe of the package, with changes."""
 
     recipe: str
     changes: tuple[str, ...] = ()
@@ -45,10 +45,10 @@ ARMS = {
     "pr2-world-positive": Arm(MAIN, ("train_baseline=positive",)),
     "pr2-world-all": Arm(MAIN, ("train_baseline=all",)),
     "pr2-world-top-k-1": Arm("pr2-world-top-k-1"),
-    "pr2-world-top-k-5": Arm("pr2-world-top-k-5"),  # and for 3, what pr2-world gives
+    "pr2-world-top-k-5": Arm("pr2-world-top-k-5"),  # pr2-world itself has 3
     "pr2-world-top-k-10": Arm("pr2-world-top-k-10"),
 }
-OTHER_TOOLS: dict[str, dict[str, Any]] = {  # that the trained policy did not learn with
+OTHER_TOOLS: dict[str, dict[str, Any]] = {  # not used in training
     "k = 1": {"top_k": 1},
     "k = 5": {"top_k": 5},
     "k = 10": {"top_k": 10},
@@ -59,7 +59,7 @@ OTHER_TOOLS: dict[str, dict[str, Any]] = {  # that the trained policy did not le
 
 
 class Bench:
-    """Every arm at every seed, in a folder each; `changes` are made in all recipes."""
+    """A folder for each arm and seed; `changes` apply to all recipes."""
 
     def __init__(self, folder: Path, changes: Sequence[str] = ()) -> None:
         self._folder, self._changes = folder, tuple(changes)
@@ -69,7 +69,7 @@ class Bench:
         return load_recipe(ARMS[arm].recipe, self._settings(arm, seed))
 
     def make(self, arm: str, seed: int) -> None:
-        """In a process of its own, which goes on where it was; where that is interrupted, so is all of this."""
+        """Train in a separate process, which resumes; if it is interrupted, so is this program."""
         if (self._out(arm, seed) / SUMMARY).exists():
             return
         command = ["train", ARMS[arm].recipe, *self._settings(arm, seed), "--out", str(self._out(arm, seed))]
@@ -78,34 +78,24 @@ class Bench:
         if ended:
             sys.exit(f"profilegym {shlex.join(command)} ended with {ended}; to go on there, run this again")
 
-    def play_elsewhere(self, seed: int) -> None:
-        """The trained policy with other tools than those that it learned with, and its weights as they are."""
+    def play_further(self, seed: int) -> None:
+        """Play the trained policy with tools that it was not trained with, and before and after training greedily."""
         recipe, out = self.recipe(MAIN, seed), self._out(MAIN, seed)
         for test, data in recipe.data.test.items():
-            as_trained = next(contenders(recipe, data, out)).settings
-            for name, tools in OTHER_TOOLS.items():
-                self._play(f"seed {seed}, {test}, {name}", replace(as_trained, **tools), out / elsewhere(test, name))
-
-    def play_greedily(self, seed: int) -> None:
-        """The policy before training and after it, with the likeliest token each time."""
-        recipe, out = self.recipe(MAIN, seed), self._out(MAIN, seed)
-        for test, data in recipe.data.test.items():
-            for who in contenders(recipe, data, out):
-                if who.name in (TRAINED, UNTRAINED):
-                    settings = replace(who.settings, temperature=0.0)
-                    self._play(f"seed {seed}, {test}, {who.name}, greedy", settings, out / greedy(test, who.name))
-
-    def _play(self, name: str, settings: Settings, folder: Path) -> None:
-        if not (folder / SUMMARY).exists():
-            play(name, settings, folder)
+            playing = {who.name: who.settings for who in contenders(recipe, data, out)}
+            places = {elsewhere(test, name): replace(playing[TRAINED], **of) for name, of in OTHER_TOOLS.items()}
+            places |= {greedy(test, who): replace(playing[who], temperature=0.0) for who in (TRAINED, UNTRAINED)}
+            for place, settings in places.items():
+                if not (out / place / SUMMARY).exists():
+                    play(f"seed {seed}, {place}", settings, out / place)
 
     def contenders(self, arm: str) -> list[str]:
-        """Who plays the test sets when a run of it ends."""
+        """The names of the contenders on a run's test sets."""
         return [contender.name for contender in contenders(self.recipe(arm), "world", Path())]
 
     @cache  # noqa: B019
     def played(self, arm: str, place: str) -> BySeed:
-        """What was played in one folder of each of the arm's runs, where that ended."""
+        """The episodes in one folder of each finished run of the arm."""
         folders = {seed: self._out(arm, seed) / place for seed in self._ended(arm)}
         return {
             seed: question_figures(RecordedRun(RunDirectory(folder)))
@@ -115,7 +105,7 @@ class Bench:
 
     @cache  # noqa: B019
     def _ended(self, arm: str) -> list[int]:
-        """The seeds with which it was run to its end; refuses a run of other settings."""
+        """The seeds of the arm's finished runs; raises if one has other settings."""
         found = (path.parent.name.removeprefix(f"{arm}-") for path in self._folder.glob(f"{arm}-*/{SUMMARY}"))
         seeds = sorted(int(seed) for seed in found if seed.isdecimal())
         for seed in seeds:
@@ -139,35 +129,32 @@ class Bench:
 
 
 def elsewhere(test: str, tools: str) -> str:
-    """Where in a run the trained policy's episodes with other tools are."""
+    """The run's folder for the trained policy's episodes with other tools."""
     return f"{ELSEWHERE}/{test}/{tools.replace(' ', '')}"
 
 
 def greedy(test: str, who: str) -> str:
-    """Where in a run the episodes at temperature 0 are."""
+    """The run's folder for episodes at temperature 0."""
     return f"{GREEDY}/{test}/{who}"
 
 
 def play(name: str, settings: Settings, folder: Path) -> Mapping[str, Any]:
-    """What is not played yet; gives the run's summary."""
+    """Play what is missing; return the run's summary."""
     with Progress(console=Console(stderr=True)) as progress:
         task = progress.add_task(name)
-        asyncio.run(
-            evaluate(
-                settings,
-                RunDirectory(folder),
-                Speed(),
-                lambda done, count, _: progress.update(task, total=count, completed=done),
-            )
-        )
+
+        def show(done: int, count: int, _: Any) -> None:
+            progress.update(task, total=count, completed=done)
+
+        asyncio.run(evaluate(settings, RunDirectory(folder), Speed(), show))
     found: dict[str, Any] = json.loads((folder / SUMMARY).read_text("utf-8"))
     return found
 
 
 @contextmanager
 def _interrupted_alone() -> Iterator[None]:
-    """Ctrl-C reaches the process that trains as well: it has to be waited for, not killed while it saves."""
-    before = signal.signal(signal.SIGINT, lambda *_: None)  # ignored outright, it would be ignored there too
+    """On Ctrl-C wait for the training process, which gets the signal too and saves its state."""
+    before = signal.signal(signal.SIGINT, lambda *_: None)  # SIG_IGN would be inherited by the process
     try:
         yield
     finally:

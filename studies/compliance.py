@@ -1,4 +1,4 @@
-"""How many outputs keep to R2P's template before its monitor and after: the pilot, taught the template with gaps.
+"""How many outputs keep to R2P's template with and without its monitor, by a pilot trained on imperfect examples.
 
 python -m profilegym.studies.compliance [--gaps 0.5]
 """
@@ -20,7 +20,7 @@ from ..envs.retrieval import make_retriever
 from ..envs.trajectory import Segment, Trajectory
 from ..evaluation.evaluate import Settings, evaluate
 from ..evaluation.run import RunDirectory
-from ..training.quiet import quieten
+from ..training.runtime import quieten
 from ..training.sft import examples_of, fine_tune
 from ..world.pilot.demonstrations import Habits, demonstrate
 from ..world.pilot.model import FOLDER
@@ -36,38 +36,26 @@ FIGURES = ("compliance", "structure", "interventions", "score", "completion_toke
 
 
 def taught(gaps: float) -> HFModel:
-    """The pilot, after transcripts that keep to the template, but for a share with something left out."""
+    """The pilot, fine-tuned on the template, of which a share of the lessons omits a part."""
     model = HFModel.load(str(FOLDER))
-    questions, luck = load_questions(TAUGHT), Random(1)
+    questions, rng = load_questions(TAUGHT), Random(1)
     played = demonstrate(questions, Habits(), {"rag": 1.0}, seed=1)
-    lessons = [list(lesson(one, questions.find(one.question_id), luck, gaps)) for one in played]
+    lessons = [list(lesson(one, questions.find(one.question_id), rng, gaps)) for one in played]
     examples = examples_of(lessons, model.tokenizer, [model.tokenizer.eos_token_id])
-    settings: dict[str, Any] = {
-        "num_train_epochs": 6,
-        "per_device_train_batch_size": 16,
-        "learning_rate": 1e-3,
-        "seed": 1,
-    }
-    with TemporaryDirectory() as workplace:
-        fine_tune(
-            model.model,
-            model.tokenizer,
-            examples,
-            Path(workplace),
-            disable_tqdm=True,
-            logging_strategy="no",
-            **settings,
-        )
+    fitting: dict[str, Any] = {"num_train_epochs": 6, "per_device_train_batch_size": 16, "learning_rate": 1e-3}
+    fitting |= {"seed": 1, "disable_tqdm": True, "logging_strategy": "no"}
+    with TemporaryDirectory() as folder:
+        fine_tune(model.model, model.tokenizer, examples, Path(folder), **fitting)
     model.model.eval()
     return model
 
 
-def lesson(played: Trajectory, question: Any, luck: Random, gaps: float) -> Iterator[Segment]:
-    """A demonstration of one-shot retrieval, in R2P's prompt and under its headings."""
+def lesson(played: Trajectory, question: Any, rng: Random, gaps: float) -> Iterator[Segment]:
+    """A demonstration of one-shot retrieval in R2P's prompt and template."""
     episode = make_agent("r2p").begin(question)
     episode.add_hits(make_retriever("bm25").search(question.profile, episode.query, episode.fetch_k))
     thought = played.segments[-1].text.partition("<think>")[2].partition("</think>")[0]
-    left_out = luck.choice(LEFT_OUT) if luck.random() < gaps else None
+    left_out = rng.choice(LEFT_OUT) if rng.random() < gaps else None
     levels = {"Person": thought, "Response": str(played.answer)}
     said = [f"{heading}: {text}" for heading, text in levels.items() if heading != left_out]
     ending = "" if left_out == "answer" else f"\n<answer> {played.answer}</answer>"

@@ -1,4 +1,4 @@
-"""How often an interval that says 95 % holds the truth, by simulation; writes the table of `docs/evaluation.md`.
+"""Coverage of the 95 % intervals by simulation; writes the table of `docs/evaluation.md`.
 
 python -m profilegym.studies.coverage [--trials 200]
 """
@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 
 from ..evaluation.intervals import RESAMPLES, Sums, mean
-from .page import fill_in
-from .tables import table
+from .page import fill_in, table
 
-PAGE = Path("docs/evaluation.md")  # of the checkout that it is run in
+PAGE = Path("docs/evaluation.md")  # in the working directory
 PEOPLE = (5, 10, 18, 30, 60)
-QUESTIONS = 8  # a person has one to so many
+QUESTIONS = 8  # at most, of a person
 TRIALS = 2_000
 
 Random = np.random.Generator
@@ -30,10 +29,10 @@ _NORMAL = NormalDist()
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """People with a level each, answers that scatter around it, and the mean of all answers that there could be."""
+    """A distribution of people and of their answers, and the true mean of all answers."""
 
     name: str
-    answers: Callable[[Random, int], list[Sums]]  # so many people's
+    answers: Callable[[Random, int], list[Sums]]  # of that many people
     truth: float
     fraction: bool = True
 
@@ -47,7 +46,7 @@ def _people(level: Callable[[Random], float], answer: Callable[[Random, float, i
 
 
 def _graded(random: Random, level: float, count: int) -> Any:
-    """Two aspects of 0 to 2 points."""
+    """Scores of two aspects with 0 to 2 points each."""
     return random.binomial(4, level, count) / 4
 
 
@@ -76,7 +75,7 @@ WORLDS = (
 
 
 def here(answers: Sequence[Sums], world: World) -> Ends:
-    """What summaries and comparisons report."""
+    """The interval of summaries and comparisons."""
     found = mean({str(person): given.tolist() for person, given in enumerate(answers)}, world.fraction)
     assert found.low is not None
     assert found.high is not None
@@ -123,7 +122,7 @@ def _draws(people: int) -> Sums:
 
 
 def coverage(world: World, people: int, trials: int) -> dict[str, float]:
-    """By method: the share of samples whose interval holds the truth."""
+    """By method: the share of samples whose interval contains the truth."""
     held = dict.fromkeys(METHODS, 0)
     for trial in range(trials):
         answers = world.answers(np.random.default_rng((people, trial)), people)

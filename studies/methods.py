@@ -1,4 +1,4 @@
-"""Writes the tables of `docs/methods.md` from runs that it plays where they are missing; killed, it goes on.
+"""Writes the tables of `docs/methods.md`; plays the missing runs and resumes after an interruption.
 
 python -m profilegym.studies.methods                                      # make methods
 python -m profilegym.studies.methods --models openai:MODEL scripted:world # with a language model
@@ -24,13 +24,12 @@ from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
 from ..training.policy import FINAL
-from ..training.stages import Stage, Staged, load_any, stages_of
+from ..training.stages import Stage, StagedRecipe, load_any, stages_of
 from ..world.data.tables import task_tables
 from .arms import OTHER_TOOLS, play
-from .page import fill_in
-from .tables import figure, table
+from .page import UNKNOWN, figure, fill_in, table
 
-PAGE, RUNS = Path("docs/methods.md"), Path("runs")  # of the checkout that it is run in
+PAGE, RUNS = Path("docs/methods.md"), Path("runs")  # in the working directory
 MODELS = ("pilot", "scripted:world")
 LIMIT, SEEDS = 120, 3
 TOOLS: dict[str, dict[str, Any]] = {"": {}, "k = 1": {"top_k": 1}, "k = 3": {"top_k": 3}} | OTHER_TOOLS
@@ -40,7 +39,7 @@ _UNFIT = re.compile(r"[^A-Za-z0-9.=]+")
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A figure of a task: what is summed up of an episode and its reference, and what is made of the sums."""
+    """A figure of a task: the sums of each episode and its reference, and the statistic of the sums."""
 
     name: str
     sums: Callable[[Trajectory, str], Sequence[float]]
@@ -50,17 +49,17 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Questions, and the columns that LaMP reports on such ones."""
+    """A data set, and the figures that LaMP reports on such data."""
 
     data: str
     columns: tuple[Column, ...]
     judge: str | None = None
-    recipe: str | None = None  # that trains a policy for it
+    recipe: str | None = None  # trains a policy for the task
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Who plays, by a name that a table and a folder can bear."""
+    """A method, with a name for the table and the folder."""
 
     name: str
     agent: str
@@ -68,7 +67,7 @@ class Row:
 
 
 def _macro_f1(totals: Sums) -> Sums:
-    """Of two sums for each label: how often it was right, and how often it was given or should have been."""
+    """From two sums for each label: correct answers, and answers plus references."""
     right, there = totals[:, 0::2], totals[:, 1::2]
     found: Sums = np.divide(2 * right, there, out=np.zeros_like(right), where=there > 0).mean(1)
     return found
@@ -117,13 +116,13 @@ TASKS = {
 
 
 class Bench:
-    """Plays each row of a task's table, in a folder each; trained policies are those that recipes left in `runs`."""
+    """Plays each row of a task's table in its own folder; trained policies are in the folders of their recipes."""
 
     def __init__(self, runs: Path = RUNS, limit: int = LIMIT) -> None:
         self._runs, self._limit = runs, limit
 
     def table(self, name: str, models: Sequence[str]) -> str:
-        """What models do as they come, then what was trained for the task."""
+        """The untrained models, then the policies trained for the task."""
         rows = [*(cells for model in models for cells in self._as_they_come(name, model)), *self._trained(name)]
         heads = [column.name for column in TASKS[name].columns]
         return table(("method", "model", *heads, "tokens", "cost", "searches", "keeps its form", "seeds"), rows)
@@ -136,9 +135,9 @@ class Bench:
             yield _cells(row.name, model, task, settings, folder / name / _named(row.name))
 
     def _trained(self, name: str) -> Iterator[list[str]]:
-        """Each stage that ends with a policy, with the tools that it learned with and with others.
+        """Each stage with a policy, with the tools of its training and with others.
 
-        They are played in the stage's own folder, which goes when it is trained anew.
+        They are played in the stage's folder, which is deleted with the stage.
         """
         task = TASKS[name]
         for stage in _policies(task.recipe, self._runs / task.recipe) if task.recipe else ():
@@ -153,7 +152,7 @@ class Bench:
 
 
 def _rows(model: str, people: Path) -> Iterator[Row]:
-    """R2P's template and RPM's questions are of forms that the pilot never saw."""
+    """The pilot was not trained on R2P's template or RPM's questions."""
     yield from (Row(agent, agent) for agent in AGENTS)
     if model != "pilot":
         yield Row("r2p", "r2p")
@@ -164,29 +163,29 @@ def _rows(model: str, people: Path) -> Iterator[Row]:
 
 
 def _policies(recipe: str, folder: Path) -> Iterator[Stage]:
-    """The stages of a recipe's run that have left one; a run without stages is one by itself."""
+    """The finished stages with a policy; a run without stages counts as one."""
     found = load_any(recipe)
-    stages = stages_of(found, folder) if isinstance(found, Staged) else [Stage(recipe, found, folder)]
+    stages = stages_of(found, folder) if isinstance(found, StagedRecipe) else [Stage(recipe, found, folder)]
     yield from (stage for stage in stages if (stage.folder / FINAL).exists())
 
 
 def _cells(method: str, model: str, task: Task, settings: Settings, folder: Path) -> list[str]:
     summary = play(f"{settings.data}: {method}, {model}", settings, folder)
-    unscored = summary["unscored"]["n"]
+    unscored, cost = summary["unscored"]["n"], summary["sums"]["cost"]
     return [
         f"`{method}`" + (f", {unscored} unscored" if unscored else ""),
         f"`{model}`",
         *map(figure, measured(folder, task.columns)),
         _tokens(summary),
-        _number(summary["sums"]["cost"] or None, ".4g"),
-        _number(_of(summary, "searches"), ".1f"),
-        _number(_of(summary, "compliance", "structure"), ".2f"),
+        f"{cost:.4g}" if cost else UNKNOWN,
+        _mean(summary, ".1f", "searches"),
+        _mean(summary, ".2f", "compliance", "structure"),
         str(settings.seeds),
     ]
 
 
 def measured(folder: Path, columns: Sequence[Column]) -> list[Interval]:
-    """Of the personalised episodes that are scored, or of the baselines where there is nothing else."""
+    """Figures of the scored personalised episodes, or of the baselines if there are no others."""
     run = RecordedRun(RunDirectory(folder))
     scored = [one for one in run.trajectories() if score_of(one) is not None]
     played = [one for one in scored if one.kind == "personalised"] or scored
@@ -202,23 +201,19 @@ def _over_people(run: RecordedRun, column: Column, played: Sequence[Trajectory])
 
 
 def _tokens(summary: Mapping[str, Any]) -> str:
-    """Read and written in an episode."""
-    told = [_number(_of(summary, name), ",.0f") for name in ("prompt_tokens", "completion_tokens")]
-    return "–" if "–" in told else " + ".join(told)
+    """Prompt and completion tokens an episode."""
+    means = [_mean(summary, ",.0f", name) for name in ("prompt_tokens", "completion_tokens")]
+    return UNKNOWN if UNKNOWN in means else " + ".join(means)
 
 
-def _of(summary: Mapping[str, Any], *names: str) -> float | None:
-    """The mean of the first of these that was measured."""
-    found = next((summary[name] for name in names if name in summary), None)
-    return found and found["mean"]
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
+def _mean(summary: Mapping[str, Any], form: str, *names: str) -> str:
+    """The mean of the first figure that was measured."""
+    mean = next((summary[name]["mean"] for name in names if name in summary), None)
+    return UNKNOWN if mean is None else format(mean, form)
 
 
 def _named(text: str) -> str:
-    """As a folder can be called."""
+    """The text as a folder name."""
     return _UNFIT.sub("-", text)
 
 

@@ -1,4 +1,4 @@
-"""What PR2's paper claims, a table for each claim, and whether it is supported here."""
+"""The claims of PR2's paper: a table and verdicts for each."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -7,10 +7,9 @@ from itertools import pairwise
 from ..evaluation.intervals import Interval
 from ..evaluation.multi_seed import Selection, difference, mean, ratio
 from ..training.grpo.resuming import EVALUATIONS
-from ..training.report.contenders import ORACLE, STARTING, TRAINED, UNTRAINED
+from ..training.report.comparison import ORACLE, STARTING, TRAINED, UNTRAINED
 from .arms import ARMS, MAIN, ONE_SHOT, OTHER_TOOLS, Bench, elsewhere, greedy
-from .tables import change, figure, table
-from .verdict import claim, count, more, no_worse
+from .page import change, claim, count, figure, more, no_worse, table
 
 HOPS = (0, 1, 2)
 OF_THE_ORACLE = {"test": 0.9, "test_unseen": 0.8}
@@ -23,15 +22,15 @@ MODES = {
 }
 LEARNED = {MAIN: "`masked`", "pr2-world-positive": "`positive`", "pr2-world-all": "`all`"}
 POSTS = {"pr2-world-top-k-1": "1", MAIN: "3", "pr2-world-top-k-5": "5", "pr2-world-top-k-10": "10"}
-BY_CHANCE = "random"  # the retriever that heeds no query
+BY_CHANCE = "random"  # a retriever that ignores the query
 TRAINED_RAG = "`rag`, trained"
 
 Parts = Iterator[str]
-Row = tuple[str, str, Callable[[str], Iterable[str]]]  # its name and its recipe; on a test set, its seeds and figures
+Row = tuple[str, str, Callable[[str], Iterable[str]]]  # name, arm, and the seeds and figures on a test set
 
 
 class Paper:
-    """Reads the runs that there are; one that is missing is named with the command that makes it."""
+    """Reads the finished runs; a missing one is listed with the command that makes it."""
 
     def __init__(self, bench: Bench) -> None:
         self._bench, self._recipe = bench, bench.recipe(MAIN)
@@ -56,9 +55,8 @@ class Paper:
         return "\n".join(f"- {test}: {count:,} questions of `{data}`" for test, data in self._recipe.data.test.items())
 
     def _controls(self) -> Parts:
-        rows: list[Row] = [
-            (f"`{who}`", MAIN, partial(self._beside, f"`{who}`")) for who in self._bench.contenders(MAIN)
-        ]
+        names = [f"`{who}`" for who in self._bench.contenders(MAIN)]
+        rows: list[Row] = [(name, MAIN, partial(self._beside, name)) for name in names]
         rows.append((TRAINED_RAG, ONE_SHOT, partial(self._beside, TRAINED_RAG)))
         yield (
             f"{TRAINED_RAG}, began with the same pilot and learned for as many steps from the same questions with the "
@@ -66,71 +64,62 @@ class Paper:
         )
         yield self._table(("who", "score", "of the oracle", "trained less it"), rows)
         best = {test: self._best_control(test) for test in self._tests}
-        less_best = {test: difference(self._side(MAIN, test), self._who(who, test)) for test, who in best.items()}
-        yield claim(
+        yield self._claim(
             "The paper: PR2 answers better than strong baselines, on LaMP-QA by 8.8 to 12 %, a mean over three LLMs. "
             "Here: than the best control, trained or not.",
-            (more(f"{test}, less {_named(who)}", less_best[test]) for test, who in best.items()),
+            lambda test: more(f"{test}, less {_named(best[test])}", self._less_who(test, best[test])),
         )
-        yield claim(
+        yield self._claim(
             "Ours: searching in several steps is worth more than training a one-shot RAG.",
-            (
-                more(f"{test}, less {TRAINED_RAG}", difference(self._side(MAIN, test), self._who(TRAINED_RAG, test)))
-                for test in self._tests
-            ),
+            lambda test: more(f"{test}, less {TRAINED_RAG}", self._less_who(test, TRAINED_RAG)),
         )
-        yield claim(
+        yield self._claim(
             "Ours: training helps a one-shot RAG as well.",
-            (
-                more(
-                    f"{test}, {TRAINED_RAG}, less `rag`",
-                    difference(*(self._who(who, test) for who in (TRAINED_RAG, "`rag`"))),
-                )
-                for test in self._tests
+            lambda test: more(
+                f"{test}, {TRAINED_RAG}, less `rag`", difference(self._who(TRAINED_RAG, test), self._who("`rag`", test))
             ),
         )
         times = {test: ratio(self._side(MAIN, test), self._who(who, test)) for test, who in best.items()}
-        yield claim(
+        yield self._claim(
             f"Ours: {OF_THE_BEST} times the best control, trained or not, and most of what the oracle has.",
-            [
-                *(more(f"{test}, over {_named(best[test])}", times[test], OF_THE_BEST) for test in self._tests),
-                *(
-                    more(f"{test}, over the oracle", self._of_the_oracle(MAIN, test), bound)
-                    for test, bound in OF_THE_ORACLE.items()
-                ),
-            ],
+            lambda test: more(f"{test}, over {_named(best[test])}", times[test], OF_THE_BEST),
+            lambda test: more(f"{test}, over the oracle", self._of_the_oracle(MAIN, test), OF_THE_ORACLE[test]),
         )
 
+    def _claim(self, said: str, *verdicts: Callable[[str], str]) -> str:
+        """The claim, with each verdict on every test set."""
+        return claim(said, (verdict(test) for verdict in verdicts for test in self._tests))
+
+    def _less_who(self, test: str, name: str) -> Interval:
+        return difference(self._side(MAIN, test), self._who(name, test))
+
     def _who(self, name: str, test: str) -> Selection:
-        """As its row is called."""
+        """The side with this row name."""
         return self._side(ONE_SHOT, test) if name == TRAINED_RAG else self._side(MAIN, test, name.strip("`"))
 
     def _best_control(self, test: str) -> str:
-        """That with the highest score; nobody's name where none has played."""
-        controls = [f"`{who}`" for who in self._bench.contenders(MAIN) if who not in (TRAINED, ORACLE)]
-        return _highest({who: mean(self._who(who, test)).mean for who in (*controls, TRAINED_RAG)})
+        """The row name of the control with the highest score; empty if none has played."""
+        controls = [*(f"`{who}`" for who in self._controls_of(MAIN)), TRAINED_RAG]
+        return _highest({who: mean(self._who(who, test)).mean for who in controls})
 
     def _beside(self, who: str, test: str) -> Parts:
         other = self._who(who, test)
         yield _seeds(other)
         yield figure(mean(other))
         yield figure(ratio(other, self._side(MAIN, test, ORACLE)))
-        yield "" if who == f"`{TRAINED}`" else figure(difference(self._side(MAIN, test), other), "+")
+        yield "" if who == f"`{TRAINED}`" else figure(self._less_who(test, who), "+")
 
     def _greedy(self) -> Parts:
-        """Part of what training gives at temperature 1 is that the policy draws unlikely tokens less often."""
+        """Part of the gain at temperature 1 is that the trained policy samples unlikely tokens less often."""
         at = {"1": self._side, "0": self._greedily}
         rows: list[Row] = [(temperature, MAIN, partial(self._change, sides)) for temperature, sides in at.items()]
         yield "All else on this page is drawn at temperature 1; at 0 the likeliest token is taken each time."
         yield self._table(("temperature", "untrained", "trained", "trained less untrained"), rows)
-        yield claim(
+        yield self._claim(
             "Ours: training gains more than that fewer unlikely tokens are drawn.",
-            (
-                more(
-                    f"{test}, at temperature 0",
-                    difference(*(self._greedily(MAIN, test, who) for who in (TRAINED, UNTRAINED))),
-                )
-                for test in self._tests
+            lambda test: more(
+                f"{test}, at temperature 0",
+                difference(*(self._greedily(MAIN, test, who) for who in (TRAINED, UNTRAINED))),
             ),
         )
 
@@ -149,12 +138,10 @@ class Paper:
         rows: list[Row] = [(f"`{arm}`", arm, partial(self._by_hops, arm)) for arm in ARMS]
         yield "Before training → after it, and the difference."
         yield self._table(("recipe", *heads), rows)
-        yield claim(
+        yield self._claim(
             "The paper: the policy learns when to retrieve.",
-            [
-                *(more(f"{test}, searches on 2 hops less those on 0", self._by_need(test)) for test in self._tests),
-                *(no_worse(f"{test}, score on 0 hops", self._gained(MAIN, test, "score", 0)) for test in self._tests),
-            ],
+            lambda test: more(f"{test}, searches on 2 hops less those on 0", self._by_need(test)),
+            lambda test: no_worse(f"{test}, score on 0 hops", self._gained(MAIN, test, "score", 0)),
         )
         yield claim(
             "The paper: the number of retrievals rises during training.",
@@ -179,9 +166,8 @@ class Paper:
 
     def _course(self) -> Parts:
         every, last = self._recipe.watch.evaluate, self._recipe.optimiser.steps
-        played = {
-            step: self._bench.played(MAIN, f"{EVALUATIONS}/step-{step}") for step in (*range(0, last, every), last)
-        }
+        steps = (*range(0, last, every), last)
+        played = {step: self._bench.played(MAIN, f"{EVALUATIONS}/step-{step}") for step in steps}
         columns = [("score", None), ("baseline", None), ("gain", None), *(("searches", hops) for hops in HOPS)]
         heads = ("score", "without the profile", "gain", *(f"searches, {_hops(hops)}" for hops in HOPS))
         rows = [
@@ -203,21 +189,15 @@ class Paper:
 
     def _modes(self) -> Parts:
         yield self._arms("advantage", MODES)
-        yield claim(
+        yield self._claim(
             "The paper: rollouts without personalisation in the advantage matter.",
-            (
-                more(
-                    f"{test}, less without them",
-                    difference(self._side(MAIN, test), self._side("pr2-world-no-baseline", test)),
-                )
-                for test in self._tests
-            ),
+            lambda test: more(f"{test}, less without them", self._less_arm(test, "pr2-world-no-baseline")),
         )
         others = {arm: mode for arm, mode in MODES.items() if "`" in mode and arm != MAIN}
         yield claim(
             "Ours: `joint`, the default, is no worse than the other modes that have them.",
             (
-                no_worse(f"{test}, less {mode}", difference(self._side(MAIN, test), self._side(arm, test)))
+                no_worse(f"{test}, less {mode}", self._less_arm(test, arm))
                 for arm, mode in others.items()
                 for test in self._tests
             ),
@@ -227,27 +207,22 @@ class Paper:
         heads = ("score", "its own without the profile", "gain over that", "gain over the starting policy's")
         rows: list[Row] = [(name, arm, partial(self._two_gains, arm)) for arm, name in LEARNED.items()]
         yield self._table(("`train_baseline`", *heads), rows)
-        yield claim(
+        yield self._claim(
             "Ours: a policy that learns nothing from it keeps what it could do without the profile.",
-            (
-                no_worse(
-                    f"{test}, less the starting policy's",
-                    difference(self._side(MAIN, test, metric="baseline"), self._side(MAIN, test, STARTING)),
-                )
-                for test in self._tests
+            lambda test: no_worse(
+                f"{test}, less the starting policy's",
+                difference(self._side(MAIN, test, metric="baseline"), self._side(MAIN, test, STARTING)),
             ),
         )
         others = [(arm, name, test) for arm, name in LEARNED.items() if arm != MAIN for test in self._tests]
+        without = (more(f"{test}, without, {of}", self._less_main(arm, test, "baseline")) for arm, of, test in others)
+        with_it = (no_worse(f"{test}, with, {of}", self._less_main(arm, test)) for arm, of, test in others)
         yield claim(
-            "Ours: one that learns from it does better without the profile, and no worse with it.",
-            [
-                *(
-                    more(f"{test}, without, {name}", self._less_main(arm, test, "baseline"))
-                    for arm, name, test in others
-                ),
-                *(no_worse(f"{test}, with, {name}", self._less_main(arm, test)) for arm, name, test in others),
-            ],
+            "Ours: one that learns from it does better without the profile, and no worse with it.", [*without, *with_it]
         )
+
+    def _less_arm(self, test: str, arm: str) -> Interval:
+        return difference(self._side(MAIN, test), self._side(arm, test))
 
     def _less_main(self, arm: str, test: str, metric: str = "score") -> Interval:
         return difference(*(self._side(of, test, metric=metric) for of in (arm, MAIN)))
@@ -272,7 +247,7 @@ class Paper:
         )
 
     def _best_number(self, test: str) -> Parts:
-        """The best of the numbers in between, less the fewest and the most."""
+        """The best of the numbers in between, compared with the smallest and the largest."""
         fewest, *between, most = POSTS
         scores = {arm: mean(self._side(arm, test)).mean for arm in POSTS}
         best = _highest({arm: scores[arm] for arm in between})
@@ -297,14 +272,10 @@ class Paper:
                 if name != BY_CHANCE
             ),
         )
-        yield claim(
+        yield self._claim(
             "Ours: what is found matters, not that something is.",
-            (
-                more(
-                    f"{test}, as trained less {BY_CHANCE}",
-                    difference(self._side(MAIN, test), self._tools(test, BY_CHANCE)),
-                )
-                for test in self._tests
+            lambda test: more(
+                f"{test}, as trained less {BY_CHANCE}", difference(self._side(MAIN, test), self._tools(test, BY_CHANCE))
             ),
         )
 
@@ -350,9 +321,11 @@ class Paper:
         return ratio(self._side(arm, test), self._side(arm, test, ORACLE))
 
     def _best(self, arm: str, test: str) -> str:
-        """The control with the highest score; nobody's name where none has played."""
-        controls = [who for who in self._bench.contenders(arm) if who not in (TRAINED, ORACLE)]
-        return _highest({who: mean(self._side(arm, test, who)).mean for who in controls})
+        """The control with the highest score; empty if none has played."""
+        return _highest({who: mean(self._side(arm, test, who)).mean for who in self._controls_of(arm)})
+
+    def _controls_of(self, arm: str) -> list[str]:
+        return [who for who in self._bench.contenders(arm) if who not in (TRAINED, ORACLE)]
 
 
 def _highest(scores: Mapping[str, float | None]) -> str:

@@ -1,4 +1,4 @@
-"""How well the pilot reads, decision by decision: with perfect demonstrations as the transcript so far.
+"""How well the pilot reads: its accuracy at each decision, after a correct transcript.
 
 python -m profilegym.studies.reading [--model FOLDER] [--data DATA]
 """
@@ -12,19 +12,19 @@ from typing import Any
 from ..agents.models.hf import HFModel
 from ..envs.data import load_questions
 from ..envs.trajectory import Segment
-from ..training.quiet import quieten
+from ..training.runtime import quieten
 from ..training.sft import IGNORED, examples_of
 from ..world.pilot.demonstrations import Habits, demonstrate
 from ..world.pilot.model import FOLDER
 from ..world.pilot.reading import NEWER, NOTHING, OLDER
 
-READ = "world:seed=11,users=130/train"  # people whom no pilot learned from
+READ = "world:seed=11,users=130/train"  # people that the pilot was not trained on
 _MARKS = {NEWER.removeprefix(","): "newer", OLDER.removeprefix(","): "older"}
 _NUMBER = re.compile(r"\n(\d+)\. ")
 
 
 def decisions(said: Sequence[str]) -> Iterator[tuple[int, str]]:
-    """Where the tokens of one turn decide something, and what."""
+    """The positions of a turn's tokens that decide something, and what."""
     quoted = False
     for place, before in enumerate(said[:-1], 1):
         number, after = _NUMBER.fullmatch(before), said[place]
@@ -41,7 +41,7 @@ def decisions(said: Sequence[str]) -> Iterator[tuple[int, str]]:
 
 
 def right(model: HFModel, data: str) -> dict[str, tuple[int, int]]:
-    """How many decisions of each kind there were, and in how many the likeliest token was the right one."""
+    """By kind: the number of decisions, and how often the likeliest token was right."""
     import torch
 
     made: Counter[str] = Counter()
@@ -56,7 +56,7 @@ def right(model: HFModel, data: str) -> dict[str, tuple[int, int]]:
 
 
 def _turns(model: HFModel, segments: Sequence[Segment], torch: Any) -> Iterator[tuple[list[int], list[int]]]:
-    """Each turn of the policy in tokens, and what the model would have said at each of their places."""
+    """The tokens of each turn of the policy, and the model's likeliest token at each position."""
     (one,) = examples_of([segments], model.tokenizer)
     with torch.no_grad():
         scores = model.model(torch.tensor([one.input_ids], device=model.model.device)).logits[0, :-1]

@@ -1,8 +1,8 @@
-"""Writes `docs/results.md` from runs that it makes where they are missing; killed and run again, it goes on.
+"""Writes `docs/results.md`; makes the missing runs and resumes after an interruption.
 
 python -m profilegym.studies.results             # all of it: hours
 python -m profilegym.studies.results agents      # every agent with the pilot, beside its controls
-python -m profilegym.studies.results training --only pr2-world --seeds 1     # one run, beside those that there are
+python -m profilegym.studies.results training --only pr2-world --seeds 1     # one run, beside the existing ones
 """
 
 import argparse
@@ -18,11 +18,10 @@ from ..errors import ProfileGymError
 from ..evaluation.evaluate import Settings
 from ..evaluation.intervals import Interval
 from .arms import ARMS, MAIN, Bench, play
-from .page import fill_in
+from .page import UNKNOWN, figure, fill_in, table
 from .paper import Paper
-from .tables import UNKNOWN, figure, table
 
-PAGE, RUNS = Path("docs/results.md"), Path("runs/results")  # of the checkout that it is run in
+PAGE, RUNS = Path("docs/results.md"), Path("runs/results")  # in the working directory
 SEEDS = 3
 START = Settings(data="world:seed=7/test", judge="rubric", limit=300, seeds=SEEDS)
 AGENTS = ("none", "rag", "rag-random", "recency", "plan", "pr2")
@@ -31,7 +30,7 @@ FIGURES = ("score", "score, 0 hops", "1 hop", "2 hops", "gain", "searches", "evi
 
 @dataclass(frozen=True)
 class Asked:
-    """Which training runs are to be made, and what is changed in their recipes."""
+    """The training runs to make, and changes of their recipes."""
 
     arms: Sequence[str] = tuple(ARMS)
     seeds: int = SEEDS
@@ -39,7 +38,7 @@ class Asked:
 
 
 def agents(_: Asked) -> str:
-    """A row an agent, and one of what can be had."""
+    """A row for each agent, and one for the oracle."""
     rows = [(agent, replace(START, agent=agent)) for agent in AGENTS]
     rows.append(("pr2 with scripted:oracle", replace(START, model="scripted:oracle", seeds=1)))
     played = [(name, play(name, settings, RUNS / re.sub("[ :]", "-", name))) for name, settings in rows]
@@ -47,14 +46,13 @@ def agents(_: Asked) -> str:
 
 
 def training(asked: Asked) -> str:
-    """Seed by seed, so that there is something of every recipe as soon as can be."""
+    """Train seed by seed, so that every recipe has a run early."""
     bench = Bench(RUNS / "training", asked.changes)
     for seed in range(asked.seeds):
         for arm in asked.arms:
             bench.make(arm, seed)
             if arm == MAIN:
-                bench.play_elsewhere(seed)
-                bench.play_greedily(seed)
+                bench.play_further(seed)
     return Paper(bench).write()
 
 

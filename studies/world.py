@@ -1,6 +1,5 @@
-"""What the world is like, in numbers: `python -m profilegym.studies.world [SPEC] [--json]`."""
+"""Statistics of the world: `python -m profilegym.studies.world [SPEC] [--json]`."""
 
-import json
 import re
 import sys
 from collections import Counter
@@ -8,58 +7,44 @@ from collections.abc import Callable, Iterable, Sequence
 from statistics import mean
 from time import perf_counter
 
-from rich.console import Console
-from rich.table import Table
-
 from ..envs.question import Aspect, Question
 from ..envs.retrieval import Retriever, make_retriever
 from ..rewards.rubric import RubricJudge
 from ..world.data import World, load
 from ..world.data.names import NAME, SYLLABLES
+from .page import print_numbers
 
 Numbers = dict[str, float]
 _TOP_K = 3
 
 
-def run(spec: str = "seed=7,users=400") -> Numbers:
-    """Every number of one world, by name."""
+def run(spec: str = "seed=7,users=400") -> dict[str, Numbers]:
+    """All statistics by name."""
     started = perf_counter()
     world = load("world", spec)
     questions = list(world)
     seconds = perf_counter() - started
     retriever = make_retriever("bm25")
     documents = sum(len(q.profile) for q in {q.user_id: q for q in questions}.values())
-    return {
+    numbers = {
         "documents / s": documents / seconds,
         "microseconds a score": _microseconds_a_score(questions),
         **_sizes(questions),
         **_answers(questions, retriever),
         **_retrieval(world, questions, retriever),
     }
-
-
-def main(as_json: bool = False, spec: str = "seed=7,users=400") -> None:
-    """Print them."""
-    numbers = run(spec)
-    if as_json:
-        sys.stdout.write(json.dumps(numbers, indent=2) + "\n")
-        return
-    table = Table("measure", "value", title=f"world:{spec}")
-    table.columns[1].justify = "right"
-    for name, value in numbers.items():
-        table.add_row(name, f"{value:,.0f}" if value >= 100 else f"{value:.3f}")
-    Console().print(table)
+    return {f"world:{spec}": numbers}
 
 
 def _microseconds_a_score(questions: list[Question]) -> float:
-    return min(_seconds(questions) for _ in range(5)) / len(questions) * 1e6
-
-
-def _seconds(questions: list[Question]) -> float:
-    judge, started = RubricJudge(), perf_counter()
-    for question in questions:
-        judge.verdict(question, question.rubric.reference or "")
-    return perf_counter() - started
+    """The fastest of five passes."""
+    judge, seconds = RubricJudge(), list[float]()
+    for _ in range(5):
+        started = perf_counter()
+        for question in questions:
+            judge.verdict(question, question.rubric.reference or "")
+        seconds.append(perf_counter() - started)
+    return min(seconds) / len(questions) * 1e6
 
 
 def _sizes(questions: list[Question]) -> Numbers:
@@ -80,7 +65,7 @@ def _sizes(questions: list[Question]) -> Numbers:
 
 
 def distinct_words(questions: Iterable[Question]) -> set[str]:
-    """Every word that stands in a question, a document or the hidden texts; of names the syllables."""
+    """All words of questions, documents and rubrics; names count as their syllables."""
     words = set(SYLLABLES)
     for question in questions:
         rubric = question.rubric
@@ -91,7 +76,7 @@ def distinct_words(questions: Iterable[Question]) -> set[str]:
 
 
 def _answers(questions: list[Question], retriever: Retriever) -> Numbers:
-    """What simple ways to answer are worth."""
+    """The scores of simple answers."""
     judge, numbers = RubricJudge(), {}
     for hops, group in _by_hops(questions):
         someone_else = dict(zip((q.id for q in group), group[-2:] + group[:-2], strict=True))
@@ -115,14 +100,14 @@ def _best_hit(question: Question, retriever: Retriever) -> str:
 
 
 def _misled(question: Question) -> str:
-    """Outdated values, other people's, the person's quirks: one for each aspect that has one."""
+    """A rejected phrase in the profile for each aspect that has one: outdated, another person's, or a quirk."""
     told = " ".join(document.text for document in question.profile.documents)
     found = (next((p for p in aspect.rejected if p in told), "") for aspect in question.rubric.aspects)
     return " ".join(found)
 
 
 def _retrieval(world: World, questions: list[Question], retriever: Retriever) -> Numbers:
-    """How often the hits hold all the evidence, at three hits a search and no hit shown twice."""
+    """How often the hits contain all evidence, at three new hits a search."""
     numbers: Numbers = {}
     for hops, group in _by_hops(questions):
         if hops:
@@ -161,5 +146,4 @@ def _by_hops(questions: list[Question]) -> list[tuple[int, list[Question]]]:
 
 
 if __name__ == "__main__":
-    arguments = [argument for argument in sys.argv[1:] if argument != "--json"]
-    main("--json" in sys.argv, *arguments[:1])
+    print_numbers(run, sys.argv[1:])

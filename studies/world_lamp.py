@@ -1,44 +1,29 @@
-"""What a past is worth on LaMP's tasks of the world: `python -m profilegym.studies.world_lamp [SPEC] [--json]`.
+"""What a profile is worth on the world's LaMP tasks: `python -m profilegym.studies.world_lamp [SPEC] [--json]`.
 
-The learner sees works and what was made of them, and knows nothing of how habits are drawn.
+The learner sees earlier works and their outputs, and does not know how habits are drawn.
 """
 
-import json
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import mean, multimode
-
-from rich.console import Console
-from rich.table import Table
 
 from ..envs.retrieval import Retriever, make_retriever
 from ..rewards.label_metrics import Measure, match, rating
 from ..rewards.text_metrics import rouge
 from ..world.data.lamp import LampUser, WorldLamp, load
 from ..world.data.lamp_habits import Item
+from .page import print_numbers
 
 Past = Sequence[tuple[Item, str]]
 Guess = Callable[[Item, Past], str]
 
 
 def run(spec: str = "seed=7,users=400/test") -> dict[str, dict[str, float]]:
-    """The mean score of each way to answer, for each task."""
+    """The mean score of each way to answer, by task."""
     train = spec.partition("/")[0] + "/train"
     measures = {"world-lamp-2": match(), "world-lamp-3": rating(), "world-lamp-5": rouge()}
     return {name: _scores(load(name, spec), load(name, train), of.measure) for name, of in measures.items()}
-
-
-def main(as_json: bool = False, spec: str = "seed=7,users=400/test") -> None:
-    """Print them."""
-    numbers = run(spec)
-    if as_json:
-        sys.stdout.write(json.dumps(numbers, indent=2) + "\n")
-        return
-    table = Table("answered with", *numbers, title=spec)
-    for way in next(iter(numbers.values())):
-        table.add_row(way, *(f"{scores[way]:.3f}" for scores in numbers.values()))
-    Console().print(table)
 
 
 def _scores(asked: WorldLamp, others: WorldLamp, measure: Measure) -> dict[str, float]:
@@ -46,7 +31,7 @@ def _scores(asked: WorldLamp, others: WorldLamp, measure: Measure) -> dict[str, 
     users = [asked.user(position) for position in range(len(asked))]
     crowd = [pair for position in range(0, len(others), 4) for pair in past_of(others.user(position)[0])]
     commonest = Counter(output for _, output in crowd).most_common(1)[0][0]
-    strangers = users[4:] + users[:4]  # four questions a person
+    strangers = users[4:] + users[:4]  # there are four questions a person
     ways: Mapping[str, Iterable[str]] = {
         "the commonest output": [commonest] * len(users),
         "no past, but everybody else's": (_guessed(asked.name, guess, item, crowd) for _, item in users),
@@ -71,19 +56,19 @@ def past_of(user: LampUser) -> Past:
 
 
 def _guessed(name: str, guess: Guess, item: Item, crowd: Past) -> str:
-    """Titles have no common form, so that the thing alone is the best guess."""
+    """Titles have no common form: the best guess is the subject alone."""
     return item.words["thing"] if name == "world-lamp-5" else guess(item, crowd)
 
 
 def _copied(questions: WorldLamp, position: int, retriever: Retriever) -> str:
-    """The output of the past work that is most like the one asked about."""
+    """The output of the past work that is most similar."""
     user, item = questions.user(position)
     (hit,) = retriever.search(questions[position].profile, item.text, 1)
     return user.habit.output(user.past[int(hit.document.id)])
 
 
 def _tag(item: Item, past: Past) -> str:
-    """What works about both matters got; else what those about either did."""
+    """The most common output of works with both subjects, or else with either."""
     for enough in (2, 1):
         same = [output for other, output in past if len(set(item.subjects) & set(other.subjects)) >= enough]
         if same:
@@ -99,7 +84,7 @@ def _rating(item: Item, past: Past) -> str:
 
 
 def _title(item: Item, past: Past) -> str:
-    """The form of a title that the same matter got."""
+    """The form of a title with the same subjects."""
     for other, output in past:
         if other.subjects == item.subjects:
             for word in ("thing", "place", "role"):
@@ -112,5 +97,4 @@ def _title(item: Item, past: Past) -> str:
 _GUESSES: Mapping[str, Guess] = {"world-lamp-2": _tag, "world-lamp-3": _rating, "world-lamp-5": _title}
 
 if __name__ == "__main__":
-    arguments = [argument for argument in sys.argv[1:] if argument != "--json"]
-    main("--json" in sys.argv, *arguments[:1])
+    print_numbers(run, sys.argv[1:])

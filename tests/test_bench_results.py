@@ -17,14 +17,12 @@ from profilegym.evaluation.intervals import Interval
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
-pytest.importorskip("matplotlib")
 
 from profilegym.evaluation.multi_seed import QuestionFigures, Selection, difference, mean, ratio  # noqa: E402
 from profilegym.studies import arms, results  # noqa: E402
 from profilegym.studies.arms import ARMS, MAIN, ONE_SHOT, Bench  # noqa: E402
+from profilegym.studies.page import count, figure, more, no_worse  # noqa: E402
 from profilegym.studies.paper import Paper  # noqa: E402
-from profilegym.studies.tables import figure  # noqa: E402
-from profilegym.studies.verdict import count, more, no_worse  # noqa: E402
 from profilegym.training.recipe import load_recipe  # noqa: E402
 from profilegym.world.pilot import demonstrations  # noqa: E402
 

@@ -6,12 +6,12 @@ import sys
 
 import pytest
 
-from profilegym.training.memory import keep_memory
+from profilegym.training.runtime import keep_memory
 
 MEGABYTES = 200
 LEFT = f"""
 from pathlib import Path
-from profilegym.training.memory import keep_memory
+from profilegym.training.runtime import keep_memory
 
 def pages():
     return int(Path("/proc/self/statm").read_text().split()[1])

@@ -47,7 +47,7 @@ def played() -> list[pg.Trajectory]:
     return demonstrate(QUESTIONS, Habits(), {"pr2": 1.0}, seed=5)
 
 
-def test_every_line_that_a_search_shows_is_gone_through(played: list[pg.Trajectory]) -> None:
+def test_every_line_that_a_search_shows_is_line_by_line(played: list[pg.Trajectory]) -> None:
     for one in played:
         for found, thought in thoughts(one):
             verdicts = VERDICT.findall(thought)
@@ -81,7 +81,7 @@ def test_of_what_was_told_twice_the_later_holds() -> None:
 
     ivory = "\n1. [2022-10-12] We had to paint over the peach: my new colour is ivory: ivory"
     peach = "\n2. [2021-02-09] Rain again today. One more wall to paint in peach, the colour I chose: peach"
-    assert read.gone_through() == f"{ivory}.{peach}, once.\n3. no"
+    assert read.line_by_line() == f"{ivory}.{peach}, once.\n3. no"
     assert read.quotes() == f"{ivory}."
     assert read.answer.startswith("Remember: ivory, ")
 
@@ -92,7 +92,7 @@ def test_what_is_told_later_and_shown_later_is_what_holds_now() -> None:
 
     read = reading("Which colour should I buy", peach, ivory)
 
-    assert read.gone_through() == (
+    assert read.line_by_line() == (
         "\n1. [2022-10-12] We had to paint over the peach: my new colour is ivory: ivory, now."
         "\n1. [2021-02-09] One more wall to paint in peach, the colour I chose: peach."
     )
@@ -112,8 +112,8 @@ def test_what_holds_for_somebody_is_told_by_the_name_that_was_found() -> None:
 
     name = "\n2. [2019-08-31] My brother is called Refoka, a name that suits very well: Refoka."
     fact = "\n2. [2020-12-15] Refoka would eat a frog before celery: celery."
-    assert first.gone_through() == f"\n1. no{name}"
-    assert second.gone_through() == f"\n1. no{fact}"
+    assert first.line_by_line() == f"\n1. no{name}"
+    assert second.line_by_line() == f"\n1. no{fact}"
     assert second.quotes() == name + fact
     assert second.answer.startswith("For Refoka: celery, ")
 

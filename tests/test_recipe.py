@@ -11,9 +11,9 @@ from matching import naming
 
 from profilegym.errors import OptionError
 from profilegym.evaluation.run import RunDirectory
-from profilegym.training.recipe import checked, load_recipe
-from profilegym.training.settings import load_settings, recipe_names
-from profilegym.training.stages import Staged, load_any, stages_of
+from profilegym.training.recipe import Recipe, load_recipe
+from profilegym.training.settings import check_settings, load_settings, recipe_names
+from profilegym.training.stages import StagedRecipe, load_any, stages_of
 from profilegym.world.pilot.train import PilotRecipe
 
 SMALLEST = {
@@ -26,7 +26,7 @@ SMALLEST = {
 
 def problem_of(**changes: Any) -> str:
     with pytest.raises(OptionError) as error:
-        checked(SMALLEST | changes, "mine.yaml")
+        check_settings(Recipe, SMALLEST | changes, "mine.yaml")
     return str(error.value)
 
 
@@ -35,7 +35,7 @@ def loaded(name: str) -> Any:
     if name == "pilot":
         return load_settings(PilotRecipe, name)
     recipe = load_any(name)
-    if isinstance(recipe, Staged):
+    if isinstance(recipe, StagedRecipe):
         assert stages_of(recipe, Path("out"))
     return recipe
 
@@ -165,16 +165,16 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_nearest_right_one(chang
         ({"generation": {"engine": "vllm-server"}}, "needs generation.vllm_server"),
         (
             {"generation": {"vllm_server": "http://gpu:8000"}},
-            "generation.engine=vllm-server alone, not by transformers",
+            "generation.engine=vllm-server, not by transformers",
         ),
         ({"generation": {"turn_tokens": 300, "max_tokens": 200}}, "turn_tokens=300 is more than an episode's"),
-        ({"data": {"train": "world/train"}}, "watch.evaluate needs data.validation"),
-        ({"watch": {"evaluate": 0, "stop_on_collapse": True}}, "which only watch.evaluate finds"),
+        ({"data": {"train": "world/train"}}, "watch.evaluate=50 needs data.validation"),
+        ({"watch": {"evaluate": 0, "stop_on_collapse": True}}, "which needs watch.evaluate above 0"),
         (
             {"data": {"train": "world/train", "validation": "lamp-qa:Society_and_Culture/validation"}},
-            "validation has no score of its own: name an evaluator",
+            "lamp-qa:Society_and_Culture/validation has no metric of its own: set judge",
         ),
-        ({"data": SMALLEST["data"] | {"test": {"mine": "jsonl:mine.jsonl"}}}, "jsonl:mine.jsonl has no score"),  # type: ignore[operator]
+        ({"data": SMALLEST["data"] | {"test": {"mine": "jsonl:mine.jsonl"}}}, "jsonl:mine.jsonl has no metric"),  # type: ignore[operator]
     ],
 )
 def test_an_impossible_combination_is_refused(changes: Any, told: str) -> None:

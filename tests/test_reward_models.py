@@ -23,8 +23,9 @@ from profilegym.rewards.prmu import PRMU
 from profilegym.rewards.reward_model import RewardModel
 from profilegym.testing import RewardContract
 from profilegym.training.reward_models import train as reward_models
-from profilegym.training.reward_models.pairs import Pair, by_person, pairs_of
-from profilegym.training.reward_models.train import ORDERS, Settings, main, train
+from profilegym.training.reward_models.pairs import Pair, pairs_of, split_by_user
+from profilegym.training.reward_models.train import ORDERS, RewardModelRecipe, train_reward_model
+from profilegym.training.settings import check_settings
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -54,13 +55,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def trained(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
-    train(settings(run), folder)
+    train_reward_model(recipe(run), folder)
     return folder
 
 
-def settings(run: Path, **changes: Any) -> Settings:
-    asked: dict[str, Any] = {"runs": (str(run),), "epochs": 4, "batch": 16, "held_out": 0.25}
-    return Settings(**asked | changes)
+def recipe(*runs: Path | str, **changes: Any) -> RewardModelRecipe:
+    asked = {"about": "a test", "method": "reward-model", "data": {"train": DATA}, "runs": [str(run) for run in runs]}
+    fitting = {"epochs": 4, "batch": 16, "held_out": 0.25, "seed": 42}
+    return check_settings(RewardModelRecipe, asked | fitting | changes, "a test")
 
 
 def test_pairs_are_answers_with_the_profile_over_answers_without(run: Path) -> None:
@@ -88,7 +90,7 @@ def test_a_confirmed_pair_is_one_whose_better_answer_also_scored_more(tmp_path: 
 
 
 def test_nobody_is_learned_from_and_examined(run: Path) -> None:
-    learned, held_out = by_person(pairs_of([RecordedRun(RunDirectory(run))], ORDERS["prlm"]), 0.25)
+    learned, held_out = split_by_user(pairs_of([RecordedRun(RunDirectory(run))], ORDERS["prlm"]), 0.25)
 
     assert held_out
     assert not {pair.question.user_id for pair in learned} & {pair.question.user_id for pair in held_out}
@@ -96,7 +98,7 @@ def test_nobody_is_learned_from_and_examined(run: Path) -> None:
 
 def test_people_who_are_all_on_one_side_are_refused(ask: Any) -> None:
     with pytest.raises(DataError, match=naming(1, 0)):
-        by_person([Pair(ask(), "Rooibos.", "Tea.")], 0.0)
+        split_by_user([Pair(ask(), "Rooibos.", "Tea.")], 0.0)
 
 
 def test_who_used_the_profile_is_told_from_who_did_not(trained: Path) -> None:
@@ -122,9 +124,9 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(
 
     monkeypatch.setattr(RewardModel, "scores", until_killed)
     with pytest.raises(KeyboardInterrupt):
-        train(settings(run), tmp_path)
+        train_reward_model(recipe(run), tmp_path)
     assert (tmp_path / "checkpoint.pt").exists()
-    report = train(settings(run), tmp_path)
+    report = train_reward_model(recipe(run), tmp_path)
 
     assert report == json.loads((trained / "report.json").read_text())
     assert (tmp_path / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
@@ -133,15 +135,16 @@ def test_an_interrupted_training_ends_where_an_uninterrupted_one_does(
 
 def test_a_folder_that_holds_another_one_is_refused(run: Path, trained: Path) -> None:
     with pytest.raises(OptionError, match=naming(trained, "epochs", 4, 5)):
-        train(settings(run, epochs=5), trained)
+        train_reward_model(recipe(run, epochs=5), trained)
 
 
-def test_what_is_done_is_told_again_and_not_done_again(
-    run: Path, trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    main([str(run), "--out", str(trained), "--epochs", "4", "--batch", "16", "--held-out", "0.25"])
+def test_a_finished_reward_model_is_not_trained_again(run: Path, trained: Path) -> None:
+    weights = (trained / "model.safetensors").stat()
 
-    assert json.loads(capsys.readouterr().out) == json.loads((trained / "report.json").read_text())
+    report = train_reward_model(recipe(run), trained)
+
+    assert report == json.loads((trained / "report.json").read_text())
+    assert (trained / "model.safetensors").stat() == weights
 
 
 def test_prlms_reward_is_made_of_all_three_parts(trained: Path) -> None:
@@ -173,7 +176,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
 
 
 def test_a_folder_without_a_model_says_how_to_make_one(tmp_path: Path) -> None:
-    with pytest.raises(RewardError, match=naming(tmp_path, "python -m")):
+    with pytest.raises(RewardError, match=naming(tmp_path, "profilegym train")):
         pg.make_reward(f"personalisation:hf:{tmp_path}")
 
 
@@ -189,7 +192,7 @@ class TestPersonalisation(RewardContract):
 @pytest.fixture(scope="module")
 def prmu(runs: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prmu")
-    train(Settings(runs, "prmu", epochs=1, batch=32, held_out=0.3), folder)
+    train_reward_model(recipe(*runs, kind="prmu", epochs=1, batch=32, held_out=0.3), folder)
     return folder
 
 
@@ -204,7 +207,9 @@ def test_prmu_learns_own_over_none_over_anothers(runs: tuple[str, ...], prmu: Pa
 
 
 def test_prmu_knows_those_it_learned_from_and_nobody_else(runs: tuple[str, ...], prmu: Path) -> None:
-    learned, held_out = by_person(pairs_of([RecordedRun(RunDirectory(run)) for run in runs], ORDERS["prmu"]), share=0.3)
+    learned, held_out = split_by_user(
+        pairs_of([RecordedRun(RunDirectory(run)) for run in runs], ORDERS["prmu"]), share=0.3
+    )
     model = PRMU.load(str(prmu))
 
     assert set(model.known) == {pair.question.user_id for pair in learned}
@@ -235,7 +240,7 @@ def test_tagprs_reward_is_made_of_all_parts(prmu: Path) -> None:
 
 
 def test_a_folder_without_a_prmu_says_how_to_make_one(trained: Path) -> None:
-    with pytest.raises(RewardError, match=naming(trained, "--kind prmu")):
+    with pytest.raises(RewardError, match=naming(trained, "kind=prmu")):
         pg.make_reward(f"personalisation:prmu:{trained}")
 
 

@@ -15,12 +15,12 @@ from profilegym.errors import DataError, OptionError
 from profilegym.evaluation.evaluate import Settings
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.summary import score_of
-from profilegym.training.lessons import FineTuning, lessons
+from profilegym.training.lessons import SFTRecipe, lessons
 from profilegym.training.plan import plan_of
 from profilegym.training.recipe import Recipe
-from profilegym.training.reward_models.contrast import RewardModelling
+from profilegym.training.reward_models.train import RewardModelRecipe
 from profilegym.training.settings import check_settings
-from profilegym.training.stages import Staged, load_any, stages_of
+from profilegym.training.stages import StagedRecipe, load_any, stages_of
 
 DATA = "world:seed=1,users=40/train"
 SFT = {"method": "sft", "data": {"train": DATA}, "lessons": {"player": "scripted:oracle"}, "optimiser": {"steps": 2}}
@@ -34,8 +34,8 @@ GRPO = {
 }
 
 
-def staged(**stages: Any) -> Staged:
-    return check_settings(Staged, {"about": "a test", "method": "stages", "stages": stages}, "mine.yaml")
+def staged(**stages: Any) -> StagedRecipe:
+    return check_settings(StagedRecipe, {"about": "a test", "method": "stages", "stages": stages}, "mine.yaml")
 
 
 def written(folder: Path, **stages: Any) -> Path:
@@ -85,7 +85,7 @@ def test_a_stage_extends_one_before_it_or_any_recipe(tmp_path: Path) -> None:
 
     mine = load_any(path, ["stages.one.optimiser.questions=5", "stages.three.optimiser.steps=9"])
 
-    assert isinstance(mine, Staged)
+    assert isinstance(mine, StagedRecipe)
     one, two, three = (stage.recipe for stage in stages_of(mine, tmp_path))
     assert isinstance(one, Recipe)
     assert isinstance(two, Recipe)
@@ -152,13 +152,13 @@ def test_a_plan_counts_what_is_played_to_learn_from_and_says_what_is_still_to_be
 
     assert [plan.wrong for plan in plans] == [(), (), ()]
     assert [plan.everything.episodes for plan in plans[:2]] == [2 * 10, 2 * 2 * 20]
-    assert f"made by a stage before it: prlm:hf:{rm.folder}" in plans[2].unknown
+    assert f"written by an earlier stage: prlm:hf:{rm.folder}" in plans[2].unknown
     assert any("no reward model in" in problem for problem in plan_of(learn.recipe).wrong)
 
 
-def fine_tuning(**asked: Any) -> FineTuning:
+def fine_tuning(**asked: Any) -> SFTRecipe:
     content = SFT | {"about": "a test", "agent": "rag", "lessons": {"player": "scripted:world", "limit": 12} | asked}
-    return check_settings(FineTuning, content, "test")
+    return check_settings(SFTRecipe, content, "test")
 
 
 def test_lessons_are_played_with_the_profile_and_without(tmp_path: Path) -> None:
@@ -303,6 +303,6 @@ def test_several_processes_are_refused(run: tuple[Path, Path], monkeypatch: pyte
 def test_a_reward_model_of_prmu_hears_three_kinds_of_answers() -> None:
     content = RM | {"about": "a test", "agent": "tagpr", "kind": "prmu", "another": "tagpr:profile=random"}
 
-    recipe = check_settings(RewardModelling, content, "test")
+    recipe = check_settings(RewardModelRecipe, content, "test")
 
     assert recipe.agents == {"own": "tagpr", "another": "tagpr:profile=random"}

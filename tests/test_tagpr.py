@@ -21,7 +21,7 @@ from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.summary import compliance, score_of
 from profilegym.testing.agent import CHECKS
-from profilegym.training.tagging import NoChain, Settings, label, main, steps, tag
+from profilegym.training.tagging import Tagging, UnusableChain, label, steps, tag
 from profilegym.world.players.steps import play
 
 
@@ -46,8 +46,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def of(run: Path, labeller: str = "scripted:steps", least: float = 1.0) -> Settings:
-    return Settings(str(run), labeller, least)
+def of(run: Path, labeller: str = "scripted:steps", least: float = 1.0) -> Tagging:
+    return Tagging(str(run), labeller, least)
 
 
 def test_what_led_to_good_answers_is_tagged_and_the_rest_dropped(run: Path, tmp_path: Path) -> None:
@@ -114,7 +114,7 @@ def test_sentences_in_a_row_that_do_the_same_are_one_step() -> None:
 def test_a_sentence_without_a_known_tag_spoils_the_chain(
     reply: str, sentence: int, ask: Callable[..., Question]
 ) -> None:
-    with pytest.raises(NoChain, match=naming(sentence)):
+    with pytest.raises(UnusableChain, match=naming(sentence)):
         asyncio.run(label(Replies([reply]), ask(), ["I look.", "I see."]))
 
 
@@ -164,7 +164,7 @@ def test_a_model_learns_the_tags_and_not_the_prompt(run: Path, tmp_path: Path) -
     from profilegym.training.sft import examples_of
     from profilegym.world.pilot.model import FOLDER
 
-    main([str(run), "--labeller", "scripted:steps", "--out", str(tmp_path)])
+    tag(of(run), tmp_path)
     tokenizer = AutoTokenizer.from_pretrained(FOLDER)
     chain = next(RunDirectory(tmp_path).trajectories())
     (one,) = examples_of([chain.segments], tokenizer)

@@ -33,7 +33,7 @@ def test_the_smallest_recipe_trains_two_real_steps(tmp_path: Path) -> None:
     assert run.returncode == 0, run.stderr[-2000:]
     assert [step["step"] for step in read_metrics(tmp_path / "run" / "metrics.jsonl")] == [1, 2]
     assert len(list(TrajectoryReader(tmp_path / "run" / "trajectories.jsonl"))) == 2 * 4 * 5
-    assert {"final", "report.html", "report.png", "recipe.yaml"} <= {p.name for p in (tmp_path / "run").iterdir()}
+    assert {"final", "report.html", "recipe.yaml"} <= {p.name for p in (tmp_path / "run").iterdir()}
     assert "report.html" in run.stdout
 
 

@@ -184,6 +184,6 @@ def test_a_likelihood_that_is_not_known_is_not_made_up(policy: Path) -> None:
 
 @pytest.mark.parametrize("engine", ["vllm", "vllm-server"])
 def test_without_vllm_a_recipe_that_asks_for_it_is_told_what_is_missing(engine: str, policy: Path) -> None:
-    assert checks.missing_for(recipe(policy, generation=generation(engine))) == [
+    assert checks.missing_packages(recipe(policy, generation=generation(engine))) == [
         "vLLM not installed: pip install 'trl[vllm]'"
     ]

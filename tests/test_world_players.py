@@ -14,8 +14,7 @@ from profilegym.envs.trajectory import Segment
 from profilegym.errors import OptionError, UnknownName
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.run import RunDirectory
-from profilegym.training.tagging import Settings as Tagging
-from profilegym.training.tagging import tag
+from profilegym.training.tagging import Tagging, tag
 from profilegym.world.data.tables import task_tables
 from profilegym.world.players.question_rules import parse_question
 

@@ -9,7 +9,8 @@ import pytest
 
 from profilegym import Reward
 from profilegym.envs.episode import Episode
-from profilegym.training.recipe import Recipe, checked
+from profilegym.training.recipe import Recipe
+from profilegym.training.settings import check_settings
 
 DATA = "world:seed=1,users=12/train"
 
@@ -64,4 +65,4 @@ def recipe(policy: Path, **changes: Any) -> Recipe:
         "optimiser": {"steps": 3, "questions": 3, "learning_rate": 1e-3},
         "watch": {"evaluate": 0, "save": 1},
     }
-    return checked(content | changes, "test")
+    return check_settings(Recipe, content | changes, "test")

@@ -1,4 +1,4 @@
-"""How a model learns: demonstrations, fine-tuning, the pilot that both make, and reinforcement."""
+"""Training: recipes, GRPO, fine-tuning, reward models, stages and reports."""
 
 from .advantage import advantages
 

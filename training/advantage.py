@@ -1,4 +1,4 @@
-"""From a group's scores to its advantages: how the rollout without the profile enters GRPO."""
+"""The advantages of a GRPO group: how the baseline rollouts, played without the profile, enter them."""
 
 from collections.abc import Callable, Sequence
 from math import isnan
@@ -12,22 +12,23 @@ from ..errors import OptionError
 Mode = Literal["joint", "delta", "code", "none"]
 Score = float | None
 _SHIFT = 2.0  # `k-shift` of PR2's released code
-_EPSILON = 1e-6  # the least deviation: scores that differ by less are nearly no signal
-_ROUNDING = 1e-9  # of the largest score: what scores that should be equal may differ by
+_EPSILON = 1e-6  # smallest standard deviation: smaller differences are noise
+_ROUNDING = 1e-9  # relative to the largest score: tolerance for equal scores
 _Values = NDArray[np.float64]
 
 
 def advantages(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Score]) -> list[float]:
-    """Those of the K personalised members, then those of the M baseline members.
+    """Advantages of the K personalised members, followed by those of the M baseline members.
 
-    A member without a score (None or NaN) leaves the statistics and gets 0. So does a whole group with fewer than two
-    scored personalised members, one whose scores are all equal, and, in the modes that set it beside a baseline, one
-    whose baseline has no score.
+    A member without a score (None or NaN) is left out of the statistics and gets 0. All members get 0 in a group with
+    fewer than two scored personalised members, in one whose scores are all equal, and, in `delta` and `code`, in one
+    without a scored baseline.
 
-    - `joint`: every member less the mean of all K + M, over their deviation
-    - `delta`: a personalised score less the mean baseline, over the deviation of the personalised ones; not re-centred
-    - `code`: what PR2's released code computes
-    - `none`: GRPO over the K personalised members, as if there were no baseline
+    - `joint`: each score minus the mean of all K + M scores, over their standard deviation
+    - `delta`: each personalised score minus the mean baseline score, over the standard deviation of the personalised
+      scores; not centred again
+    - `code`: the formula of PR2's released code
+    - `none`: GRPO over the K personalised members, without the baseline
     """
     if mode not in _MODES:
         raise OptionError(f"advantage={mode!r}: give one of {', '.join(get_args(Mode))}")
@@ -42,12 +43,12 @@ def advantages(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Sc
 
 
 def is_skipped(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Score]) -> bool:
-    """Whether a group holds too few scores to say what was better than what."""
+    """Whether a group has too few scores for advantages."""
     return len(_known(scores)) < 2 or (mode in ("delta", "code") and not len(_known(baseline_scores)))
 
 
 def is_flat(scores: Sequence[Score]) -> bool:
-    """Whether all known scores are equal, but for the rounding of the arithmetic that they come from."""
+    """Whether all known scores are equal, up to rounding errors."""
     known = _known(scores)
     return bool(len(known)) and _are_equal(known)
 
@@ -86,7 +87,7 @@ def _standardised(values: _Values) -> _Values:
 
 
 def _deviation(values: _Values) -> float:
-    """Of the sample; 1 where all are equal."""
+    """Sample standard deviation; 1 where all values are equal."""
     return 1.0 if _are_equal(values) else max(_EPSILON, float(values.std(ddof=1)))
 
 

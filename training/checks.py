@@ -1,4 +1,4 @@
-"""What can be known of a recipe before anything is loaded: what is wrong with it, and what cannot be told here."""
+"""Checks of a recipe before anything is loaded: its problems, missing packages, and what cannot be checked here."""
 
 import os
 import re
@@ -17,47 +17,47 @@ from ..envs.retrieval import make_retriever
 from ..envs.retrieval.retriever import RETRIEVERS
 from ..errors import MissingExtra, ProfileGymError
 from ..rewards import make_reward
-from .lessons import FineTuning
-from .recipe import Player, Recipe, Training
-from .reward_models.contrast import RewardModelling
+from .lessons import SFTRecipe
+from .recipe import BaseRecipe, PolicyRecipe, Recipe
+from .reward_models.train import RewardModelRecipe
 from .trl_fields import GRPO, SFT, wrong_fields
 
 _ON_HUB = re.compile(
     rf"lamp-qa:({'|'.join(lamp_qa.CONFIGS)})/({'|'.join(lamp_qa.SPLITS)})|longlamp-\d:\w+_(user|temporal)/(train|val|test)"
 )
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w.-]+)?")
-_QUICK = ("bm25", "random", "recency")  # retrievers that load nothing
-_PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets", "matplotlib")
-_CACHE = re.compile(r",cache=[^,+]*")  # a check writes no file
+_QUICK = ("bm25", "random", "recency")  # retrievers that load no files
+_PACKAGES = ("torch", "transformers", "trl", "accelerate", "datasets")
+_CACHE = re.compile(r",cache=[^,+]*")  # a check must not create the judge's cache
 
 
-def wrong_with(recipe: Player, to_come: Collection[str] = ()) -> list[str]:
-    """Names that nobody knows, options that cannot work, and a step that the processes cannot share.
+def problems_of(recipe: BaseRecipe, to_come: Collection[str] = ()) -> list[str]:
+    """Unknown names, invalid options, and a batch that the processes cannot share.
 
-    What lies in folders that are to come, as stages before this one will make them, is believed to be right.
+    Specs that name a folder in `to_come`, which an earlier stage will write, are not checked.
     """
     found = [problem for spec, make in _makers(recipe) if not _waits(spec, to_come) and (problem := _failure(make))]
     return list(dict.fromkeys([*found, *_shares(recipe), *_gpus_without_a_launcher(), *_trl_fields(recipe)]))
 
 
-def unknown_of(recipe: Player, to_come: Collection[str] = ()) -> list[str]:
-    """What a machine with everything on it could tell, and this one cannot."""
-    waiting = [f"made by a stage before it: {spec}" for spec, _ in _makers(recipe) if _waits(spec, to_come)]
+def unchecked_in(recipe: BaseRecipe, to_come: Collection[str] = ()) -> list[str]:
+    """What this machine cannot check: downloads, endpoints, a GPU."""
+    waiting = [f"written by an earlier stage: {spec}" for spec, _ in _makers(recipe) if _waits(spec, to_come)]
     return [*waiting, *_not_downloaded(recipe), *_not_asked(recipe), *_no_gpu(recipe)]
 
 
-def missing_for(recipe: Player) -> list[str]:
+def missing_packages(recipe: BaseRecipe) -> list[str]:
     """Packages that the run needs and that are not installed here."""
     return list(_missing(recipe))
 
 
 def is_on_hub(data: str) -> bool:
-    """Whether a data set, rightly spelt, would have to be downloaded."""
+    """Whether the spec, if it is valid, names a data set to download."""
     return _ON_HUB.fullmatch(split_leaks(data)[0]) is not None
 
 
-def _makers(recipe: Player) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Each spec, and what makes it or finds how."""
+def _makers(recipe: BaseRecipe) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Each spec, with a function that makes it or looks up how."""
     for agent in _agents(recipe):
         yield agent, partial(make_agent, agent)
     yield recipe.retriever, partial(make_retriever if recipe.retriever in _QUICK else RETRIEVERS.find, recipe.retriever)
@@ -69,21 +69,21 @@ def _makers(recipe: Player) -> Iterator[tuple[str, Callable[[], Any]]]:
             yield reward, partial(make_reward, _CACHE.sub("", reward))
 
 
-def _agents(recipe: Player) -> list[str]:
+def _agents(recipe: BaseRecipe) -> list[str]:
     found: list[str | None] = [recipe.agent]
-    if isinstance(recipe, Training):
+    if isinstance(recipe, PolicyRecipe):
         found += recipe.conclusion.controls
-    if isinstance(recipe, FineTuning):
+    if isinstance(recipe, SFTRecipe):
         found.append(recipe.lessons.agent)
-    if isinstance(recipe, RewardModelling):
+    if isinstance(recipe, RewardModelRecipe):
         found.append(recipe.another)
     return [agent for agent in found if agent is not None]
 
 
-def _models(recipe: Player) -> list[str]:
-    """Beside the one that learns."""
-    found = [recipe.conclusion.oracle] if isinstance(recipe, Training) else []
-    if isinstance(recipe, FineTuning):
+def _models(recipe: BaseRecipe) -> list[str]:
+    """The models beside the policy."""
+    found = [recipe.conclusion.oracle] if isinstance(recipe, PolicyRecipe) else []
+    if isinstance(recipe, SFTRecipe):
         found += [recipe.lessons.player, recipe.lessons.labeller]
     return [model for model in found if model is not None]
 
@@ -96,13 +96,13 @@ def _failure(make: Callable[[], Any]) -> str | None:
     try:
         make()
     except MissingExtra:
-        return None  # this machine's fault
-    except (ProfileGymError, TypeError) as error:  # the latter from an option that an endpoint does not know
+        return None  # reported as a missing package
+    except (ProfileGymError, TypeError) as error:  # TypeError: an unknown option of an endpoint
         return str(error)
     return None
 
 
-def _rewards(recipe: Player) -> list[str]:
+def _rewards(recipe: BaseRecipe) -> list[str]:
     judge = [f"score:{recipe.judge}"] if recipe.judge is not None else []
     return [*([recipe.reward] if isinstance(recipe, Recipe) else []), *judge]
 
@@ -110,18 +110,18 @@ def _rewards(recipe: Player) -> list[str]:
 def _weights(model: str) -> None:
     path = weights_of(model)
     if not (Path(path) / "config.json").is_file() and not _HUB_ID.fullmatch(path):
-        raise ProfileGymError(f"model={model!r}: there is no model in {path!r}, and it is no name on the hub")
+        raise ProfileGymError(f"model={model!r}: {path!r} is neither a folder with a config.json nor a name on the hub")
 
 
-def _shares(recipe: Player) -> Iterator[str]:
+def _shares(recipe: BaseRecipe) -> Iterator[str]:
     if not isinstance(recipe, Recipe):
         return
     processes = int(os.environ.get("WORLD_SIZE", "1"))
     rows = recipe.optimiser.questions * recipe.group.size
     if rows % ((recipe.optimiser.rows or 1) * processes):
-        at_once = f" of {recipe.optimiser.rows} at a time" if recipe.optimiser.rows else ""
-        shared = f"{processes} processes cannot share a step's {rows} sequences evenly{at_once}"
-        yield f"{shared}: change optimiser.questions"
+        batches = f" in batches of {recipe.optimiser.rows}" if recipe.optimiser.rows else ""
+        shared = f"{processes} processes cannot share a step's {rows} sequences evenly{batches}"
+        yield f"{shared}: change optimiser.questions or optimiser.rows"
 
 
 def _gpus_without_a_launcher() -> Iterator[str]:
@@ -133,8 +133,8 @@ def _gpus_without_a_launcher() -> Iterator[str]:
         )
 
 
-def _trl_fields(recipe: Player) -> Iterator[str]:
-    if not isinstance(recipe, Training) or not recipe.trl or not find_spec("trl"):
+def _trl_fields(recipe: BaseRecipe) -> Iterator[str]:
+    if not isinstance(recipe, PolicyRecipe) or not recipe.trl or not find_spec("trl"):
         return
     from trl import GRPOConfig, SFTConfig
 
@@ -142,8 +142,8 @@ def _trl_fields(recipe: Player) -> Iterator[str]:
     yield from wrong_fields(recipe.trl, ours, list(known.__dataclass_fields__))
 
 
-def _missing(recipe: Player) -> Iterator[str]:
-    missing = [package for package in (*_PACKAGES, *_for_grpo(recipe)) if not find_spec(package)]
+def _missing(recipe: BaseRecipe) -> Iterator[str]:
+    missing = [package for package in (*_PACKAGES, *_for_lora(recipe)) if not find_spec(package)]
     if missing:
         yield f"{', '.join(missing)} not installed: pip install 'profilegym[train]'"
     for package in recipe.watch.report_to if isinstance(recipe, Recipe) else ():
@@ -153,21 +153,21 @@ def _missing(recipe: Player) -> Iterator[str]:
         yield "vLLM not installed: pip install 'trl[vllm]'"
 
 
-def _for_grpo(recipe: Player) -> list[str]:
-    if not isinstance(recipe, Training) or not recipe.lora:
+def _for_lora(recipe: BaseRecipe) -> list[str]:
+    if not isinstance(recipe, PolicyRecipe) or not recipe.lora:
         return []
     return ["peft"] if recipe.lora.bits == 16 else ["peft", "bitsandbytes"]
 
 
-def _not_downloaded(recipe: Player) -> Iterator[str]:
+def _not_downloaded(recipe: BaseRecipe) -> Iterator[str]:
     for data in recipe.data.named:
         if is_on_hub(data):
             yield f"not downloaded: the records of {data}"
     path = _place_of(recipe.model)
     if path is not None and not Path(path).exists() and _HUB_ID.fullmatch(path) and not _is_cached(path):
-        yield f"not downloaded: {recipe.model}, and whether there is such a model"
+        yield f"not downloaded: {recipe.model}; it may not exist"
     if recipe.retriever not in _QUICK:
-        yield f"not made before the run: {recipe.retriever}, and whether its options are right"
+        yield f"only loaded by the run: {recipe.retriever}; its options are not checked"
 
 
 def _place_of(model: str) -> str | None:
@@ -185,27 +185,27 @@ def _is_cached(name: str) -> bool:
     return isinstance(try_to_load_from_cache(name, "config.json"), str)
 
 
-def _not_asked(recipe: Player) -> Iterator[str]:
+def _not_asked(recipe: BaseRecipe) -> Iterator[str]:
     for reward in _rewards(recipe):
         judge = reward.partition(",")[0]
         if lacking := _lacking(reward):
-            yield f"not set here, {' and '.join(lacking)}: how to ask {judge}"
+            yield f"not set here: {' and '.join(lacking)} of {judge}"
         elif "openai:" in reward:
-            yield f"nobody was asked: whether the endpoint of {judge} answers"
+            yield f"not contacted: the endpoint of {judge}"
 
 
 def _lacking(reward: str) -> list[str]:
-    """What an endpoint needs that neither the spec nor the environment tells."""
+    """The endpoint settings that are in neither the spec nor the environment."""
     needed = {"api_key": "OPENAI_API_KEY", "base_url": "OPENAI_BASE_URL"} if "openai:" in reward else {}
     return [name for option, name in needed.items() if f"{option}=" not in reward and not os.environ.get(name)]
 
 
-def _no_gpu(recipe: Player) -> Iterator[str]:
+def _no_gpu(recipe: BaseRecipe) -> Iterator[str]:
     for_gpu = recipe.generation.engine != "transformers" or (
-        isinstance(recipe, Training) and recipe.precision == "bfloat16"
+        isinstance(recipe, PolicyRecipe) and recipe.precision == "bfloat16"
     )
     if for_gpu and not _gpus():
-        yield "there is no GPU here: whether model, gradients and generation fit into one"
+        yield "no GPU here: whether model, gradients and generation fit into its memory"
 
 
 def _gpus() -> int:

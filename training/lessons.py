@@ -1,64 +1,62 @@
-"""Fine-tunes a policy on lessons: episodes of a scripted player, of another model, or of a run that is there."""
+"""Supervised fine-tuning on lessons: episodes of a scripted player, of another model, or of an earlier run."""
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, Literal, Self
 
-from pydantic import model_validator
+from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ..envs.trajectory import Trajectory
 from ..errors import DataError
 from ..evaluation.evaluate import Speed, evaluate
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
-from .metrics import METRICS, MetricsWriter
+from .metrics import METRICS, MetricsWriter, StepCallback
 from .policy import FINAL, adapters, load_policy, save_policy
-from .quiet import quieten
-from .recipe import Data, Steps, Training
-from .settings import Count, Part, Positive, Whole
+from .recipe import Data, PolicyRecipe, StepCount
+from .runtime import quieten
+from .settings import SettingsModel
 from .sft import examples_of, fine_tune
-from .tagging import Settings as Tagging
-from .tagging import tag
+from .tagging import Tagging, tag
 
-Tell = Callable[[int, Mapping[str, Any]], None]
 PLAYED, TAGGED = "played", "tagged"
 
 
-class Lessons(Part):
-    """The episodes of a run; or those that `player`, a model, plays as `agent` on `data.train`."""
+class Lessons(SettingsModel):
+    """Episodes of `run`, or those that the model `player` plays as `agent` on `data.train`."""
 
     run: str | None = None
     player: str | None = None
-    agent: str | None = None  # else the one that learns
-    limit: Count | None = None
-    labeller: str | None = None  # a model that makes TagPR's steps of the thoughts; else they stay as they are
-    least: float | None = None  # what an episode has to score to be learned from
+    agent: str | None = None  # default: the recipe's agent
+    limit: PositiveInt | None = None
+    labeller: str | None = None  # a model that tags the thoughts with TagPR's steps
+    least: float | None = None  # lowest score of an episode to train on
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if (self.run is None) == (self.player is None):
-            raise ValueError("give run, a directory, or player, a model: one of the two")
+            raise ValueError("give either run, a directory, or player, a model")
         return self
 
 
-class Fitting(Steps):
-    """One step learns from `batch` lessons."""
+class SFTOptimiser(StepCount):
+    """Each step trains on `batch` lessons."""
 
-    batch: Count = 16
-    learning_rate: Positive = 1e-5
+    batch: PositiveInt = 16
+    learning_rate: PositiveFloat = 1e-5
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
-    warmup: Whole = 0
+    warmup: NonNegativeInt = 0
 
 
-class FineTuning(Training):
-    """Learns to say what the lessons say, and nothing of what the environment says in them."""
+class SFTRecipe(PolicyRecipe):
+    """Fine-tunes on lessons; the loss covers the policy's tokens, not the environment's."""
 
     method: Literal["sft"]
     data: Data
     lessons: Lessons
-    optimiser: Fitting
+    optimiser: SFTOptimiser
 
     def _scored(self) -> Iterator[str]:
         if self.lessons.player is not None:
@@ -66,8 +64,8 @@ class FineTuning(Training):
         yield from super()._scored()
 
 
-def teach(recipe: FineTuning, out: Path, tell: Tell) -> None:
-    """To the last step. Killed and called again, it keeps the lessons and begins the first step anew."""
+def train_sft(recipe: SFTRecipe, out: Path, on_step: StepCallback) -> None:
+    """Train to the last step. A restarted run keeps its lessons and starts again at the first step."""
     if (out / FINAL).exists():
         return
     quieten()
@@ -76,14 +74,14 @@ def teach(recipe: FineTuning, out: Path, tell: Tell) -> None:
         end = [policy.tokenizer.eos_token_id]
         segments = (lesson.segments for lesson in lessons(recipe, out))
         examples = examples_of(segments, policy.tokenizer, end, policy.template)
-        teller = _teller(metrics, tell)
+        teller = _teller(metrics, on_step)
         place, lora = out / "checkpoints", adapters(recipe.lora)
         learned = fine_tune(policy.model, policy.tokenizer, examples, place, [teller], lora, **_settings(recipe))
         _save(learned, policy.tokenizer, out)
 
 
-def lessons(recipe: FineTuning, out: Path) -> list[Trajectory]:
-    """Those that were answered and score enough; played and labelled first, where that is asked for."""
+def lessons(recipe: SFTRecipe, out: Path) -> list[Trajectory]:
+    """The answered episodes with a high enough score; played and labelled first where the recipe asks for it."""
     asked = recipe.lessons
     run = Path(asked.run) if asked.run is not None else _played(recipe, out / PLAYED)
     if asked.labeller is not None:
@@ -92,12 +90,12 @@ def lessons(recipe: FineTuning, out: Path) -> list[Trajectory]:
     found = [one for one in RunDirectory(run).finished() if one.ended == "answered" and _is_enough(one, asked.least)]
     if not found:
         least = "" if asked.least is None else f" and scored at least lessons.least={asked.least:g}"
-        raise DataError(f"{run} holds no lesson: no episode was answered{least}")
+        raise DataError(f"{run} has no lessons: no episode was answered{least}")
     return found
 
 
-def _played(recipe: FineTuning, out: Path) -> Path:
-    """With the profile and without."""
+def _played(recipe: SFTRecipe, out: Path) -> Path:
+    """Play each question with the profile and without."""
     asked = recipe.lessons
     settings = recipe.playing(recipe.data.train, asked.limit, model=asked.player, agent=asked.agent or recipe.agent)
     asyncio.run(evaluate(settings, RunDirectory(out), Speed(recipe.generation.in_flight, recipe.generation.deadline)))
@@ -109,8 +107,8 @@ def _is_enough(lesson: Trajectory, least: float | None) -> bool:
     return least is None or (score is not None and score >= least)
 
 
-def _settings(recipe: FineTuning) -> dict[str, Any]:
-    """As TRL calls them."""
+def _settings(recipe: SFTRecipe) -> dict[str, Any]:
+    """The settings under TRL's names."""
     fitting = recipe.optimiser
     return {
         "seed": recipe.seed,
@@ -125,8 +123,8 @@ def _settings(recipe: FineTuning) -> dict[str, Any]:
     }
 
 
-def _teller(metrics: MetricsWriter, tell: Tell) -> Any:
-    """Hears of each step from transformers, which calls the loss of GRPO and of lessons alike."""
+def _teller(metrics: MetricsWriter, on_step: StepCallback) -> Any:
+    """A callback that reports each step; transformers logs the loss of GRPO and of fine-tuning under one name."""
     from transformers import TrainerCallback
 
     class Teller(TrainerCallback):  # type: ignore[misc]
@@ -134,13 +132,13 @@ def _teller(metrics: MetricsWriter, tell: Tell) -> Any:
             if "loss" in logs:
                 found = {"lesson_loss": logs["loss"], "learning_rate": logs["learning_rate"]}
                 metrics.write(state.global_step, found)
-                tell(state.global_step, found)
+                on_step(state.global_step, found)
 
     return Teller()
 
 
 def _save(model: Any, tokenizer: Any, out: Path) -> None:
-    """In one move, so that a policy that is there is whole."""
+    """Write and rename, so that a saved policy is always whole."""
     unfinished = out / f".{FINAL}"
     rmtree(unfinished, ignore_errors=True)
     save_policy(model, tokenizer, unfinished)

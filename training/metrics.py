@@ -1,7 +1,7 @@
-"""`metrics.jsonl`: a line a step, only ever added to. After a resumption a step may come twice: the newest counts."""
+"""`metrics.jsonl`: one line a step, append-only. A resumed run may repeat a step; the last line counts."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,11 @@ from typing import Any
 from .._util.jsonl import LineWriter
 
 METRICS = "metrics.jsonl"
+StepCallback = Callable[[int, Mapping[str, Any]], None]  # called with each step's number and metrics
 
 
 class MetricsWriter(LineWriter):
-    """Appends what one step came to."""
+    """Appends the metrics of one step."""
 
     def write(self, step: int, values: Mapping[str, Any]) -> None:
         known = {name: value for name, value in values.items() if _is_plain(value)}
@@ -20,7 +21,7 @@ class MetricsWriter(LineWriter):
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """By step; a line that a kill left half written is passed over."""
+    """Metrics by step; an incomplete last line is skipped."""
     found: dict[int, dict[str, Any]] = {}
     if path.exists():
         for line in path.read_bytes().splitlines():

@@ -1,4 +1,4 @@
-"""Settings in YAML files: typed, some by what they change in others, and refused where one is misspelt."""
+"""Typed settings in YAML files, which can extend each other; unknown keys are refused."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,43 +13,39 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ..errors import OptionError
 
-Count = Annotated[int, Field(ge=1)]
-Whole = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0)]
-NotNegative = Annotated[float, Field(ge=0)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class Part(BaseModel):
-    """A group of settings; a misspelt one is refused."""
+class SettingsModel(BaseModel):
+    """A group of settings; an unknown key is refused."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
 
 
-Settings = TypeVar("Settings", bound=Part)
-_RECIPES = ("profilegym.training", "profilegym.world")  # the packages with a folder of recipes
+AnySettings = TypeVar("AnySettings", bound=SettingsModel)
+_RECIPES = ("profilegym.training", "profilegym.world")  # packages with a folder recipes/
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Settings as they stand in a file; those that come with the package have no folder."""
+    """The text of a settings file; one from the package has no folder."""
 
     name: str
     text: str
     folder: Path | None
 
 
-def load_settings(kind: type[Settings], path: str | Path, changes: Sequence[str] = ()) -> Settings:
-    """From a file, from one of those that come with the package by its name, or from a run's own `recipe.yaml`.
+def load_settings(kind: type[AnySettings], path: str | Path, changes: Sequence[str] = ()) -> AnySettings:
+    """Load a file, a recipe of the package by its name, or the `recipe.yaml` of a run.
 
-    A file that says `extends: OTHER` gives only what differs from that one. `changes` are `key.key=value`. Either way
-    a group of settings is changed key by key, and `null` takes a setting back to its default.
+    A file with `extends: OTHER` gives only what differs from the other one. `changes` are `key.key=value`. Both are
+    merged key by key, and `null` resets a setting to its default.
     """
     return check_settings(kind, *read_settings(path, changes))
 
 
 def read_settings(path: str | Path, changes: Sequence[str] = ()) -> tuple[dict[str, Any], str]:
-    """As they stand there, unchecked, and what to call them in an error."""
+    """The merged settings before validation, and their name for error messages."""
     source = _source(path, Path())
     content = _resolved(source, ())
     if isinstance(content.get("stages"), dict):
@@ -59,22 +55,24 @@ def read_settings(path: str | Path, changes: Sequence[str] = ()) -> tuple[dict[s
     return content, source.name
 
 
-def check_settings(kind: type[Settings], content: Mapping[str, Any], name: str) -> Settings:
+def check_settings(kind: type[AnySettings], content: Mapping[str, Any], name: str) -> AnySettings:
     for place, value in flat(content):
         if isinstance(value, str) and "api_key=" in value:
             raise OptionError(
-                f"{name}: {place} holds a key, and a run directory keeps its recipe: set OPENAI_API_KEY instead"
+                f"{name}: {place} contains an API key, which the run directory would keep: set OPENAI_API_KEY instead"
             )
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         problems = [dict(problem) for problem in error.errors()]
-        other = [problem for problem in problems if problem["loc"] == ("method",)]  # nothing else of it would fit
-        raise OptionError(f"{name}: " + "; ".join(_told(kind, problem) for problem in other or problems)) from None
+        other = [
+            problem for problem in problems if problem["loc"] == ("method",)
+        ]  # an unknown method explains all other errors
+        raise OptionError(f"{name}: " + "; ".join(_as_text(kind, problem) for problem in other or problems)) from None
 
 
 def recipe_names() -> list[str]:
-    """Those that come with the package."""
+    """The names of the package's recipes."""
     return sorted(_recipes())
 
 
@@ -99,16 +97,14 @@ def _source(path: str | Path, folder: Path | None) -> Source:
     if shipped := _recipes().get(name):
         return Source(f"{name}.yaml", shipped.read_text("utf-8"), None)
     near = get_close_matches(name, recipe_names(), 1)
-    hint = (
-        f"; did you mean {near[0]!r}?" if near else f"; those that come with the package: {', '.join(recipe_names())}"
-    )
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(recipe_names())}"
     raise OptionError(f"no recipe {str(path)!r}{hint}")
 
 
 def _resolved(source: Source, extending: Sequence[str]) -> dict[str, Any]:
-    """With all that the source extends."""
+    """The settings merged with those that they extend."""
     if source.name in extending:
-        raise OptionError(f"{' extends '.join([*extending, source.name])}: nothing is left to extend")
+        raise OptionError(f"{' extends '.join([*extending, source.name])}: a recipe cannot extend itself")
     content = _content(source)
     base = content.pop("extends", None)
     if base is None:
@@ -117,7 +113,7 @@ def _resolved(source: Source, extending: Sequence[str]) -> dict[str, Any]:
 
 
 def _stages(stages: Mapping[str, Any], source: Source) -> dict[str, Any]:
-    """A stage may extend one before it, or any recipe."""
+    """A stage may extend an earlier stage or any recipe."""
     found: dict[str, Any] = {}
     for name, stage in stages.items():
         own = dict(stage) if isinstance(stage, dict) else {}
@@ -132,11 +128,11 @@ def _content(source: Source) -> dict[str, Any]:
     try:
         content = yaml.safe_load(source.text)
     except yaml.YAMLError as error:
-        raise OptionError(f"{source.name} is no YAML: {error}") from error
+        raise OptionError(f"{source.name} is not valid YAML: {error}") from error
     if isinstance(content, dict) and isinstance(content.get("settings"), dict):
-        content = content["settings"]  # a run directory's, which also holds versions
+        content = content["settings"]  # the recipe.yaml of a run also has versions
     if not isinstance(content, dict):
-        raise OptionError(f"{source.name} holds {type(content).__name__}, not a recipe")
+        raise OptionError(f"{source.name} contains {type(content).__name__}, not a recipe")
     return content
 
 
@@ -149,21 +145,21 @@ def _merged(content: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str,
 
 
 def _as_settings(change: str) -> dict[str, Any]:
-    """`optimiser.steps=20` as a file would have it."""
+    """`optimiser.steps=20` as nested settings."""
     key, equals, value = change.partition("=")
     if not equals:
-        raise OptionError(f"{change!r} changes nothing: write key=value, such as optimiser.steps=20")
+        raise OptionError(f"{change!r} is not key=value, such as optimiser.steps=20")
     try:
         found = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise OptionError(f"{change!r}: the value is no YAML: {error}") from error
+        raise OptionError(f"{change!r}: the value is not valid YAML: {error}") from error
     for name in reversed(key.split(".")):
         found = {name: found}
     return dict(found)
 
 
-def _told(kind: type[Part], problem: Mapping[str, Any]) -> str:
-    """One of pydantic's findings, with the value and, for a misspelt key, the near-miss."""
+def _as_text(kind: type[SettingsModel], problem: Mapping[str, Any]) -> str:
+    """A pydantic error with its value, and the closest known key for an unknown one."""
     place = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         known = _fields_at(kind, problem["loc"][:-1])
@@ -175,7 +171,7 @@ def _told(kind: type[Part], problem: Mapping[str, Any]) -> str:
     return f"{place}={problem['input']!r}: {message}" if place else message
 
 
-def _fields_at(kind: type[Part], place: Sequence[Any]) -> list[str]:
+def _fields_at(kind: type[SettingsModel], place: Sequence[Any]) -> list[str]:
     part: type[BaseModel] = kind
     for name in place:
         annotation = part.model_fields[name].annotation

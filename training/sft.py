@@ -9,7 +9,7 @@ from typing import Any
 
 from ..agents.models.tokenize import AS_IS, ChatTemplate, tokens_of_all
 from ..envs.trajectory import Segment
-from .memory import PADDED, keep_memory
+from .runtime import PADDED, keep_memory
 
 IGNORED = -100  # a label without a loss, in torch and in TRL
 _LABELS = 256  # scored at once are a multiple of it, for the same reason that lengths are one of PADDED

@@ -1,13 +1,8 @@
-"""TagPR's data: reasoning that led to good answers, cut into steps, each in the tag that a model says it is.
+"""TagPR's training data: chains of thought with good answers, cut into steps, each tagged by a labeller model."""
 
-python -m profilegym.training.tagging RUN_DIR --labeller openai:MODEL --out DIR
-"""
-
-import argparse
 import asyncio
 import json
 import re
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -36,35 +31,40 @@ from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
 
-AT_ONCE = 64
+MAX_CONCURRENCY = 64
 _DROPPED = "dropped.jsonl"
-_SENTENCE = re.compile(r"\S.*?(?:(?<=[.!?])(?=\s)|$)\s*", re.MULTILINE)  # with the space after it
+_SENTENCE = re.compile(r"\S.*?(?:(?<=[.!?])(?=\s)|$)\s*", re.MULTILINE)  # with the whitespace after it
 _THOUGHT = re.compile(r"\A\s*<think>(.*?)</think>\s*<answer>.*</answer>\s*\Z", re.DOTALL | re.IGNORECASE)
 _LABEL = re.compile(r"^\W*(\d+)\W+([a-z_]+)\W*$", re.MULTILINE | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Settings:
-    """Chains of a run are kept whose answers score at least so much."""
+class Tagging:
+    """A run of chains to tag, the model that labels them, and the lowest score of a chain to keep."""
 
     run: str
     labeller: str
     least: float = 1.0
 
 
-class NoChain(Exception):
-    """Why an episode does not become one to learn from."""
+class UnusableChain(Exception):
+    """The reason why a chain is dropped."""
 
 
-def tag(settings: Settings, out: Path, labeller: Model | None = None) -> dict[str, Any]:
-    """What became of the chains. Killed and called again, it asks nothing twice that it has kept or dropped."""
+def tag(settings: Tagging, out: Path, labeller: Model | None = None) -> dict[str, Any]:
+    """Write the tagged episodes and, to `tagging.json`, how many were kept, dropped and failed; return these counts.
+
+    Called again, it labels only the chains that failed or were not reached.
+    """
     chains = RunDirectory(out)
     with chains.writing(asdict(settings)):
-        return asyncio.run(_tag(settings, chains, labeller or make_model(settings.labeller)))
+        report = asyncio.run(_tag(settings, chains, labeller or make_model(settings.labeller)))
+        chains.write_json("tagging.json", report)
+        return report
 
 
 async def label(model: Model, question: Question, sentences: Sequence[str]) -> list[str]:
-    """The tag of each sentence, as the model sees it."""
+    """The tag that the model gives to each sentence."""
     numbered = "\n".join(f"{number}. {clean(sentence)}" for number, sentence in enumerate(sentences, 1))
     tags = "\n".join(f"{tag}: {does}" for tag, does in TAGS.items())
     prompt = fill("tagpr_label", FOLDER, tags=tags, question=clean(question.text), sentences=numbered)
@@ -77,12 +77,12 @@ async def label(model: Model, question: Question, sentences: Sequence[str]) -> l
     labels = [found.get(number, "") for number in range(1, len(sentences) + 1)]
     for number, one in enumerate(labels, 1):
         if one not in TAGS:
-            raise NoChain(f"the labeller gave sentence {number} no known tag")
+            raise UnusableChain(f"sentence {number} has no known tag")
     return labels
 
 
 def steps(sentences: Sequence[str], labels: Sequence[str]) -> str:
-    """Sentences in a row that do the same are one step, on as many lines as they were."""
+    """Consecutive sentences with one tag make one step; line breaks are kept."""
     rows = groupby(zip(labels, map(_kept, sentences), strict=True), key=lambda pair: pair[0])
     return "\n".join(f"<{label}>{''.join(text for _, text in row).rstrip()}</{label}>" for label, row in rows)
 
@@ -92,7 +92,7 @@ def _kept(sentence: str) -> str:
     return clean(sentence) + ("\n" if "\n" in space else " ")
 
 
-async def _tag(settings: Settings, chains: RunDirectory, labeller: Model) -> dict[str, Any]:
+async def _tag(settings: Tagging, chains: RunDirectory, labeller: Model) -> dict[str, Any]:
     run = RecordedRun(RunDirectory(settings.run))
     kept = {one.id for one in chains.trajectories()}
     dropped = {record["id"]: record["why"] for record in _lines(chains.path / _DROPPED)}
@@ -100,12 +100,12 @@ async def _tag(settings: Settings, chains: RunDirectory, labeller: Model) -> dic
     waiting = (t for t in run.trajectories() if _id(t) not in kept | dropped.keys())
     try:
         with chains.writer() as keep, LineWriter(chains.path / _DROPPED) as drop:
-            async for name, found in map_unordered(partial(_chain, settings, run, labeller), waiting, AT_ONCE):
+            async for name, found in map_unordered(partial(_chain, settings, run, labeller), waiting, MAX_CONCURRENCY):
                 match found:
                     case Trajectory():
                         keep.write(found)
                         kept.add(name)
-                    case NoChain():
+                    case UnusableChain():
                         drop.append(json.dumps({"id": name, "why": str(found)}, ensure_ascii=False))
                         dropped[name] = str(found)
                     case _:
@@ -116,11 +116,11 @@ async def _tag(settings: Settings, chains: RunDirectory, labeller: Model) -> dic
 
 
 async def _chain(
-    settings: Settings, run: RecordedRun, labeller: Model, played: Trajectory
-) -> tuple[str, Trajectory | NoChain | ModelError]:
-    """The same episode as TagPR's agent or its baseline would have played it, or why there is none.
+    settings: Tagging, run: RecordedRun, labeller: Model, played: Trajectory
+) -> tuple[str, Trajectory | UnusableChain | ModelError]:
+    """The episode as `tagpr`, or its baseline, would have played it, or the reason why there is none.
 
-    A failure may be tried again.
+    A `ModelError` may be tried again.
     """
     try:
         question, sentences = run.find(played.question_id), _sentences(played, settings.least)
@@ -128,20 +128,20 @@ async def _chain(
         return _id(played), _played_again(run, question, played, steps(sentences, labels))
     except BudgetSpent:
         raise
-    except (NoChain, ModelError) as reason:
+    except (UnusableChain, ModelError) as reason:
         return _id(played), reason
 
 
 def _sentences(played: Trajectory, least: float) -> list[str]:
-    """Of the thought, where it is one and led to something."""
+    """The sentences of the thought, if the episode is one thought with a good answer."""
     score, turns = score_of(played), [segment for segment in played.segments if segment.author == "policy"]
     if score is None or score < least:
-        raise NoChain(f"the answer scored less than {least:g}")
+        raise UnusableChain(f"the answer scored less than {least:g}")
     plain = len(turns) == 1 and len(played.searches) == (played.kind == "personalised")
     found = _THOUGHT.match(turns[0].text) if plain else None
     sentences = _SENTENCE.findall(found[1]) if found else []
     if not sentences:
-        raise NoChain("it is not one thought and an answer, after one search where there is a profile")
+        raise UnusableChain("it is not one thought and an answer, after one search if personalised")
     return sentences
 
 
@@ -153,11 +153,11 @@ def _played_again(run: RecordedRun, question: Question, played: Trajectory, thou
     episode: Episode = agent.begin(question, id=_id(played), data=played.data, seed=played.seed, **options)
     for search in played.searches:
         episode.add_hits([Hit(question.profile.by_id[name], score) for name, score in search.hits])
-    # To the pilot a word is one token where a space is before it.
+    # The pilot's tokenizer has words with a leading space as one token.
     episode.write(f"<think>\n{thought}\n</think>\n<answer> {clean(played.answer or '')}</answer>")
     problem = tagged(episode.segments).problem
     if problem:
-        raise NoChain(problem)
+        raise UnusableChain(problem)
     episode.score(played.reward or Reward(None, unscored="it was not scored"))
     trajectory = episode.trajectory()
     trajectory.agent, trajectory.model = agent.name, played.model
@@ -170,21 +170,6 @@ def _id(played: Trajectory) -> str:
 
 
 def _lines(path: Path) -> list[dict[str, str]]:
-    """A last line that a killed run left half written is none."""
+    """The complete lines; a killed run may leave half a line."""
     written = path.read_text("utf-8").splitlines(keepends=True) if path.exists() else []
     return [json.loads(line) for line in written if line.endswith("}\n")]
-
-
-def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m profilegym.training.tagging", description=__doc__)
-    parser.add_argument("run", help="of profilegym eval, by an agent that searches once: rag, prlm")
-    parser.add_argument("--labeller", required=True, help="a model: openai:MODEL, or scripted:steps for its own chains")
-    parser.add_argument("--least", type=float, default=Settings.least, help="what a chain's answer has to score")
-    parser.add_argument("--out", required=True, type=Path)
-    asked = vars(parser.parse_args(arguments))
-    out: Path = asked.pop("out")
-    print(json.dumps(tag(Settings(**asked), out), indent=2))  # noqa: T201 (what was asked for)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""From a recipe to a trained policy: begun, watched, interrupted, gone on with, and ended."""
+"""Trains a policy by GRPO: starts, interrupts, resumes and finishes a run."""
 
 import os
 import shutil
@@ -14,28 +14,28 @@ from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..errors import ProfileGymError
 from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
-from .grpo.callbacks import Course, Interruption, Tell
-from .memory import keep_memory
+from .grpo.callbacks import Interruption, RunCallback
+from .metrics import StepCallback
 from .policy import FINAL, load_policy
-from .quiet import quieten
 from .recipe import Recipe
+from .runtime import keep_memory, quieten
 
 CHECKPOINTS = "checkpoints"
 
 
 class Stopped(ProfileGymError):
-    """A run that ended before its last step, with everything saved; says how to go on."""
+    """A run that ended before its last step, with its state saved; the message says how to resume it."""
 
 
-def train(recipe: Recipe, out: Path, tell: Tell) -> None:
-    """To the last step; begun anew, or gone on with from the newest checkpoint. `tell` hears of each step."""
+def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
+    """Train to the last step, from the newest checkpoint if there is one."""
     if (out / FINAL / "config.json").exists():
         return
     quieten()
     keep_memory()
     with _directory(recipe, out), TrajectoryWriter(out / "trajectories.jsonl") as trajectories:
         trainer, interruption = _trainer(recipe, out, trajectories), Interruption()
-        course = Course(recipe, out, trainer, interruption, tell)
+        course = RunCallback(recipe, out, trainer, interruption, on_step)
         trainer.add_callback(course)
         with closing(course), _signals(interruption):
             _learn(trainer, out)
@@ -60,7 +60,7 @@ def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
 
 
 def _learn(trainer: Any, out: Path) -> None:
-    """A judge that is gone, or a disk that is full, ends the run with what was learned so far saved."""
+    """Save a checkpoint if the judge fails or the disk is full."""
     try:
         trainer.train(resume_from_checkpoint=_last_checkpoint(out))
     except (ProfileGymError, OSError) as error:
@@ -72,13 +72,13 @@ def _learn(trainer: Any, out: Path) -> None:
 
 
 def _last_checkpoint(out: Path) -> str | None:
-    """The newest one that is whole: its state is the last thing that is written."""
+    """The newest complete checkpoint: its state file is written last."""
     whole = [path for path in (out / CHECKPOINTS).glob("checkpoint-*") if (path / "trainer_state.json").exists()]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
 
 
-def _keep_final(trainer: Any, course: Course, out: Path) -> None:
-    """A plain transformers model; the best one where the run fell back to it."""
+def _keep_final(trainer: Any, course: RunCallback, out: Path) -> None:
+    """Save a plain transformers model: the last policy, or the best one after a collapse."""
     if course.fell_back:
         shutil.copytree(course.best_folder, out / FINAL, dirs_exist_ok=True)
     else:
@@ -93,7 +93,7 @@ def _told(what: str, trainer: Any, out: Path) -> str:
 
 @contextmanager
 def _directory(recipe: Recipe, out: Path) -> Iterator[None]:
-    """One process writes what a run is; the others write beside it."""
+    """The first process writes the recipe; all share the folder."""
     first = int(os.environ.get("RANK", "0")) == 0
     with RunDirectory(out).writing(recipe.model_dump()) if first else nullcontext():
         out.mkdir(parents=True, exist_ok=True)
@@ -102,7 +102,7 @@ def _directory(recipe: Recipe, out: Path) -> Iterator[None]:
 
 @contextmanager
 def _signals(interruption: Interruption) -> Iterator[None]:
-    """The first SIGINT or SIGTERM lets the step end; the second one ends the run at once."""
+    """The first SIGINT or SIGTERM ends the run after the current step, the second one at once."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def noted(number: int, frame: FrameType | None) -> None:

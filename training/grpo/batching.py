@@ -1,4 +1,4 @@
-"""Leaves out of a batch what no gradient comes from: rows without an advantage, and padding."""
+"""Shrinks a batch without changing its gradient: drops rows that have none, and padding."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -11,21 +11,21 @@ _SCORED = ("old_per_token_logps", "ref_per_token_logps", "sampling_per_token_log
 
 
 def only_what_teaches(batch: Batch, chunks: int, most: Callable[[int], int]) -> Batch:
-    """The same gradient in fewer tokens, for losses that are sums over tokens by a count made before.
+    """Drop the rows without gradient; for losses that are sums over tokens, divided by a count made before.
 
-    `chunks` equal parts are made of it later; `most` gives the largest of the processes' numbers of rows, as all of
-    them have to have as many.
+    The batch is later split into `chunks` equal parts. `most` returns the maximum of a row count over all processes,
+    which must keep equally many rows.
     """
     teaches = (batch["advantages"] != 0) & (batch["completion_mask"] * batch["tool_mask"]).any(1)
     size = len(teaches)
     wanted = min(size, -(-most(max(1, int(teaches.sum()))) // chunks) * chunks)
-    order = torch.argsort(~teaches, stable=True)[:wanted].sort().values  # those that teach, then others to make it even
+    order = torch.argsort(~teaches, stable=True)[:wanted].sort().values  # rows with a gradient, then others to fill up
     rows = {name: value[order] if _is_by_row(value, size) else value for name, value in batch.items()}
     return _without_padding(rows)
 
 
 def by_length(batch: Batch, parts: int) -> Iterator[Batch]:
-    """The same rows in `parts` batches, each as wide as its own longest row needs; every process makes as many."""
+    """Split the rows into `parts` batches by length, each padded to its own longest row."""
     size = len(batch["advantages"])
     order = torch.argsort(batch["completion_mask"].sum(1) + batch["prompt_mask"].sum(1), stable=True)
     for rows in order.chunk(parts):
@@ -37,7 +37,7 @@ def _is_by_row(value: Any, size: int) -> bool:
 
 
 def _without_padding(batch: Batch) -> Batch:
-    """Prompts are padded before, completions after."""
+    """Prompts are padded on the left, completions on the right."""
     first = int(batch["prompt_mask"].any(0).int().argmax())
     last = int(batch["completion_mask"].sum(1).max())
     cut = {name: batch[name][:, first:] for name in _PROMPT}

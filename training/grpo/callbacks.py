@@ -1,37 +1,45 @@
-"""What happens between the steps of a run: metrics written, the policy evaluated, its health watched."""
+"""Between training steps: write metrics, evaluate the policy, detect its collapse, stop on a signal."""
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from ...envs.data import load_questions
+from ...envs.question import Question
 from ...envs.trajectory import Trajectory
+from ...evaluation.alarms import Alarms
 from ...evaluation.evaluate import Speed, evaluate
 from ...evaluation.run import RunDirectory
-from ..metrics import METRICS, MetricsWriter
+from ..metrics import METRICS, MetricsWriter, StepCallback
 from ..recipe import Recipe
 from .resuming import BEST, EVALUATIONS, forget_after, steps_before
-from .watch import Watch
 
-Tell = Callable[[int, Mapping[str, Any]], None]  # a step's number and its metrics
-_ENDS = ("train_runtime", "train_loss")  # what TRL logs of a whole run, after its last step
+_ENDS = ("train_runtime", "train_loss")  # keys of TRL's log of the whole run
+_STEPS = 5  # window: one step has too few groups
+_PATIENCE = 3  # consecutive looks with the same sign before a run is stopped
+_ENTROPY = 0.1  # of the first value: below it the policy has stopped exploring
+_LENGTH = 2.5  # times the first value
+_FALL = 0.15  # of the score below its best: more than the noise of a few dozen episodes
+COLLAPSE = ("entropy", "length", "score", "forged information", "malformed", "truncated", "never searches")
 
 
 @dataclass
 class Interruption:
-    """Who asked for the run to stop, if anybody."""
+    """The name of the signal that asked the run to stop, if any."""
 
     by: str | None = None
 
 
 def breaks_the_protocol(played: Sequence[Trajectory]) -> list[str]:
-    """What to do where the starting policy has no grammar to begin with: from rewards alone it rarely learns one."""
+    """An alarm if the starting policy does not know the protocol, which it rarely learns from rewards alone."""
     broken = [trajectory for trajectory in played if trajectory.structure_ok is False]
     if len(broken) <= len(played) / 2:
         return []
@@ -42,20 +50,22 @@ def breaks_the_protocol(played: Sequence[Trajectory]) -> list[str]:
     ]
 
 
-class Course(TrainerCallback):  # type: ignore[misc]
+class RunCallback(TrainerCallback):  # type: ignore[misc]
     """Follows a trainer from step to step; only the first process writes."""
 
-    def __init__(self, recipe: Recipe, out: Path, trainer: Any, interruption: Interruption, tell: Tell) -> None:
+    def __init__(
+        self, recipe: Recipe, out: Path, trainer: Any, interruption: Interruption, on_step: StepCallback
+    ) -> None:
         self.fell_back = False
         self.best_folder = out / BEST
         self._recipe, self._out, self._trainer = recipe, out, trainer
-        self._interruption, self._tell = interruption, tell
+        self._interruption, self._on_step = interruption, on_step
         questions = load_questions(recipe.data.train)
-        self._watch = Watch(questions.find, recipe.episode.max_searches)
+        self._watch = CollapseWatch(questions.find, recipe.episode.max_searches)
         self._metrics = MetricsWriter(out / METRICS) if trainer.accelerator.is_main_process else None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Before anything was learned the policy is evaluated; a resumed run drops what it is about to do again."""
+        """Evaluate the starting policy; a resumed run forgets the steps that it repeats."""
         if state.global_step == 0 and self._recipe.watch.evaluate:
             self._evaluate(0)
         elif self._metrics is not None:
@@ -91,10 +101,10 @@ class Course(TrainerCallback):  # type: ignore[misc]
     def _write(self, step: int, values: Mapping[str, Any]) -> None:
         if self._metrics is not None:
             self._metrics.write(step, values)
-            self._tell(step, values)
+            self._on_step(step, values)
 
     def _evaluate(self, step: int) -> None:
-        """The validation questions with and without the profile, by the policy as it is now."""
+        """Play the validation questions with the current policy, with and without the profile."""
         if not self._trainer.accelerator.is_main_process:
             return
         recipe = self._recipe
@@ -116,3 +126,57 @@ class Course(TrainerCallback):  # type: ignore[misc]
         if score is not None and (best is None or score > best):
             self._trainer.save_policy(self.best_folder)
             note.write_text(json.dumps({"step": step, "score": score}))
+
+
+@dataclass
+class CollapseWatch:
+    """Looks for signs of a collapsing policy in each step's episodes and metrics."""
+
+    find: Callable[[str], Question]
+    max_searches: int
+    _episodes: deque[Sequence[Trajectory]] = field(default_factory=lambda: deque(maxlen=_STEPS))
+    _metrics: list[Mapping[str, float]] = field(default_factory=list)
+    _lasting: dict[str, int] = field(default_factory=dict)
+    _at_first: set[str] | None = None  # signs of the untrained policy are no collapse
+
+    def look(self, played: Sequence[Trajectory], metrics: Mapping[str, float]) -> dict[str, str]:
+        """The current signs, each with what it means."""
+        self._episodes.append([trajectory for trajectory in played if trajectory.kind == "personalised"])
+        self._metrics.append(metrics)
+        if len(self._episodes) < _STEPS:
+            return {}
+        found = self._in_episodes() | self._in_metrics()
+        self._at_first = set(found) if self._at_first is None else self._at_first & set(found)
+        self._lasting = {name: self._lasting.get(name, 0) + 1 for name in found if name not in self._at_first}
+        return found
+
+    @property
+    def collapsed(self) -> list[str]:
+        """The signs of collapse that persist."""
+        return [name for name in COLLAPSE if self._lasting.get(name, 0) >= _PATIENCE]
+
+    def _in_episodes(self) -> dict[str, str]:
+        alarms = Alarms(self.max_searches)
+        for step in self._episodes:
+            for trajectory in step:
+                alarms.add(trajectory, self.find(trajectory.question_id))
+        return {alarm.name: alarm.meaning for alarm in alarms.report() if alarm.raised}
+
+    def _in_metrics(self) -> dict[str, str]:
+        entropy, length, score = (self._first_best_last(name) for name in ("entropy", "policy_tokens", "score"))
+        found: dict[str, str] = {}
+        if entropy and entropy[2] < _ENTROPY * entropy[0]:
+            found["entropy"] = (
+                f"Entropy fell from {entropy[0]:.2f} to {entropy[2]:.2f}: the policy has stopped exploring."
+            )
+        if length and length[2] > _LENGTH * length[0]:
+            found["length"] = f"Episodes grew from {length[0]:.0f} to {length[2]:.0f} tokens of the policy."
+        if score and score[2] < score[1] - _FALL:
+            found["score"] = f"The score fell from {score[1]:.2f} to {score[2]:.2f}: go back to the best checkpoint."
+        return found
+
+    def _first_best_last(self, name: str) -> tuple[float, float, float] | None:
+        """The first, the largest and the last of the metric's moving averages."""
+        values = [metrics[name] for metrics in self._metrics if name in metrics]
+        means = [fmean(values[end - _STEPS : end]) for end in range(_STEPS, len(values) + 1)]
+        return (means[0], max(means), means[-1]) if means else None

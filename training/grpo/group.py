@@ -1,4 +1,4 @@
-"""What a group's members came to, told across processes, and what a step's groups say together."""
+"""Summaries of a group's episodes, exchanged between processes, and the metrics of a step's groups."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from ..recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """As much of an episode as the other processes need to know."""
+    """The part of an episode that all processes need."""
 
     kind: Kind
     total: float | None
@@ -46,14 +46,14 @@ class Member:
 
 
 def as_baseline(members: Sequence[Member]) -> dict[str, Any] | None:
-    """A group's baseline as its personalised members' records have it: the first answer, and the mean score."""
+    """The baseline as the personalised records keep it: the first answer, and the mean score."""
     if not members:
         return None
     return {"answer": members[0].answer, "score": _mean([member.score for member in members])}
 
 
 def group_metrics(members: Sequence[Member], used: Sequence[float], recipe: Recipe) -> dict[str, float]:
-    """Of one step; what is not known is left out."""
+    """The metrics of one step; unknown ones are left out."""
     size, cut = recipe.group.size, recipe.group.personalised
     groups = [members[start : start + size] for start in range(0, len(members), size)]
     own = [member for member in members if member.kind == "personalised"]

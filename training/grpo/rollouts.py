@@ -1,4 +1,4 @@
-"""The rollouts of a training step: each question's group, with its history and without."""
+"""The rollouts of a training step: each question's group, with the profile and without."""
 
 import asyncio
 from collections.abc import Iterator, Sequence
@@ -20,19 +20,19 @@ from ..recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a row of a step stands: its group, and which member of it it is."""
+    """The row of a rollout in a step, which determines its group and its member."""
 
     question_id: str
     step: int
     row: int  # over all processes
-    draw: int = 0  # how often the group was drawn anew
+    draw: int = 0  # times that the group was resampled
 
     def member(self, size: int) -> int:
         return self.row % size
 
 
 class Rollouts:
-    """Plays the rows that a process was given; groups may straddle processes."""
+    """Plays the rows of one process; a group may be split between processes."""
 
     def __init__(self, recipe: Recipe, questions: QuestionSet, model: Model, reward: RewardFunction) -> None:
         self._recipe, self._questions = recipe, questions
@@ -50,10 +50,10 @@ class Rollouts:
             recipe.seed,
             recipe.episode.model_dump(),
         )
-        self._runner = asyncio.Runner()  # one loop for the whole run: connections outlast a step
+        self._runner = asyncio.Runner()  # one event loop for the whole run, to keep connections open
 
     def play(self, places: Sequence[Place]) -> list[Trajectory]:
-        """In the order of the places, whenever each ended."""
+        """The trajectories in the order of the places."""
         found = self._runner.run(self._play(list(self._jobs(places))))
         return [found[job.id] for job in self._jobs(places)]
 
@@ -81,5 +81,5 @@ class Rollouts:
 
 
 def reward_total(trajectory: Trajectory) -> float | None:
-    """None where the episode could not be scored."""
+    """The reward; None if the episode is unscored."""
     return trajectory.reward.total if trajectory.reward is not None else None

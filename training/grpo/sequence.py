@@ -1,4 +1,4 @@
-"""From an episode to what a trainer learns from: the tokens as they were read and written, and who wrote each."""
+"""Converts an episode into the tokens to train on, with the mask of those that the policy sampled."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ Encode = Callable[[str], Sequence[int]]
 class TokenSequence:
     """`mask` is 1 for the tokens of the completion that the policy sampled, 0 for the environment's.
 
-    `logprobs` are those with which the completion's tokens were sampled, None where that is not known or none was.
-    That of a token which is said to have the probability 0 counts as not known: no ratio to it is finite.
+    `logprobs` are the log-probabilities with which the completion's tokens were sampled; None if unknown, or if not
+    sampled. -inf counts as unknown, since no importance ratio to it is finite.
     """
 
     prompt: list[int]
@@ -25,11 +25,11 @@ class TokenSequence:
 
 
 def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
-    """The prompt is what was said before the policy's first turn.
+    """The prompt is all text before the policy's first turn.
 
-    What a script or an agent wrote in the policy's name has no sampled tokens: it is read, and never learned from.
-    Raises `EpisodeError` where a turn was sampled after a text of the environment whose tokens are not known: it would
-    be trained in another context than it was sampled in.
+    Text of the policy without tokens, as written by a script or an agent, is part of the context and not of the loss.
+    Raises `EpisodeError` if a turn was sampled after a text of the environment whose tokens are unknown: training would
+    use another context than sampling.
     """
     prompt: list[int] = []
     completion: list[int] = []
@@ -51,7 +51,7 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
         known = segment.logprobs if sampled and segment.logprobs is not None else [None] * len(tokens)
         logprobs += [None if value == -inf else value for value in known]
     if not completion:
-        raise EpisodeError(f"episode {trajectory.id} has nothing that a policy wrote")
+        raise EpisodeError(f"episode {trajectory.id} has no text by the policy")
     return TokenSequence(prompt, completion, mask, logprobs)
 
 
@@ -59,7 +59,7 @@ def _check(sampled: Segment, context_known: bool, episode: str) -> None:
     if not context_known:
         raise EpisodeError(
             f"episode {episode}: {sampled.text[:60]!r} was sampled after a text of the environment whose tokens are "
-            "not known; the model's turns must give `segment_tokens`, the tokens in which it read each segment"
+            "unknown; the model must return `segment_tokens`, the tokens of each segment that it read"
         )
     tokens, logprobs = sampled.tokens or (), sampled.logprobs
     if logprobs is not None and len(logprobs) != len(tokens):

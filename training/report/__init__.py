@@ -1,1 +1,1 @@
-"""The report that a training run ends with."""
+"""The reports of training runs."""

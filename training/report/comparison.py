@@ -1,28 +1,47 @@
-"""What a finished run has learned: the trained policy beside its controls on every test set, and one sentence of it."""
+"""The trained policy beside its controls on every test set: who plays, their runs, and the differences in words."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ...envs.question import Question
 from ...envs.trajectory import Trajectory
 from ...evaluation.compare import Comparison, Row, compare
-from ...evaluation.evaluate import default_reward
+from ...evaluation.evaluate import Settings, default_reward
 from ...evaluation.intervals import Interval, reach
 from ...evaluation.recorded_run import RecordedRun
 from ...evaluation.run import RunDirectory
 from ...evaluation.summary import Place, place_of, score_of
 from ..grpo.resuming import EVALUATIONS
-from ..recipe import Training
-from .contenders import ORACLE, TRAINED, UNTRAINED, contenders
+from ..policy import FINAL
+from ..recipe import PolicyRecipe
 
-CHANGED, FELL = 10, 3  # episodes that are shown before and after; at most so many of them because they fell most
+TRAINED, UNTRAINED, STARTING, ORACLE = "trained", "untrained", "none", "oracle"
+_CHANGED, _FELL = 10, 3  # episodes shown before and after training; at most so many of them whose score fell
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class Contender:
+    """A name in the report's tables, and how it plays a test set."""
+
+    name: str
+    settings: Settings
+
+
+def contenders(recipe: PolicyRecipe, data: str, out: Path) -> Iterator[Contender]:
+    """The trained policy, the controls with the starting weights, and the oracle."""
+    start = recipe.playing(data, recipe.conclusion.questions, seeds=recipe.conclusion.seeds)
+    yield Contender(TRAINED, replace(start, model=f"hf:{out / FINAL}"))
+    for agent in recipe.conclusion.controls:
+        yield Contender(UNTRAINED if agent == recipe.agent else agent, replace(start, agent=agent))
+    if recipe.conclusion.oracle is not None:
+        yield Contender(ORACLE, replace(start, model=recipe.conclusion.oracle))
+
+
+@dataclass(frozen=True, slots=True)
+class BeforeAfter:
     """One attempt at a question by the starting policy and by the trained one."""
 
     question: Question
@@ -33,18 +52,18 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """How many attempts score more, the same and less than before training, and those that changed most."""
+    """How many attempts score more, the same and less after training, and those that changed most."""
 
     rose: int
     same: int
     fell: int
-    pairs: tuple[Pair, ...]
+    pairs: tuple[BeforeAfter, ...]
 
 
-class Test:
-    """One test set: every contender's run, and how they compare question by question."""
+class TestSet:
+    """The runs of all contenders on one test set."""
 
-    __test__ = False  # it is none of pytest's
+    __test__ = False  # not a test class of pytest's
 
     def __init__(self, name: str, folder: Path, names: Sequence[str]) -> None:
         self.name = name
@@ -67,22 +86,22 @@ class Test:
         return sorted(self.summaries[TRAINED]["by_hops"])
 
     def figure(self, who: str, metric: str, hops: str | None = None) -> Interval | None:
-        """None where nobody of that name played, or nothing was measured."""
+        """None if there is no such contender or figure."""
         summary = self.summaries.get(who, {})
         found = summary.get(metric) if hops is None else summary.get("by_hops", {}).get(hops, {}).get(metric)
         return Interval(**found) if found and found["mean"] is not None else None
 
     def compared(self) -> Comparison | None:
-        """None where the trained policy has nobody beside it."""
+        """None if the trained policy played alone."""
         return compare({who: {0: run} for who, run in self.runs.items()}) if len(self.runs) > 1 else None
 
     def gains(self) -> list[float]:
-        """The trained policy's, over its own answers without the profile."""
+        """The gains of the trained policy over its own baseline."""
         own, baselines = self._scores(TRAINED, "personalised"), self._scores(TRAINED, "baseline")
         return [score - baselines[place] for place, score in own.items() if place in baselines]
 
     def changes(self) -> Changes | None:
-        """None where the starting policy was not asked to do the same."""
+        """None if the starting policy did not play."""
         if UNTRAINED not in self.runs:
             return None
         before, after = (self._scores(who, "personalised") for who in (UNTRAINED, TRAINED))
@@ -94,7 +113,7 @@ class Test:
             sum(change > 0 for change in changed.values()),
             sum(change == 0 for change in changed.values()),
             sum(change < 0 for change in changed.values()),
-            tuple(Pair(find(place[0]), played[0][place], played[1][place], changed[place]) for place in shown),
+            tuple(BeforeAfter(find(place[0]), played[0][place], played[1][place], changed[place]) for place in shown),
         )
 
     def _scores(self, who: str, kind: str) -> dict[Place, float]:
@@ -106,24 +125,25 @@ class Test:
         return {place_of(t): t for t in played if place_of(t) in places}
 
 
-def tests_of(recipe: Training, out: Path) -> list[Test]:
+def tests_of(recipe: PolicyRecipe, out: Path) -> list[TestSet]:
     return [
-        Test(name, out / EVALUATIONS / name, [contender.name for contender in contenders(recipe, data, out)])
+        TestSet(name, out / EVALUATIONS / name, [contender.name for contender in contenders(recipe, data, out)])
         for name, data in recipe.data.test.items()
     ]
 
 
 def trained_less(row: Row) -> Interval | None:
-    """A comparison whose reference is the trained policy says what a control has more: turned round."""
+    """The trained policy minus the row's control: a row's difference with its sign changed."""
     other = row.difference
     if other is None or other.mean is None:
         return None
-    low, high = (None if end is None else 0.0 - end for end in (other.high, other.low))  # 0 keeps its sign
+    # Subtracted from 0.0, as -0.0 would print as -0.
+    low, high = (None if end is None else 0.0 - end for end in (other.high, other.low))
     return Interval(0.0 - other.mean, low, high, other.n, other.people)
 
 
-def sentence(steps: int, test: Test) -> str:
-    """What was learned, in plain words."""
+def sentence(steps: int, test: TestSet) -> str:
+    """The result in one sentence."""
     score, before = test.figure(TRAINED, "score"), test.figure(UNTRAINED, "score")
     told = f"After {steps:,} steps the policy scores {_number(score, 2)}"
     told += f" instead of {_number(before, 2)}" if before else ""
@@ -131,7 +151,7 @@ def sentence(steps: int, test: Test) -> str:
 
 
 def differences(compared: Comparison) -> Iterator[str]:
-    """Whether it is better than before, and than the best control."""
+    """The trained policy compared with the starting one, and with the best control."""
     rows = {row.run: row for row in compared.rows if row.metric == "score"}
     if UNTRAINED in rows:
         yield f"Beside what it was before training: {_verdict(trained_less(rows[UNTRAINED]))}."
@@ -149,7 +169,7 @@ def _verdict(less: Interval | None) -> str:
     return f"{found}, {less.mean:+.2f} {reach(less, 2, sign='+')}"
 
 
-def _searches(test: Test) -> str:
+def _searches(test: TestSet) -> str:
     if not test.hops:
         return f"; it searches {_number(test.figure(TRAINED, 'searches'), 1)} times a question"
     after, before = (
@@ -160,14 +180,14 @@ def _searches(test: Test) -> str:
 
 
 def most_changed(changed: Mapping[Place, float]) -> list[Place]:
-    """One attempt at each question; ties in the order played."""
+    """At most one attempt a question; ties in the order played."""
     by_question: dict[str, Place] = {}
     for place in sorted(changed, key=lambda place: -abs(changed[place])):
         by_question.setdefault(place[0], place)
     places = list(by_question.values())
-    fell = [place for place in places if changed[place] < 0][:FELL]
-    others = [place for place in places if place not in fell and changed[place] >= 0]
-    return [*others[: CHANGED - len(fell)], *fell]
+    fell = [place for place in places if changed[place] < 0][:_FELL]
+    others = [place for place in places if changed[place] >= 0]
+    return [*others[: _CHANGED - len(fell)], *fell]
 
 
 def _number(figure: Interval | None, digits: int) -> str:

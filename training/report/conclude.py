@@ -1,4 +1,4 @@
-"""After the last step: the trained policy beside its controls, on people it never saw."""
+"""The end of a run: plays the test sets with the trained policy and its controls, and writes the report."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -8,13 +8,13 @@ from typing import Any
 from ...evaluation.evaluate import Speed, evaluate
 from ...evaluation.run import RunDirectory
 from ..grpo.resuming import EVALUATIONS
-from ..recipe import Training
-from .contenders import TRAINED, contenders
+from ..recipe import PolicyRecipe
+from .comparison import TRAINED, contenders
 from .report import write_report
 
 
-def conclude(recipe: Training, out: Path, say: Callable[[str], Any]) -> None:
-    """Plays what is not played yet, and writes the report."""
+def conclude(recipe: PolicyRecipe, out: Path, say: Callable[[str], Any]) -> None:
+    """Play what is missing, then write `summary.json` and the report."""
     found: dict[str, dict[str, Mapping[str, Any]]] = {}
     for test, data in recipe.data.test.items():
         for contender in contenders(recipe, data, out):
@@ -28,7 +28,7 @@ def conclude(recipe: Training, out: Path, say: Callable[[str], Any]) -> None:
     write_report(recipe, out)
 
 
-def _summary(recipe: Training, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
-    """The first test set's figures of the trained policy, and every table beside them."""
+def _summary(recipe: PolicyRecipe, found: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:
+    """The trained policy's figures on the first test set, and the figures of all contenders."""
     first = next(iter(found.values()), {}).get(TRAINED, {})
     return {**first, "settings": {"recipe": recipe.about, "model": recipe.model}, "tests": found}

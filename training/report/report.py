@@ -1,4 +1,4 @@
-"""`report.html` and `report.png` of a training run: what was learned, in a sentence and in full."""
+"""`report.html` of a training run: what was learned, in one sentence and in full."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,33 +14,41 @@ from ...evaluation.svg import binned, histogram, points
 from ...evaluation.transcript import parts
 from ..grpo.resuming import BEST
 from ..metrics import METRICS, read_metrics
-from ..recipe import Training
+from ..recipe import PolicyRecipe
 from ..settings import flat
-from .comparison import Changes, Pair, Test, differences, sentence, tests_of, trained_less
-from .contenders import ORACLE, STARTING, TRAINED, UNTRAINED
-from .curves import drawn
-from .dynamics import panels
-from .figure import write_figure
+from .comparison import (
+    ORACLE,
+    STARTING,
+    TRAINED,
+    UNTRAINED,
+    BeforeAfter,
+    Changes,
+    TestSet,
+    differences,
+    sentence,
+    tests_of,
+    trained_less,
+)
+from .curves import drawn, panels
 
 Steps = Sequence[Mapping[str, Any]]
 _OF_TRAINING = {
-    "entropy": "The policy explores no more.",
-    "length": "Episodes grew long: does the policy ramble?",
+    "entropy": "The policy has stopped exploring.",
+    "length": "Episodes grew much longer.",
     "score": "The score fell below its best: go back to the best checkpoint.",
 }
 _UNKNOWN = "–"
 
 
-def write_report(recipe: Training, out: Path) -> None:
-    """From what the directory holds."""
+def write_report(recipe: PolicyRecipe, out: Path) -> None:
+    """Write the report from the files of the run directory."""
     steps, tests = read_metrics(out / METRICS), tests_of(recipe, out)
     run = RunDirectory(out)
     run.write_text("report.html", page(recipe.about, *_body(recipe, run, steps, tests)))
-    write_figure(list(panels(steps)), tests, out / "report.png")
 
 
-def _body(recipe: Training, run: RunDirectory, steps: Steps, tests: Sequence[Test]) -> Iterator[Child]:
-    """First what came of it, then how, then by which episodes it shows."""
+def _body(recipe: PolicyRecipe, run: RunDirectory, steps: Steps, tests: Sequence[TestSet]) -> Iterator[Child]:
+    """The result first, then the training curves, then single episodes."""
     yield tag("h1", recipe.about)
     yield tag("p", _lead(steps, tests), class_="lead")
     yield _stopped(recipe, run, steps)
@@ -62,19 +70,19 @@ def _body(recipe: Training, run: RunDirectory, steps: Steps, tests: Sequence[Tes
     yield _made(run, steps)
 
 
-def _lead(steps: Steps, tests: Sequence[Test]) -> str:
+def _lead(steps: Steps, tests: Sequence[TestSet]) -> str:
     if tests:
         return sentence(steps[-1]["step"] if steps else 0, tests[0])
     scores = [step["score"] for step in steps if "score" in step]
-    nothing = "Nothing is known of questions that it did not learn from, as data.test is empty"
+    nothing = "There are no test results, as data.test is empty"
     if not scores:
         return f"{nothing}."
     told = f"in its {len(scores):,} steps the score of its rollouts went from {scores[0]:.2f} to {scores[-1]:.2f}"
     return f"{nothing}; {told}."
 
 
-def _stopped(recipe: Training, run: RunDirectory, steps: Steps) -> Markup | None:
-    """A run that ended before its last step did so because its policy collapsed."""
+def _stopped(recipe: PolicyRecipe, run: RunDirectory, steps: Steps) -> Markup | None:
+    """Only a collapse ends a finished run before its last step."""
     if not steps or steps[-1]["step"] >= recipe.optimiser.steps:
         return None
     last, best = steps[-1]["step"], run.path / BEST / "best.json"
@@ -83,14 +91,14 @@ def _stopped(recipe: Training, run: RunDirectory, steps: Steps) -> Markup | None
     return tag("div", tag("p", tag("b", f"{told}; the policy is that of step {kept:,}.")), class_="alarm")
 
 
-def _judged(test: Test) -> Markup:
+def _judged(test: TestSet) -> Markup:
     told = f"Scores by {test.judge}, from 0 to 1 where it judges by aspects."
     if "rubric" in test.judge:
-        told += " The judge rubric looks for the phrases that the data knows: it is no language model."
+        told += " The judge rubric looks for phrases that the data set lists; it is no language model."
     return tag("p", told, class_="note")
 
 
-def _tiles(test: Test) -> Markup:
+def _tiles(test: TestSet) -> Markup:
     shown = (
         ("score", test.figure(TRAINED, "score"), 3),
         ("score before training", test.figure(UNTRAINED, "score"), 3),
@@ -108,8 +116,8 @@ def _tile(name: str, figure: Interval, digits: int) -> Markup:
     return tag("div", tag("span", name), tag("b", f"{figure.mean:.{digits}f}"), tag("span", ends), class_="tile")
 
 
-def _alarms(steps: Steps, tests: Sequence[Test]) -> Markup:
-    """Those of training, and those of the trained policy on the test sets."""
+def _alarms(steps: Steps, tests: Sequence[TestSet]) -> Markup:
+    """Alarms during training, and of the trained policy on the test sets."""
     seen: dict[str, list[int]] = {}
     for step in steps:
         for name in step.get("alarms", ()):
@@ -118,8 +126,8 @@ def _alarms(steps: Steps, tests: Sequence[Test]) -> Markup:
     for test in tests:
         raised = (alarm for alarm in test.summaries[TRAINED]["alarms"] if alarm["raised"])
         told += [_alarm(f"{sign['name']}: {_share(sign)}, on {test.name}", sign["meaning"]) for sign in raised]
-    note = "Signs of a policy that goes wrong, looked for at every step and in the last evaluation."
-    return section("Alarms", *told, note=note if told else f"{note} None was seen.")
+    note = "Signs of a degenerate policy, at every training step and in the last evaluation."
+    return section("Alarms", *told, note=note if told else f"{note} None was found.")
 
 
 def _steps(at: Sequence[int], steps: Steps) -> str:
@@ -142,12 +150,12 @@ def _curves(steps: Steps) -> Markup:
     shown = [
         tag("div", tag("h3", panel.title), drawn(panel), tag("p", panel.note, class_="note")) for panel in panels(steps)
     ]
-    note = "Thin: each step; thick: means over neighbouring steps; circles: the validation questions, where there are."
-    return section("How it went", tag("div", *shown, class_="plots"), note=note)
+    note = "Thin: each step; thick: moving average; circles: validation questions."
+    return section("Training curves", tag("div", *shown, class_="plots"), note=note)
 
 
-def _contest(test: Test, compared: Comparison | None) -> Markup:
-    """The trained policy beside its controls; alone where it has none."""
+def _contest(test: TestSet, compared: Comparison | None) -> Markup:
+    """The trained policy and its controls, if there are any."""
     heads = ["who", "score", "trained less it", "searches", "evidence", "structure", "n"]
     scores = [row for row in compared.rows if row.metric == "score"] if compared else []
     shown = table(heads, [_contender(test, row) for row in scores]) if compared else None
@@ -165,13 +173,13 @@ def _contest(test: Test, compared: Comparison | None) -> Markup:
     )
 
 
-def _contender(test: Test, row: Row) -> list[Child]:
+def _contender(test: TestSet, row: Row) -> list[Child]:
     score, more = test.figure(row.run, "score"), (("searches", 2), ("evidence", 3), ("structure", 3))
     means = [_mean(test.figure(row.run, metric), digits) for metric, digits in more]
     return [row.run, _spread(score), _signed(trained_less(row)), *means, f"{score.n if score else 0:,}"]
 
 
-def _by_hops(test: Test) -> Iterator[Markup]:
+def _by_hops(test: TestSet) -> Iterator[Markup]:
     if test.hops:
         columns = [(metric, hops) for metric in ("score", "searches") for hops in test.hops]
         rows: list[list[Child]] = [
@@ -181,8 +189,8 @@ def _by_hops(test: Test) -> Iterator[Markup]:
         yield table(["who", *(f"{metric}, {_hops(hops)}" for metric, hops in columns)], rows)
 
 
-def _two_baselines(test: Test, scores: Sequence[Row]) -> Iterator[Markup]:
-    """A policy that forgot how to answer without searching gains over itself whatever it finds."""
+def _two_baselines(test: TestSet, scores: Sequence[Row]) -> Iterator[Markup]:
+    """Two baselines, as a policy that forgets how to answer without the profile gains over its own for free."""
     own = [_spread(test.figure(TRAINED, "baseline")), _signed(test.figure(TRAINED, "gain"))]
     rows: list[list[Child]] = [["the trained policy's own", *own]]
     for row in scores:
@@ -193,7 +201,7 @@ def _two_baselines(test: Test, scores: Sequence[Row]) -> Iterator[Markup]:
     yield table(["whose answers", "their score", "gain over them"], rows)
 
 
-def _who(test: Test) -> Iterator[Markup]:
+def _who(test: TestSet) -> Iterator[Markup]:
     told: dict[str, Child] = {who: _WHO[who] for who in test.runs if who in _WHO}
     yield details("Who they are", pairs(told))
 
@@ -205,11 +213,11 @@ _WHO = {
     "rag": "the same, shown what a search for the question itself finds",
     "rag-random": "the same, shown what that search finds among another person's posts",
     "recency": "the same, shown the person's newest posts",
-    ORACLE: "what can be had: a script that knows where the answers stand",
+    ORACLE: "an upper bound: a script that knows where the answers are",
 }
 
 
-def _gains(test: Test) -> Iterator[Markup]:
+def _gains(test: TestSet) -> Iterator[Markup]:
     gains = test.gains()
     if not gains:
         return
@@ -230,7 +238,7 @@ def _gains(test: Test) -> Iterator[Markup]:
 _SHARES = ("helped", "unchanged", "hurt")
 
 
-def _before_and_after(test: Test, changes: Changes | None) -> Iterator[Markup]:
+def _before_and_after(test: TestSet, changes: Changes | None) -> Iterator[Markup]:
     if changes is None or not changes.pairs:
         return
     note = (
@@ -240,7 +248,7 @@ def _before_and_after(test: Test, changes: Changes | None) -> Iterator[Markup]:
     yield section("Before and after", *map(_pair, changes.pairs), note=note)
 
 
-def _pair(pair: Pair) -> Markup:
+def _pair(pair: BeforeAfter) -> Markup:
     kind = "good" if pair.change > 0 else "bad" if pair.change < 0 else None
     heading = join(tag("b", f"{pair.change:+.3f}", class_=kind), " ", pair.question.text)
     sides = (("Before training", pair.before), ("After training", pair.after))

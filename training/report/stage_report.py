@@ -1,4 +1,4 @@
-"""`summary.json` and `report.html` of a recipe of stages: what each of them made of the one before."""
+"""`summary.json` and `report.html` of a recipe of stages."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -8,16 +8,16 @@ from typing import Any
 from ...evaluation.intervals import BRACKETS, Interval, spread
 from ...evaluation.page import Child, details, page, pairs, section, table, tag
 from ...evaluation.run import RunDirectory
-from ..reward_models.contrast import REPORT, RewardModelling
+from ..reward_models.train import REPORT, RewardModelRecipe
 from ..settings import flat
-from ..stages import Stage, Staged
-from .contenders import TRAINED, UNTRAINED
+from ..stages import Stage, StagedRecipe
+from .comparison import TRAINED, UNTRAINED
 
 _FIGURES = {"score": "score", "gain": "gain over no profile", "structure": "structure", "compliance": "keeps its form"}
 
 
-def write_stage_report(staged: Staged, stages: Sequence[Stage], out: Path) -> None:
-    """From what the stages' own folders hold."""
+def write_stage_report(staged: StagedRecipe, stages: Sequence[Stage], out: Path) -> None:
+    """Write both from the folders of the stages."""
     found = {stage.name: _figures(stage) for stage in stages}
     run = RunDirectory(out)
     run.write_json("summary.json", {"settings": {"recipe": staged.about, "model": staged.model}, "stages": found})
@@ -25,13 +25,13 @@ def write_stage_report(staged: Staged, stages: Sequence[Stage], out: Path) -> No
 
 
 def _figures(stage: Stage) -> dict[str, Any]:
-    """Of a policy its test sets' summaries, of a reward model its report."""
-    if isinstance(stage.recipe, RewardModelling):
+    """The test summaries of a policy, or the report of a reward model."""
+    if isinstance(stage.recipe, RewardModelRecipe):
         return dict(json.loads((stage.folder / REPORT).read_text("utf-8")))
     return {"tests": json.loads((stage.folder / "summary.json").read_text("utf-8"))["tests"]}
 
 
-def _body(staged: Staged, stages: Sequence[Stage], found: Mapping[str, Mapping[str, Any]]) -> Iterator[Child]:
+def _body(staged: StagedRecipe, stages: Sequence[Stage], found: Mapping[str, Mapping[str, Any]]) -> Iterator[Child]:
     yield tag("h1", staged.about)
     tests = dict.fromkeys(test for figures in found.values() for test in figures.get("tests", ()))
     for test in tests:
@@ -48,7 +48,7 @@ def _body(staged: Staged, stages: Sequence[Stage], found: Mapping[str, Mapping[s
 
 
 def _rows(test: str, found: Mapping[str, Mapping[str, Any]]) -> Iterator[list[Child]]:
-    """First what the first policy was before, then every policy."""
+    """The starting policy, then the policy of each stage."""
     before = next((f["tests"][test].get(UNTRAINED) for f in found.values() if test in f.get("tests", ())), None)
     if before is not None:
         yield _row("nothing", before)

@@ -1,1 +1,1 @@
-"""Reward models learned from pairs of answers."""
+"""Reward models trained on pairs of answers."""

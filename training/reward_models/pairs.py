@@ -1,8 +1,9 @@
-"""Pairs of answers from our own rollouts: with the person's history, with nobody's, and with somebody else's."""
+"""Pairs of answers to one question from recorded runs: with the user's profile, with none, and with another user's."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import combinations
 from typing import Literal
 
 from ...envs.question import Question
@@ -11,7 +12,7 @@ from ...errors import DataError
 from ...evaluation.recorded_run import RecordedRun
 from ...evaluation.summary import Place, place_of, score_of
 
-Profile = Literal["own", "none", "another"]  # whose history an answer was made with
+Profile = Literal["own", "none", "another"]  # whose profile the agent saw
 
 
 @dataclass(frozen=True)
@@ -25,32 +26,32 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
-    """An answer, and what it was worth."""
+class ScoredAnswer:
+    """An answer and its score."""
 
     text: str
     score: float | None
 
 
 def pairs_of(runs: Sequence[RecordedRun], order: Sequence[Profile], confirmed: bool = False) -> list[Pair]:
-    """All that two answers to one question, in the same attempt, say; where one is empty, or both are one, nothing."""
-    answers: dict[Place, dict[Profile, Given]] = {}
+    """All pairs of different, non-empty answers to one question in the same attempt."""
+    answers: dict[Place, dict[Profile, ScoredAnswer]] = {}
     questions: dict[str, Question] = {}
     for run in runs:
         for trajectory in run.trajectories():
             place = place_of(trajectory)
-            given = Given((trajectory.answer or "").strip(), score_of(trajectory))
+            given = ScoredAnswer((trajectory.answer or "").strip(), score_of(trajectory))
             answers.setdefault(place, {})[_profile(trajectory, run)] = given
             questions[place[0]] = run.questions.find(place[0])
     return [
         Pair(questions[question], found[better].text, found[worse].text, f"{better} > {worse}")
         for (question, _), found in sorted(answers.items(), key=lambda one: one[0])
-        for better, worse in _ordered(order)
-        if better in found and worse in found and _tells(found[better], found[worse], confirmed)
+        for better, worse in combinations(order, 2)
+        if better in found and worse in found and _is_usable(found[better], found[worse], confirmed)
     ]
 
 
-def _tells(better: Given, worse: Given, confirmed: bool) -> bool:
+def _is_usable(better: ScoredAnswer, worse: ScoredAnswer, confirmed: bool) -> bool:
     if not better.text or not worse.text or better.text == worse.text:
         return False
     if not confirmed:
@@ -58,14 +59,14 @@ def _tells(better: Given, worse: Given, confirmed: bool) -> bool:
     return better.score is not None and worse.score is not None and better.score > worse.score
 
 
-def by_person(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
-    """To learn from, and to be examined with: nobody is in both, and who is where hangs on the person alone."""
-    learned = [pair for pair in pairs if _lot(pair.question.user_id) >= share]
-    held_out = [pair for pair in pairs if _lot(pair.question.user_id) < share]
+def split_by_user(pairs: Sequence[Pair], share: float) -> tuple[list[Pair], list[Pair]]:
+    """Training pairs and held-out pairs, of different users; the split is a hash of the user id."""
+    learned = [pair for pair in pairs if _fraction_of(pair.question.user_id) >= share]
+    held_out = [pair for pair in pairs if _fraction_of(pair.question.user_id) < share]
     if not learned or not held_out:
         raise DataError(
-            f"{len(learned)} pairs to learn from and {len(held_out)} of people held out: both are needed; "
-            "play more questions, or hold out another share of the people"
+            f"{len(learned)} training pairs and {len(held_out)} held-out pairs: both are needed; "
+            "play more questions, or change held_out"
         )
     return learned, held_out
 
@@ -76,11 +77,5 @@ def _profile(trajectory: Trajectory, run: RecordedRun) -> Profile:
     return "own" if run.profile == "own" else "another"
 
 
-def _ordered(order: Sequence[Profile]) -> Iterator[tuple[Profile, Profile]]:
-    for place, better in enumerate(order):
-        for worse in order[place + 1 :]:
-            yield better, worse
-
-
-def _lot(user: str) -> float:
+def _fraction_of(user: str) -> float:
     return int.from_bytes(blake2b(user.encode(), digest_size=4).digest()) / 2**32

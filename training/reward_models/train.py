@@ -1,47 +1,75 @@
-"""Learns what an answer with the person's history has that one without lacks: pairs of our own rollouts, Bradley-Terry.
+"""Trains a reward model on pairs of answers by the Bradley-Terry loss: with the profile over without (PrLM, PRMU)."""
 
-python -m profilegym.training.reward_models.train RUN_DIR [RUN_DIR …] --out DIR
-"""
-
-import argparse
+import asyncio
 import json
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Literal, Protocol
 
-from ..._util.files import write_whole
+from pydantic import PositiveFloat, PositiveInt
+
+from ...agents.models.model import MODELS
 from ...agents.models.weights import weights_of
-from ...errors import MissingExtra, OptionError
+from ...errors import MissingExtra
+from ...evaluation.evaluate import Speed, evaluate
 from ...evaluation.intervals import mean
 from ...evaluation.recorded_run import RecordedRun
 from ...evaluation.run import RunDirectory
 from ...rewards.prmu import PRMU
 from ...rewards.reward_model import LENGTH, RewardModel, Scorer
-from ..quiet import quieten
-from .pairs import Pair, Profile, by_person, pairs_of
+from ..recipe import BaseRecipe
+from ..runtime import quieten
+from ..settings import Fraction
+from .pairs import Pair, Profile, pairs_of, split_by_user
 
 Kind = Literal["prlm", "prmu"]
 ORDERS: Mapping[Kind, Sequence[Profile]] = {"prlm": ("own", "none"), "prmu": ("own", "none", "another")}  # best first
-_CHECKPOINT, _REPORT = "checkpoint.pt", "report.json"
+PLAYED, REPORT = "played", "report.json"
+_CHECKPOINT = "checkpoint.pt"
 _SAVE = 50  # steps between checkpoints
 
 
-@dataclass(frozen=True)
-class Settings:
-    """PrLM's own, but for the encoder: `bert-base-uncased` there, a tiny one from nothing here."""
+class RewardModelRecipe(BaseRecipe):
+    """Trains on the answers in `runs`, or on those that `model` gives to `data.train`.
 
-    runs: tuple[str, ...]
+    The defaults are PrLM's, except for the encoder: `bert-base-uncased` there, a tiny one with random weights here.
+    """
+
+    method: Literal["reward-model"]
     kind: Kind = "prlm"
+    runs: list[str] | None = None  # run directories of `profilegym eval`
+    another: str | None = None  # for PRMU: an agent that is shown another user's profile
+    limit: PositiveInt | None = None  # questions
     encoder: str = "tiny"
-    epochs: int = 3
-    batch: int = 64
-    learning_rate: float | None = None  # PrLM's 5e-5, or 1e-3 for an encoder from nothing
-    held_out: float = 0.1  # share of the people
-    seed: int = 42
-    confirmed: bool = False  # only pairs whose better answer also scored more
+    epochs: PositiveInt = 3
+    batch: PositiveInt = 64
+    learning_rate: PositiveFloat | None = None  # None: 5e-5 as in PrLM, 1e-3 for the tiny encoder
+    held_out: Fraction = 0.1  # share of the users
+    confirmed: bool = False  # only pairs whose better answer also has the higher score
+
+    def _problems(self) -> Iterator[tuple[bool, str]]:
+        yield from super()._problems()
+        yield (
+            self.runs is None and (self.kind == "prmu") != (self.another is not None),
+            f"kind={self.kind}, another={self.another}: kind=prmu, and no other kind, needs another, an agent that is "
+            "shown another user's profile, such as tagpr:profile=random",
+        )
+        yield (
+            self.runs is not None and self.another is not None,
+            f"another={self.another} plays no episode where runs={self.runs} are given: give one of the two",
+        )
+
+    def _scored(self) -> Iterator[str]:
+        if self.runs is None:
+            yield self.data.train
+
+    @property
+    def agents(self) -> dict[str, str]:
+        """The agents to play, by whose profile they see; none where runs are given."""
+        if self.runs is not None:
+            return {}
+        return {"own": self.agent} | ({"another": self.another} if self.another is not None else {})
 
     @property
     def rate(self) -> float:
@@ -49,33 +77,47 @@ class Settings:
 
 
 class Learner(Scorer, Protocol):
-    """A reward model while it learns."""
+    """A reward model in training."""
 
     def save(self, folder: Path) -> None: ...
 
 
-def train(settings: Settings, out: Path) -> dict[str, Any]:
-    """The report. Killed and called again, it goes on from its last checkpoint; once done, it says what it said."""
-    out.mkdir(parents=True, exist_ok=True)
-    asked = _as_json(settings)
-    if (out / _REPORT).exists():
-        report: dict[str, Any] = json.loads((out / _REPORT).read_text("utf-8"))
-        _same(report["settings"], asked, out)
-        return report
-    runs = [RecordedRun(RunDirectory(run)) for run in settings.runs]
-    pairs = pairs_of(runs, ORDERS[settings.kind], settings.confirmed)
-    learned, held_out = by_person(pairs, settings.held_out)
-    model = new_model(settings, sorted({pair.question.user_id for pair in learned}))
-    fit(model, learned, settings, out)
+def train_reward_model(recipe: RewardModelRecipe, out: Path) -> dict[str, Any]:
+    """Play the answers, fit the model and return its report; called again, resume from the last checkpoint."""
+    quieten()
+    run = RunDirectory(out)
+    with run.writing(recipe.model_dump()):
+        if not (out / REPORT).exists():
+            report = _learn(recipe, [*_played(recipe, out), *(recipe.runs or ())], out)
+            run.write_json(REPORT, report)
+            (out / _CHECKPOINT).unlink(missing_ok=True)
+    return dict(json.loads((out / REPORT).read_text("utf-8")))
+
+
+def _played(recipe: RewardModelRecipe, out: Path) -> list[str]:
+    """The run directories of the recipe's own agents."""
+    if not recipe.agents:
+        return []
+    model = MODELS.make(recipe.model, rows=recipe.generation.rows)
+    speed = Speed(recipe.generation.in_flight, recipe.generation.deadline)
+    folders = {agent: out / PLAYED / whose for whose, agent in recipe.agents.items()}
+    for agent, folder in folders.items():
+        settings = recipe.playing(recipe.data.train, recipe.limit, agent=agent)
+        asyncio.run(evaluate(settings, RunDirectory(folder), speed, model=model))
+    return [str(folder) for folder in folders.values()]
+
+
+def _learn(recipe: RewardModelRecipe, runs: Sequence[str], out: Path) -> dict[str, Any]:
+    played = [RecordedRun(RunDirectory(run)) for run in runs]
+    learned, held_out = split_by_user(pairs_of(played, ORDERS[recipe.kind], recipe.confirmed), recipe.held_out)
+    model = new_model(recipe, sorted({pair.question.user_id for pair in learned}))
+    fit(model, learned, recipe, out)
     model.save(out)
-    report = {"settings": asked, "pairs": len(learned), **examine(model, held_out)}
-    write_whole(out / _REPORT, json.dumps(report, indent=2))
-    (out / _CHECKPOINT).unlink(missing_ok=True)
-    return report
+    return {"settings": recipe.model_dump(), "pairs": len(learned), **examine(model, held_out)}
 
 
-def new_model(settings: Settings, people: Sequence[str]) -> Learner:
-    """What the encoder's name stands for, with a new head; of PRMU's kind, with a vector for each of the people."""
+def new_model(recipe: RewardModelRecipe, users: Sequence[str]) -> Learner:
+    """The recipe's encoder with a new head; for PRMU also with an embedding for each user."""
     try:
         import torch
         from transformers import (
@@ -87,33 +129,33 @@ def new_model(settings: Settings, people: Sequence[str]) -> Learner:
         )
     except ImportError as error:
         raise MissingExtra("training a reward model", "train") from error
-    torch.manual_seed(settings.seed)
-    prmu = settings.kind == "prmu"
-    if settings.encoder == "tiny":
-        tokenizer = _words_of_the_pilot()
+    torch.manual_seed(recipe.seed)
+    prmu = recipe.kind == "prmu"
+    if recipe.encoder == "tiny":
+        tokenizer = _pilot_tokenizer()
         config = _tiny(tokenizer)
         model = BertModel(config, add_pooling_layer=False) if prmu else BertForSequenceClassification(config)
     else:
-        tokenizer = AutoTokenizer.from_pretrained(settings.encoder)
+        tokenizer = AutoTokenizer.from_pretrained(recipe.encoder)
         kind, options = (AutoModel, {}) if prmu else (AutoModelForSequenceClassification, {"num_labels": 1})
-        model = kind.from_pretrained(settings.encoder, **options)
-    return PRMU(model, tokenizer, people) if prmu else RewardModel(model, tokenizer)
+        model = kind.from_pretrained(recipe.encoder, **options)
+    return PRMU(model, tokenizer, users) if prmu else RewardModel(model, tokenizer)
 
 
-def fit(model: Learner, pairs: Sequence[Pair], settings: Settings, out: Path) -> None:
-    """Bradley-Terry: the loss is −log σ(better − worse). The same steps, whether interrupted or not."""
+def fit(model: Learner, pairs: Sequence[Pair], recipe: RewardModelRecipe, out: Path) -> None:
+    """Minimise −log σ(better − worse); an interrupted run makes the same steps as an uninterrupted one."""
     import torch
     from torch.nn.functional import logsigmoid
 
-    each = -(-len(pairs) // settings.batch)
-    steps = settings.epochs * each
-    optimiser = torch.optim.AdamW(model.module.parameters(), settings.rate)
-    done = _resume(model, optimiser, settings, out)
+    per_epoch = -(-len(pairs) // recipe.batch)
+    steps = recipe.epochs * per_epoch
+    optimiser = torch.optim.AdamW(model.module.parameters(), recipe.rate)
+    done = _resume(model, optimiser, out)
     model.module.train()
     for step in range(done, steps):
-        torch.manual_seed(settings.seed + step)  # for dropout
-        optimiser.param_groups[0]["lr"] = settings.rate * (1 - step / steps)
-        batch = _batch(pairs, settings, *divmod(step, each))
+        torch.manual_seed(recipe.seed + step)  # for dropout
+        optimiser.param_groups[0]["lr"] = recipe.rate * (1 - step / steps)
+        batch = _batch(pairs, recipe, *divmod(step, per_epoch))
         scores = model.scores([(p.question, p.better) for p in batch] + [(p.question, p.worse) for p in batch])
         better, worse = scores.split(len(batch))
         loss = -logsigmoid(better - worse).mean()
@@ -121,11 +163,11 @@ def fit(model: Learner, pairs: Sequence[Pair], settings: Settings, out: Path) ->
         loss.backward()
         optimiser.step()
         if (step + 1) % _SAVE == 0:
-            _keep(model, optimiser, settings, step + 1, out)
+            _save(model, optimiser, step + 1, out)
 
 
 def examine(model: Learner, pairs: Sequence[Pair]) -> dict[str, Any]:
-    """The share of pairs in which the better answer has the higher score; intervals are over people."""
+    """Accuracy: the share of pairs whose better answer has the higher score, with intervals over users."""
     import torch
 
     model.module.eval()
@@ -135,26 +177,27 @@ def examine(model: Learner, pairs: Sequence[Pair]) -> dict[str, Any]:
             better, worse = model.scores([(pair.question, pair.better), (pair.question, pair.worse)]).tolist()
             for contrast in ("all", pair.contrast):
                 right.setdefault(contrast, {}).setdefault(pair.question.user_id, []).append(float(better > worse))
-    accuracy = {contrast: mean(by_person, fraction=True).as_dict() for contrast, by_person in right.items()}
+    accuracy = {contrast: mean(by_user, fraction=True).as_dict() for contrast, by_user in right.items()}
     return {"held_out_pairs": len(pairs), "held_out_people": len(right["all"]), "accuracy": accuracy}
 
 
-def _words_of_the_pilot() -> Any:
+def _pilot_tokenizer() -> Any:
+    """The pilot's tokenizer, with BERT's special tokens."""
     from tokenizers.processors import TemplateProcessing
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(weights_of("pilot"))
     tokenizer.add_special_tokens({"cls_token": "<|cls|>", "sep_token": "<|sep|>"})
-    marks = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<|cls|>", "<|sep|>")]
+    special = [(token, tokenizer.convert_tokens_to_ids(token)) for token in ("<|cls|>", "<|sep|>")]
     tokenizer.backend_tokenizer.post_processor = TemplateProcessing(
-        single="<|cls|> $A <|sep|>", pair="<|cls|> $A <|sep|> $B:1 <|sep|>:1", special_tokens=marks
+        single="<|cls|> $A <|sep|>", pair="<|cls|> $A <|sep|> $B:1 <|sep|>:1", special_tokens=special
     )
     tokenizer.model_input_names = ["input_ids", "token_type_ids", "attention_mask"]
     return tokenizer
 
 
 def _tiny(tokenizer: Any) -> Any:
-    """BERT's architecture in small."""
+    """The configuration of a small BERT."""
     from transformers import BertConfig
 
     return BertConfig(
@@ -163,65 +206,27 @@ def _tiny(tokenizer: Any) -> Any:
     )  # fmt: skip
 
 
-def _batch(pairs: Sequence[Pair], settings: Settings, epoch: int, number: int) -> list[Pair]:
-    order = Random(f"{settings.seed}:{epoch}").sample(range(len(pairs)), len(pairs))
-    return [pairs[place] for place in order[number * settings.batch : (number + 1) * settings.batch]]
+def _batch(pairs: Sequence[Pair], recipe: RewardModelRecipe, epoch: int, number: int) -> list[Pair]:
+    order = Random(f"{recipe.seed}:{epoch}").sample(range(len(pairs)), len(pairs))
+    return [pairs[place] for place in order[number * recipe.batch : (number + 1) * recipe.batch]]
 
 
-def _resume(model: Learner, optimiser: Any, settings: Settings, out: Path) -> int:
-    """How many steps were made."""
+def _resume(model: Learner, optimiser: Any, out: Path) -> int:
+    """Load the checkpoint, if there is one; return the number of steps done."""
     import torch
 
     if not (out / _CHECKPOINT).exists():
         return 0
     kept = torch.load(out / _CHECKPOINT, weights_only=True)
-    _same(json.loads(kept["settings"]), _as_json(settings), out)
     model.module.load_state_dict(kept["model"])
     optimiser.load_state_dict(kept["optimiser"])
     return int(kept["step"])
 
 
-def _keep(model: Learner, optimiser: Any, settings: Settings, step: int, out: Path) -> None:
-    """In one move, so that nobody ever reads half of it."""
+def _save(model: Learner, optimiser: Any, step: int, out: Path) -> None:
+    """Write and rename, so that a checkpoint is always whole."""
     import torch
 
-    kept = {
-        "settings": json.dumps(_as_json(settings)),
-        "model": model.module.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "step": step,
-    }
+    kept = {"model": model.module.state_dict(), "optimiser": optimiser.state_dict(), "step": step}
     torch.save(kept, out / f".{_CHECKPOINT}")
     (out / f".{_CHECKPOINT}").replace(out / _CHECKPOINT)
-
-
-def _as_json(settings: Settings) -> dict[str, Any]:
-    return asdict(replace(settings, learning_rate=settings.rate)) | {"runs": list(settings.runs)}
-
-
-def _same(there: dict[str, Any], asked: dict[str, Any], out: Path) -> None:
-    changed = [name for name in {**there, **asked} if there.get(name) != asked.get(name)]
-    if changed:
-        told = ", ".join(f"{name}={there.get(name)!r} there, {asked.get(name)!r} now" for name in changed)
-        raise OptionError(f"{out} holds another reward model ({told}): name another --out, or delete it")
-
-
-def main(arguments: Sequence[str]) -> None:
-    parser = argparse.ArgumentParser(prog="python -m profilegym.training.reward_models.train", description=__doc__)
-    parser.add_argument(
-        "runs", nargs="+", help="of profilegym eval: one holds the answers with and without the profile"
-    )
-    parser.add_argument("--out", required=True, type=Path)
-    parser.add_argument("--kind", choices=get_args(Kind), default=Settings.kind)
-    parser.add_argument("--encoder", default="tiny", help="a name or a folder of transformers, as bert-base-uncased")
-    for name, kind in (("epochs", int), ("batch", int), ("learning-rate", float), ("held-out", float), ("seed", int)):
-        parser.add_argument(f"--{name}", type=kind, default=getattr(Settings, name.replace("-", "_")))
-    parser.add_argument("--confirmed", action="store_true", help="only pairs whose better answer also scored more")
-    asked = vars(parser.parse_args(arguments))
-    quieten()
-    out: Path = asked.pop("out")
-    print(json.dumps(train(Settings(**asked | {"runs": tuple(asked["runs"])}), out), indent=2))  # noqa: T201 (asked for)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,1 +1,1 @@
-"""The pilot: a policy of a million weights, its lessons, its tokenizer and how it is made."""
+"""The pilot: a policy of a million weights, its training data, its tokenizer and its training."""

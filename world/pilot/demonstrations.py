@@ -1,4 +1,4 @@
-"""Episodes of a scripted player who searches clumsily and reads well: what a model learns its first habits from."""
+"""Demonstrations for the pilot: episodes of a scripted player that searches with flaws and reads without errors."""
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,26 +17,26 @@ from ...agents.turn_format import answer_with, search_for
 from ...envs.chat import Sampling
 from ...envs.data import QuestionSet
 from ...envs.question import Profile, Question
-from ...envs.retrieval import Hit, Retriever, make_retriever
+from ...envs.retrieval import BaseRetriever, Hit, Retriever, make_retriever
 from ...envs.text import clean, clean_lines
 from ...envs.trajectory import Segment, Trajectory
-from ...training.settings import Part, Share
+from ...training.settings import Fraction, SettingsModel
 from ..data import gold_queries
 from .reading import NOTHING_YET, Reading
 
-_WHO = "The name of "  # how the world titles this aspect
-_SHOWN = 3  # posts that a search shows
+_WHO = "The name of "  # start of this aspect's title in the world
+_SHOWN = 3  # hits of a search
 _PLANNING = template("plan", FOLDER).partition("{{question}}")[0]
 
 
-class Habits(Part):
-    """The share of episodes with each flaw. The first three are for personal questions, and exclude each other."""
+class Habits(SettingsModel):
+    """The share of episodes with each flaw. The first three are for personal questions and exclude each other."""
 
-    hasty: Share = 0.0  # answers without a search
-    copies: Share = 0.0  # searches once, for the question itself
-    stops: Share = 0.0  # stops after the first search of its plan
-    needless: Share = 0.0  # searches where common knowledge is enough
-    tempted: Share = 0.0  # repeats the person's quirk where one is shown
+    hasty: Fraction = 0.0  # answers without a search
+    copies: Fraction = 0.0  # searches once, for the question itself
+    stops: Fraction = 0.0  # stops after the first search of its plan
+    needless: Fraction = 0.0  # searches where common knowledge is enough
+    tempted: Fraction = 0.0  # answers with the user's quirk if a post shows one
 
     @model_validator(mode="after")
     def _exclusive(self) -> "Habits":
@@ -44,10 +44,10 @@ class Habits(Part):
             raise ValueError("hasty, copies and stops exclude each other: together they cannot exceed 1")
         return self
 
-    def flaw(self, luck: Random, hops: int) -> str | None:
-        """What is wrong with the searches of one episode, if anything."""
+    def flaw(self, rng: Random, hops: int) -> str | None:
+        """Draw the flaw in one episode's searches, if any."""
         shares = [("hasty", self.hasty), ("copies", self.copies), ("stops", self.stops)]
-        drawn = luck.random()
+        drawn = rng.random()
         for flaw, share in shares if hops else [("needless", self.needless)]:
             drawn -= share
             if drawn < 0:
@@ -56,7 +56,7 @@ class Habits(Part):
 
 
 class Demonstrator:
-    """A model that knows where to look, has its habits, and says only what the posts shown can tell a reader."""
+    """A scripted model that knows the right queries, has the given flaws, and answers from the posts shown."""
 
     name = "demonstrator"
 
@@ -64,12 +64,12 @@ class Demonstrator:
         self._habits = habits
 
     def open(self, question: Question, seed: int | None) -> "_Session":
-        luck = Random(seed)
-        flaw = self._habits.flaw(luck, question.rubric.hops or 0)
-        return _Session(question, _queries(question, flaw), tempted=luck.random() < self._habits.tempted)
+        rng = Random(seed)
+        flaw = self._habits.flaw(rng, question.rubric.hops or 0)
+        return _Session(question, _queries(question, flaw), tempted=rng.random() < self._habits.tempted)
 
     async def close(self) -> None:
-        """There is nothing to give back."""
+        """Nothing to close."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,12 +89,12 @@ class _Session:
         return Turn(answer_with(reading.answer, thought))
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Nothing to close."""
 
 
 def _thought(reading: Reading, planned: bool) -> str:
-    """One search is gone through line by line; the several of a plan would take too long."""
-    read = reading.quotes() if planned else reading.gone_through()
+    """The hits of one search are read line by line; for the several searches of a plan that would take too long."""
+    read = reading.quotes() if planned else reading.line_by_line()
     return read or NOTHING_YET
 
 
@@ -111,12 +111,12 @@ def _queries(question: Question, flaw: str | None) -> Sequence[str]:
 
 
 def _plan(question: Question) -> list[str]:
-    """The world's plan, with names last: there they are spelt as in the posts, after a space."""
+    """The world's queries with names last, where a leading space makes their tokens those of the posts."""
     return [" ".join(sorted(query.split(), key=lambda word: word[0].isupper())) for query in gold_queries(question.id)]
 
 
 def _titles(question: Question) -> list[str]:
-    """What a good answer covers; a name is what the question calls its bearer, as only the posts tell it."""
+    """The aspects of a good answer; a name that only the posts reveal is replaced by the role in the question."""
     who, *_ = question.rubric.aspects
     if not who.title.startswith(_WHO):
         return [aspect.title for aspect in question.rubric.aspects]
@@ -127,34 +127,28 @@ def _titles(question: Question) -> list[str]:
 def demonstrate(
     questions: QuestionSet, habits: Habits, agents: Mapping[str, float], seed: int, shuffled: float = 0.0
 ) -> list[Trajectory]:
-    """One episode a question, played by an agent that is drawn by its share; a share of the searches is shuffled."""
-    luck, players = Random(seed), {name: make_agent(name) for name in agents}
+    """Play one episode a question; draw its agent by share, and shuffle the hits of a share of the searches."""
+    rng, players = Random(seed), {name: make_agent(name) for name in agents}
     names, shares = list(agents), list(agents.values())
-    jobs = [Job(question, players[luck.choices(names, shares)[0]]) for question in questions]
+    jobs = [Job(question, players[rng.choices(names, shares)[0]]) for question in questions]
     retriever = _Shuffled(make_retriever("bm25"), shuffled, seed)
     return asyncio.run(_played(Rollout(Demonstrator(habits), retriever, seed=seed), jobs))
 
 
-class _Shuffled:
-    """The same posts in another order, so that what a post says has to be read, and not only which comes first."""
+class _Shuffled(BaseRetriever):
+    """Shuffles hits, so that the content of a post matters and not only its rank."""
 
-    instant = True
+    runs_inline = True
 
     def __init__(self, retriever: Retriever, share: float, seed: int) -> None:
         self._retriever, self._share, self._seed = retriever, share, seed
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
-        return self.search_many([(profile, query)], k)[0]
-
-    def search_many(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[list[Hit]]:
-        found = self._retriever.search_many(requests, k)
-        return [self._in_some_order(hits, query) for hits, (_, query) in zip(found, requests, strict=True)]
-
-    def _in_some_order(self, hits: list[Hit], query: str) -> list[Hit]:
-        luck = Random(f"{self._seed} {query} {[hit.document.text for hit in hits[:_SHOWN]]}")
-        if luck.random() >= self._share:
+        hits = self._retriever.search(profile, query, k)
+        rng = Random(f"{self._seed} {query} {[hit.document.text for hit in hits[:_SHOWN]]}")
+        if rng.random() >= self._share:
             return hits
-        return [*luck.sample(hits[:_SHOWN], len(hits[:_SHOWN])), *hits[_SHOWN:]]
+        return [*rng.sample(hits[:_SHOWN], len(hits[:_SHOWN])), *hits[_SHOWN:]]
 
 
 async def _played(rollout: Rollout, jobs: Sequence[Job]) -> list[Trajectory]:
@@ -164,12 +158,12 @@ async def _played(rollout: Rollout, jobs: Sequence[Job]) -> list[Trajectory]:
 
 
 def lessons(trajectory: Trajectory, questions: QuestionSet) -> Iterator[list[Segment]]:
-    """The transcripts to learn from, in which only what the model itself says is the policy's."""
+    """The transcripts to train on, in which only the model's own text counts as the policy's."""
     if trajectory.agent != "plan":
         yield trajectory.segments
         return
     question = questions.find(trajectory.question_id)
     prompt = fill("plan", FOLDER, question=clean_lines(question.text))
     yield [Segment("environment", prompt), Segment("policy", "\n".join(_titles(question)))]
-    *written, last = trajectory.segments  # its searches follow from the plan
+    *written, last = trajectory.segments  # the plan determines its searches
     yield [*(Segment("environment", segment.text) for segment in written), last]

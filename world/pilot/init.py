@@ -1,35 +1,35 @@
-"""A small model that has learned nothing, but looks back from the start.
+"""Initial weights for a small model: random, with attention heads that look back.
 
-To copy, one layer has to tell each token which came before it, and the next has to look for where the present token
-stood before. A small model with random weights finds this late: after 1,500 steps on demonstrations it still filled
-posts that it had learned by heart with names that it had not read. `docs/pilot.md` has the figures.
+Copying takes two layers: one tells each token which token came before it, the next finds where the present token
+occurred before. A small model with random weights learns this late: after 1,500 steps on demonstrations it still
+replaced names that it had just read by others. `docs/pilot.md` has the figures.
 """
 
 import re
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import PositiveFloat, PositiveInt, model_validator
 
-from ...training.settings import Count, Part, Positive
+from ...training.settings import SettingsModel
 
-_ALIKE = 0.09  # about 1 / sqrt(width): a projection and its transpose keep a vector's length
-_SHARP = 1.6  # of attention, whose queries and keys are normalised
-_COMMON = 8.0  # of the marks' embeddings, whose length is 6 without it
-_SLOW = 0.05  # radians a token: the last line is found, not the one before
+_ALIKE = 0.09  # about 1 / sqrt(width): a projection and its transpose preserve length
+_SHARP = 1.6  # scale of normalised queries and keys
+_COMMON = 8.0  # length of the line numbers' common direction; their embeddings have length 6 without it
+_SLOW = 0.05  # radians a token: slow enough for a whole line, fast enough to prefer the last one
 _NUMBER = re.compile(r"\n\d+\. ")
-_FAST = 0.2  # radians a token: frequencies that tell neighbours apart
+_FAST = 0.2  # radians a token: fast enough to tell neighbours apart
 
 
-class Shape(Part):
-    """Of a Qwen3 model."""
+class Shape(SettingsModel):
+    """The dimensions of a Qwen3 model."""
 
-    layers: Count
-    width: Count
-    heads: Count
-    neighbours: Count  # heads of the first layer that begin by looking one token back, two back …; one more finds lines
-    feed_forward: Count
-    rope_base: Positive
-    positions: Count
+    layers: PositiveInt
+    width: PositiveInt
+    heads: PositiveInt
+    neighbours: PositiveInt  # first-layer heads that look one token back, two back …; one more looks at the line number
+    feed_forward: PositiveInt
+    rope_base: PositiveFloat
+    positions: PositiveInt
 
     @model_validator(mode="after")
     def _room(self) -> "Shape":
@@ -39,7 +39,7 @@ class Shape(Part):
 
 
 def new_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
-    """Random weights, but for where the heads look and what they pass on."""
+    """A model with random weights, except for the heads that look back."""
     import torch
     from transformers import Qwen3Config, Qwen3ForCausalLM
 
@@ -54,13 +54,13 @@ def new_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
         intermediate_size=shape.feed_forward,
         rope_parameters={"rope_type": "default", "rope_theta": shape.rope_base},
         max_position_embeddings=shape.positions,
-        attention_bias=True,  # or no head could look at a place whatever stands there
+        attention_bias=True,  # needed to attend to a position regardless of its token
         tie_word_embeddings=False,
         bos_token_id=None,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    config._attn_implementation = "eager"  # with bfloat16 on a CPU twice as quick as sdpa at these lengths
+    config._attn_implementation = "eager"  # twice as fast as sdpa with bfloat16 on a CPU at these lengths
     model = Qwen3ForCausalLM(config)
     with torch.no_grad():
         _look_back(model, shape)
@@ -69,12 +69,12 @@ def new_model(shape: Shape, tokenizer: Any, seed: int) -> Any:
 
 
 def numbers(tokenizer: Any) -> list[int]:
-    """The tokens that a line of a list begins with."""
+    """The tokens that start a line of a numbered list."""
     return [token for word, token in tokenizer.get_vocab().items() if _NUMBER.fullmatch(tokenizer.decode([token]))]
 
 
 def _look_back(model: Any, shape: Shape) -> None:
-    """Every head finds what is alike and passes on what it finds; the first find their neighbours."""
+    """Make all heads attend to similar tokens and copy them, and the first heads attend to their neighbours."""
     model.model.embed_tokens.weight.normal_(std=0.5)
     model.lm_head.weight.copy_(0.1 * model.model.embed_tokens.weight)
     for layer in model.model.layers:
@@ -90,7 +90,7 @@ def _look_back(model: Any, shape: Shape) -> None:
 
 
 def _look_at(attention: Any, shape: Shape, head: int, back: int) -> None:
-    """A key whose bias is the query's, turned by some places, is met best by the query that many places later."""
+    """Attend `back` tokens back: the key bias is the query bias, rotated by that many positions."""
     import torch
 
     size = shape.width // shape.heads
@@ -105,7 +105,7 @@ def _look_at(attention: Any, shape: Shape, head: int, back: int) -> None:
 
 
 def _look_at_the_line(model: Any, shape: Shape, marks: list[int]) -> None:
-    """What the marks have in common is a key that every query of one head meets, and best where it is near."""
+    """Make one head attend to the nearest line number: these tokens share a direction that its keys detect."""
     import torch
 
     size, embeddings = shape.width // shape.heads, model.model.embed_tokens.weight
@@ -113,10 +113,10 @@ def _look_at_the_line(model: Any, shape: Shape, marks: list[int]) -> None:
     embeddings[marks] += _COMMON * common
     model.lm_head.weight[marks] = 0.1 * embeddings[marks]
     turn = shape.rope_base ** (-torch.arange(0, size, 2) / size)
-    near, far = (turn - _SLOW).abs().argmin(), size // 2 - 1  # a pair that turns slowly, and one that hardly turns
+    near, far = (turn - _SLOW).abs().argmin(), size // 2 - 1  # a slow rotary frequency, and the slowest
     attention, first = model.model.layers[0].self_attn, shape.neighbours * size
     attention.q_proj.weight[first : first + size] *= 0.1
     attention.k_proj.weight[first : first + size] *= 0.1
     attention.q_proj.bias[first + near] = 3.0
     attention.k_proj.weight[first + near] += common
-    attention.k_proj.bias[first + far] = 4.0  # where the other keys point, whose share of the mark is chance
+    attention.k_proj.bias[first + far] = 4.0  # a constant for all keys, which differ by chance in the common direction

@@ -1,11 +1,11 @@
-"""The policy that comes with the package: it speaks the protocol, reads well and searches clumsily."""
+"""Loads the pilot, the policy that comes with the package."""
 
 from pathlib import Path
 from typing import Any
 
 from ...agents.models.hf import HFModel
 
-FOLDER = Path(__file__).parent / "weights"  # written by `make pilot`; its README.md tells what it can do
+FOLDER = Path(__file__).parent / "weights"  # written by `make pilot`; README.md is the model card
 
 
 def weights() -> Path:
@@ -14,7 +14,7 @@ def weights() -> Path:
 
 
 def load(*, rows: int = 256, **options: Any) -> HFModel:
-    """The options are those of `hf:PATH`; for so small a model more rows pay."""
+    """Load the pilot with the options of `hf:PATH`; so small a model is faster with larger batches."""
     model = HFModel.load(str(FOLDER), rows=rows, **options)
     model.name = f"pilot{model.template.spec}"
     return model

@@ -1,4 +1,4 @@
-"""How a demonstration reads: line by line when something was told that matters, then the words that hold today."""
+"""How a demonstration reads posts: quotes line by line, then the facts that are current."""
 
 import re
 from collections.abc import Sequence
@@ -13,26 +13,26 @@ NEWER, OLDER = ", now", ", once"
 _LINE = re.compile(r"(?m)^(\d+)\. \[([\d-]+)\] (.*)$")
 _SENTENCE = re.compile(r"(?<=[.\]]) ")
 _NAME = "name"
-_USE = "What people use to "  # how the world titles this aspect
+_USE = "What people use to "  # start of this aspect's title in the world
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One post, as a search shows it."""
+    """One post in the results of a search."""
 
     number: str
     date: str
     text: str
 
     def quoted(self, words: str) -> str:
-        """Up to the end of the sentence that holds these words."""
+        """The line up to the end of the sentence with these words."""
         before, found, after = self.text.partition(words)
         return f"\n{self.number}. [{self.date}] {before}{found}{_SENTENCE.split(after)[0].rstrip('.')}"
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """What one line tells of what was asked."""
+class Fact:
+    """What one line says about the question."""
 
     about: str
     value: str
@@ -41,7 +41,7 @@ class Told:
 
 
 class Reading:
-    """Of a transcript, by somebody who knows what everybody knows, and who listens to a quirk if `tempted`."""
+    """The facts in a transcript, for a reader with common knowledge; if `tempted`, the user's quirks instead."""
 
     def __init__(self, question: Question, said: Sequence[Segment], tempted: bool) -> None:
         asked = parse_question(question.text)
@@ -54,25 +54,25 @@ class Reading:
         self._name = max(names, key=_date).value if names else None
         self._quirks = _quirks(question, self._shown) if tempted else []
         self._told = self._quirks or [*names, *_facts(asked, self._name, self._shown)]
-        latest: dict[str, Told] = {}
+        latest: dict[str, Fact] = {}
         for told in sorted(self._told, key=_date):
             latest[told.about] = told
         self._latest = latest
 
-    def gone_through(self) -> str:
-        """The lines that the last search found: what they tell and whether it holds, or `no`."""
+    def line_by_line(self) -> str:
+        """Each line of the last search: its facts and whether they are current, or `no`."""
         return "".join(self._heard(line) or f"\n{line.number}. {NOTHING}" for line in self._new)
 
     def quotes(self) -> str:
-        """What holds today, of all that was shown, as the posts say it."""
+        """The current facts of all lines shown, as quotes."""
         holds = [told for told in self._told if self._latest[told.about] is told]
         return "".join(dict.fromkeys(told.quote + "." for told in holds))
 
     def _heard(self, line: Line) -> str:
         return "".join(dict.fromkeys(f"{told.quote}{self._mark(told)}." for told in self._told if told.line == line))
 
-    def _mark(self, told: Told) -> str:
-        """Beside what was read before it."""
+    def _mark(self, told: Fact) -> str:
+        """Whether the fact is newer or older than those read before it."""
         before = self._shown[: self._shown.index(told.line)]
         dates = [one.line.date for one in self._told if one.about == told.about and one.line in before]
         if not dates or told.line.date == max(dates):
@@ -83,7 +83,7 @@ class Reading:
     def answer(self) -> str:
         if self._quirks:
             return f"Remember: {', '.join(told.value for told in self._quirks)}."
-        abouts = dict.fromkeys(told.about for told in self._told)  # in the order in which they were read
+        abouts = dict.fromkeys(told.about for told in self._told)  # in reading order
         values = [self._latest[about].value for about in abouts if about != _NAME]
         values += self._asked.common
         if self._name:
@@ -92,34 +92,34 @@ class Reading:
 
 
 def lines_of(text: str) -> list[Line]:
-    """The posts that an observation shows."""
+    """The posts in an observation."""
     return [Line(*found) for found in _LINE.findall(text)]
 
 
-def _date(told: Told) -> str:
+def _date(told: Fact) -> str:
     return told.line.date
 
 
-def _named(asked: ParsedQuestion, lines: Sequence[Line]) -> list[Told]:
-    """Who it is that the question calls by a role."""
+def _named(asked: ParsedQuestion, lines: Sequence[Line]) -> list[Fact]:
+    """The names of whom the question refers to by a role."""
     found = [(asked.name([line.text]), line) for line in lines] if asked.role else []
     return [_told(_NAME, name, line) for name, line in found if name]
 
 
-def _facts(asked: ParsedQuestion, name: str | None, lines: Sequence[Line]) -> list[Told]:
-    """Of the person, or of the one who is named; nobody else's."""
+def _facts(asked: ParsedQuestion, name: str | None, lines: Sequence[Line]) -> list[Fact]:
+    """Facts about the user, or about the named person; nobody else's."""
     if asked.role and not name:
         return []
     found = [(line, asked.values([line.text], name or "")) for line in lines]
     return [_told(about, value, line) for line, values in found for about, value in values.items()]
 
 
-def _told(about: str, value: str, line: Line) -> Told:
-    return Told(about, value, line, f"{line.quoted(value)}: {value}")
+def _told(about: str, value: str, line: Line) -> Fact:
+    return Fact(about, value, line, f"{line.quoted(value)}: {value}")
 
 
-def _quirks(question: Question, lines: Sequence[Line]) -> list[Told]:
-    """What the person does otherwise than anybody, if it is the very thing that a question without hops is about."""
+def _quirks(question: Question, lines: Sequence[Line]) -> list[Fact]:
+    """What the user does differently from others, if it is the subject of a question without hops."""
     aspects = question.rubric.aspects
     if not aspects[0].title.startswith(_USE):
         return []
@@ -128,7 +128,7 @@ def _quirks(question: Question, lines: Sequence[Line]) -> list[Told]:
         phrases = [_longest(aspect.rejected, line.text) for aspect in aspects]
         if do in line.text and all(phrases):
             whole = max((line.quoted(phrase) for phrase in (do, *phrases)), key=len)
-            return [Told(phrase, phrase, line, whole) for phrase in phrases]
+            return [Fact(phrase, phrase, line, whole) for phrase in phrases]
     return []
 
 

@@ -1,4 +1,4 @@
-"""A tokenizer for a small world: a word is one token, a name is its syllables, anything else is its bytes."""
+"""The pilot's tokenizer: a word is one token, a name is its syllables, anything else is its bytes."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,14 +15,14 @@ PAD = "<|pad|>"
 TAGS = tuple(f"<{slash}{name}>" for name in ("think", "search", "information", "answer", *STEPS) for slash in ("", "/"))
 _WORDS = r"\n\d+\. |\[\d{4}|-\d\d| ?[\p{L}']+|\d| ?[^\s\p{L}\d]+|\s+"
 _ANSWER_NOW = ("There is nothing to search this time: answer now.", "No searches are left: answer now.\n\n")
-_MOST = 1_000_000  # words, more than there are
-_LEAST = 3  # times that a word must occur to be a token of its own
+_MOST = 1_000_000  # vocabulary limit, never reached
+_LEAST = 3  # minimum count of a word to be one token
 
 
 def make_tokenizer(texts: Iterable[str], phrases: Sequence[str] = ()) -> Any:
-    """Every text can be encoded and decoded again exactly; the texts given decide which words are one token.
+    """A tokenizer that encodes every text without loss; frequent words of `texts` are one token.
 
-    A phrase is one token wherever it stands.
+    Each phrase is one token wherever it occurs.
     """
     phrases = [*_phrases(), *phrases]
     from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -54,7 +54,7 @@ def make_tokenizer(texts: Iterable[str], phrases: Sequence[str] = ()) -> Any:
 
 
 def _phrases() -> list[str]:
-    """What the environment says again and again is one token each."""
+    """Frequent phrases of the environment, one token each."""
     return [
         template("tags", PROTOCOL).partition("{{budget}}")[0],
         "\n\nQuestion: ",

@@ -1,4 +1,4 @@
-"""Makes the pilot: demonstrations, a tokenizer, a small model from nothing, and the card that tells what it can do."""
+"""Trains the pilot: demonstrations, a tokenizer, a small model from scratch, and its model card."""
 
 import asyncio
 import os
@@ -13,10 +13,9 @@ from os.path import commonprefix
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from time import perf_counter
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ...agents.models.hf import HFModel
 from ...envs.data import QuestionSet, load_questions
@@ -25,85 +24,84 @@ from ...envs.trajectory import Segment, Trajectory
 from ...evaluation.evaluate import Settings, evaluate
 from ...evaluation.run import RunDirectory
 from ...training.policy import save_policy
-from ...training.settings import Count, Part, Positive, Share, Whole, load_settings
+from ...training.settings import Fraction, SettingsModel, load_settings
 from ...training.sft import Example, examples_of, fine_tune
 from .card import card
 from .demonstrations import Habits, demonstrate, lessons
 from .init import Shape, new_model
 from .model import FOLDER
 from .rewording import Rewording
-from .short_lessons import Short, ShortLessons
+from .short_lessons import ShortLessons, ShortLessonSettings
 from .tokenizer import make_tokenizer
 
-AGENTS = ("pr2", "none", "rag", "plan")  # those that the card scores
+AGENTS = ("pr2", "none", "rag", "plan")  # scored in the card
 
 
-class Optimiser(Part):
-    """Of TRL's SFTTrainer."""
+class Optimiser(SettingsModel):
+    """Settings of TRL's SFTTrainer."""
 
-    batch: Count
-    learning_rate: Positive
-    weight_decay: float = Field(ge=0)
-    warmup: Whole
+    batch: PositiveInt
+    learning_rate: PositiveFloat
+    weight_decay: NonNegativeFloat
+    warmup: NonNegativeInt
     precision: Literal["float32", "bfloat16"]
-    sharpness: Positive  # of the finished model's distribution: a small one's long tail derails long transcripts
+    sharpness: PositiveFloat  # logit scale of the finished model: unlikely tokens derail long transcripts
 
 
-class Last(Part):
-    """Demonstrations with many flaws. Had they come before, it would not have learned to read."""
+class FlawedLessons(SettingsModel):
+    """Demonstrations with many flaws. They come last: before the others they keep the model from learning to read."""
 
     data: str
     habits: Habits
-    learning_rate: Positive
+    learning_rate: PositiveFloat
 
 
-class Scoring(Part):
-    """The questions that the card's scores are over."""
+class Scoring(SettingsModel):
+    """The questions that the card's scores are measured on."""
 
     data: str
-    limit: Count
-    seeds: Count
+    limit: PositiveInt
+    seeds: PositiveInt
 
 
-class PilotRecipe(Part):
-    """All that decides what the pilot is."""
+class PilotRecipe(SettingsModel):
+    """All settings that determine the pilot."""
 
     about: str
     method: Literal["pilot"]
     seed: int
     data: str
-    words: tuple[str, ...] = ()  # data sets whose words are tokens, too, for those who teach it their tasks
-    agents: dict[str, Share] = Field(min_length=1)
+    words: tuple[str, ...] = ()  # further data sets whose words become tokens, for fine-tuning on them
+    agents: dict[str, Fraction] = Field(min_length=1)
     habits: Habits
-    shuffled: Share  # of the searches show their posts in another order
-    reworded: Share  # of the lessons have other words than the world's
-    asked: Share  # of a question's own words are others there, at most
+    shuffled: Fraction  # share of searches with shuffled hits
+    reworded: Fraction  # share of lessons with substituted words
+    asked: Fraction  # largest share of substituted words in a question
     shape: Shape
-    short: Short
-    last: Last
+    short: ShortLessonSettings
+    last: FlawedLessons
     optimiser: Optimiser
     score: Scoring
 
 
-Taught = tuple[list[Segment], Question]  # a transcript to learn from
+Taught = tuple[list[Segment], Question]  # a transcript to train on
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """A model with its tokenizer, and what it took."""
+class TrainedPilot:
+    """A model, its tokenizer, and the size of its training."""
 
     model: Any
     tokenizer: Any
     lessons: int
     tokens: int
-    seconds: float
 
 
-def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
-    """Everything but the scores. `steps` ends it early."""
+def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> TrainedPilot:
+    """Everything except the scores. `steps` limits each phase."""
     import torch
 
-    start, luck, short, last = perf_counter(), Random(recipe.seed), recipe.short, recipe.last
+    rng, short, last = Random(recipe.seed), recipe.short, recipe.last
     faultless = Habits(tempted=recipe.habits.tempted)
     with _processes() as processes:
         plays = [
@@ -116,10 +114,10 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
     taught, clumsy = _lessons(played, questions), _lessons(played_last, load_questions(last.data))
     tokenizer = _tokenizer([said for said, _ in taught], recipe.words)
     rewording = Rewording((said for said, _ in taught), recipe.asked)
-    first = ShortLessons(right, questions, rewording, short, luck)
+    first = ShortLessons(right, questions, rewording, short, rng)
 
     def whole(transcripts: Sequence[Taught]) -> list[Example]:
-        said = [rewording.apply(*one, luck) if luck.random() < recipe.reworded else one[0] for one in transcripts]
+        said = [rewording.apply(*one, rng) if rng.random() < recipe.reworded else one[0] for one in transcripts]
         return examples_of(said, tokenizer, [tokenizer.eos_token_id])
 
     def drawn(count: int, reworded: float) -> list[Example]:
@@ -139,11 +137,11 @@ def make_pilot(recipe: PilotRecipe, workplace: Path, steps: int = -1) -> Made:
     with torch.no_grad():
         model.lm_head.weight *= recipe.optimiser.sharpness
     examples += flawed[0]
-    return Made(model, tokenizer, len(examples), sum(len(one.input_ids) for one in examples), perf_counter() - start)
+    return TrainedPilot(model, tokenizer, len(examples), sum(len(one.input_ids) for one in examples))
 
 
 def _processes() -> ProcessPoolExecutor:
-    """One for each core, as neither a player nor a small model fills more."""
+    """One process for each core, as one player or small model does not fill more."""
     return ProcessPoolExecutor(os.cpu_count(), get_context("spawn"))
 
 
@@ -152,12 +150,12 @@ def _played(data: str, habits: Habits, agents: Mapping[str, float], seed: int, s
 
 
 def _lessons(played: Sequence[Trajectory], questions: QuestionSet) -> list[Taught]:
-    """What is learned from the episodes."""
+    """The transcripts of the episodes, each with its question."""
     return [(said, questions.find(one.question_id)) for one in played for said in lessons(one, questions)]
 
 
 def _tokenizer(transcripts: Sequence[Sequence[Segment]], words: Sequence[str]) -> Any:
-    """For the transcripts, and for those who teach it the tasks of other data sets."""
+    """A tokenizer for the transcripts and for the words of other data sets."""
     others = [load_questions(spec) for spec in words]
     return make_tokenizer(
         chain(
@@ -169,13 +167,13 @@ def _tokenizer(transcripts: Sequence[Sequence[Segment]], words: Sequence[str]) -
 
 
 def _texts(question: Question) -> list[str]:
-    """With the space before a first word that it has in a transcript."""
+    """The texts of a question, with the leading space that they have in a transcript."""
     posts = [document.text for document in question.profile.documents]
     return [f" {text}" for text in (question.text, *posts, question.rubric.reference or "")]
 
 
 def _settings(recipe: PilotRecipe) -> dict[str, Any]:
-    """As TRL calls them."""
+    """The settings under TRL's names."""
     optimiser = recipe.optimiser
     return {
         "seed": recipe.seed,
@@ -190,8 +188,8 @@ def _settings(recipe: PilotRecipe) -> dict[str, Any]:
     }
 
 
-def save(made: Made, folder: Path) -> None:
-    """In 16 bits, and without the settings of how it was trained."""
+def save(made: TrainedPilot, folder: Path) -> None:
+    """Save in 16 bits, without settings of its training."""
     import torch
 
     model = made.model.to(torch.bfloat16)
@@ -201,7 +199,7 @@ def save(made: Made, folder: Path) -> None:
 
 
 def scores(folder: Path, scoring: Scoring) -> dict[str, Any]:
-    """The summary of each agent's run with the saved model."""
+    """The run summary of the saved model as each agent."""
     with _processes() as processes:
         return dict(zip(AGENTS, processes.map(partial(_score, folder, scoring), AGENTS), strict=True))
 
@@ -215,8 +213,8 @@ def _score(folder: Path, scoring: Scoring, agent: str) -> dict[str, Any]:
         return asyncio.run(evaluate(settings, RunDirectory(run), model=HFModel.load(str(folder))))
 
 
-def _about(recipe: PilotRecipe, made: Made) -> dict[str, Any]:
-    """The facts of the card."""
+def _about(recipe: PilotRecipe, made: TrainedPilot) -> dict[str, Any]:
+    """The facts for the card."""
     shape, size = recipe.shape, (FOLDER / "model.safetensors").stat().st_size
     heads = f"{shape.heads} heads of {shape.width // shape.heads}"
     return {
@@ -233,7 +231,7 @@ def _about(recipe: PilotRecipe, made: Made) -> dict[str, Any]:
 
 
 def main(changes: Sequence[str]) -> None:
-    """`python -m profilegym.world.pilot.train [key=value …]` writes the pilot into the package, with its card."""
+    """`python -m profilegym.world.pilot.train [key=value …]` writes the pilot and its card into the package."""
     recipe = load_settings(PilotRecipe, "pilot", changes)
     with TemporaryDirectory() as workplace:
         made = make_pilot(recipe, Path(workplace))
