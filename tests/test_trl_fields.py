@@ -10,7 +10,7 @@ pytest.importorskip("torch")
 trl = pytest.importorskip("trl")
 
 from profilegym.errors import OptionError  # noqa: E402
-from profilegym.training.checks import wrong_with  # noqa: E402
+from profilegym.training.checks import problems_of  # noqa: E402
 from profilegym.training.grpo.config import _decided, config  # noqa: E402
 from profilegym.training.trl_fields import FIXED, GRPO, SFT, wrong_fields  # noqa: E402
 
@@ -30,7 +30,7 @@ def test_a_field_of_trls_reaches_its_config(tmp_path: Path) -> None:
 def test_a_field_that_the_recipe_sets_or_nobody_knows_is_refused(tmp_path: Path, field: str, values: list[str]) -> None:
     policy = make_tiny_policy(tmp_path / "policy")
 
-    (problem,) = wrong_with(recipe(policy, trl={field: 1}))
+    (problem,) = problems_of(recipe(policy, trl={field: 1}))
 
     assert f"trl.{field}" in problem
     assert all(value in problem for value in values)
@@ -79,12 +79,12 @@ def test_two_gpus_without_a_launcher_are_refused(tmp_path: Path, monkeypatch: py
     monkeypatch.delenv("WORLD_SIZE", raising=False)
     asked = recipe(make_tiny_policy(tmp_path / "policy"))
 
-    (problem,) = wrong_with(asked)
+    (problem,) = problems_of(asked)
     assert "CUDA_VISIBLE_DEVICES=0" in problem
     assert "accelerate launch --num_processes 2" in problem
 
     monkeypatch.setenv("WORLD_SIZE", "2")
-    assert not [found for found in wrong_with(asked) if "launch" in found]
+    assert not [found for found in problems_of(asked) if "launch" in found]
 
 
 def test_a_model_without_weights_here_is_refused_with_its_name() -> None:

@@ -139,7 +139,7 @@ def _share(alarm: Mapping[str, Any]) -> str:
 
 
 def _meaning(name: str) -> str:
-    return SIGNS[name].meaning if name in SIGNS else _OF_TRAINING[name]
+    return SIGNS[name].meaning if name in SIGNS else _OF_TRAINING.get(name, "")  # others are whole sentences
 
 
 def _alarm(seen: str, meaning: str) -> Markup:
