@@ -47,7 +47,7 @@ def measure(model: str, rounds: int = 2) -> dict[str, Any]:
 
 
 def _median(runs: list[dict[str, Any]], name: str) -> float:
-    return statistics.median(value for run in runs for value in run[name])
+    return float(statistics.median(value for run in runs for value in run[name]))
 
 
 def _in_a_process(whose: str, model: str) -> dict[str, Any]:
