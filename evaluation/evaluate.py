@@ -142,6 +142,7 @@ def default_reward(data: str) -> str:
 
 _DEFAULTS = {
     "world": "score:rubric",
+    "locomo": "f1",
     **dict.fromkeys(("lamp-1", "lamp-2"), "match"),
     "lamp-3": "mae",
     **dict.fromkeys(("lamp-4", "lamp-5", "lamp-6", "lamp-7", *(f"longlamp-{task}" for task in range(1, 5))), "rouge"),

@@ -57,6 +57,22 @@ def mean(values: Mapping[str, Sequence[float]], fraction: bool = False) -> Inter
     return bootstrap(sums, ratio, sum(map(len, groups)), kind)
 
 
+def macro_mean(groups: Sequence[Mapping[str, Sequence[float]]], fraction: bool = False) -> Interval:
+    """The mean over groups of the mean of each; values are given by group and user."""
+    users = {user: row for row, user in enumerate(dict.fromkeys(user for group in groups for user in group))}
+    sums = np.zeros((len(users), 2 * len(groups)))
+    for place, group in enumerate(groups):
+        for user, values in group.items():
+            sums[users[user], 2 * place : 2 * place + 2] = sum(values), len(values)
+    inside = fraction and kind_of(value for group in groups for values in group.values() for value in values) != "any"
+    return bootstrap(sums, _macro, int(sums[:, 1::2].sum()), "fraction" if inside else "any")
+
+
+def _macro(totals: Sums) -> Sums:
+    found: Sums = (totals[:, ::2] / totals[:, 1::2]).mean(1)
+    return found
+
+
 def share(sums: Sums) -> Interval:
     """`sums` has a row per user: the count of successes and of trials."""
     return bootstrap(sums, ratio, int(sums[:, 1].sum()), "share")

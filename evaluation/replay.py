@@ -7,6 +7,7 @@ from statistics import fmean
 
 from ..agents.agent import make_agent
 from ..agents.replay import recorded_turns
+from ..envs.data.leaks import evidence_of
 from ..envs.data.profile_controls import ProfileOf, swapped
 from ..envs.episode import Episode, checked_options
 from ..envs.question import Question
@@ -15,7 +16,7 @@ from ..envs.trajectory import Search, Trajectory
 from ..errors import DataError
 from .intervals import Interval, mean
 from .recorded_run import RecordedRun
-from .summary import evidence_of, evidence_recall
+from .summary import evidence_recall
 
 BATCH = 256  # episodes searched in one call
 

@@ -9,7 +9,9 @@ from ..agents.r2p_template import complies
 from ..envs.question import Question
 from ..envs.tagpr_tags import tagged
 from ..envs.trajectory import Segment, Trajectory
-from .intervals import mean
+from ..rewards.answer_metrics import mentions, words
+from ..rewards.search_metrics import Found, Unit, evidence_found
+from .intervals import macro_mean, mean
 
 _SAME = 1e-9  # scores closer than this are equal
 Place = tuple[str, str]  # question and attempt
@@ -22,6 +24,12 @@ FIGURES = (  # metric, label, digits
     ("hurt", "hurt", 2),
     ("searches", "searches", 2),
     ("evidence", "evidence", 3),
+    ("evidence_precision", "evidence precision", 3),
+    ("evidence_ndcg", "evidence nDCG", 3),
+    ("session_evidence", "evidence, sessions", 3),
+    ("needless", "needless searches", 2),
+    ("harm", "harm", 3),
+    ("over_personalised", "over-personalised", 2),
     ("structure", "structure", 3),
     ("compliance", "keeps its form", 3),
     ("interventions", "interventions", 2),
@@ -30,7 +38,11 @@ FIGURES = (  # metric, label, digits
     ("completion_tokens", "tokens written", 0),
     ("seconds", "seconds", 2),
 )
-FRACTIONS = {"score", "baseline", "helped", "unchanged", "hurt", "evidence", "structure", "compliance"}  # from 0 to 1
+FRACTIONS = {  # from 0 to 1
+    *("score", "baseline", "helped", "unchanged", "hurt", "structure", "compliance", "needless", "over_personalised"),
+    *("evidence", "evidence_precision", "evidence_ndcg", "session_evidence"),
+}
+MACRO = ("score", "baseline", "gain")  # also as means over categories
 _FORMS: Mapping[str, Callable[[Sequence[Segment]], bool]] = {  # by agent, beyond the grammar of tags
     "r2p": complies,
     "tagpr": lambda segments: tagged(segments).problem is None,
@@ -130,6 +142,7 @@ class KindTotals:
             **self.everything.means(),
             "by_hops": {hops: self.hops[hops].means() for hops in sorted(self.hops)},
             "by_category": {category: self.categories[category].means() for category in sorted(self.categories)},
+            "macro": self._macro(),
             "episodes": self.episodes,
             "users": len(self.users),
             "judge": sorted(self.judges),
@@ -137,6 +150,18 @@ class KindTotals:
             "ended": dict(self.ended.most_common()),
             "flags": dict(self.flags.most_common()),
             "sums": self.sums,
+        }
+
+    def _macro(self) -> dict[str, Any]:
+        """Means over categories, each weighing the same; empty where there are fewer than two."""
+        values = {
+            metric: [group.values[metric] for group in self.categories.values() if metric in group.values]
+            for metric in MACRO
+        }
+        return {
+            metric: macro_mean(of, metric in FRACTIONS).as_dict()
+            for metric, of in values.items()
+            if len(of) == len(self.categories) > 1
         }
 
     def _groups(self, question: Question) -> list[Group]:
@@ -169,18 +194,15 @@ def compliance(trajectory: Trajectory) -> bool | None:
     return trajectory.structure_ok and form(trajectory.segments)
 
 
+def evidence_shown(trajectory: Trajectory, question: Question, by: Unit = "document") -> Found | None:
+    """How much evidence the searches found; None where none is known."""
+    return evidence_found(question, (document for search in trajectory.searches for document, _ in search.hits), by)
+
+
 def evidence_recall(trajectory: Trajectory, question: Question) -> float | None:
     """The share of the evidence documents that some search returned; None where none is known."""
-    wanted = evidence_of(question)
-    shown = {document for search in trajectory.searches for document, _ in search.hits}
-    if question.profile.user_id != question.user_id:
-        shown.clear()  # another user's documents may have the same ids
-    return len(wanted & shown) / len(wanted) if wanted else None
-
-
-def evidence_of(question: Question) -> set[str]:
-    """The ids of the documents that support the aspects."""
-    return {document for aspect in question.rubric.aspects for document in aspect.documents}
+    found = evidence_shown(trajectory, question)
+    return found.recall if found else None
 
 
 def figures(
@@ -198,7 +220,11 @@ def figures(
         yield "unchanged", abs(gain) <= _SAME
         yield "hurt", gain < -_SAME
     yield "searches", len(trajectory.searches)
-    yield "evidence", evidence_recall(trajectory, question)
+    if found := evidence_shown(trajectory, question):
+        yield from zip(("evidence", "evidence_precision", "evidence_ndcg"), found, strict=True)
+    if found := evidence_shown(trajectory, question, "session"):
+        yield "session_evidence", found.recall
+    yield from restraint(trajectory, question, score, baseline)
     yield "structure", trajectory.structure_ok
     yield "compliance", compliance(trajectory)
     yield "malformed", trajectory.malformed
@@ -207,3 +233,33 @@ def figures(
     yield "prompt_tokens", usage.get("prompt_tokens")
     yield "completion_tokens", usage.get("completion_tokens")
     yield "seconds", (trajectory.timing or {}).get("seconds")
+
+
+def restraint(
+    trajectory: Trajectory, question: Question, score: float | None, baseline: float | None
+) -> Iterator[tuple[str, float]]:
+    """What the policy did where the history must not be used: general questions, and those that it does not answer.
+
+    No search is needless in a question that cannot be answered, as only a search shows that.
+    """
+    rubric = question.rubric
+    if rubric.history not in ("unneeded", "unanswerable"):
+        return
+    if rubric.history == "unneeded":
+        yield "needless", bool(trajectory.searches)
+    if score is not None and baseline is not None:
+        yield "harm", baseline - score
+    rejected = [phrase for aspect in rubric.aspects for phrase in aspect.rejected]
+    if rejected:
+        yield "over_personalised", _over_personalised(trajectory, question, rejected)
+
+
+def _over_personalised(trajectory: Trajectory, question: Question, rejected: Sequence[str]) -> bool:
+    """Whether the answer holds a rejected phrase whose words all stand in the documents shown."""
+    said = [phrase for phrase in rejected if mentions(trajectory.answer or "", [phrase])]
+    if not said:
+        return False
+    by_id = question.profile.by_id
+    hits = (by_id[name].text for search in trajectory.searches for name, _ in search.hits if name in by_id)
+    shown = {word for text in hits for word in words(text)}
+    return any(shown.issuperset(words(phrase)) for phrase in said)

@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 
+from ..envs.data.leaks import evidence_of
 from ..envs.question import Question
 from ..envs.reward import Verdict
 from ..envs.trajectory import Search, Trajectory
 from .page import Child, Markup, details, join, table, tag
-from .summary import evidence_of, score_of
+from .summary import score_of
 
 
 def episode(trajectory: Trajectory, question: Question, baseline: Trajectory | None, gain: float) -> Markup:

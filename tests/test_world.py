@@ -21,7 +21,7 @@ from profilegym.world.data.tables import Tables, load_tables
 
 # A change of this value changes every published number: say so in the changelog under its own heading.
 # A new field of a document or a rubric changes it alone: without that field's text the earlier value must come out.
-BYTES_OF_SEED_7 = "fee8a3d57f517d37c6ef3ca8f2fe22aa"
+BYTES_OF_SEED_7 = "d8e30758dc12b8661dda408590c2415b"
 
 
 @pytest.fixture(scope="module")

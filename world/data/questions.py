@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from ...envs.question import Aspect, Document, Rubric
+from ...envs.question import Aspect, Document, HistoryUse, Rubric
 from .person import Fact, Person, Relation
 from .rng import Rng
 from .tables import CommonFact, Domain, Tables, Value
@@ -35,7 +35,8 @@ class QuestionDraft:
         """The rubric; a value accepted in one aspect is not rejected in another."""
         own = {form for aspect in self.aspects for form in aspect.value}
         aspects = tuple(_aspect(aspect, own, documents) for aspect in self.aspects)
-        return Rubric(_narrative(self), aspects, self.reference, self.hops)
+        history: HistoryUse = "needed" if self.hops else "unneeded"
+        return Rubric(_narrative(self), aspects, self.reference, self.hops, history)
 
 
 _MINE = "What holds for me today may hold for nobody else."
