@@ -50,7 +50,8 @@ def openai_judge(
 
     `max_tokens` limits each reply, thinking included. `max_replies` is the number of requests for an aspect until a
     reply is valid. `prompt` is a file whose text is asked instead of the package's own; its reply is a JSON object
-    whose verdict of 0, 1 or 2 stands under the key `verdict`. With `cut=none` long parts are shown whole. The other
+    whose verdict of 0, 1 or 2 stands under the key `verdict`. A folder has a file for each type of question, and the
+    reply is yes or no; `longmemeval` is one that the package has. With `cut=none` long parts are shown whole. The other
     options are those of `Endpoint`.
     """
     from dataclasses import replace
@@ -58,8 +59,9 @@ def openai_judge(
     from .agents.models import Endpoint
     from .errors import OptionError
     from .rewards.cache import Cache
-    from .rewards.judge import SAMPLING, LLMJudge
+    from .rewards.judge import SAMPLING, LLMJudge, Prompt
     from .rewards.judge_prompts import ASPECT_PROMPT, AspectPrompt
+    from .rewards.typed_prompt import TypedPrompt, is_typed
 
     try:
         llm = Endpoint(model, **endpoint)
@@ -70,13 +72,21 @@ def openai_judge(
     if cut not in ("budget", "none"):
         raise OptionError(f"cut={cut!r}: give 'budget' or 'none'")
     whole = cut == "none"
+    asked: Prompt = ASPECT_PROMPT.whole(whole)
+    if prompt:
+        typed = is_typed(prompt)
+        asked = (
+            TypedPrompt.load(prompt, cut=not whole)
+            if typed
+            else AspectPrompt.load(prompt, verdict=verdict, cut=not whole)
+        )
     return LLMJudge(
         llm,
         cache=Cache(cache) if cache else None,
         offline=offline,
         max_replies=max_replies,
         sampling=sampling,
-        prompt=AspectPrompt.load(prompt, verdict=verdict, cut=not whole) if prompt else ASPECT_PROMPT.whole(whole),
+        prompt=asked,
     )
 
 

@@ -19,7 +19,7 @@ from .judge_prompts import (
     PAIR_PROMPT,
     PREFERENCE_SCHEMA,
     SCHEMA,
-    AspectPrompt,
+    Opinion,
     Unreadable,
     clean,
     pair_messages,
@@ -87,6 +87,22 @@ def judged(episode: Episode, verdict: Verdict | RewardError) -> Reward:
     return Reward(verdict.score, {"score": verdict.score}, verdict, flags=found)
 
 
+class Prompt(Protocol):
+    """What an evaluator is asked about one aspect, and how its reply is read."""
+
+    @property
+    def version(self) -> str: ...
+
+    @property
+    def system(self) -> str | None: ...
+
+    def messages(self, question: Question, answer: str, aspect: Aspect) -> Messages: ...
+
+    def read(self, reply: str) -> Opinion:
+        """Raises `Unreadable` where there is no verdict."""
+        ...
+
+
 class Closing:
     """An async context manager that calls `close` at its end."""
 
@@ -123,7 +139,7 @@ class LLMJudge(Closing):
         offline: bool = False,
         max_replies: int = 4,
         sampling: Sampling = SAMPLING,
-        prompt: AspectPrompt = ASPECT_PROMPT,
+        prompt: Prompt = ASPECT_PROMPT,
     ) -> None:
         if max_replies < 1:
             raise OptionError(f"max_replies={max_replies!r}: a judge needs at least one reply")

@@ -66,7 +66,14 @@ class AspectPrompt:
     cut: bool = True
 
     @classmethod
-    def load(cls, path: str | Path, *, verdict: str = "match", cut: bool = True) -> "AspectPrompt":
+    def load(
+        cls,
+        path: str | Path,
+        *,
+        verdict: str = "match",
+        cut: bool = True,
+        needs: Iterable[str] = ("response", "aspect"),
+    ) -> "AspectPrompt":
         """From a text file, for scores that are comparable with those of a published evaluator."""
         try:
             text = Path(path).read_text("utf-8").strip()
@@ -75,7 +82,7 @@ class AspectPrompt:
         slots = slots_of(text)
         if unknown := sorted(slots - SLOTS):
             raise OptionError(f"prompt={str(path)!r} has slots that nothing fills: {unknown}; known: {sorted(SLOTS)}")
-        if missing := sorted({"response", "aspect"} - slots):
+        if missing := sorted(set(needs) - slots):
             raise OptionError(f"prompt={str(path)!r} lacks the slots {missing}, as in {{{{{missing[0]}}}}}")
         return cls(text, None, f"{Path(path).stem}-{version_of(repr((text, verdict, cut)))}", verdict, cut)
 
@@ -107,7 +114,7 @@ class AspectPrompt:
                 reason = found.get("reason", "" if self.system is None else None)
                 if isinstance(reason, str):
                     return Opinion(match, reason)
-        raise Unreadable(f"no {self.verdict!r} of 0, 1 or 2 with its 'reason' in the reply: {_shortened(reply)!r}")
+        raise Unreadable(f"no {self.verdict!r} of 0, 1 or 2 with its 'reason' in the reply: {shortened(reply)!r}")
 
 
 def messages(question: Question, answer: str, aspect: Aspect) -> list[dict[str, str]]:
@@ -194,22 +201,22 @@ def parse_preference(reply: str) -> int:
         case {"better": str(better), "reason": str()} if better in PLACES:
             return PLACES[better]
     raise Unreadable(
-        f"no 'reason' with a 'better' of first, second or neither in the evaluator's reply: {_shortened(reply)!r}"
+        f"no 'reason' with a 'better' of first, second or neither in the evaluator's reply: {shortened(reply)!r}"
     )
 
 
 def _object_in(reply: str) -> Any:
-    if (found := _last_object(_after_thinking(reply))) is None:
-        raise Unreadable(f"no verdict in the evaluator's reply: {_shortened(reply)!r}")
+    if (found := _last_object(after_thinking(reply))) is None:
+        raise Unreadable(f"no verdict in the evaluator's reply: {shortened(reply)!r}")
     return found
 
 
-def _after_thinking(reply: str) -> str:
+def after_thinking(reply: str) -> str:
     """Unclosed thinking holds no verdict. A closing tag without an opening one may be a quotation."""
     return reply.partition(_CLOSES)[2] if reply.lstrip().startswith(_OPENS) else reply
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """The beginning and the end, where verdicts are."""
     half = _SHOWN // 2
     return text if len(text) <= _SHOWN else f"{text[:half]} … {text[-half:]}"
