@@ -14,6 +14,7 @@ from ..evaluation.compare import Comparison, Row, compare
 from ..evaluation.intervals import BRACKETS, Interval, spread
 from ..evaluation.page import Child, page, section, table, tag
 from ..evaluation.run_groups import find_groups
+from ..evaluation.summary import FEW_CATEGORIES
 from ..evaluation.svg import points
 
 Format = Literal["terminal", "markdown", "latex"]
@@ -84,13 +85,16 @@ def _table(found: Comparison) -> Table:
     return shown
 
 
-def _cells(found: Comparison) -> Iterator[tuple[str, ...]]:
-    for row in found.rows:
+def _cells(found: Comparison, brief: bool = True) -> Iterator[tuple[str, ...]]:
+    """Of many categories a brief table tells nothing."""
+    few = len({row.category for row in found.by_category}) <= FEW_CATEGORIES
+    for row in (*found.rows, *(found.by_category if few or not brief else ())):
         yield _name(row, found), row.run, _spread(row.figure), _spread(row.difference, "+"), f"{row.figure.n:,}"
 
 
 def _name(row: Row, found: Comparison) -> str:
-    return f"{row.metric}, {found.judge}" if row.metric in ("score", "gain") else row.metric
+    judged = f"{row.metric}, {found.judge}" if row.metric in ("score", "gain") else row.metric
+    return judged if row.category is None else f"{judged}: {row.category}"
 
 
 def _spread(figure: Interval | None, sign: str = "") -> str:
@@ -144,7 +148,7 @@ def _differences(found: Comparison) -> list[tuple[str, Interval]]:
 def _page(found: Comparison) -> str:
     title = " beside ".join(found.runs)
     notes = [tag("p", note, class_="note") for note in _notes(found)]
-    rows: list[list[Child]] = [list(cells) for cells in _cells(found)]
+    rows: list[list[Child]] = [list(cells) for cells in _cells(found, brief=False)]
     shown = points(_differences(found), f"Differences to {found.runs[0]}")
     return page(
         title,

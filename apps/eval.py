@@ -14,9 +14,9 @@ from .._util.terminal import printable
 from ..envs.trajectory import Trajectory
 from ..evaluation.evaluate import Settings, Speed, evaluate
 from ..evaluation.intervals import LEAST, Interval, half
-from ..evaluation.report import write_report
+from ..evaluation.report import scored_by, write_report
 from ..evaluation.run import RunDirectory
-from ..evaluation.summary import FIGURES, score_of
+from ..evaluation.summary import FEW_CATEGORIES, FIGURES, score_of
 from .options import is_quiet
 
 
@@ -40,8 +40,8 @@ def tell(run: RunDirectory, summary: Mapping[str, Any], as_json: bool) -> int:
 
 
 def table(summary: Mapping[str, Any]) -> Table:
-    """Figures over all questions, and by hops if the data has them."""
-    asked, hops = summary["settings"], summary["by_hops"]
+    """Figures over all questions, and by hops if the data has them, else by category if there are few."""
+    asked = summary["settings"]
     title = f"{asked['agent']} with {asked['model']} on {asked['data']}, {asked['retriever']}"
     found = Table(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left")
     found.caption = (
@@ -51,18 +51,28 @@ def table(summary: Mapping[str, Any]) -> Table:
     found.add_column("")
     parts = {
         f"all {summary['episodes']:,}": summary,
-        **{_plural(int(count), "hop", "hops"): part for count, part in hops.items()},
+        **_parts(summary),
     }
     people = {name: _people(part) for name, part in parts.items()}
     for name, count in people.items():
         found.add_column(name if count is None else f"{name}\n{_plural(count, 'person', 'people')}", justify="right")
     for metric, called, digits in FIGURES:
         if metric in summary:
-            called = f"score, {', '.join(summary['judge']) or 'no judge'}" if metric == "score" else called
+            called = f"score, {scored_by(summary)}" if metric == "score" else called
             found.add_row(
                 printable(called), *(_cell(part.get(metric), digits, people[name]) for name, part in parts.items())
             )
     return found
+
+
+def _parts(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
+    if summary["by_hops"]:
+        return {_plural(int(count), "hop", "hops"): part for count, part in summary["by_hops"].items()}
+    categories = summary["by_category"]
+    if not 1 < len(categories) <= FEW_CATEGORIES:
+        return {}
+    macro = {"macro": summary["macro"]} if summary["macro"] else {}
+    return {printable(category): part for category, part in categories.items()} | macro
 
 
 def notes(summary: Mapping[str, Any]) -> list[str]:

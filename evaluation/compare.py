@@ -1,6 +1,6 @@
 """Compares groups of runs, question by question, on the questions that all of them have."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
@@ -8,11 +8,15 @@ from typing import Any
 from ..errors import DataError, OptionError
 from .evaluate import default_reward
 from .intervals import Interval
-from .multi_seed import BySeed, Selection, difference, mean, question_figures
+from .multi_seed import BySeed, QuestionFigures, Selection, difference, mean, question_figures
 from .recorded_run import RecordedRun
 from .run_groups import RunGroups
 
-COMPARED = ("score", "gain", "searches", "evidence", "structure")
+COMPARED = (
+    *("score", "gain", "searches", "evidence", "evidence_precision", "evidence_ndcg", "session_evidence"),
+    *("needless", "harm", "over_personalised", "structure"),
+)
+BY_CATEGORY = ("score", "gain", "evidence")
 ANY = "any"  # each run's own judge, even if they differ
 
 
@@ -24,6 +28,7 @@ class Row:
     run: str
     figure: Interval
     difference: Interval | None  # None for the reference
+    category: str | None = None  # of the questions; None for all
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,7 @@ class Comparison:
     """`common` questions are in every run; `not_common` and `unscored` count the other ones of each group.
 
     `bounds` of a group are given where it or the reference has unscored questions, and scores lie from 0 to 1.
+    `by_category` is empty where the common questions have fewer than two categories.
     """
 
     judge: str
@@ -51,6 +57,7 @@ class Comparison:
     bounds: dict[str, Bounds]
     settings: dict[str, tuple[Any, ...]]  # with different values
     rows: tuple[Row, ...]
+    by_category: tuple[Row, ...]
 
 
 def compare(groups: RunGroups, judge: str | None = None) -> Comparison:
@@ -78,6 +85,7 @@ def compare(groups: RunGroups, judge: str | None = None) -> Comparison:
         {name: found for name in played if name != reference and (found := _bounds(played[name], played[reference]))},
         _differing({name: next(iter(runs.values())).settings for name, runs in groups.items()}),
         tuple(row for metric in COMPARED for row in _rows(metric, played, common)),
+        tuple(_by_category(played, answers)),
     )
 
 
@@ -169,7 +177,17 @@ def _differing(settings: Mapping[str, Mapping[str, Any]]) -> dict[str, tuple[Any
     return {name: values for name, values in told.items() if any(value != values[0] for value in values)}
 
 
-def _rows(metric: str, played: Mapping[str, BySeed], common: set[str]) -> list[Row]:
+def _by_category(played: Mapping[str, BySeed], answers: Mapping[str, QuestionFigures]) -> Iterator[Row]:
+    by_category: dict[str, set[str]] = {}
+    for question, answered in answers.items():
+        if answered.category is not None:
+            by_category.setdefault(answered.category, set()).add(question)
+    for category in sorted(by_category) if len(by_category) > 1 else ():
+        for metric in BY_CATEGORY:
+            yield from _rows(metric, played, by_category[category], category)
+
+
+def _rows(metric: str, played: Mapping[str, BySeed], common: set[str], category: str | None = None) -> list[Row]:
     """A group without the figure has no row, and removes no question from the others."""
     known = {
         name: values for name, runs in played.items() if any((values := Selection(runs, metric).values()).values())
@@ -183,6 +201,7 @@ def _rows(metric: str, played: Mapping[str, BySeed], common: set[str]) -> list[R
             name,
             mean(side),
             None if reference is None or side is reference else _difference_of(side, reference),
+            category,
         )
         for name, side in groups.items()
     ]

@@ -12,7 +12,10 @@ from .intervals import Interval, Kind, Statistic, Sums, kind_of, over_seeds
 from .recorded_run import RecordedRun
 from .summary import FRACTIONS, Place, figures, place_of, score_of
 
-METRICS = ("score", "baseline", "gain", "searches", "evidence", "structure")
+METRICS = (
+    *("score", "baseline", "gain", "searches", "structure", "needless", "harm", "over_personalised"),
+    *("evidence", "evidence_precision", "evidence_ndcg", "session_evidence"),
+)
 Values = dict[str, dict[str, list[float]]]  # by metric and by question
 
 
@@ -22,6 +25,7 @@ class QuestionFigures:
 
     user: str
     hops: int | None
+    category: str | None
     values: Mapping[str, float]
 
 
@@ -59,6 +63,7 @@ def question_figures(run: RecordedRun, judge: str | None = None) -> dict[str, Qu
         name: QuestionFigures(
             question.user_id,
             question.rubric.hops,
+            question.category,
             {metric: fmean(by_question[name]) for metric, by_question in found.items() if name in by_question},
         )
         for name, question in asked.items()

@@ -20,6 +20,7 @@ from .transcript import episode
 
 SHOWN = 5  # episodes with the largest gains, and as many with the largest losses
 HEADLINE = ("score", "baseline", "gain", "helped", "hurt", "searches", "evidence", "structure")
+RESTRAINT = ("needless", "harm", "over_personalised")
 MEANING = {
     "score": "the judge's score of the answer, from 0 to 1 for a judge of aspects",
     "baseline": "score of the same policy on the same questions, without search and profile",
@@ -29,6 +30,12 @@ MEANING = {
     "hurt": "share of episodes with a gain below zero",
     "searches": "searches per episode, with initial ones",
     "evidence": "share of the evidence documents that some search returned",
+    "evidence_precision": "share of the documents shown that are evidence",
+    "evidence_ndcg": "evidence in the order shown, beside all evidence first",
+    "session_evidence": "share of the evidence sessions of which some document was shown",
+    "needless": "share of the questions answered with a search where the history is not needed",
+    "harm": "baseline minus score where the history is not needed or does not tell",
+    "over_personalised": "share of the answers there that hold something wrong which the shown documents say",
     "structure": "share of transcripts that follow the grammar of tags",
     "malformed": "turns per episode that were neither search nor answer",
     "prompt_tokens": "tokens per episode that the policy read",
@@ -105,7 +112,8 @@ def _body(summary: Mapping[str, Any], played: RecordedRun, found: Gathered) -> I
         yield _gains(found)
     for name, groups in (("hops", summary["by_hops"]), ("category", summary["by_category"])):
         if groups:
-            yield _by(name, groups, summary)
+            yield _by(name, groups | _macro(name, summary), summary)
+    yield from _restraint(summary)
     if any(searches for counts in found.searches.values() for searches in counts):
         yield _searches(found.searches)
     yield _missing(summary)
@@ -114,14 +122,15 @@ def _body(summary: Mapping[str, Any], played: RecordedRun, found: Gathered) -> I
     yield _made(played)
 
 
-def _judge(summary: Mapping[str, Any]) -> str:
+def scored_by(summary: Mapping[str, Any]) -> str:
+    """The judge, or the data set's own metric."""
     asked = summary["settings"]
     return ", ".join(summary["judge"]) or asked["judge"] or default_reward(asked["data"])
 
 
 def _who(summary: Mapping[str, Any]) -> Markup:
     """Episodes, users and judge, and whether model or judge is no language model."""
-    told = f"{summary['episodes']:,} episodes of {summary['users']:,} users; scores by {_judge(summary)}."
+    told = f"{summary['episodes']:,} episodes of {summary['users']:,} users; scores by {scored_by(summary)}."
     if str(summary["settings"]["model"]).startswith("scripted"):
         told += " The model is scripted: it is no language model."
     if "rubric" in summary["judge"]:
@@ -136,7 +145,7 @@ def _tiles(summary: Mapping[str, Any]) -> Markup:
 
 def _tile(metric: str, name: str, digits: int, summary: Mapping[str, Any]) -> Markup:
     mean, ends = _spread(summary[metric], digits)
-    judge = tag("span", f"by {_judge(summary)}") if metric in ("score", "baseline", "gain") else None
+    judge = tag("span", f"by {scored_by(summary)}") if metric in ("score", "baseline", "gain") else None
     return tag("div", tag("span", name), tag("b", mean), tag("span", ends), judge, class_="tile")
 
 
@@ -167,7 +176,7 @@ def _figures(summary: Mapping[str, Any]) -> Markup:
         if metric in summary
     ]
     heads = ["figure", "mean", "95 % interval", "n", "what it is"]
-    return section("Figures", table(heads, rows, f"scores by {_judge(summary)}", class_="worded"), note=_INTERVALS)
+    return section("Figures", table(heads, rows, f"scores by {scored_by(summary)}", class_="worded"), note=_INTERVALS)
 
 
 _INTERVALS = (
@@ -192,9 +201,30 @@ def _by(name: str, groups: Mapping[str, Any], summary: Mapping[str, Any]) -> Mar
     title = f"{called} by {name}"
     plot = points([(group, _interval(groups[group].get(metric))) for group in groups], title)
     widths = "means with half the width of their 95 % interval, or its other end (≥, ≤), and the people"
-    caption = f"{widths}; scores by {_judge(summary)}"
+    caption = f"{widths}; scores by {scored_by(summary)}"
     heads = [name, "n", *(called for _, called, _ in shown)]
     return section(f"By {name}", tag("p", title, class_="note"), plot, table(heads, rows, caption))
+
+
+def _macro(name: str, summary: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The mean over categories as one more row."""
+    return {"macro": summary["macro"]} if name == "category" and summary.get("macro") else {}
+
+
+def _restraint(summary: Mapping[str, Any]) -> Iterator[Markup]:
+    """What the policy did where the history must not be used, in all and by category."""
+    known = [figure for figure in FIGURES if figure[0] in RESTRAINT and figure[0] in summary]
+    if not known:
+        return
+    groups = {"all": summary} | {
+        name: group for name, group in summary["by_category"].items() if any(metric in group for metric, *_ in known)
+    }
+    rows: list[list[Child]] = [
+        [name, *(_cell(group.get(metric), digits) for metric, _, digits in known)] for name, group in groups.items()
+    ]
+    meant = [f"{called}: {MEANING[metric]}." for metric, called, _ in known]
+    note = "What the policy did where the history must not be used. " + " ".join(meant)
+    yield section("Restraint", table(["category", *(called for _, called, _ in known)], rows), note=note)
 
 
 def _group(name: str, group: Mapping[str, Any], shown: Sequence[tuple[str, str, int]]) -> list[Child]:

@@ -24,12 +24,12 @@ FIGURES = (  # metric, label, digits
     ("hurt", "hurt", 2),
     ("searches", "searches", 2),
     ("evidence", "evidence", 3),
-    ("evidence_precision", "evidence precision", 3),
-    ("evidence_ndcg", "evidence nDCG", 3),
-    ("session_evidence", "evidence, sessions", 3),
-    ("needless", "needless searches", 2),
+    ("evidence_precision", "precision", 3),
+    ("evidence_ndcg", "nDCG", 3),
+    ("session_evidence", "sessions found", 3),
+    ("needless", "needless search", 2),
     ("harm", "harm", 3),
-    ("over_personalised", "over-personalised", 2),
+    ("over_personalised", "over-personal", 2),
     ("structure", "structure", 3),
     ("compliance", "keeps its form", 3),
     ("interventions", "interventions", 2),
@@ -42,6 +42,7 @@ FRACTIONS = {  # from 0 to 1
     *("score", "baseline", "helped", "unchanged", "hurt", "structure", "compliance", "needless", "over_personalised"),
     *("evidence", "evidence_precision", "evidence_ndcg", "session_evidence"),
 }
+FEW_CATEGORIES = 6  # so many fit into a table on the terminal
 MACRO = ("score", "baseline", "gain")  # also as means over categories
 _FORMS: Mapping[str, Callable[[Sequence[Segment]], bool]] = {  # by agent, beyond the grammar of tags
     "r2p": complies,
