@@ -33,7 +33,7 @@ class AspectDetails:
     """The judge's match of an aspect and its reason, what was wanted, and the evidence."""
 
     title: str
-    match: int
+    match: int | None  # None without a verdict
     reason: str
     wanted: str
     documents: Sequence[EvidenceDocument]
@@ -72,9 +72,12 @@ class Details:
 
     @property
     def aspects(self) -> list[AspectDetails]:
-        """The verdict, with what was wanted."""
-        known = {aspect.title: aspect for aspect in self.question.rubric.aspects} if self.question else {}
-        matches = self.trajectory.verdict.aspects if self.trajectory.verdict else ()
+        """The verdict, with what was wanted; without a verdict only that."""
+        wanted = self.question.rubric.aspects if self.question else ()
+        if self.trajectory.verdict is None:
+            return [self._judged(None, aspect) for aspect in wanted]
+        known = {aspect.title: aspect for aspect in wanted}
+        matches = self.trajectory.verdict.aspects
         return [self._judged(match, known.get(match.title, Aspect(match.title))) for match in matches]
 
     @property
@@ -117,7 +120,7 @@ class Details:
             raise DataError(self.problem or "its question is not known")
         return self.question.profile
 
-    def _judged(self, match: AspectMatch, aspect: Aspect) -> AspectDetails:
+    def _judged(self, match: AspectMatch | None, aspect: Aspect) -> AspectDetails:
         shown = self.shown("own")
         documents = [
             EvidenceDocument(
@@ -130,9 +133,10 @@ class Details:
             if name in self.own.by_id
         ]
         wanted = aspect.evidence or aspect.reason
-        return AspectDetails(
-            match.title, match.match, cut(match.reason).shown, wanted and self._post(wanted), documents
-        )
+        told = wanted and self._post(wanted)
+        if match is None:
+            return AspectDetails(aspect.title, None, "", told, documents)
+        return AspectDetails(match.title, match.match, cut(match.reason).shown, told, documents)
 
     def _post(self, text: str) -> str:
         return WITHHELD if self.withheld else cut(text).shown

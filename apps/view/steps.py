@@ -49,6 +49,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Sought:
+    turn: int
     query: str
     hits: Sequence[Hit]
     ms: float | None
@@ -156,5 +157,5 @@ def _environment_step(
     ]
     before = segment.text[: block.start()].strip()
     parts = (Part("text", cut(before)),) if before else ()
-    sought = Sought(search.query, hits, search.ms)
+    sought = Sought(search.turn, search.query, hits, search.ms)
     return Step(number, "environment", None, parts, text, sought, segment.text[block.end() :].strip(), trained, None)

@@ -3,8 +3,12 @@
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, Response
 
+from ....envs.data.profile_controls import ProfileOf
+from ....errors import DataError
 from ..details import Details, chosen_for, details_of, parent_of, without_posts
 from ..export import about, exported, file_name
+from ..history import around as neighbours
+from ..history import filtered
 from ..site import SiteDep
 from ..templating import File, Row, trajectory_path
 from ..tokens import MOST, tokens_of
@@ -33,13 +37,30 @@ def line(site: SiteDep, key: str, file: File, row: Row) -> Response:
 
 
 @router.get("/profile")
-def profile(site: SiteDep, key: str, file: File, row: Row) -> HTMLResponse:
+def profile(
+    site: SiteDep, key: str, file: File, row: Row, words: str = "", around: str | None = None, turn: int | None = None
+) -> HTMLResponse:
+    """All posts of the profile that was searched, or with `around` those beside one that a turn showed."""
     run = site.library.find(key)
     details = details_of(run, file, row)
-    whose = run.questions.profile_of(details.trajectory)
-    evidence = details.evidence if whose == "own" else {}
-    values = {"profile": details.profile, "shown": details.shown(whose), "evidence": evidence}
-    return site.show("profile.html", "Profile", run=run, base=trajectory_path(run, file, row), **values)
+    searched, whose = details.profile, run.questions.profile_of(details.trajectory)
+    if around is not None and _whose_at(details, turn, whose) == "own":
+        searched, whose = details.own, "own"
+    shown, evidence = details.shown(whose), details.evidence if whose == "own" else {}
+    sessions = filtered(searched, words, shown, evidence) if around is None else neighbours(searched, around)
+    return site.show(
+        "profile.html", "Profile", run=run, base=trajectory_path(run, file, row), profile=searched, shown=shown,
+        evidence=evidence, sessions=sessions, words=words, around=around,
+        found=sum(not post.hidden for session in sessions for post in session.posts),
+    )  # fmt: skip
+
+
+def _whose_at(details: Details, turn: int | None, now: ProfileOf) -> ProfileOf:
+    """Whose posts a turn searched; without a turn, those of the user who asks."""
+    whose = "own" if turn is None else details.whose.get(turn, now)
+    if whose not in ("own", now):
+        raise DataError(f"turn {turn} searched the posts of another user than this trajectory does")
+    return whose
 
 
 @router.get("/tokens")

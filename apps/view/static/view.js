@@ -46,6 +46,26 @@ for (const details of document.querySelectorAll("details[data-load]")) {
   });
 }
 
+// A long history is filtered while one types; what is left must hold all words.
+document.addEventListener("input", (event) => {
+  const box = event.target.closest("[data-filter]");
+  if (!box) return;
+  const part = box.closest("[data-fragment]");
+  const words = box.value.toLowerCase().split(/\s+/).filter(Boolean);
+  for (const session of part.querySelectorAll("[data-session]")) {
+    const posts = [...session.querySelectorAll("li")];
+    const heading = session.querySelector("h3")?.textContent ?? "";
+    for (const post of posts) {
+      const text = `${heading} ${post.textContent}`.toLowerCase();
+      post.hidden = !words.every((word) => text.includes(word));
+    }
+    session.hidden = posts.every((post) => post.hidden);
+  }
+  const posts = [...part.querySelectorAll("[data-session] li")];
+  const found = posts.filter((post) => !post.hidden).length;
+  part.querySelector("[data-found]").textContent = `${found} of ${posts.length} posts`;
+});
+
 // Step by step: what comes later is hidden, as the policy did not know it.
 const stepper = document.querySelector("[data-stepper]");
 if (stepper) {
