@@ -1,6 +1,7 @@
 """`profilegym play --plain`, line by line."""
 
 import io
+import json
 import re
 import signal
 import subprocess
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 from matching import names, naming
+from test_locomo import asked, conversation, turn
 
 import profilegym as pg
 from profilegym.apps.cli.play import play_plain
@@ -197,13 +199,13 @@ def test_hostile_text_reaches_no_terminal(typed: Typed) -> None:
 
 
 def test_what_was_named_and_is_not_there_is_said_at_the_start(tmp_path: Path) -> None:
-    for asked, named in (
+    for given, named in (
         ({"question_id": "nothing"}, ["'nothing'", "world-7-000007-0"]),
         ({"user": "nobody"}, ["'nobody'", "world-7-000007"]),
         ({"question_id": QUESTION.id, "user": "nobody"}, [QUESTION.id, f"'{QUESTION.user_id}'", "'nobody'"]),
     ):
         with pytest.raises(ProfileGymError, match=naming(*named)):
-            play_plain(PlaySession(ORACLE, tmp_path, **asked), alone=False)
+            play_plain(PlaySession(ORACLE, tmp_path, **given), alone=False)
 
 
 DOCS = (Path(__file__).parent.parent / "docs/play.md").read_text("utf-8")
@@ -226,3 +228,25 @@ def test_the_docs_show_what_the_command_prints(tmp_path: Path, capsys: pytest.Ca
     shown = textwrap.dedent(re.findall(r"--agent scripted:oracle\n\n(.*?)\n\n", DOCS, re.DOTALL)[0]).splitlines()
     assert len(shown) > 10
     assert [line for line in shown if line != "…" and line not in told] == []
+
+
+def test_after_the_game_a_post_is_found_and_shown_in_its_conversation(typed: Typed, tmp_path: Path) -> None:
+    talk = conversation("talk", asked(4))
+    talk["conversation"]["session_2"] = [turn(f"D2:{n}", "Tom", f"Matter {n}.") for n in range(1, 31)]
+    (tmp_path / "talk.json").write_text(json.dumps([talk]))
+    settings = Settings(model="scripted:oracle", data=f"locomo:{tmp_path / 'talk.json'}")
+
+    told = typed(
+        *("find matter 7", "answer Bruges", "find Matter 7", "around D2:7", "around D2:99", "find evidence"),
+        settings=settings,
+        question="talk:q1",
+    )
+
+    searched, _, after = told.partition("You answered: Bruges")
+    assert "searched for: find matter 7" in searched
+    assert re.search(r"^  D2:7 .*session 2.* Tom: Matter 7\.$", after, re.MULTILINE)
+    assert re.findall(r"^[> ] (D2:\d+)", after[after.index("around D2:7") :], re.MULTILINE)[:5] == [
+        f"D2:{n}" for n in range(5, 10)
+    ]
+    assert "D2:99" in after[after.index("Error: ") :]
+    assert re.search(r"1 of 33 posts\n  D1:1 \(evidence", after)

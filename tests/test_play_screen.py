@@ -74,7 +74,7 @@ async def seated(
     app = PlayApp(PlaySession(settings, out, question_id=question))
     async with app.run_test(size=size) as pilot:
         person = Person(pilot)
-        await person.until("SEARCH" if question else "Pick one of")
+        await person.until("SEARCH" if question else "Choose one of")
         yield person
 
 
@@ -96,7 +96,7 @@ def records(out: Path) -> list[pg.Trajectory]:
 async def test_a_person_picks_a_question_and_plays_it_to_the_end(tmp_path: Path) -> None:
     async with seated(tmp_path, question=None) as person:
         await person.press(*QUESTION.text[:25])
-        await person.until("Pick one of 1 questions by 1 people")
+        await person.until("Choose one of 1 questions by 1 users")
         await person.press("enter")
         await person.until(f"Question {QUESTION.id} by {QUESTION.user_id}", "4 searches left; 100 of 100 posts unseen")
         await person.press(*"tea", "enter")
@@ -153,7 +153,7 @@ async def test_the_policy_is_asked_then_takes_the_step_that_is_taken_back(tmp_pa
         await person.press("ctrl+z")
         await person.until("4 searches left", "would write")
         await person.press("ctrl+z")
-        await person.until("That did not work: there is no turn to take back")
+        await person.until("Error: there is no turn to take back")
 
 
 @played
@@ -196,7 +196,7 @@ async def test_the_screen_stays_awake_while_a_model_hangs_and_escape_gives_it_up
         await person.press(*"tea")
         await person.until("SEARCH  tea")
         await person.press("enter")
-        await person.until("One thing at a time")
+        await person.until("A step is running")
         await person.press("escape")
         await person.until("Stopped. The game is as it was.", "4 searches left", "SEARCH  tea")
         await person.press("enter")
@@ -207,7 +207,7 @@ async def test_the_screen_stays_awake_while_a_model_hangs_and_escape_gives_it_up
 async def test_a_model_that_fails_is_a_line_on_the_screen(tmp_path: Path) -> None:
     async with seated(tmp_path, Settings(model="scripted:nobody", data=DATA)) as person:
         await person.press("ctrl+o")
-        await person.until("That did not work: no script 'nobody'; known: oracle")
+        await person.until("Error: no script 'nobody'; known: oracle")
         await person.press("tab")
         await person.enter("tea")
         await person.until("gave no answer without the profile", "no script", "Score 0.00")
@@ -263,7 +263,7 @@ async def test_the_help_names_every_key_and_goes_away(tmp_path: Path) -> None:
     async with seated(tmp_path) as person:
         await person.press("f1")
         await person.until(
-            "Ctrl+O", "Ctrl+T", "Ctrl+Z", "Ctrl+R", "Ctrl+N", "Ctrl+G", "Ctrl+Q", "Tab", "Esc closes this."
+            "Ctrl+O", "Ctrl+T", "Ctrl+Z", "Ctrl+R", "Ctrl+N", "Ctrl+G", "Ctrl+Q", "Tab", "F2", "Esc closes this help."
         )
         await person.press("escape")
         await person.until("SEARCH", "4 searches left")
@@ -274,9 +274,9 @@ async def test_a_question_that_is_not_there_is_said_and_another_can_be_picked(tm
     app = PlayApp(PlaySession(ORACLE, tmp_path, question_id="nothing"))
     async with app.run_test() as pilot:
         person = Person(pilot)
-        await person.until("That did not work: no question 'nothing'")
+        await person.until("Error: no question 'nothing'")
         await person.press("ctrl+t", "ctrl+z", "tab", "enter", "ctrl+g")
-        await person.until("Pick one of")
+        await person.until("Choose one of")
 
 
 def test_without_a_terminal_the_screen_points_to_plain(tmp_path: Path) -> None:
@@ -325,3 +325,26 @@ def read_until(terminal: int, wanted: bytes) -> bytes:
         assert ready, f"{wanted!r} did not come: {read[-2000:]!r}"
         read += os.read(terminal, 65536)
     return read
+
+
+@played
+async def test_after_the_game_a_post_is_found_and_read_in_its_conversation(tmp_path: Path) -> None:
+    document = QUESTION.rubric.aspects[0].documents[0]
+    posts = QUESTION.profile.documents
+    place = posts.index(QUESTION.profile.by_id[document])
+
+    async with seated(tmp_path, size=(120, 30)) as person:
+        await person.press("f2")  # while the game is on the history is hidden
+        assert "find by words" not in person.sees
+        await person.press("tab")
+        await person.enter("I do not know")
+        await person.until("The game is over")
+        await person.press("f2")
+        await person.until("100 of 100 posts")
+        person.pilot.app.screen.query_one(Input).post_message(Paste(f"evidence {document}"))
+        await person.until(f"{document} (evidence)")
+        assert person.sees.count("(evidence)") == 1
+        await person.press("enter")
+        await person.until("100 of 100 posts", f"{document} (evidence)", posts[place - 1].id)
+        await person.press("escape")
+        await person.until("The game is over")

@@ -193,6 +193,10 @@ class Game:
             for document in aspect.documents
         ]
 
+    def has_shown(self, document: Document) -> bool:
+        """Whether a search showed it."""
+        return document in self._seen
+
     def trajectory(self) -> Trajectory:
         """The record so far, with the usage of all turns."""
         record, policy, taken = self.episode.trajectory(), self.setup.policy, TokenUsage()

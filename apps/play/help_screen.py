@@ -19,6 +19,7 @@ Ctrl+Z    undo the last step, also the answer
 Ctrl+R    branch: go on in a copy of this game
 Ctrl+N    go to the next branch
 Ctrl+G    choose another question
+F2        after the game: find posts in the whole history
 ↑ ↓ PgUp PgDn   scroll
 Ctrl+Q    quit
 

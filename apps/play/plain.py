@@ -10,6 +10,7 @@ from ..._util.terminal import printable
 from ...errors import OptionError, ProfileGymError
 from . import text_view as text_view
 from .game import Game
+from .history import around, history
 from .session import PlaySession
 from .text_view import Line
 
@@ -23,7 +24,7 @@ _ALONE = (
     "help",
     "quit",
 )  # with more words, a search
-_LISTED = 10  # questions
+_LISTED = 10  # questions or posts
 HELP = """A line is a search; when no searches are left, it is your answer. These words are commands:
 search WORDS   search the history for the words
 answer TEXT    answer the question, which ends the game
@@ -32,6 +33,8 @@ take           let the policy take this turn
 undo           undo the last turn
 branch         go on in a copy of the game; branch 1 goes back to the first one
 show           print the whole game again
+find WORDS     after the game: list the posts of the history with these words; evidence and shown are words, too
+around ID      after the game: show a post in its conversation
 new            choose another question
 quit           quit"""
 
@@ -110,6 +113,11 @@ class _PlainGame:
             case "show":
                 _print_lines(chain.from_iterable(text_view.parts(game)))
                 _print_lines(text_view.baseline(game) if game.over else ())
+            case "find":
+                self._find(rest)
+            case "around":
+                for row in around(history(game), rest):
+                    _print(f"{'>' if row.document.id == rest else ' '} {row.text}")
             case "new":
                 self._begin(self._choose())
             case _:
@@ -126,6 +134,12 @@ class _PlainGame:
         self._game = self._runner.run(self._session.begin(question_id))
         self._branches = [self._game]
         _print_lines(text_view.opening(self._game))
+
+    def _find(self, words: str) -> None:
+        found = [row for row in history(self._game) if row.has(words)]
+        _print(f"{len(found):,} of {len(self._game.question.profile):,} posts")
+        for row in found[:_LISTED]:
+            _print(f"  {row.text}")
 
     def _branch(self, number: str) -> None:
         if not number:
@@ -157,6 +171,8 @@ def _read(line: str, game: Game) -> tuple[str, str]:
     """The command and its text; any other line is a search, or the answer when no searches are left."""
     first, _, rest = line.partition(" ")
     word, rest = first.lower(), rest.strip()
+    if game.over and word in ("find", "around"):
+        return word, rest
     if word in ("search", "answer") or (word in _ALONE and not rest) or (word == "branch" and rest.isdecimal()):
         return word, rest
     return ("search" if game.episode.searches_left else "answer"), line

@@ -18,6 +18,8 @@ from ...errors import ProfileGymError
 from . import text_view as text_view
 from .game import Game
 from .help_screen import HelpScreen
+from .history import history
+from .history_screen import HistoryScreen
 from .question_screen import QuestionScreen
 from .session import PlaySession
 from .text_view import Line
@@ -52,6 +54,7 @@ class GameScreen(Screen[None]):
         Binding("ctrl+r", "branch", "Branch"),
         Binding("ctrl+n", "next", "Next"),
         Binding("ctrl+g", "choose", "Questions"),
+        Binding("f2", "history", "History"),
         Binding("f1", "help", "Help"),
         Binding("escape", "stop", show=False),
         Binding("up", "scroll('scroll_up')", show=False),
@@ -104,9 +107,11 @@ class GameScreen(Screen[None]):
             self.action_choose()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Before the first game, only a question can be chosen."""
+        """Before the first game, only a question can be chosen; the whole history is shown after a game alone."""
         if action == "next":
             return len(self._branches) > 1
+        if action == "history":
+            return bool(self._branches) and self._game.over
         return bool(self._branches) or action not in ("turn", "ask", "take", "undo", "branch")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
@@ -139,6 +144,9 @@ class GameScreen(Screen[None]):
 
     def action_choose(self) -> None:
         self.app.push_screen(QuestionScreen(self._session), self._chosen)
+
+    def action_history(self) -> None:
+        self.app.push_screen(HistoryScreen(history(self._game)))
 
     def action_help(self) -> None:
         self.app.push_screen(HelpScreen())

@@ -141,7 +141,11 @@ def _evidence(evidence: list[Evidence]) -> Iterator[Line]:
     found = sum(one.found for one in evidence)
     yield _line("head", f"Evidence in the history: {found} of {len(evidence)} found")
     for one in evidence:
-        post = _one_line(one.document.text) if one.document else "in a history that this game is not played with"
+        post = (
+            _one_line(one.document.head + one.document.text)
+            if one.document
+            else "in a history that this game is not played with"
+        )
         kind, how = _FOUND[one.found]
         yield _line(kind, f"{how}, {one.aspect}: {post}", True)
 
