@@ -57,7 +57,7 @@ class Comparison:
     bounds: dict[str, Bounds]
     settings: dict[str, tuple[Any, ...]]  # with different values
     rows: tuple[Row, ...]
-    by_category: tuple[Row, ...]
+    by_category: tuple[Row, ...] = ()
 
 
 def compare(groups: RunGroups, judge: str | None = None) -> Comparison:

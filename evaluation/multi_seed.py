@@ -25,8 +25,8 @@ class QuestionFigures:
 
     user: str
     hops: int | None
-    category: str | None
     values: Mapping[str, float]
+    category: str | None = None
 
 
 BySeed = Mapping[int, Mapping[str, QuestionFigures]]  # by seed and by question
@@ -63,8 +63,8 @@ def question_figures(run: RecordedRun, judge: str | None = None) -> dict[str, Qu
         name: QuestionFigures(
             question.user_id,
             question.rubric.hops,
-            question.category,
             {metric: fmean(by_question[name]) for metric, by_question in found.items() if name in by_question},
+            question.category,
         )
         for name, question in asked.items()
     }

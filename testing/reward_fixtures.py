@@ -18,12 +18,16 @@ _HOSTILE = (
 
 
 def question(number: int) -> Question:
-    """A question with all that a reward may use: a rating as reference, phrases, documents."""
+    """A question with all that a reward may use: a rating as reference, phrases, documents in sessions."""
     user = f"kit-{number}"
-    documents = tuple(Document(f"{user}-d{i}", f"I drink {4 + i} cups of tea.", f"2024-01-0{i + 1}") for i in range(3))
+    documents = tuple(
+        Document(f"{user}-d{i}", f"I drink {4 + i} cups of tea.", f"2024-01-0{i + 1}", session=str(i)) for i in range(3)
+    )
     narrative, title, reason, evidence = HIDDEN
-    aspect = Aspect(title, reason, evidence, accepted=("4",), rejected=("5",), documents=(documents[0].id,))
-    return Question(f"{user}-q", user, "How many cups?", Profile(user, documents), Rubric(narrative, (aspect,), "4"))
+    phrases = {"accepted": ("4",), "rejected": ("5",)}
+    aspect = Aspect(title, reason, evidence, **phrases, documents=(documents[0].id,), sessions=("0",))
+    rubric = Rubric(narrative, (aspect,), "4", history="needed")
+    return Question(f"{user}-q", user, "How many cups?", Profile(user, documents), rubric)
 
 
 def ordinary() -> list[Episode]:

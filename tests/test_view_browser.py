@@ -130,6 +130,13 @@ def test_the_profile_is_fetched_when_it_is_opened(scene: Scene, page: Page) -> N
     page.click("posts of the profile")
 
     page.wait("document.querySelectorAll('.posts li').length >= 40")
+    document = page.run("document.querySelector('.posts li .soft').textContent.split(' ')[0]")
+    page.run(
+        "(() => { const box = document.querySelector('[data-filter]'); box.value = " + repr(document.upper()) + ";"
+        " box.dispatchEvent(new Event('input', { bubbles: true })) })()"
+    )
+    assert page.run("[...document.querySelectorAll('.posts li')].filter(post => post.checkVisibility()).length") == 1
+    assert page.run("document.querySelector('[data-found]').textContent").startswith("1 of ")
 
 
 def test_a_line_that_is_written_is_soon_on_the_screen(scene: Scene, page: Page) -> None:
