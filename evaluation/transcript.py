@@ -6,6 +6,7 @@ from ..envs.data.leaks import evidence_of
 from ..envs.question import Question
 from ..envs.reward import Verdict
 from ..envs.trajectory import Search, Trajectory
+from .conversation import places_around
 from .page import Child, Markup, details, join, table, tag
 from .summary import score_of
 
@@ -53,10 +54,18 @@ def _hits(search: Search, question: Question) -> Markup:
 
 def _hit(document: str, score: float, question: Question, is_evidence: bool) -> Markup:
     found = question.profile.by_id.get(document)
-    dated = [found.date, found.title] if found else []
-    source = ", ".join([document, *filter(None, dated), f"score {score:.3g}", *(["evidence"] if is_evidence else [])])
-    text = found.text if found else "This document is no longer in the data."
-    return tag("li", text, " ", tag("small", source), class_="evidence" if is_evidence else None)
+    marks = [f"score {score:.3g}", *(["evidence"] if is_evidence else [])]
+    text = found.head + found.text if found else "This document is no longer in the data."
+    source = tag("small", ", ".join([document, *marks]))
+    near = _conversation(question, document) if found and found.session else None
+    return tag("li", text, " ", source, near, class_="evidence" if is_evidence else None)
+
+
+def _conversation(question: Question, document: str) -> Markup:
+    """What was said before and after it."""
+    turns = [question.profile.documents[place] for place in places_around(question.profile, document)]
+    said = [tag("p", tag("b", turn.id), " ", turn.head, turn.text) for turn in turns]
+    return details("In its conversation", *said)
 
 
 def _verdict(verdict: Verdict) -> Markup:

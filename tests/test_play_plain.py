@@ -245,8 +245,8 @@ def test_after_the_game_a_post_is_found_and_shown_in_its_conversation(typed: Typ
     searched, _, after = told.partition("You answered: Bruges")
     assert "searched for: find matter 7" in searched
     assert re.search(r"^  D2:7 .*session 2.* Tom: Matter 7\.$", after, re.MULTILINE)
-    assert re.findall(r"^[> ] (D2:\d+)", after[after.index("around D2:7") :], re.MULTILINE)[:5] == [
-        f"D2:{n}" for n in range(5, 10)
+    assert re.findall(r"^[> ] (D2:\d+)", after[after.index("around D2:7") :], re.MULTILINE)[:7] == [
+        f"D2:{n}" for n in range(4, 11)
     ]
     assert "D2:99" in after[after.index("Error: ") :]
     assert re.search(r"1 of 33 posts\n  D1:1 \(evidence", after)

@@ -160,7 +160,7 @@ def test_the_report_shows_categories_the_macro_mean_and_restraint(runs: dict[str
     write_report(runs["keen"])
 
     page = (runs["keen"].path / "report.html").read_text("utf-8")
-    for heading in ("By category", "Restraint", "over-personal", "5 adversarial", ">macro<"):
+    for heading in ("By category", "Restraint", "over-personal", "5 adversarial", ">macro<", "In its conversation"):
         assert heading in page
 
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from ..._util.terminal import printable
 from ...errors import OptionError, ProfileGymError
+from ...evaluation.conversation import places_around
 from . import text_view as text_view
 from .game import Game
-from .history import around, history
+from .history import history
 from .session import PlaySession
 from .text_view import Line
 
@@ -116,8 +117,7 @@ class _PlainGame:
             case "find":
                 self._find(rest)
             case "around":
-                for row in around(history(game), rest):
-                    _print(f"{'>' if row.document.id == rest else ' '} {row.text}")
+                self._around(rest)
             case "new":
                 self._begin(self._choose())
             case _:
@@ -140,6 +140,11 @@ class _PlainGame:
         _print(f"{len(found):,} of {len(self._game.question.profile):,} posts")
         for row in found[:_LISTED]:
             _print(f"  {row.text}")
+
+    def _around(self, document_id: str) -> None:
+        rows = history(self._game)
+        for place in places_around(self._game.question.profile, document_id):
+            _print(f"{'>' if rows[place].document.id == document_id else ' '} {rows[place].text}")
 
     def _branch(self, number: str) -> None:
         if not number:

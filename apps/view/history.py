@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from ...envs.question import Document, Profile
-from ...errors import DataError
-
-REACH = 3  # posts before and after one
+from ...evaluation.conversation import places_around
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,21 +48,8 @@ def filtered(
 
 def around(profile: Profile, document_id: str) -> list[Session]:
     """The post, with its neighbours in its session."""
-    places = {document.id: place for place, document in enumerate(profile.documents)}
-    if document_id not in places:
-        raise DataError(f"this profile has no post {document_id!r}")
-    place = places[document_id]
-    near = range(max(0, place - REACH), min(len(profile.documents), place + REACH + 1))
-    session = profile.documents[place].session
-    return list(
-        _sessions(
-            [
-                Post(at + 1, profile.documents[at], chosen=at == place)
-                for at in near
-                if profile.documents[at].session == session
-            ]
-        )
-    )
+    near = [(place + 1, profile.documents[place]) for place in places_around(profile, document_id)]
+    return list(_sessions([Post(number, document, chosen=document.id == document_id) for number, document in near]))
 
 
 def _sessions(posts: Sequence[Post]) -> Iterator[Session]:
