@@ -156,7 +156,7 @@ import asyncio
 from profilegym.agents.models.scripted import ScriptedModel, ScriptedSession
 
 class Hanging(ScriptedSession):
-    async def speak(self, *asked):
+    async def generate(self, *asked):
         print("thinking", flush=True)
         await asyncio.Event().wait()
 
@@ -186,8 +186,8 @@ def test_an_interrupt_gives_up_a_model_that_hangs_and_nothing_else(tmp_path: Pat
         told, _ = game.communicate("tea\n", timeout=60)
 
     assert game.returncode == 0
-    assert "Stopped. The game is as it was." in told
-    assert "1. You searched for: tea" in told
+    assert "Stopped." in told
+    assert "tea" in told.partition("Stopped.")[2]
 
 
 def test_hostile_text_reaches_no_terminal(typed: Typed) -> None:
