@@ -64,7 +64,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**sizes, "OBSERVATIONS": (5,)}.items():
         monkeypatch.setattr(rollout, name, value)
     monkeypatch.setattr(rollout_endpoint, "measure", lambda: {"over_bare": 0.9, "through_an_outage": {"lost": 0}})
-    monkeypatch.setattr(rollout_endpoint, "report", lambda result, console: console.print("the endpoint's part"))
+    monkeypatch.setitem(rollout.REPORTS, "endpoint", lambda result, console: console.print("the endpoint's part"))
 
 
 def test_the_report_is_one_json_object_with_all_parts(quick: None, capsys: pytest.CaptureFixture[str]) -> None:
