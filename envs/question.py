@@ -46,6 +46,10 @@ class Profile:
         return {document.id: document for document in self.documents}
 
     @cached_property
+    def positions(self) -> dict[str, int]:
+        return {document.id: position for position, document in enumerate(self.documents)}
+
+    @cached_property
     def lines(self) -> dict[int, dict[str, str]]:
         """How policies saw the documents, by length and id: filled by episodes, and gone with the profile."""
         return {}

@@ -253,7 +253,18 @@ def broken_checks(retriever: Retriever) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    "spec", ["bm25", "recency", "random", "random:seed=9", "hybrid:bm25+recency", "hybrid:random+recency"]
+    "spec",
+    [
+        "bm25",
+        "recency",
+        "random",
+        "random:seed=9",
+        "hybrid:bm25+recency",
+        "hybrid:random+recency,weights=2+1",
+        "bm25:context=2,dates=true",
+        "bm25:window=1",
+        "hybrid:bm25+recency,context=1,window=2",
+    ],
 )
 def test_the_shipped_retrievers_keep_every_promise(spec: str) -> None:
     assert broken_checks(make_retriever(spec)) == {}

@@ -108,6 +108,26 @@ def test_the_dot_product_counts_length_and_the_cosine_does_not(plain_folder: str
     assert max(hit.score for hit in dot) > 1.1
 
 
+def test_a_prefix_is_put_before_queries_or_documents(plain_folder: str) -> None:
+    plain, prefixed = Encoder(plain_folder), Encoder(plain_folder, prompts={"query": "cold ", "document": "green "})
+
+    assert np.array_equal(prefixed.queries(["tea"]), plain.queries(["cold tea"]))
+    assert np.array_equal(prefixed.documents(["tea"]), plain.documents(["green tea"]))
+
+
+def test_a_prefix_ranks_otherwise_and_has_a_cache_of_its_own(plain_folder: str, tmp_path: Path) -> None:
+    spec = f"dense:{plain_folder},cache={tmp_path}"
+    texts = profile("green tea", "cold milk")
+    plain, prefixed = (
+        [hit.score for hit in make_retriever(spec + more).search(texts, "tea", 2)] for more in ("", ",document=milk: ")
+    )
+
+    assert plain != prefixed
+    assert len(list(tmp_path.glob("*.sqlite"))) == 2
+    again = pickle.loads(pickle.dumps(make_retriever(f"{spec},document=milk: ")))
+    assert [hit.score for hit in again.search(texts, "tea", 2)] == prefixed
+
+
 def test_bfloat16_changes_document_vectors_only_a_little(minilm: Encoder) -> None:
     exact, rough = minilm.documents(TEXTS), Encoder(bf16=True).documents(TEXTS)
 

@@ -42,6 +42,17 @@ def test_a_smaller_constant_favours_the_first_place_over_agreement() -> None:
     assert letters(Hybrid(parts, constant=0).search(PROFILE, "tea", 3)) == "acd"
 
 
+@pytest.mark.parametrize("weights", ["3+1", (3, 1)])
+def test_a_part_counts_by_its_weight(weights: str | tuple[float, ...]) -> None:
+    parts = [Ranking("cab"), Ranking("da")]
+
+    hits = Hybrid(parts, weights=weights).search(PROFILE, "tea", 6)
+
+    assert letters(hits) == "acbd"
+    assert [hit.score for hit in hits] == pytest.approx([3 / 62 + 1 / 62, 3 / 61, 3 / 63, 1 / 61])
+    assert Hybrid(parts, weights="1+1").search(PROFILE, "tea", 6) == Hybrid(parts).search(PROFILE, "tea", 6)
+
+
 def test_ties_come_in_the_order_of_ids_whatever_the_order_of_the_parts_and_of_the_profile() -> None:
     one, other = Ranking("fb"), Ranking("bf")
     backwards = Profile("ann", PROFILE.documents[::-1])
@@ -85,6 +96,11 @@ def test_a_batch_asks_each_part_once_and_equals_single_searches() -> None:
         ("hybrid:bm25+nosuch", UnknownName, ["'nosuch'", "bm25"]),
         ("hybrid:bm25+recency,constant=-1", OptionError, ["constant", -1]),
         ("hybrid:bm25+recency,depth=0", OptionError, ["depth=0"]),
+        ("hybrid:bm25+recency,weights=2", OptionError, ["weights=2", "2 parts"]),
+        ("hybrid:bm25+recency,weights=1+1+1", OptionError, ["weights=1+1+1", "2 parts"]),
+        ("hybrid:bm25+recency,weights=1+0", OptionError, ["weights=1+0"]),
+        ("hybrid:bm25+recency,weights=1+nan", OptionError, ["weights=1+nan"]),
+        ("hybrid:bm25+recency,weights=much+little", OptionError, ["weights=much+little"]),
     ],
 )
 def test_a_spec_that_cannot_work_is_named(spec: str, error: type[Exception], named: list[object]) -> None:

@@ -47,7 +47,15 @@ def test_a_copy_of_a_cache_is_empty_and_as_large(made: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "spec", ["bm25:k1=1.2,b=0.5", "random:seed=3", "recency", "hybrid:bm25+recency", "http:http://127.0.0.1:1/x"]
+    "spec",
+    [
+        "bm25:k1=1.2,b=0.5",
+        "bm25:context=1,window=1",
+        "random:seed=3",
+        "recency",
+        "hybrid:bm25+recency",
+        "http:http://127.0.0.1:1/x",
+    ],
 )
 def test_a_retriever_ranks_as_before_in_another_process(spec: str) -> None:
     question = pg.load_questions(DATA)[0]

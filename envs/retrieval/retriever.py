@@ -1,9 +1,10 @@
 """The retriever interface, and the registry of retrievers."""
 
+import re
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
-from ..._util.registry import Registry
+from ..._util.registry import Registry, split_options
 from ...errors import OptionError
 from ..question import Document, Profile
 
@@ -50,6 +51,8 @@ def check_k(k: int) -> None:
         raise OptionError(f"k={k}: a search returns at least one document, so give k >= 1")
 
 
+_NEIGHBOURS = re.compile(r"(?:context|dates|window)=")
+
 RETRIEVERS = Registry(
     "retriever",
     {
@@ -61,15 +64,35 @@ RETRIEVERS = Registry(
         "https": "profilegym.envs.retrieval.http:https",
         "pyserini": "profilegym.envs.retrieval.pyserini:Pyserini",
         "random": "profilegym.envs.retrieval.random:Random",
+        "rerank": "profilegym.envs.retrieval.rerank:Rerank",
         "recency": "profilegym.envs.retrieval.recency:Recency",
     },
 )
 
 
 def make_retriever(spec: "str | Retriever") -> Retriever:
-    """The retriever that a spec names: `bm25`, `dense:MODEL`, `hybrid:bm25+dense`, `http:URL`, `module:factory` …"""
-    retriever: Retriever = RETRIEVERS.make(spec) if isinstance(spec, str) else spec
-    return retriever
+    """The retriever that a spec names: `bm25`, `dense:MODEL`, `hybrid:bm25+dense`, `http:URL`, `module:factory` …
+
+    `context=N`, `dates=true` and `window=N` are options of every spec.
+    """
+    if not isinstance(spec, str):
+        return spec
+    plain, options = _without_neighbours(spec)
+    retriever: Retriever = RETRIEVERS.make(plain)
+    if not options:
+        return retriever
+    from .neighbours import with_neighbours  # it builds on this module
+
+    return with_neighbours(retriever, **split_options(options)[1])
+
+
+def _without_neighbours(spec: str) -> tuple[str, str]:
+    """`"dense:MODEL,window=1"` -> `("dense:MODEL", "window=1")`."""
+    name, colon, rest = spec.partition(":")
+    pieces = rest.split(",")
+    options = [piece for piece in pieces if _NEIGHBOURS.match(piece)]
+    others = ",".join(piece for piece in pieces if piece not in options)
+    return (f"{name}{colon}{others}" if others else name, ",".join(options)) if options else (spec, "")
 
 
 def register_retriever(name: str, factory: Callable[..., Retriever]) -> None:
