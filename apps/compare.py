@@ -43,7 +43,7 @@ def markdown(found: Comparison) -> str:
 
 def latex(found: Comparison) -> str:
     """A table for the LaTeX package booktabs."""
-    rows = [" & ".join(map(_in_latex, cells)) + r" \\" for cells in _cells(found)]
+    rows = [" & ".join(map(in_latex, cells)) + r" \\" for cells in _cells(found)]
     notes = [f"% {printable(note)}" for note in _notes(found)]
     head = " & ".join(HEADS) + r" \\"
     return "\n".join(
@@ -161,5 +161,5 @@ def _page(found: Comparison) -> str:
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
 
 
-def _in_latex(text: str) -> str:
+def in_latex(text: str) -> str:
     return "".join(_LATEX.get(c, f"\\{c}" if c in "&%$#_{}" else c) for c in printable(text))

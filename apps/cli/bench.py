@@ -1,12 +1,16 @@
 """Options of `profilegym bench`."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from ...errors import OptionError
 from .shared import AsJson
 
-app = typer.Typer(name="bench", help="Measure speed and memory beside other libraries.", no_args_is_help=True)
+app = typer.Typer(
+    name="bench", help="Measure retrieval, speed and memory beside other libraries.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -18,6 +22,26 @@ def retrieval(as_json: AsJson = False) -> None:
     from ...benchmarks.retrieval import main
 
     main(as_json)
+
+
+@app.command()
+def retriever(
+    specs: Annotated[list[str], typer.Argument(metavar="SPEC…", help="Retrievers: hybrid, bm25:context=2 …")],
+    data: Annotated[str, typer.Option(help="Data set whose questions name their evidence documents.")],
+    limit: Annotated[int | None, typer.Option(help="Number of questions, from the first.", min=1)] = None,
+    as_json: AsJson = False,
+    as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables.")] = False,
+    html: Annotated[Path | None, typer.Option(help="HTML page to write.")] = None,
+) -> None:
+    """Compare retrievers with bm25 on a data set's evidence: recall, nDCG, MRR, times and index sizes.
+
+    Example: profilegym bench retriever hybrid bm25:context=2 --data locomo:locomo10.json
+    """
+    from ..bench_retriever import run
+
+    if as_json and as_latex:
+        raise OptionError("--json and --latex exclude each other")
+    run(specs, data, limit, "json" if as_json else "latex" if as_latex else "terminal", html)
 
 
 @app.command()

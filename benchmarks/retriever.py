@@ -1,0 +1,209 @@
+"""How well retrievers find a data set's evidence, how fast they are, and how large their indexes are.
+
+Each question is one search for its text. Differences to bm25 are taken question by question.
+"""
+
+import gc
+import time
+import tracemalloc
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from ..envs.data import QuestionSet
+from ..envs.question import Document, Profile, Question
+from ..envs.retrieval import Retriever, make_retriever
+from ..errors import DataError
+from ..evaluation.intervals import FEW, Interval, mean
+from ..evaluation.ranking import ndcg, recall, reciprocal_rank
+from ..evaluation.summary import evidence_of
+
+REFERENCE = "bm25"
+SHOWN = (5, 10, 15, 25, 30, 50)  # documents shown
+METRICS = (*(f"recall@{k}" for k in SHOWN), "nDCG@10", "MRR")
+Array = npt.NDArray[np.float64]
+
+_DEPTH = max(SHOWN)
+_ANY_QUERY = "history"  # makes a retriever index a profile
+_WEIGHED = 1_000  # documents in the profiles whose index is weighed
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Times depend on the machine: compare those of one run."""
+
+    load_seconds: float
+    index_seconds: float  # the first search in each profile, which embeds what no cache holds
+    index_bytes: float  # a document, in this process
+    search_ms: float  # the median of single searches in indexed profiles
+    search_ms_p95: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean with its interval over people, and over questions where people are few.
+
+    An interval over questions takes the people as given: it says nothing about other people.
+    """
+
+    people: Interval
+    questions: Interval | None
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A metric and its difference to the reference, which itself has none."""
+
+    metric: str
+    value: Estimate
+    difference: Estimate | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The figures of one retriever over all questions, or over those of one category."""
+
+    retriever: str
+    category: str | None
+    questions: int
+    figures: list[Figure]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All figures of one run."""
+
+    data: str
+    questions: int
+    without_evidence: int  # questions left out
+    people: int
+    documents: int
+    rows: list[Row]
+    costs: dict[str, Cost]
+
+
+@dataclass(slots=True)
+class Measured:
+    """What one retriever found: a row per question with evidence."""
+
+    ids: list[str] = field(default_factory=list)
+    users: list[str] = field(default_factory=list)
+    categories: list[str | None] = field(default_factory=list)
+    values: list[list[float]] = field(default_factory=list)  # in the order of METRICS
+    seconds: list[float] = field(default_factory=list)
+    index_seconds: float = 0.0
+    profiles: dict[bytes, int] = field(default_factory=dict)  # documents by digest
+    sample: list[Profile] = field(default_factory=list)
+
+
+def compare(
+    specs: Sequence[str], data: QuestionSet, limit: int | None = None, advance: Callable[[str], None] | None = None
+) -> Comparison:
+    """Measure bm25 and the named retrievers on the first `limit` questions; `advance` is called after each question."""
+    found, costs = dict[str, Measured](), dict[str, Cost]()
+    for spec in dict.fromkeys([REFERENCE, *specs]):
+        found[spec], costs[spec] = _measure(spec, data, limit, advance)
+    reference = found[REFERENCE]
+    return Comparison(
+        data=data.spec,
+        questions=len(reference.ids),
+        without_evidence=min(len(data), limit or len(data)) - len(reference.ids),
+        people=len(set(reference.users)),
+        documents=sum(reference.profiles.values()),
+        rows=list(_rows(found)),
+        costs=costs,
+    )
+
+
+def _measure(
+    spec: str, data: QuestionSet, limit: int | None, advance: Callable[[str], None] | None
+) -> tuple[Measured, Cost]:
+    started = time.perf_counter()
+    retriever = make_retriever(spec)
+    loaded = time.perf_counter() - started
+    measured = Measured()
+    for question in islice(data, limit):
+        if evidence := evidence_of(question):
+            _ask(retriever, question, evidence, measured)
+        if advance:
+            advance(spec)
+    if not measured.ids:
+        raise DataError(f"no question of {data.spec} names its evidence documents, so that no search can be scored")
+    del retriever  # its model is loaded again to weigh the index
+    milliseconds = 1e3 * np.array(measured.seconds)
+    typical, slow = np.percentile(milliseconds, (50, 95)).tolist()
+    return measured, Cost(loaded, measured.index_seconds, _index_bytes(spec, measured.sample), typical, slow)
+
+
+def _ask(retriever: Retriever, question: Question, evidence: set[str], measured: Measured) -> None:
+    profile = question.profile
+    if profile.digest not in measured.profiles:
+        measured.index_seconds += _timed(retriever, profile, _ANY_QUERY, 1)[0]
+        if sum(map(len, measured.sample)) < _WEIGHED:
+            measured.sample.append(profile)
+        measured.profiles[profile.digest] = len(profile)
+    seconds, ranked = _timed(retriever, profile, question.search_text, _DEPTH)
+    measured.seconds.append(seconds)
+    measured.ids.append(question.id)
+    measured.users.append(question.user_id)
+    measured.categories.append(question.category)
+    recalls = [recall(ranked, evidence, k) for k in SHOWN]
+    measured.values.append([*recalls, ndcg(ranked, evidence, 10), reciprocal_rank(ranked, evidence)])
+
+
+def _timed(retriever: Retriever, profile: Profile, query: str, k: int) -> tuple[float, list[str]]:
+    started = time.perf_counter()
+    hits = retriever.search(profile, query, k)
+    return time.perf_counter() - started, [hit.document.id for hit in hits]
+
+
+def _index_bytes(spec: str, profiles: Sequence[Profile]) -> float:
+    """What a new retriever keeps of these profiles, a document."""
+    retriever = make_retriever(spec)
+    retriever.search(Profile("nobody", (Document("1", _ANY_QUERY),)), _ANY_QUERY, 1)  # loads what is loaded once
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for profile in profiles:
+            retriever.search(profile, _ANY_QUERY, 1)
+        gc.collect()
+        return tracemalloc.get_traced_memory()[0] / max(1, sum(map(len, profiles)))
+    finally:
+        tracemalloc.stop()
+
+
+def _rows(found: dict[str, Measured]) -> Iterator[Row]:
+    reference = found[REFERENCE]
+    names = sorted({name for name in reference.categories if name is not None})
+    for category in [None, *names] if len(names) > 1 else [None]:
+        places = [place for place, name in enumerate(reference.categories) if category in (None, name)]
+        for spec, measured in found.items():
+            compared = None if spec == REFERENCE else reference
+            yield Row(spec, category, len(places), _figures(measured, compared, places))
+
+
+def _figures(measured: Measured, reference: Measured | None, places: list[int]) -> list[Figure]:
+    ids, users = [measured.ids[place] for place in places], [measured.users[place] for place in places]
+    values = np.array([measured.values[place] for place in places])
+    others = None if reference is None else np.array([reference.values[place] for place in places])
+    return [
+        Figure(
+            metric,
+            _estimate(values[:, column], users, ids, fraction=True),
+            None if others is None else _estimate(values[:, column] - others[:, column], users, ids, fraction=False),
+        )
+        for column, metric in enumerate(METRICS)
+    ]
+
+
+def _estimate(values: Array, users: list[str], ids: list[str], fraction: bool) -> Estimate:
+    by_user: dict[str, list[float]] = defaultdict(list)
+    for user, value in zip(users, values.tolist(), strict=True):
+        by_user[user].append(value)
+    few = len(by_user) < FEW and len(by_user) < len(ids)
+    by_question = {name: [value] for name, value in zip(ids, values.tolist(), strict=True)} if few else {}
+    return Estimate(mean(by_user, fraction), mean(by_question, fraction) if few else None)
