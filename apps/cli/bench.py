@@ -26,7 +26,7 @@ def retrieval(as_json: AsJson = False) -> None:
 
 @app.command()
 def retriever(
-    specs: Annotated[list[str], typer.Argument(metavar="SPEC…", help="Retrievers: hybrid, bm25:context=2 …")],
+    specs: Annotated[list[str], typer.Argument(metavar="SPEC", help="Retrievers: hybrid, bm25:context=2 …")],
     data: Annotated[str, typer.Option(help="Data set whose questions name their evidence documents.")],
     limit: Annotated[int | None, typer.Option(help="Number of questions, from the first.", min=1)] = None,
     as_json: AsJson = False,
