@@ -3,6 +3,7 @@
 import copy
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matching import naming
@@ -120,7 +121,7 @@ def test_a_model_with_several_scores_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("options", [{"depth": 0}, {"batch": 0}])
-def test_a_wrong_option_is_named(model: str, options: dict[str, int]) -> None:
+def test_a_wrong_option_is_named(model: str, options: dict[str, Any]) -> None:
     ((name, value),) = options.items()
     with pytest.raises(OptionError, match=naming(f"{name}={value}")):
         Rerank(model, over=All(), **options)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from math import inf, nextafter
 
 from ..._util.lru import Lru
+from ..._util.registry import Scalar
 from ...errors import OptionError
 from ..question import Document, Profile
 from .retriever import Hit, Retriever, searchable_text
@@ -18,16 +19,22 @@ _DATE = re.compile(r"(\d{4})(?:-(0[1-9]|1[0-2])(?:-(\d\d))?)?(?:T|$)")
 _CACHED_PROFILES = 512
 
 
-def with_neighbours(retriever: Retriever, *, context: int = 0, dates: bool = False, window: int = 0) -> "Retriever":
+def with_neighbours(
+    retriever: Retriever, *, context: Scalar = 0, dates: Scalar = False, window: Scalar = 0
+) -> Retriever:
     """The retriever with these options: `Context` where `context` or `dates` is given, and around it `Window`."""
-    for name, reach in (("context", context), ("window", window)):
-        if type(reach) is not int or reach < 0:
-            raise OptionError(f"{name}={reach}: give the number of documents on each side, 0 or more")
-    if type(dates) is not bool:
+    searched, shown = _reach("context", context), _reach("window", window)
+    if not isinstance(dates, bool):
         raise OptionError(f"dates={dates}: give true or false")
-    if context or dates:
-        retriever = Context(retriever, context, dates)
-    return Window(retriever, window) if window else retriever
+    if searched or dates:
+        retriever = Context(retriever, searched, dates)
+    return Window(retriever, shown) if shown else retriever
+
+
+def _reach(name: str, value: Scalar) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise OptionError(f"{name}={value}: give the number of documents on each side, 0 or more")
+    return value
 
 
 class _Around:
