@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from ..envs.data import QuestionSet
+from ..envs.data.leaks import evidence_of
 from ..envs.question import Document, Profile, Question
 from ..envs.retrieval import Retriever, make_retriever
 from ..errors import DataError
 from ..evaluation.intervals import FEW, Interval, mean
 from ..evaluation.ranking import ndcg, recall, reciprocal_rank
-from ..evaluation.summary import evidence_of
 
 REFERENCE = "bm25"
 SHOWN = (5, 10, 15, 25, 30, 50)  # documents shown
