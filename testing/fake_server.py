@@ -42,7 +42,7 @@ class LoopbackServer:
     """
 
     paths: ClassVar[tuple[str, ...]] = ()
-    owner = "loopback"  # of its model, as `/models` lists it
+    version: str | None = None  # told at `/version`, as vLLM does
 
     def __init__(
         self,
@@ -116,7 +116,7 @@ class LoopbackServer:
         application = web.Application()
         for path in self.paths:
             application.router.add_post(f"/v1{path}", self._complete)
-        application.router.add_get("/v1/models", self._models)
+        application.router.add_get("/version", self._version)
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
         await runner.setup()
         assert runner.server is not None
@@ -130,10 +130,12 @@ class LoopbackServer:
             _drop(connection.transport)
         await runner.cleanup()
 
-    async def _models(self, request: "web.Request") -> "web.Response":
+    async def _version(self, request: "web.Request") -> "web.Response":
         from aiohttp import web
 
-        return web.json_response({"object": "list", "data": [{"id": "any", "object": "model", "owned_by": self.owner}]})
+        if self.version is None:
+            raise web.HTTPNotFound
+        return web.json_response({"version": self.version})
 
     async def _complete(self, request: "web.Request") -> "web.StreamResponse":
         body = await request.json()

@@ -226,7 +226,7 @@ def test_by_itself_it_asks_by_chat() -> None:
 
 
 def test_a_server_that_continues_the_assistants_message_is_asked_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(PolicyServer, "owner", "vllm")
+    monkeypatch.setattr(PolicyServer, "version", "0.32.0")
     later = [*SAID, Segment("policy", LOOK), Segment("environment", "<information>Tea.</information>")]
     with PolicyServer(says(REPLY)) as server:
         model = connected(server)

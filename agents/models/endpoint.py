@@ -39,6 +39,9 @@ class _Call(Generic[R]):
     tries: int = 0
 
 
+_PROBE_SECONDS = 5.0
+
+
 class Endpoint:
     """A model behind an OpenAI-compatible endpoint, for the calls of one event loop at a time.
 
@@ -141,16 +144,15 @@ class Endpoint:
             problem = f"{self.name} at {self.url} refuses: {error}"
         raise EndpointError(problem.replace(self._key, "[key]"), status)
 
-    async def owner(self) -> str | None:
-        """Who owns the model by the server's list of models, such as `vllm`; None where it does not say."""
+    async def is_vllm(self) -> bool:
+        """Whether vLLM answers here: it alone tells its version beside `/v1`."""
         client = await self._connected()
         try:
-            async with asyncio.timeout(self._timeout):
-                models = (await client.models.list()).data
+            async with asyncio.timeout(_PROBE_SECONDS):
+                found = await client.get(f"{self.url.removesuffix('/v1')}/version", cast_to=object)
         except Exception:  # whatever is wrong shows in the first request that matters
-            return None
-        named = [model for model in models if model.id == self.model] or models
-        return named[0].owned_by if named else None
+            return False
+        return isinstance(found, dict) and "version" in found
 
     def cost(self, reply: ReportsUsage) -> float | None:
         """Cost of one reply; None without prices or reported usage."""

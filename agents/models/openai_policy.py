@@ -17,7 +17,6 @@ from .endpoint import Endpoint, sampling_fields
 from .model import STOPS, Finish, Turn
 from .openai_formats import FORMATS, FormName
 
-CONTINUING = ("vllm", "sglang")  # servers that continue an assistant's message
 PATH_MISSING = (400, 404, 405, 501)  # HTTP status of a path that a server does not have
 log = logging.getLogger(__name__)
 
@@ -72,11 +71,11 @@ class ServedModel:
 
     async def _probe(self, request: ServedRequest) -> Turn:
         """The first turn, which finds out which form the endpoint serves."""
-        chat: FormName = "continued" if await self.endpoint.owner() in CONTINUING else "chat"
+        chat: FormName = "continued" if await self.endpoint.is_vllm() else "chat"
         try:
             turn, self.text_form = await self._write(request, chat), chat
         except EndpointError as error:
-            if error.status not in PATH_MISSING:
+            if error.status not in PATH_MISSING and not _lacks_template(error):
                 raise
             turn, self.text_form = await self._write(request, "completions"), "completions"
             log.warning("%s has no chat (HTTP %s); raw completions are used", self.name, error.status)
@@ -123,6 +122,11 @@ def connect(
     except TypeError as error:
         raise OptionError(f"openai:{model}: {error}") from error
     return ServedModel(connected, form, logprobs)
+
+
+def _lacks_template(error: EndpointError) -> bool:
+    """A model without a chat template: `transformers serve` has no better word for it than a 500, try after try."""
+    return "chat template" in str(error).lower().replace("_", " ") or "HTTP 500" in str(error)
 
 
 def _read(form: FormName, request: ServedRequest, reply: Any) -> Turn:
