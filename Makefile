@@ -15,7 +15,7 @@ comma := ,
 AXE := .venv/axe/node_modules/axe-core/axe.min.js
 READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 
-CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_model judge judge_cache sync)
+CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_policy judge judge_cache sync)
 
 
 .PHONY: train llm pilot results methods test beside clients check bench docs axe screenshots clean
