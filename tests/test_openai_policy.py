@@ -253,6 +253,25 @@ def test_without_chat_it_turns_to_raw_completions_once_and_says_so(caplog: pytes
     assert {turn.text for turn in turns} == {"<think>I see.</think><answer>Rooibos.</answer>"}
 
 
+def test_a_server_that_fails_at_chat_is_asked_for_raw_completions() -> None:
+    with PolicyServer(says(REPLY), script=[Fault.ERROR]) as server:
+        model = connected(server, attempts=1)
+        generate(model, SAID)
+
+    assert model.text_form == "completions"
+
+
+def test_a_server_that_continues_messages_never_gets_bare_text_for_failing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PolicyServer, "version", "0.32.0")
+    with PolicyServer(says(REPLY), script=[Fault.ERROR]) as server:
+        model = connected(server, attempts=1)
+        with pytest.raises(EndpointError, match=naming(500)):
+            generate(model, SAID)
+
+    assert model.text_form is None
+    assert all("messages" in body for body in server.seen)
+
+
 def test_where_both_paths_are_refused_nothing_is_settled() -> None:
     with PolicyServer(says(REPLY), speaks=[]) as server:
         model = connected(server)

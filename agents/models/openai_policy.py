@@ -75,7 +75,7 @@ class ServedModel:
         try:
             turn, self.text_form = await self._write(request, chat), chat
         except EndpointError as error:
-            if error.status not in PATH_MISSING and not _lacks_template(error):
+            if error.status not in PATH_MISSING and (chat == "continued" or not _failed_inside(error)):
                 raise
             turn, self.text_form = await self._write(request, "completions"), "completions"
             log.warning("%s has no chat (HTTP %s); raw completions are used", self.name, error.status)
@@ -124,9 +124,9 @@ def connect(
     return ServedModel(connected, form, logprobs)
 
 
-def _lacks_template(error: EndpointError) -> bool:
-    """A model without a chat template: `transformers serve` has no better word for it than a 500, try after try."""
-    return "chat template" in str(error).lower().replace("_", " ") or "HTTP 500" in str(error)
+def _failed_inside(error: EndpointError) -> bool:
+    """HTTP 500, try after try: all that `transformers serve` says of a model without a chat template."""
+    return "HTTP 500" in str(error)
 
 
 def _read(form: FormName, request: ServedRequest, reply: Any) -> Turn:
