@@ -186,8 +186,8 @@ def test_an_interrupt_gives_up_a_model_that_hangs_and_nothing_else(tmp_path: Pat
         told, _ = game.communicate("tea\n", timeout=60)
 
     assert game.returncode == 0
-    assert "Stopped." in told
-    assert "tea" in told.partition("Stopped.")[2]
+    assert "Stopped. The game is unchanged." in told
+    assert "1. You searched for: tea" in told.partition("Stopped.")[2]
 
 
 def test_hostile_text_reaches_no_terminal(typed: Typed) -> None:
