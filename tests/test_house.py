@@ -27,7 +27,7 @@ HEAVY = {"torch", "transformers", "openai", "sentence_transformers", "pyserini",
 
 
 TRAINERS = {
-    ROOT / "training/grpo" / name for name in ("batching.py", "callbacks.py", "config.py", "logprobs.py", "trainer.py")
+    ROOT / "training/grpo" / name for name in ("callbacks.py", "config.py", "loss.py", "trainer.py")
 }  # their classes inherit; loaded by a run
 
 

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from profilegym.training.grpo import trainer as grpo  # noqa: E402
-from profilegym.training.grpo.batching import by_length  # noqa: E402
+from profilegym.training.grpo.loss import by_length  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
 
 PROMPTS, COMPLETIONS = [3, 1, 2, 4, 1], [2, 6, 1, 5, 3]  # tokens of each row

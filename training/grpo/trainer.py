@@ -23,10 +23,9 @@ from ...errors import RewardError
 from ..advantage import advantages, is_flat
 from ..policy import Policy, adapters, save_policy
 from ..recipe import Recipe
-from .batching import by_length, only_what_teaches
 from .config import config
 from .group import Member, as_baseline, group_metrics
-from .logprobs import changes_logits, scores
+from .loss import by_length, changes_logits, only_what_teaches, scores
 from .rollouts import Place, Rollouts, reward_total
 from .sequence import TokenSequence, sequence_of
 from .vllm import VLLMModel

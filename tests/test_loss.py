@@ -13,7 +13,7 @@ pytest.importorskip("trl")
 
 from trl import GRPOTrainer  # noqa: E402
 
-from profilegym.training.grpo.logprobs import changes_logits, head_of, scores  # noqa: E402
+from profilegym.training.grpo.loss import changes_logits, head_of, scores  # noqa: E402
 from profilegym.training.grpo.trainer import PR2Trainer  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
 
