@@ -34,7 +34,7 @@ def batch() -> dict[str, Any]:
 
 
 def test_each_row_is_in_one_part_with_all_that_belongs_to_it() -> None:
-    parts = list(by_length(batch(), 2))
+    parts = list(by_length(batch(), 16))
 
     assert sorted(number for part in parts for number in part["advantages"].tolist()) == [1, 2, 3, 4, 5]
     for part in parts:
@@ -46,16 +46,29 @@ def test_each_row_is_in_one_part_with_all_that_belongs_to_it() -> None:
         assert part["num_items_in_batch"] == 17
 
 
-def test_each_part_is_as_wide_as_its_longest_row_and_the_short_rows_come_first() -> None:
-    parts = list(by_length(batch(), 2))
+def test_each_part_is_as_wide_as_its_longest_row_and_the_long_rows_come_first() -> None:
+    parts = list(by_length(batch(), 16))
 
     rows = [[int(number) - 1 for number in part["advantages"]] for part in parts]
     lengths = [[PROMPTS[row] + COMPLETIONS[row] for row in part] for part in rows]
-    assert max(lengths[0]) <= min(lengths[1])
+    assert lengths == [[9], [7, 5], [4, 3]]
     for part, held in zip(parts, rows, strict=True):
         assert part["prompt_ids"].shape == part["prompt_mask"].shape == (len(held), max(PROMPTS[row] for row in held))
         for name in ("completion_ids", "completion_mask", "tool_mask", "old_per_token_logps"):
             assert part[name].shape == (len(held), max(COMPLETIONS[row] for row in held))
+
+
+def test_a_row_that_is_longer_than_a_part_may_be_is_a_part_alone() -> None:
+    assert [len(part["advantages"]) for part in by_length(batch(), 7)] == [1, 1, 1, 1, 1]
+    assert [len(part["advantages"]) for part in by_length(batch(), 8)] == [1, 1, 1, 2]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5])
+def test_every_process_takes_as_many_parts_as_the_one_that_needs_most(count: int) -> None:
+    parts = list(by_length(batch(), 1000, lambda own: max(own, count)))
+
+    assert len(parts) == count
+    assert sorted(number for part in parts for number in part["advantages"].tolist()) == [1, 2, 3, 4, 5]
 
 
 @pytest.mark.slow
@@ -74,7 +87,7 @@ def test_a_loss_in_parts_and_its_gradient_are_those_of_the_whole_batch(
             found.append((loss.detach(), [p.grad.clone() for p in model.parameters()]))
         seen.append(found)
         model.zero_grad()
-        widths = {part["completion_ids"].shape[1] for part in by_length(inputs, grpo._PARTS)}
+        widths = {part["completion_ids"].shape[1] for part in by_length(inputs, grpo._TOKENS["cpu"])}
         assert len(widths) > 1, "rows of one length have nothing to sort"
         return in_parts(self, model, inputs)
 

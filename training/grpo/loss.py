@@ -31,12 +31,28 @@ def only_what_teaches(batch: Batch, chunks: int, most: Callable[[int], int]) -> 
     return _without_padding(rows)
 
 
-def by_length(batch: Batch, parts: int) -> Iterator[Batch]:
-    """Split the rows into `parts` batches by length, each padded to its own longest row."""
+def by_length(batch: Batch, most_tokens: int, most: Callable[[int], int] = int) -> Iterator[Batch]:
+    """Split the rows by length into batches of at most `most_tokens`, padded to their own longest row; longest first.
+
+    A longer row is a batch of its own. `most` gives the maximum over all processes, which take equally many passes.
+    """
     size = len(batch["advantages"])
-    order = torch.argsort(batch["completion_mask"].sum(1) + batch["prompt_mask"].sum(1), stable=True)
-    for rows in order.chunk(parts):
+    lengths = batch["completion_mask"].sum(1) + batch["prompt_mask"].sum(1)
+    order = torch.argsort(lengths, stable=True, descending=True)
+    for rows in _in_parts(order, lengths[order].tolist(), most_tokens, most):
         yield _without_padding({k: v[rows] if _is_by_row(v, size) else v for k, v in batch.items()})
+
+
+def _in_parts(order: Any, lengths: list[int], most_tokens: int, most: Callable[[int], int]) -> list[Any]:
+    parts, start = [], 0
+    while start < len(lengths):
+        end = start + max(1, most_tokens // lengths[start])
+        parts.append(order[start:end])
+        start = end
+    for _ in range(most(len(parts)) - len(parts)):  # all processes have equally many rows, so one can be halved
+        largest = max(range(len(parts)), key=lambda i: len(parts[i]))
+        parts[largest : largest + 1] = parts[largest].chunk(2)
+    return parts
 
 
 def _is_by_row(value: Any, size: int) -> bool:

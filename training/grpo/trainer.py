@@ -31,7 +31,7 @@ from .sequence import TokenSequence, sequence_of
 from .vllm import VLLMModel
 
 Recorded = Callable[[Sequence[Trajectory]], None]
-_PARTS = 4  # that a batch's rows are sorted into by their length
+_TOKENS = {"cpu": 1536, "other": 16384}  # of a batch whose activations are held at once, by device
 _DEAD = 0.5  # of a step's episodes unscored: the judge is gone, not unlucky
 
 
@@ -158,10 +158,10 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
 
         Each part but the last takes its backward pass here, so that the activations of one part alone are held.
         """
-        count = min(_PARTS, len(inputs["advantages"]) // 2) if self._is_a_sum else 1
-        if count < 2 or not torch.is_grad_enabled():
+        if not (self._is_a_sum and torch.is_grad_enabled()):
             return self._loss_of(model, inputs)
-        *parts, last = by_length(inputs, count)
+        most_tokens = _TOKENS.get(self.accelerator.device.type, _TOKENS["other"])
+        *parts, last = by_length(inputs, most_tokens, self._most)
         losses = []
         for part in parts:
             with self.accelerator.no_sync(model):
