@@ -10,7 +10,7 @@ class DataError(ProfileGymError, ValueError):
 
 
 class UnknownName(ProfileGymError, LookupError):
-    """A spec with an unknown name of a data set, retriever, reward, judge, agent or model."""
+    """A spec with an unknown name of a data set, retriever, tool, reward, judge, agent or model."""
 
 
 class OptionError(ProfileGymError, ValueError):
@@ -19,6 +19,14 @@ class OptionError(ProfileGymError, ValueError):
 
 class RetrievalError(ProfileGymError):
     """A retriever failed or violated its contract."""
+
+
+class ToolError(ProfileGymError):
+    """A tool failed or violated its contract."""
+
+
+class BadArgument(ProfileGymError, ValueError):
+    """A policy called a tool with an argument that it refuses; the policy is shown the message."""
 
 
 class RewardError(ProfileGymError):

@@ -2,9 +2,10 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
+from typing import Protocol as Interface
 
 Protocol = Literal["tags", "tools"]
 
@@ -15,6 +16,14 @@ class SearchProfile:
     """Search the user's own history."""
 
     query: str
+
+
+@dataclass(slots=True)
+class Call:
+    """Call one of several tools. The arguments are checked."""
+
+    tool: str
+    arguments: Mapping[str, Any]
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -31,7 +40,21 @@ class Malformed:
     reason: str
 
 
-Action = SearchProfile | Answer | Malformed
+Action = SearchProfile | Call | Answer | Malformed
+
+
+class OfferedTools(Interface):
+    """The tools of an episode that offers several."""
+
+    @property
+    def signatures(self) -> str:
+        """Each tool's name and arguments, for corrections."""
+        ...
+
+    def parse(self, name: object, arguments: object) -> Action:
+        """A call as an action. Never raises."""
+        ...
+
 
 TOOLS: list[dict[str, Any]] = [
     {
@@ -55,26 +78,32 @@ TOOLS: list[dict[str, Any]] = [
 
 # Possessive repeats keep the matching linear, whatever the text.
 _CLOSING = re.compile(r"<\s*+/\s*+(search|answer)\s*+>", re.IGNORECASE)
-_OPENING = {kind: re.compile(rf"<\s*+{kind}\s*+>", re.IGNORECASE) for kind in ("search", "answer")}
+_CLOSING_WITH_TOOLS = re.compile(r"<\s*+/\s*+(search|tool|answer)\s*+>", re.IGNORECASE)
+_OPENING = {kind: re.compile(rf"<\s*+{kind}\s*+>", re.IGNORECASE) for kind in ("search", "answer", "tool")}
 _TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 
 _NO_ACTION = Malformed("I expected <search>…</search> or <answer>…</answer>.")
+_NO_TOOL_OR_ANSWER = Malformed("I expected <tool>…</tool> or <answer>…</answer>.")
+_NO_CALL_IN_TAGS = Malformed('A call inside <tool> is one JSON object: {"name": "…", "arguments": {…}}.')
 _EMPTY_QUERY = Malformed("The search query is empty: say what to look for.")
 _NO_TOOL_CALL = Malformed("I expected a call of the tool search_profile(query) or answer(text), as a JSON object.")
 
 
-def parse_action(text: str, protocol: Protocol = "tags") -> Action:
+def parse_action(text: str, protocol: Protocol = "tags", tools: OfferedTools | None = None) -> Action:
     """The action in a policy's text. Never raises."""
-    return read_action(text, protocol)[0]
+    return read_action(text, protocol, tools)[0]
 
 
-def read_action(text: str, protocol: Protocol = "tags") -> tuple[Action, int]:
+def read_action(text: str, protocol: Protocol = "tags", tools: OfferedTools | None = None) -> tuple[Action, int]:
     """The action, and the index in the text where it ends. The caller drops the text after it.
 
     With tags, the action is the text between the first `</search>` or `</answer>` and the last opening tag before it.
+    `tools` are those of an episode that offers several; with tags, their calls stand inside `<tool>`.
     """
     if protocol == "tools":
-        return _read_tool_call(text)
+        return _read_tool_call(text, tools)
+    if tools is not None:
+        return _read_tags_and_tools(text, tools)
     closing = _CLOSING.search(text)
     if closing is None:
         return _unclosed(text), len(text)
@@ -113,11 +142,30 @@ def _after_opening(kind: str, text: str, end: int) -> int | None:
     return None
 
 
-def _unclosed(text: str) -> Malformed:
-    for kind, opening in _OPENING.items():
-        if opening.search(text):
+def _unclosed(text: str, kinds: Sequence[str] = ("search", "answer"), otherwise: Malformed = _NO_ACTION) -> Malformed:
+    for kind in kinds:
+        if _OPENING[kind].search(text):
             return Malformed(f"<{kind}> was opened and never closed: end it with </{kind}>.")
-    return _NO_ACTION
+    return otherwise
+
+
+def _read_tags_and_tools(text: str, tools: OfferedTools) -> tuple[Action, int]:
+    """As with tags alone; `<search>` is short for a call of `search_profile` with its query."""
+    closing = _CLOSING_WITH_TOOLS.search(text)
+    if closing is None:
+        return _unclosed(text, ("tool", "search", "answer"), _NO_TOOL_OR_ANSWER), len(text)
+    kind = closing[1].lower()
+    start, end = closing.span()
+    content_start = _after_opening(kind, text, start)
+    if content_start is None:
+        return Malformed(f"</{kind}> came without <{kind}> before it."), end
+    content = text[content_start:start]
+    if kind == "answer":
+        return Answer(content.strip()), end
+    if kind == "search":
+        return tools.parse("search_profile", {"query": content}), end
+    call = _loaded_call(content)
+    return (tools.parse(call["name"], call.get("arguments")) if call else _NO_CALL_IN_TAGS), end
 
 
 def _action(kind: str, content: str) -> Action:
@@ -127,17 +175,27 @@ def _action(kind: str, content: str) -> Action:
     return SearchProfile(content) if content else _EMPTY_QUERY
 
 
-def _read_tool_call(text: str) -> tuple[Action, int]:
+def _read_tool_call(text: str, tools: OfferedTools | None = None) -> tuple[Action, int]:
     """Reads the JSON object `{"name": …, "arguments": {…}}`, bare or inside the first `<tool_call>`."""
     wrapped = _TOOL_CALL.search(text)
     body, end = (wrapped[1], wrapped.end()) if wrapped else (text, len(text))
+    call = _loaded_call(body)
+    if call is None:
+        return _no_call_of(tools) if tools else _NO_TOOL_CALL, end
+    parse = tools.parse if tools else parse_tool_call
+    return parse(call["name"], call.get("arguments")), end
+
+
+def _no_call_of(tools: OfferedTools) -> Malformed:
+    return Malformed(f"I expected a call of one of the tools {tools.signatures}, as a JSON object.")
+
+
+def _loaded_call(text: str) -> Mapping[str, Any] | None:
     try:
-        call = json.loads(body)
+        call = json.loads(text)
     except (ValueError, RecursionError):
-        return _NO_TOOL_CALL, end
-    if not isinstance(call, Mapping) or "name" not in call:
-        return _NO_TOOL_CALL, end
-    return parse_tool_call(call["name"], call.get("arguments")), end
+        return None
+    return call if isinstance(call, Mapping) and "name" in call else None
 
 
 def _from_arguments(arguments: object, name: str) -> Action:

@@ -7,19 +7,20 @@ from math import isfinite
 from time import perf_counter
 from typing import TypeVar
 
-from ..errors import BudgetSpent, ProfileGymError, RetrievalError, RewardError
-from .action import Action
+from ..errors import BudgetSpent, ProfileGymError, RetrievalError, RewardError, ToolError
+from .action import Action, Malformed
 from .episode import Episode
 from .question import Profile
 from .retrieval import Retriever
 from .reward import Reward, RewardFunction, rewards_of
+from .tools.running import run_call
 
 T = TypeVar("T")
 _RETRY_THREADS = 32
 
 
 class BatchStepper:
-    """Runs the searches and the reward function that episodes need.
+    """Runs the calls, the searches and the reward function that episodes need.
 
     Where a batch fails, each of its episodes is retried alone, and only those that fail again are marked as failed.
     `step_one` also raises the error. `step` continues with the other episodes, unless a judge's budget is spent.
@@ -31,6 +32,8 @@ class BatchStepper:
 
     def step_one(self, episode: Episode, text: str) -> Action:
         action = episode.write(text)
+        if episode.needs == "call":
+            action = self._call_one(episode) or action
         if episode.needs == "search":
             self._search_one(episode)
         elif episode.needs == "score":
@@ -39,7 +42,7 @@ class BatchStepper:
 
     def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> tuple[list[Action], list[int]]:
         """The action of each episode, and the indices of the episodes that ended."""
-        actions, searching, requests, ended = [], [], [], []
+        actions, searching, requests, ended, calling = [], [], [], [], []
         for i, (episode, text) in enumerate(zip(episodes, texts, strict=True)):
             actions.append(episode.write(text))
             if episode.needs == "search":
@@ -47,13 +50,51 @@ class BatchStepper:
                 requests.append((episode.question.profile, episode.query))
             elif episode.needs == "score":
                 ended.append(i)
-        if searching and not self._search(searching, requests):
-            failed = [i for i, episode in enumerate(episodes) if episode.ended == "error"]
-        else:
-            failed = []
+            elif episode.needs == "call":
+                calling.append(i)
+        succeeded = True
+        if calling:
+            searching += self._call(episodes, calling, actions)
+            succeeded = all(episodes[i].ended != "error" for i in calling)
+        if searching:
+            if searching[0].tools is None:
+                succeeded &= self._search(searching, requests)
+            else:
+                succeeded &= self._search_by_k(searching)
+        failed = [] if succeeded else [i for i, episode in enumerate(episodes) if episode.ended == "error"]
         if ended:
             self._score([episodes[i] for i in ended])
         return actions, sorted(ended + failed) if failed else ended
+
+    def _call(self, episodes: Sequence[Episode], calling: Sequence[int], actions: list[Action]) -> list[Episode]:
+        """Runs the calls at these indices in parallel; returns the episodes that then need a search."""
+        with ThreadPoolExecutor(min(_RETRY_THREADS, len(calling))) as threads:
+            mistakes = list(threads.map(self._try_call, [episodes[i] for i in calling]))
+        for i, mistake in zip(calling, mistakes, strict=True):
+            actions[i] = mistake or actions[i]
+        return [episodes[i] for i in calling if episodes[i].needs == "search"]
+
+    def _try_call(self, episode: Episode) -> Malformed | None:
+        """The mistake, where the tool refused an argument. A failure ends the episode."""
+        try:
+            return run_call(episode)
+        except Exception as error:
+            _call_failed(episode, error)
+            return None
+
+    def _call_one(self, episode: Episode) -> Malformed | None:
+        try:
+            return run_call(episode)
+        except Exception as error:
+            raise _call_failed(episode, error) from error
+
+    def _search_by_k(self, episodes: Sequence[Episode]) -> bool:
+        """With several tools, a call says how many documents it needs."""
+        groups: dict[int, list[Episode]] = {}
+        for episode in episodes:
+            groups.setdefault(episode.fetch_k, []).append(episode)
+        searched = [self._search(group, [(e.question.profile, e.query) for e in group]) for group in groups.values()]
+        return all(searched)
 
     def _search(self, episodes: list[Episode], requests: list[tuple[Profile, str]]) -> bool:
         """True if every search succeeded."""
@@ -155,5 +196,6 @@ def _failed(episode: Episode, error: Exception, kind: type[ProfileGymError], wha
     return error if isinstance(error, ProfileGymError) else kind(reason)
 
 
+_call_failed = partial(_failed, kind=ToolError, what="the tool failed")
 _search_failed = partial(_failed, kind=RetrievalError, what="the retriever failed")
 _score_failed = partial(_failed, kind=RewardError, what="the reward function failed")

@@ -1,6 +1,6 @@
 """One attempt at one question, as a state machine without I/O."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
 from difflib import get_close_matches
 from functools import lru_cache
@@ -9,18 +9,22 @@ from time import perf_counter
 from typing import Any, Literal, Self, get_args
 
 from .._util.prompts import fill, version, version_of
-from ..errors import EpisodeError, OptionError, RetrievalError
-from .action import Action, Answer, Malformed, Protocol, SearchProfile, read_action
+from ..errors import EpisodeError, OptionError, RetrievalError, ToolError
+from .action import Action, Answer, Call, Malformed, Protocol, SearchProfile, read_action
 from .prompts import FOLDER as PROMPTS
 from .question import Document, Question
 from .retrieval import Hit
 from .reward import Reward
 from .text import clean, clean_lines
-from .trajectory import Ended, Kind, Search, Segment, Trajectory, searches_of, segments_of
+from .tools.results import MOST_SHOWN, hits_of, result_text, written
+from .tools.tool import Result, SearchRequest
+from .tools.toolset import Toolset, make_tools
+from .trajectory import Ended, FlatFields, Kind, Search, Segment, Trajectory, searches_of, segments_of
 
-Need = Literal["text", "search", "score"]
+Need = Literal["text", "call", "search", "score"]
 INITIAL_SEARCH_TURN = -1  # the `turn` of a search made before the policy's first turn
-_MINIMUM = {"top_k": 1, "max_searches": 0, "hit_chars": 20}
+_MINIMUM = {"top_k": 1, "max_searches": 0, "hit_chars": 20, "max_shown": 1}
+_MAY_BE_NONE = ("max_shown",)
 _CHOICES = {"repeat_hits": (True, False), "protocol": get_args(Protocol), "kind": get_args(Kind)}
 
 
@@ -31,12 +35,16 @@ class Episode:
     an episode that ends without an answer is truncated. A baseline episode has no searches. With `initial_search` the
     environment searches for the question first, and the prompt shows the hits. `instructions` are an agent's own
     instructions to its policy; the prompt shows them before the question.
+
+    With several `tools`, a turn is a call of one of them: "call" is given by `add_result`, and a search may follow.
+    Every call counts as a search. `max_shown` limits the documents shown in the whole episode.
     """
 
     __slots__ = (
-        "_started", "answer", "data", "ended", "error", "fetch_k", "hit_chars", "id", "instructions", "kind",
-        "malformed", "max_searches", "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
-        "search_fields", "search_ms", "seconds", "seed", "segment_fields", "top_k", "turn",
+        "_extended", "_keep", "_limit", "_scored", "_shown", "_started", "answer", "call", "calls", "data", "ended",
+        "error", "fetch_k", "hit_chars", "id", "instructions", "kind", "line_form", "malformed", "max_searches",
+        "max_shown", "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
+        "search_fields", "search_ms", "seconds", "seed", "segment_fields", "shown_left", "tools", "top_k", "turn",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +59,8 @@ class Episode:
         kind: Kind = "personalised",
         initial_search: bool = False,
         instructions: str = "",
+        tools: Toolset | None = None,
+        max_shown: int | None = None,
         id: str | None = None,  # noqa: A002 (the field's name in the record)
         data: str | None = None,
         seed: int | None = None,
@@ -78,14 +88,28 @@ class Episode:
         self.search_ms: tuple[float | None, ...] = ()
         # Enough hits for `top_k` new ones after those already shown are left out.
         self.fetch_k = top_k if repeat_hits else top_k * max(1, self.max_searches + initial_search)
+        self.tools = tools.fitted(question.profile) if tools is not None else None
+        self.max_shown = self.shown_left = max_shown
+        # The key in `Profile.lines` of the lines that this episode shows: their length, negative if they have ids.
+        self.line_form = -hit_chars if self.tools is not None and self.tools.shows_ids else hit_chars
+        self._extended = tools is not None or max_shown is not None
+        self.call: Call | None = None
+        if self._extended:
+            self.calls: tuple[Any, ...] = ()
+            self._keep: Callable[[Document], bool] | None = None
+            self._limit = top_k  # documents that the next result may show
+            self._scored = True
+            self._shown = 0
         self._started = perf_counter()
         self.seconds = 0.0
-        self.observation = _prompt(protocol, top_k, self.max_searches, question.text, instructions)
+        self.observation = _prompt(
+            protocol, top_k, self.max_searches, question.text, instructions, self.tools, max_shown
+        )
         self.segment_fields: list[Any] = [] if initial_search else ["environment", self.observation, None, None]
 
     @property
     def searches_left(self) -> int:
-        return max(0, self.max_searches - self.turn)
+        return 0 if self.shown_left == 0 else max(0, self.max_searches - self.turn)
 
     @property
     def segments(self) -> list[Segment]:
@@ -94,7 +118,7 @@ class Episode:
 
     @property
     def searches(self) -> list[Search]:
-        return searches_of(self.search_fields, self.search_ms)
+        return searches_of(self.search_fields, self.search_ms, self._recorded_calls())
 
     @property
     def terminated(self) -> bool:
@@ -118,23 +142,56 @@ class Episode:
         """
         if self.needs != "text":
             raise self._unexpected("text")
-        action, end = read_action(text, self.protocol)
+        action, end = read_action(text, self.protocol, self.tools)
         if segment_tokens is not None:
             self._record_tokens(segment_tokens)
         self.segment_fields += "policy", text[:end], tokens, logprobs
         if isinstance(action, Answer):
             self.answer = action.text
             self._end("answered")
-        elif self.turn >= self.max_searches:
+        elif self.turn >= self.max_searches or self.shown_left == 0:
             self.malformed += isinstance(action, Malformed)
             self._end("budget")
         elif isinstance(action, SearchProfile):
             self.query = action.query
             self.needs = "search"
+        elif isinstance(action, Call):
+            return self._begin_call(action)
         else:
             self.malformed += 1
             self._observe(action.reason)
         return action
+
+    def add_result(self, result: Result | Malformed, ms: float | None = None) -> None:
+        """Take the result of the call, which may be a search that is needed next, or the reason why it was refused."""
+        call = self.call
+        if self.needs != "call" or call is None:
+            raise self._unexpected("call")
+        if isinstance(result, SearchRequest):
+            self.query, k, self._keep = result
+            if k is not None:
+                self._limit = k
+            # Enough for `k` new ones; a search with a filter needs them all.
+            new = self._limit + self._shown
+            self.fetch_k = new if self._keep is None else max(new, len(self.question.profile))
+            self.needs = "search"
+        elif isinstance(result, Malformed):
+            self.malformed += 1
+            self.call = None
+            self._observe(result.reason)
+        elif isinstance(result, str):
+            self.search_ms += (ms,)
+            self.search_fields += (self.turn, written(call), ())
+            self._end_call(0)
+            self._observe("<information>\n", result_text(result, self.hit_chars), "\n</information>")
+        else:
+            hits, self._scored = hits_of(result, call.tool)
+            self.query, self._limit = written(call), MOST_SHOWN
+            self.needs = "search"
+            try:
+                self.add_hits(hits, ms)
+            except RetrievalError as error:
+                raise ToolError(str(error).replace("the retriever", f"the tool {call.tool}")) from None
 
     def add_hits(self, hits: Sequence[Hit], ms: float | None = None) -> None:
         """Take the hits of the search. A document that is not in this question's profile is an error."""
@@ -142,10 +199,15 @@ class Episode:
             raise self._unexpected("search")
         profile = self.question.profile
         by_id, seen = profile.by_id, self._already_shown() if self.search_fields else ()
-        lines = profile.lines.get(self.hit_chars)
+        limit = self.top_k
+        if self._extended:
+            limit = self._limit if self.shown_left is None else min(self._limit, self.shown_left)
+            if self._keep is not None:
+                seen = {document.id for document in profile.documents if not self._keep(document)}.union(seen)
+        lines = profile.lines.get(self.line_form)
         if lines is None:
-            lines = profile.lines[self.hit_chars] = {}
-        shown: list[tuple[str, float]] = []
+            lines = profile.lines[self.line_form] = {}
+        shown: list[tuple[str, float | None]] = []
         block = ["<information>"]
         for document, score in hits:
             document_id = document.id
@@ -157,10 +219,14 @@ class Episode:
             shown.append((document_id, float(score)))
             line = lines.get(document_id)
             if line is None:
-                line = lines[document_id] = _document_line(document, self.hit_chars)
+                line = lines[document_id] = _document_line(document, self.line_form)
             block += f"\n{len(shown)}. ", line
-            if len(shown) == self.top_k:
+            if len(shown) == limit:
                 break
+        if self._extended:
+            if not self._scored:
+                shown = [(document_id, None) for document_id, _ in shown]
+            self._end_call(len(shown))
         block.append("\n</information>" if shown else "\nNothing more was found.\n</information>")
         self.search_ms += (ms,)
         if self.segment_fields:
@@ -209,15 +275,28 @@ class Episode:
             self.ended,
             self.malformed,
             data=self.data,
-            prompt=_version(self.protocol, self.instructions),
+            prompt=_version(self.protocol, self.instructions, self.tools),
             seed=self.seed,
             verdict=self.reward.verdict if self.reward else None,
             reward=self.reward,
             flags=self.reward.flags if self.reward else (),
             timing={"seconds": self.seconds},
             search_ms=self.search_ms,
+            calls=self._recorded_calls(),
             error=self.error,
         )
+
+    def _begin_call(self, call: Call) -> Call | Malformed:
+        """A tool that only reads the profile is called at once; others are left to what drives the episode."""
+        assert self.tools is not None
+        self.call = call
+        self.needs = "call"
+        tool = self.tools.tools[call.tool]
+        if not tool.runs_inline:
+            return call
+        result = tool.result(self.question.profile, call.arguments)
+        self.add_result(result)
+        return result if isinstance(result, Malformed) else call
 
     def _record_tokens(self, segment_tokens: Sequence[Sequence[int] | None]) -> None:
         fields = self.segment_fields
@@ -235,10 +314,28 @@ class Episode:
             return ()
         return {document_id for hits in self.search_fields[2::3] for document_id, _ in hits}
 
+    def _recorded_calls(self) -> FlatFields:
+        """Empty where no tool was called."""
+        return self.calls if self.tools is not None and any(self.calls) else ()
+
+    def _end_call(self, shown: int) -> None:
+        """Counts the documents shown, and keeps the call for the record."""
+        if self.shown_left is not None:
+            self.shown_left -= shown
+        if not self.repeat_hits:
+            self._shown += shown
+        call = self.call
+        self.calls += (None, None) if call is None else (call.tool, call.arguments)
+        self.call, self._keep, self._limit, self._scored = None, None, self.top_k, True
+
     def _observe(self, *parts: str) -> None:
         self.turn += 1
         self.needs = "text"
-        self.observation = "".join(("\n\n", *parts, _reminder(self.max_searches - self.turn)))
+        left = self.max_searches - self.turn
+        reminder = (
+            _extended_reminder(left, self.shown_left, self.tools is not None) if self._extended else _reminder(left)
+        )
+        self.observation = "".join(("\n\n", *parts, reminder))
         self.segment_fields += "environment", self.observation, None, None
 
     def _end(self, ended: Ended) -> None:
@@ -259,40 +356,80 @@ class Episode:
 
 
 def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The options of an environment's episodes; an unknown name or an invalid value is an `OptionError`."""
+    """The options of an environment's episodes, with `tools` made from their spec.
+
+    An unknown name or an invalid value is an `OptionError`.
+    """
+    checked = dict(options)
     for name, value in options.items():
-        if name in _MINIMUM:
+        if name == "tools":
+            checked[name] = make_tools(value)
+        elif name in _MINIMUM:
+            if name in _MAY_BE_NONE and value is None:
+                continue
             if not isinstance(value, int) or isinstance(value, bool) or value < _MINIMUM[name]:
                 raise OptionError(f"{name}={value!r}: give a whole number of at least {_MINIMUM[name]}")
         elif name in _CHOICES:
             if value not in _CHOICES[name]:
                 raise OptionError(f"{name}={value!r}: give one of {', '.join(map(repr, _CHOICES[name]))}")
         else:
-            known = [*_MINIMUM, *_CHOICES]
+            known = [*_MINIMUM, *_CHOICES, "tools"]
             near = get_close_matches(name, known, 1)
             raise OptionError(
                 f"no option {name!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
             )
-    return dict(options)
+    return checked
 
 
 @lru_cache(maxsize=4096)
-def _prompt(protocol: Protocol, top_k: int, max_searches: int, question: str, instructions: str) -> str:
+def _prompt(
+    protocol: Protocol,
+    top_k: int,
+    max_searches: int,
+    question: str,
+    instructions: str,
+    tools: Toolset | None = None,
+    max_shown: int | None = None,
+) -> str:
+    budget = _budget(top_k, max_searches, max_shown) if tools is None else _calls_budget(top_k, max_searches, max_shown)
+    budget = "\n\n".join(filter(None, (budget, instructions)))
+    described = {} if tools is None else {"tools": tools.described(protocol)}
+    return fill(_template(protocol, tools), PROMPTS, budget=budget, question=clean_lines(question), **described)
+
+
+def _template(protocol: Protocol, tools: Toolset | None) -> str:
+    return protocol if tools is None else f"{protocol}_several"
+
+
+def _budget(top_k: int, max_searches: int, max_shown: int | None) -> str:
     posts = "1 post" if top_k == 1 else f"up to {top_k} posts"
+    in_all = "" if max_shown is None else f" and {max_shown} in all"
     match max_searches:
         case 0:
-            budget = "There is nothing to search this time: answer now."
+            return "There is nothing to search this time: answer now."
         case 1:
-            budget = f"You can search once, for {posts}; then answer."
+            return f"You can search once, for {posts}{in_all}; then answer."
         case _:
-            budget = f"You can search {max_searches} times, for {posts} each time; then answer."
-    budget = "\n\n".join(filter(None, (budget, instructions)))
-    return fill(protocol, PROMPTS, budget=budget, question=clean_lines(question))
+            return f"You can search {max_searches} times, for {posts} each time{in_all}; then answer."
+
+
+def _calls_budget(top_k: int, max_calls: int, max_shown: int | None) -> str:
+    if max_calls == 0:
+        return "There is nothing to search this time: answer now."
+    times = "once" if max_calls == 1 else f"{max_calls} times"
+    in_all = "" if max_shown is None else f" and be shown up to {_posts(max_shown)} in all"
+    return f"You can call {times}{in_all}; then answer. A search shows {_posts(top_k)} unless you say how many."
+
+
+def _posts(count: int) -> str:
+    return "1 post" if count == 1 else f"{count} posts"
 
 
 @lru_cache(maxsize=256)
-def _version(protocol: Protocol, instructions: str) -> str:
-    return version(protocol, PROMPTS) + (f"+{version_of(instructions)}" if instructions else "")
+def _version(protocol: Protocol, instructions: str, tools: Toolset | None = None) -> str:
+    described = "" if tools is None else f"+{version_of(tools.described(protocol))}"
+    added = f"+{version_of(instructions)}" if instructions else ""
+    return version(_template(protocol, tools), PROMPTS) + described + added
 
 
 @lru_cache(maxsize=256)
@@ -306,7 +443,21 @@ def _reminder(searches_left: int) -> str:
             return f"\n{searches_left} searches are left.\n\n"
 
 
-def _document_line(document: Document, hit_chars: int) -> str:
-    """What is known of a document and its text on one line, cut to `hit_chars` characters."""
+@lru_cache(maxsize=4096)
+def _extended_reminder(left: int, shown_left: int | None, calls: bool) -> str:
+    """With several tools, or a limit of the documents shown."""
+    if shown_left == 0 and left > 0:
+        return "\nNo more posts can be shown: answer now.\n\n"
+    one, many = ("call", "calls") if calls else ("search", "searches")
+    if left <= 0:
+        return f"\nNo {many} are left: answer now.\n\n"
+    posts = "" if shown_left is None else f", and {_posts(shown_left)} can be shown"
+    return f"\n{f'1 {one} is' if left == 1 else f'{left} {many} are'} left{posts}.\n\n"
+
+
+def _document_line(document: Document, form: int) -> str:
+    """What is known of a document and its text on one line, cut to so many characters; with the id if negative."""
+    if form < 0:
+        return f"({clean(document.id)}) {_document_line(document, -form)}"
     line = clean(document.head + document.text)
-    return line if len(line) <= hit_chars else line[: hit_chars - 1].rstrip() + "…"
+    return line if len(line) <= form else line[: form - 1].rstrip() + "…"

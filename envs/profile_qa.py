@@ -1,6 +1,7 @@
 """The Gymnasium environment: one episode at a time."""
 
 import operator
+from collections.abc import Mapping
 from secrets import token_hex
 from typing import Any, SupportsIndex
 
@@ -10,13 +11,14 @@ from gymnasium.utils import seeding
 
 from .._util.terminal import printable
 from ..errors import DataError, EpisodeError, OptionError
-from .action import Action, Answer, SearchProfile
+from .action import Action, Answer, Call, SearchProfile
 from .batch_step import BatchStepper
 from .data import QuestionSet
 from .episode import Episode, checked_options
 from .retrieval import Retriever
 from .reward import NOT_ASKED, RewardFunction, no_reward
 from .text_space import UnicodeText
+from .tools.results import MOST_SHOWN
 
 Info = dict[str, Any]
 
@@ -24,6 +26,7 @@ Info = dict[str, Any]
 _QUESTION_CHARS = 60_000  # of the longest question that fits an observation, as the prompt shows it
 _PROMPT_CHARS = 4_000  # an upper bound for the rest of a prompt, a reminder or a correction
 _ACTION_CHARS = 1_000_000
+_ID_CHARS = 200  # of a document's id
 _DOCUMENT_ID = operator.itemgetter(0)  # of a hit in `search_fields`
 _DRAWS = 16  # random numbers drawn in one call
 
@@ -32,9 +35,10 @@ class ProfileQAEnv(gym.Env[str, str]):
     """One question per episode. Actions and observations are text; `render()` returns the transcript so far.
 
     `reset(options={"question_id": …})` chooses a question; otherwise one is drawn with the seed. The `info` of a step
-    has `action` ("search", "answer" or "malformed"), `query`, `hits` (the ids of the documents shown) and `malformed`
-    (what was wrong). The last step returns the reward, and the record as `info["trajectory"]`. An unscored episode has
-    the reward NaN, with the reason in `info["unscored"]`. Errors of the retriever and of the reward are raised.
+    has `action` ("search", "call", "answer" or "malformed"), `query`, `hits` (the ids of the documents shown) and
+    `malformed` (what was wrong); where several tools are offered, also `tool` and `arguments`. The last step returns
+    the reward, and the record as `info["trajectory"]`. An unscored episode has the reward NaN, with the reason in
+    `info["unscored"]`. Errors of the retriever, of a tool and of the reward are raised.
     """
 
     metadata = {"render_modes": ["ansi"], "render_fps": 1}  # noqa: RUF012 (Gymnasium declares it so)
@@ -49,6 +53,7 @@ class ProfileQAEnv(gym.Env[str, str]):
         **options: Any,
     ) -> None:
         self.render_mode = checked_render_mode(render_mode)
+        options = checked_options(options)
         self.observation_space, self.action_space = spaces(**options)
         self._sampler = EpisodeSampler(questions, options, self.observation_space.max_length)
         self._stepper = BatchStepper(retriever, reward)
@@ -138,10 +143,12 @@ class EpisodeSampler:
 
 def spaces(**options: Any) -> tuple[UnicodeText, UnicodeText]:
     """The observation space and the action space. Checks the options."""
-    checked_options(options)
-    top_k = options.get("top_k", 3)
-    hits = top_k * (options.get("hit_chars", 2000) + len(f"\n{top_k}. "))
-    return UnicodeText(_QUESTION_CHARS + _PROMPT_CHARS + hits), UnicodeText(_ACTION_CHARS)
+    tools = checked_options(options).get("tools")
+    shown = options.get("top_k", 3) if tools is None else max(options.get("top_k", 3), MOST_SHOWN)
+    prefix = len(f"\n{shown}. ") + (_ID_CHARS if tools is not None and tools.shows_ids else 0)
+    hits = shown * (options.get("hit_chars", 2000) + prefix)
+    prompt = _PROMPT_CHARS + (0 if tools is None else len(tools.described("tools")))
+    return UnicodeText(_QUESTION_CHARS + prompt + hits), UnicodeText(_ACTION_CHARS)
 
 
 def checked_render_mode(render_mode: str | None) -> str | None:
@@ -177,12 +184,23 @@ def step_info(episode: Episode, action: Action) -> Info:
     if isinstance(action, SearchProfile):
         return {"action": "search", "query": action.query, "hits": hit_ids(episode), "malformed": None}
     if isinstance(action, Answer):
-        return {"action": "answer", "query": None, "hits": None, "malformed": None}
-    return {"action": "malformed", "query": None, "hits": None, "malformed": action.reason}
+        info: Info = {"action": "answer", "query": None, "hits": None, "malformed": None}
+    elif isinstance(action, Call):
+        info = {"action": "call", "query": episode.query, "hits": hit_ids(episode), "malformed": None}
+    else:
+        info = {"action": "malformed", "query": None, "hits": None, "malformed": action.reason}
+    if episode.tools is not None:
+        info |= dict(zip(("tool", "arguments"), called(episode, action), strict=True))
+    return info
+
+
+def called(episode: Episode, action: Action) -> tuple[str | None, Mapping[str, Any] | None]:
+    """The tool and the arguments of the last call, if the action was one that was made."""
+    return episode.calls[-2:] if type(action) is Call and episode.ended is None else (None, None)
 
 
 def hit_ids(episode: Episode) -> list[str] | None:
-    """The ids that the last search showed. None where it was not made, as the episode ended."""
+    """The ids that the last search or call showed. None where it was not made, as the episode ended."""
     return list(map(_DOCUMENT_ID, episode.search_fields[-1])) if episode.ended is None else None
 
 

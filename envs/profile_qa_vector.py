@@ -10,13 +10,14 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from ..errors import EpisodeError, OptionError
-from .action import Action, Answer, Malformed, SearchProfile
+from .action import Action, Answer, Call, Malformed, SearchProfile
 from .batch_step import BatchStepper
 from .data import QuestionSet
-from .episode import Episode
+from .episode import Episode, checked_options
 from .profile_qa import (
     EpisodeSampler,
     Info,
+    called,
     check_reset_options,
     checked_render_mode,
     checked_seed,
@@ -29,7 +30,7 @@ from .profile_qa import (
 from .retrieval import Retriever
 from .reward import RewardFunction, no_reward
 
-_ACTION_NAMES = {SearchProfile: "search", Answer: "answer", Malformed: "malformed"}
+_ACTION_NAMES = {SearchProfile: "search", Call: "call", Answer: "answer", Malformed: "malformed"}
 
 T = TypeVar("T")
 Seeds = SupportsIndex | Sequence[SupportsIndex | None] | NDArray[np.integer[Any]] | None
@@ -63,9 +64,11 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         self.render_mode = checked_render_mode(render_mode)
         self.autoreset_mode = AutoresetMode(autoreset_mode)
         self.metadata = {"render_modes": ["ansi"], "autoreset_mode": self.autoreset_mode}
+        options = checked_options(options)
         self.single_observation_space, self.single_action_space = spaces(**options)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self._with_tools = options.get("tools") is not None
         max_chars = self.single_observation_space.max_length
         self._samplers = [EpisodeSampler(questions, options, max_chars, place) for place in range(num_envs)]
         self._stepper = BatchStepper(retriever, reward)
@@ -134,15 +137,23 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
     def _step_infos(self, places: Sequence[int], actions: Sequence[Action]) -> Info:
         """The values of `step_info` as one list per name: a dictionary per place would cost more than its step."""
         episodes = [self._episodes[i] for i in places]
+        queries = [action.query if type(action) is SearchProfile else None for action in actions]
         names = [_ACTION_NAMES[type(action)] for action in actions]
+        calls: dict[str, Sequence[Any]] = {}
+        if self._with_tools:
+            queries = [episode.query if name == "call" else None for name, episode in zip(names, episodes, strict=True)]
+            made = [called(episode, action) for episode, action in zip(episodes, actions, strict=True)]
+            calls = {"tool": [tool for tool, _ in made], "arguments": [arguments for _, arguments in made]}
         return self._info_arrays(
             places,
             action=names,
-            query=[action.query if type(action) is SearchProfile else None for action in actions],
+            query=queries,
             hits=[
-                hit_ids(episode) if name == "search" else None for name, episode in zip(names, episodes, strict=True)
+                hit_ids(episode) if name in ("search", "call") else None
+                for name, episode in zip(names, episodes, strict=True)
             ],
             malformed=[action.reason if type(action) is Malformed else None for action in actions],
+            **calls,
         )
 
     def _reset_infos(self, places: Sequence[int]) -> Info:

@@ -6,6 +6,8 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Literal
 
+from .text import clean
+
 # Whether the answer lies in the history, need not be looked for there, or cannot be known from it.
 HistoryUse = Literal["needed", "unneeded", "unanswerable"]
 
@@ -50,6 +52,16 @@ class Profile:
         return {document.id: position for position, document in enumerate(self.documents)}
 
     @cached_property
+    def positions_by_shown_id(self) -> dict[str, int]:
+        """As `positions`, by the id as policies see it; the first where ids look the same."""
+        return {clean(document.id): position for position, document in reversed(list(enumerate(self.documents)))}
+
+    @cached_property
+    def fields(self) -> frozenset[str]:
+        """Which of the optional fields some document has."""
+        return frozenset(name for name in _OPTIONAL if any(getattr(document, name) for document in self.documents))
+
+    @cached_property
     def lines(self) -> dict[int, dict[str, str]]:
         """How policies saw the documents, by length and id: filled by episodes, and gone with the profile."""
         return {}
@@ -72,6 +84,7 @@ class Profile:
         return hashed.digest()
 
 
+_OPTIONAL = ("date", "title", "speaker", "session")
 _NO_LENGTH = b"\xff" * 8  # in place of a length: tells what a conversation adds to a document from the next document
 
 

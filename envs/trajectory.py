@@ -30,12 +30,17 @@ class Segment(NamedTuple):
 
 
 class Search(NamedTuple):
-    """One search: its turn, its query, the ids and scores of the documents shown, and its duration."""
+    """One search: its turn, its query, the ids and scores of the documents shown, and its duration.
+
+    Where several tools were offered, also the tool and its arguments; the query of a tool without one is the call.
+    """
 
     turn: int
     query: str
-    hits: Sequence[tuple[str, float]]
+    hits: Sequence[tuple[str, float | None]]
     ms: float | None = None
+    tool: str | None = None
+    arguments: Mapping[str, Any] | None = None
 
 
 # Episodes keep segments and searches as flat lists of field values. With an object for each, garbage collection and
@@ -48,10 +53,16 @@ def segments_of(segment_fields: FlatFields) -> list[Segment]:
     return [Segment(*segment_fields[start : start + 4]) for start in range(0, len(segment_fields), 4)]
 
 
-def searches_of(search_fields: FlatFields, search_ms: Sequence[float | None]) -> list[Search]:
-    """From `turn, query, hits` of each search in turn. Durations are separate, as comparisons ignore them."""
+def searches_of(search_fields: FlatFields, search_ms: Sequence[float | None], calls: FlatFields = ()) -> list[Search]:
+    """From `turn, query, hits` of each search in turn, and from its `tool, arguments` where there were several tools.
+
+    Durations are separate, as comparisons ignore them.
+    """
+    calls = calls or [None] * (2 * len(search_ms))
     return [
-        Search(search_fields[3 * i], search_fields[3 * i + 1], search_fields[3 * i + 2], ms)
+        Search(
+            search_fields[3 * i], search_fields[3 * i + 1], search_fields[3 * i + 2], ms, calls[2 * i], calls[2 * i + 1]
+        )
         for i, ms in enumerate(search_ms)
     ]
 
@@ -83,6 +94,7 @@ class Trajectory:
     usage: Mapping[str, Any] | None = None
     timing: Mapping[str, float] | None = field(default=None, compare=False)
     search_ms: Sequence[float | None] = field(default=(), compare=False)
+    calls: FlatFields = ()
     error: str | None = None
 
     @property
@@ -91,7 +103,7 @@ class Trajectory:
 
     @property
     def searches(self) -> list[Search]:
-        return searches_of(self.search_fields, self.search_ms)
+        return searches_of(self.search_fields, self.search_ms, self.calls)
 
     @property
     def structure_ok(self) -> bool | None:
@@ -139,6 +151,8 @@ class Trajectory:
         ]
         fields["search_fields"] = tuple(value for search in record["searches"] for value in _search_fields(search))
         fields["search_ms"] = tuple(search.get("ms") for search in record["searches"])
+        calls = tuple(value for s in record["searches"] for value in (s.get("tool"), s.get("arguments")))
+        fields["calls"] = calls if any(calls) else ()
         fields["verdict"] = verdict = verdict_of(record.get("verdict"))
         fields["flags"] = flags = tuple(record.get("flags") or ())
         if (reward := record.get("reward")) is not None:
@@ -156,7 +170,7 @@ _NOT_PLAIN = ("segments", "searches", "verdict", "reward", "flags", "structure_o
 _PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)
 
 
-def _search_fields(search: Mapping[str, Any]) -> tuple[int, str, tuple[tuple[str, float], ...]]:
+def _search_fields(search: Mapping[str, Any]) -> tuple[int, str, tuple[tuple[str, float | None], ...]]:
     return search["turn"], search["query"], tuple((hit["document"], hit["score"]) for hit in search["hits"])
 
 
@@ -181,7 +195,8 @@ def _segment_record(segment: Segment) -> dict[str, Any]:
 
 def _search_record(search: Search) -> dict[str, Any]:
     hits = [{"document": document, "score": score} for document, score in search.hits]
-    return {"turn": search.turn, "query": search.query, "hits": hits, "ms": search.ms}
+    called = {} if search.tool is None else {"tool": search.tool, "arguments": search.arguments}
+    return {"turn": search.turn, "query": search.query, **called, "hits": hits, "ms": search.ms}
 
 
 def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:

@@ -1,0 +1,115 @@
+"""Toolset: the tools that an episode offers, and the registry of tools."""
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ..._util.registry import Registry
+from ...errors import BadArgument, OptionError
+from ..action import Action, Answer, Call, Malformed, Protocol
+from ..question import Profile
+from .answer import answer
+from .tool import Tool
+
+_NO_OBJECT = Malformed("The arguments of a tool call are a JSON object of names and values.")
+_NOT_JSON = Malformed("The arguments of the tool call are not valid JSON.")
+
+
+class Toolset:
+    """Tools by name, in order; `answer` is always the last.
+
+    `shows_ids`: a tool takes a document's id, so documents are shown with theirs.
+    """
+
+    def __init__(self, tools: Iterable[Tool]) -> None:
+        self.tools: dict[str, Tool] = {}
+        for tool in (*(tool for tool in tools if tool is not answer), answer):
+            if tool.name in self.tools:
+                raise OptionError(f"there are two tools named {tool.name!r}: leave one out, or rename it")
+            self.tools[tool.name] = tool
+        self.shows_ids = any("id" in tool.by_name for tool in self.tools.values())
+        self.signatures = ", ".join(tool.signature for tool in self.tools.values())
+        self._unknown = Malformed(f"There is no such tool; the tools are {self.signatures}.")
+        self._fitted: dict[frozenset[str], Toolset] = {}
+
+    @property
+    def schemas(self) -> list[dict[str, Any]]:
+        """The tools in the form that chat models take."""
+        return [tool.schema for tool in self.tools.values()]
+
+    def described(self, protocol: Protocol) -> str:
+        """For prompts: a line for each tool and each argument. With tags, the answer has a tag of its own."""
+        shown = [tool for tool in self.tools.values() if tool is not answer or protocol == "tools"]
+        return "\n".join(line for tool in shown for line in _described(tool))
+
+    def fitted(self, profile: Profile) -> "Toolset":
+        """Without the arguments that need what the profile's documents lack."""
+        fields = profile.fields
+        found = self._fitted.get(fields)
+        if found is None:
+            found = self._fitted[fields] = Toolset(tool.fitted(fields) for tool in self.tools.values())
+        return found
+
+    def parse(self, name: object, arguments: object) -> Action:
+        """A call as an action. `arguments` is a mapping, its JSON text, or None. Never raises."""
+        tool = self.tools.get(name) if isinstance(name, str) else None
+        if tool is None:
+            return self._unknown
+        if isinstance(arguments, str):
+            try:
+                arguments = json.loads(arguments)
+            except (ValueError, RecursionError):
+                return _NOT_JSON
+        if type(arguments) is not dict:  # a check for Mapping takes as long as the rest
+            if arguments is not None and not isinstance(arguments, Mapping):
+                return _NO_OBJECT
+            arguments = dict(arguments or {})
+        try:
+            values = tool.read(arguments)
+        except BadArgument as error:
+            return Malformed(str(error))
+        return Answer(values["text"].strip()) if tool is answer else Call(tool.name, values)
+
+
+def _described(tool: Tool) -> Iterable[str]:
+    yield f"- {tool.signature}: {tool.description}"
+    for argument in tool.arguments:
+        default = "" if argument.default is None else f", by default {json.dumps(argument.default)}"
+        described = f" {argument.type.description}" if argument.type.description else ""
+        yield f"  {argument.name}: {argument.type.expects}{default}.{described}"
+
+
+TOOLS = Registry(
+    "tool",
+    {
+        "answer": "profilegym.envs.tools.answer:answer",
+        "latest": "profilegym.envs.tools.latest:latest",
+        "read_around": "profilegym.envs.tools.read_around:read_around",
+        "search_profile": "profilegym.envs.tools.search_profile:search_profile",
+    },
+)
+
+
+def make_tools(spec: "str | Toolset | None") -> Toolset | None:
+    """The tools of a spec: `search_profile+read_around+my_tools.py:by_month`.
+
+    None for `search_profile` alone, which the protocol has without tools: its one argument is the query.
+    """
+    if not isinstance(spec, str):
+        return spec
+    names = [name.strip() for name in spec.split("+")]
+    if set(names) <= {"search_profile", "answer"}:
+        return None
+    return Toolset(map(make_tool, names))
+
+
+def make_tool(spec: str) -> Tool:
+    """The tool of a spec; what follows the name is given to its factory."""
+    found, rest = TOOLS.find(spec)
+    made: Any = TOOLS.make(spec) if rest else found
+    return made if isinstance(made, Tool) else Tool.of(made)
+
+
+def register_tool(name: str, tool: Any) -> None:
+    """Make a tool, or a function with type hints, available as `--tools name`."""
+    TOOLS.register(name, tool)
