@@ -13,7 +13,7 @@ from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Retriever
 from ..envs.trajectory import Segment
-from .models.model import STOPS, Model, Session, Turn
+from .models.model import Model, Session, Turn, offer_tools, stops_of
 
 NOTHING_LEFT = Turn("", finish="length", prompt_tokens=0, completion_tokens=0)  # a turn of no tokens
 
@@ -64,7 +64,8 @@ class ModelHandle:
         episode = self._episode
         if self._session is None:
             self._session = self._model.open(episode.question, episode.seed)
-        return await self._within_budget(self._session, episode.segments, STOPS[episode.protocol])
+            offer_tools(self._session, episode)
+        return await self._within_budget(self._session, episode.segments, stops_of(episode))
 
     async def side_query(self, prompt: str, stop: Sequence[str] = ()) -> Turn:
         """The reply to a prompt outside the transcript."""
@@ -80,7 +81,8 @@ class ModelHandle:
         """A continuation of the next turn from its prefix; each attempt samples with a seed of its own."""
         segments = [*self._episode.segments, Segment("policy", prefix)]
         with self._new_session(_seed(self._episode.seed, attempt)) as session:
-            return await self._within_budget(session, segments, STOPS[self._episode.protocol])
+            offer_tools(session, self._episode)
+            return await self._within_budget(session, segments, stops_of(self._episode))
 
     def close(self) -> None:
         if self._session is not None:

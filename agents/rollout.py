@@ -14,6 +14,7 @@ from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Hit, Retriever
 from ..envs.reward import Reward, RewardFunction, no_reward, score_async
+from ..envs.tools.running import call_result
 from ..envs.trajectory import Kind, Trajectory
 from ..errors import BudgetSpent, RewardError
 from .agent import Agent, ModelHandle
@@ -141,13 +142,20 @@ def _cancel(tasks: Iterable[asyncio.Task[Trajectory]]) -> None:
 async def _play(agent: Agent, episode: Episode, handle: ModelHandle, batcher: "_Batcher") -> None:
     """Plays until the transcript is complete."""
     while episode.needs != "score":
-        if episode.needs == "search":
+        if episode.needs == "call":
+            await _call(episode)
+        elif episode.needs == "search":
             episode.add_hits(*await batcher.search(episode, agent.retriever))
         elif handle.exhausted:
             episode.truncate()
         else:
             turn = await agent.act(episode, handle)
             episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
+
+
+async def _call(episode: Episode) -> None:
+    """In a thread, as a tool may take time."""
+    episode.add_result(*await asyncio.to_thread(call_result, episode))
 
 
 class _Batcher:

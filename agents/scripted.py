@@ -2,7 +2,7 @@
 
 from ..envs.episode import Episode
 from .agent import BaseAgent, ModelHandle
-from .models.model import STOPS, Turn
+from .models.model import Turn, stops_of
 from .models.scripted import make
 
 
@@ -15,4 +15,4 @@ class Scripted(BaseAgent):
 
     async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         session = self._model.open(episode.question, episode.seed)
-        return await session.generate(episode.segments, model.sampling, STOPS[episode.protocol])
+        return await session.generate(episode.segments, model.sampling, stops_of(episode))

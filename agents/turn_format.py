@@ -1,9 +1,12 @@
 """Writes turns for agents: a thought and an action in the episode's protocol."""
 
 import json
+import re
 from typing import Any
 
 from ..envs.action import Answer, Protocol, SearchProfile, parse_action
+
+_TOOL = re.compile(r"<tool>(.*?)</tool>", re.DOTALL)
 
 
 def search_for(query: str, thought: str, protocol: Protocol = "tags") -> str:
@@ -12,6 +15,14 @@ def search_for(query: str, thought: str, protocol: Protocol = "tags") -> str:
 
 def answer_with(text: str, thought: str, protocol: Protocol = "tags") -> str:
     return _format("answer", text, thought, protocol)
+
+
+def call_tool(name: str, arguments: Any, thought: str = "", protocol: Protocol = "tags") -> str:
+    """A call of one of several tools."""
+    if protocol == "tools":
+        return with_call(_escape(thought).strip(), name, arguments)
+    call = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False).replace("<", r"\u003c")
+    return f"<think>{_escape(thought).rstrip()}</think>\n<tool>{call}</tool>"
 
 
 def with_call(thought: str, name: str, arguments: Any) -> str:
@@ -28,7 +39,8 @@ def as_call(text: str) -> str:
         case Answer(answer):
             return answer_with(answer, "", "tools")
         case _:
-            return text
+            call = _TOOL.search(text)
+            return f"<tool_call>{call[1]}</tool_call>" if call else text
 
 
 def _format(action: str, content: str, thought: str, protocol: Protocol) -> str:

@@ -25,6 +25,7 @@ from .run import RunDirectory
 from .summary import Place, place_of, score_of, summarise
 
 Progress = Callable[[int, int, Trajectory | None], None]  # episodes done, total, and the latest
+_EPISODE = ("top_k", "max_searches", "protocol", "max_shown")
 _WHO = ("agent", "model", "data")
 
 
@@ -47,17 +48,19 @@ class Settings:
     top_k: int = 3
     max_searches: int = 4
     protocol: str = "tags"
+    tools: str | None = None
+    max_shown: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("seeds", "turn_tokens", *(["limit"] if self.limit is not None else [])):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name}={getattr(self, name)!r}: give a whole number of at least 1")
-        checked_options(self.options)
+        checked_options({name: getattr(self, name) for name in _EPISODE})
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> "Settings":
         """The settings recorded in a run directory; other keys are ignored."""
-        return cls(**{field.name: recorded[field.name] for field in fields(cls)})
+        return cls(**{field.name: recorded[field.name] for field in fields(cls) if field.name in recorded})
 
     @property
     def arguments(self) -> list[str]:
@@ -69,7 +72,9 @@ class Settings:
 
     @property
     def options(self) -> dict[str, Any]:
-        return {"top_k": self.top_k, "max_searches": self.max_searches, "protocol": self.protocol}
+        """Those of the episodes, with their tools made."""
+        options = checked_options({name: getattr(self, name) for name in (*_EPISODE, "tools")})
+        return {name: value for name, value in options.items() if value is not None}
 
 
 @dataclass(frozen=True)

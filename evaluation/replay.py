@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import islice
+from itertools import groupby, islice
+from operator import attrgetter
 from statistics import fmean
 
 from ..agents.agent import make_agent
@@ -12,6 +13,7 @@ from ..envs.data.profile_controls import ProfileOf, swapped
 from ..envs.episode import Episode, checked_options
 from ..envs.question import Question
 from ..envs.retrieval import make_retriever
+from ..envs.tools.running import run_call
 from ..envs.trajectory import Search, Trajectory
 from ..errors import DataError
 from .intervals import Interval, mean
@@ -19,6 +21,7 @@ from .recorded_run import RecordedRun
 from .summary import evidence_recall
 
 BATCH = 256  # episodes searched in one call
+_fetch_k = attrgetter("fetch_k")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,10 @@ def _replayed(
     other = None if retriever is None else make_retriever(retriever)
     searcher = other or agent.retriever or make_retriever(settings["retriever"])
     options = {name: settings[name] for name in ("top_k", "max_searches", "protocol")}
-    checked_options(options := options | ({} if top_k is None else {"top_k": top_k}))
+    options |= {name: settings.get(name) for name in ("tools", "max_shown")} | (
+        {} if top_k is None else {"top_k": top_k}
+    )
+    options = checked_options(options)
     waiting = iter(trajectories)
     while chunk := list(islice(waiting, BATCH)):
         episodes = []
@@ -73,17 +79,25 @@ def _replayed(
             episodes.append(agent.begin(question, **options))
         told = [iter([turn.text for turn in recorded_turns(trajectory)]) for trajectory in chunk]
         while asking := [e for e, turns in zip(episodes, told, strict=True) if _next_search(e, turns)]:
-            found = searcher.search_many([(e.question.profile, e.query) for e in asking], asking[0].fetch_k)
-            for episode, hits in zip(asking, found, strict=True):
-                episode.add_hits(hits)
+            for fetch_k, group in groupby(sorted(asking, key=_fetch_k), _fetch_k):
+                together = list(group)
+                found = searcher.search_many([(e.question.profile, e.query) for e in together], fetch_k)
+                for episode, hits in zip(together, found, strict=True):
+                    episode.add_hits(hits)
         yield from zip(chunk, episodes, strict=True)
 
 
 def _next_search(episode: Episode, turns: Iterator[str]) -> bool:
-    """Plays recorded turns up to the next search; whether there is one."""
+    """Plays recorded turns, and their calls, up to the next search; whether there is one."""
     while episode.needs == "text" and (turn := next(turns, None)) is not None:
-        episode.write(turn)
+        _play(episode, turn)
     return episode.needs == "search"
+
+
+def _play(episode: Episode, turn: str) -> None:
+    episode.write(turn)
+    if episode.needs == "call":
+        run_call(episode)
 
 
 def _reciprocal_rank(trajectory: Trajectory, question: Question) -> float | None:

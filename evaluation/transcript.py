@@ -52,9 +52,10 @@ def _hits(search: Search, question: Question) -> Markup:
     return join(asked, tag("ol", *shown, class_="said") if shown else None)
 
 
-def _hit(document: str, score: float, question: Question, is_evidence: bool) -> Markup:
+def _hit(document: str, score: float | None, question: Question, is_evidence: bool) -> Markup:
     found = question.profile.by_id.get(document)
-    marks = [f"score {score:.3g}", *(["evidence"] if is_evidence else [])]
+    scored = [] if score is None else [f"score {score:.3g}"]
+    marks = [*scored, *(["evidence"] if is_evidence else [])]
     text = found.head + found.text if found else "This document is no longer in the data."
     source = tag("small", ", ".join([document, *marks]))
     near = _conversation(question, document) if found and found.session else None

@@ -152,7 +152,7 @@ def _played_again(run: RecordedRun, question: Question, played: Trajectory, thou
         agent = Unpersonalised(agent.instructions)
     episode: Episode = agent.begin(question, id=_id(played), data=played.data, seed=played.seed, **options)
     for search in played.searches:
-        episode.add_hits([Hit(question.profile.by_id[name], score) for name, score in search.hits])
+        episode.add_hits([Hit(question.profile.by_id[name], score or 0.0) for name, score in search.hits])
     # The pilot's tokenizer has words with a leading space as one token.
     episode.write(f"<think>\n{thought}\n</think>\n<answer> {clean(played.answer or '')}</answer>")
     problem = tagged(episode.segments).problem

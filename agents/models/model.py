@@ -6,11 +6,25 @@ from typing import Literal, Protocol
 
 from ..._util.registry import Registry
 from ...envs.chat import Sampling
+from ...envs.episode import Episode
 from ...envs.question import Question
 from ...envs.trajectory import Segment
 
 Finish = Literal["stop", "length", "context"]
 STOPS = {"tags": ("</search>", "</answer>"), "tools": ("</tool_call>",)}  # by an episode's protocol
+
+STOPS_WITH_TOOLS = STOPS | {"tags": ("</search>", "</tool>", "</answer>")}  # where an episode offers several tools
+
+
+def stops_of(episode: Episode) -> tuple[str, ...]:
+    """The strings that end a turn of the episode."""
+    return (STOPS if episode.tools is None else STOPS_WITH_TOOLS)[episode.protocol]
+
+
+def offer_tools(session: "Session", episode: Episode) -> None:
+    """Gives the episode's tools to a session that writes native calls: one that has the attribute `tools`."""
+    if episode.tools is not None and hasattr(session, "tools"):
+        session.tools = episode.tools.schemas
 
 
 @dataclass(frozen=True, slots=True)

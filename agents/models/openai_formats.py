@@ -10,6 +10,7 @@ from ...envs.trajectory import Author, Segment
 from ..turn_format import with_call
 
 FormName = Literal["auto", "completions", "chat", "continued", "tools"]
+Tools = Sequence[Mapping[str, Any]]  # in the form that chat models take
 _ROLES = {"policy": "assistant", "environment": "user"}
 _CONTINUE = {"role": "user", "content": "Go on from there."}  # not every API can continue an assistant message
 
@@ -20,7 +21,7 @@ class Completions:
     path = "/completions"
     logprobs_option: int = 1
 
-    def body(self, segments: Sequence[Segment], stop: Sequence[str]) -> dict[str, Any]:
+    def body(self, segments: Sequence[Segment], stop: Sequence[str], tools: Tools = TOOLS) -> dict[str, Any]:
         prompt = "".join(segment.text for segment in segments)
         return {"prompt": prompt, **({"stop": list(stop)} if stop else {})}
 
@@ -40,7 +41,7 @@ class Chat:
     path = "/chat/completions"
     logprobs_option: int = True
 
-    def body(self, segments: Sequence[Segment], stop: Sequence[str]) -> dict[str, Any]:
+    def body(self, segments: Sequence[Segment], stop: Sequence[str], tools: Tools = TOOLS) -> dict[str, Any]:
         messages = [{"role": _ROLES[author], "content": text} for author, text in _messages(segments)]
         if segments[-1].author == "policy":
             messages.append(_CONTINUE)
@@ -60,7 +61,7 @@ class ContinuedChat(Chat):
     prompt that a local model reads (`tokenize.py`).
     """
 
-    def body(self, segments: Sequence[Segment], stop: Sequence[str]) -> dict[str, Any]:
+    def body(self, segments: Sequence[Segment], stop: Sequence[str], tools: Tools = TOOLS) -> dict[str, Any]:
         messages = [{"role": "user", "content": segments[0].text}]
         begun = "".join(segment.text for segment in segments[1:])
         found: dict[str, Any] = {"messages": messages, **({"stop": list(stop)} if stop else {})}
@@ -73,10 +74,10 @@ class ContinuedChat(Chat):
 class ToolCalls(Chat):
     """Native tool calls over `/v1/chat/completions`: an observation is the result of a call."""
 
-    def body(self, segments: Sequence[Segment], stop: Sequence[str]) -> dict[str, Any]:
+    def body(self, segments: Sequence[Segment], stop: Sequence[str], tools: Tools = TOOLS) -> dict[str, Any]:
         """Without stop strings: the server knows where a call ends."""
         messages = _tool_messages(segments)
-        return {"messages": messages, "tools": TOOLS, "tool_choice": "auto", "parallel_tool_calls": False}
+        return {"messages": messages, "tools": list(tools), "tool_choice": "auto", "parallel_tool_calls": False}
 
     def text(self, choice: Mapping[str, Any], segments: Sequence[Segment], stop: Sequence[str]) -> str:
         """Only the first call counts. Text without a call is returned as it is; the environment corrects the model."""

@@ -8,6 +8,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, get_args
 
+from ...envs.action import TOOLS
 from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
@@ -26,6 +27,7 @@ class ServedRequest:
     segments: Sequence[Segment]
     sampling: Sampling
     stop: tuple[str, ...]
+    tools: Sequence[Mapping[str, Any]]
 
 
 class ServedModel:
@@ -90,7 +92,8 @@ class ServedModel:
     async def _write(self, request: ServedRequest, form: FormName) -> Turn:
         fmt = FORMATS[form]
         segments = request.segments
-        body = {"model": self.endpoint.model, **fmt.body(segments, request.stop), **sampling_fields(request.sampling)}
+        asked = fmt.body(segments, request.stop, request.tools)
+        body = {"model": self.endpoint.model, **asked, **sampling_fields(request.sampling)}
         if self._logprobs:
             body["logprobs"] = fmt.logprobs_option
         characters = sum(len(segment.text) for segment in segments)
@@ -104,10 +107,11 @@ class ServedSession:
 
     def __init__(self, model: ServedModel, seed: int | None) -> None:
         self._model, self._seed = model, seed
+        self.tools: Sequence[Mapping[str, Any]] = TOOLS  # an episode's own are set by `offer_tools`
 
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         sampling = replace(sampling, seed=_seed(self._seed, len(segments)))
-        return await self._model.write(ServedRequest(segments, sampling, tuple(stop)))
+        return await self._model.write(ServedRequest(segments, sampling, tuple(stop), self.tools))
 
     def close(self) -> None:
         """Nothing to release."""
