@@ -36,6 +36,13 @@ def check_retriever(spec: str, as_json: bool = False) -> int:
     return 0 if passed else 1
 
 
+def check_tool(spec: str, as_json: bool = False) -> int:
+    from ..envs.tools import make_tool
+    from ..testing.tool import CHECKS
+
+    return _report("tool", spec, examine(make_tool(spec), CHECKS), as_json)
+
+
 def check_reward(spec: str, as_json: bool = False) -> int:
     from ..rewards import make_reward
     from ..testing.reward import CHECKS

@@ -14,9 +14,11 @@ from .shared import (
     Data,
     Judge,
     MaxSearches,
+    MaxShown,
     Model,
     Protocol,
     Retriever,
+    Tools,
     TopK,
 )
 
@@ -56,6 +58,8 @@ def evaluate(
     top_k: TopK = 3,
     max_searches: MaxSearches = 4,
     protocol: Protocol = "tags",
+    tools: Tools = None,
+    max_shown: MaxShown = None,
     in_flight: Annotated[int, typer.Option(help="Maximum concurrent episodes.", rich_help_panel=SPEED)] = 256,
     deadline: Annotated[float, typer.Option(help="Time-out per episode, in seconds.", rich_help_panel=SPEED)] = 600.0,
     as_json: AsJson = False,
@@ -69,6 +73,6 @@ def evaluate(
 
     settings = Settings(
         agent, model, data, judge, retriever, limit, seeds, first_seed, temperature, top_p, turn_tokens, max_tokens,
-        top_k, max_searches, protocol,
+        top_k, max_searches, protocol, tools, max_shown,
     )  # fmt: skip
     raise typer.Exit(run_eval(settings, Speed(in_flight, deadline), out, as_json))

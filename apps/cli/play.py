@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import MissingExtra, OptionError
-from .shared import Data, Judge, MaxSearches, Protocol, Retriever, TopK
+from .shared import Data, Judge, MaxSearches, MaxShown, Protocol, Retriever, Tools, TopK
 
 if TYPE_CHECKING:
     from ..play.session import PlaySession
@@ -28,6 +28,8 @@ def play(
     top_k: TopK = 3,
     max_searches: MaxSearches = 4,
     protocol: Protocol = "tags",
+    tools: Tools = None,
+    max_shown: MaxShown = None,
     seed: Annotated[int, typer.Option(help="Random seed of the policy.")] = 0,
     plain: Annotated[bool, typer.Option("--plain", help="Plain text, for screen readers, pipes and tests.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for finished episodes.")] = Path("runs/play"),
@@ -41,7 +43,7 @@ def play(
 
     settings = Settings(
         agent or "pr2", model or _default_model(agent), data, judge, retriever, first_seed=seed,
-        top_k=top_k, max_searches=max_searches, protocol=protocol,
+        top_k=top_k, max_searches=max_searches, protocol=protocol, tools=tools, max_shown=max_shown,
     )  # fmt: skip
     session = PlaySession(settings, out, question_id=question, user=user)
     if plain:

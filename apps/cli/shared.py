@@ -20,5 +20,18 @@ Model = Annotated[str, typer.Option(help="Model: pilot, hf:PATH_OR_ID, openai:MO
 Judge = Annotated[str | None, typer.Option(help="Judge: rubric, openai:MODEL … Default: the data set's metric.")]
 Retriever = Annotated[str, typer.Option(help="Retriever: bm25, dense, path/to/file.py:factory …")]
 TopK = Annotated[int, typer.Option(help="Documents shown per search.", rich_help_panel=EPISODE)]
-MaxSearches = Annotated[int, typer.Option(help="Maximum searches per episode.", rich_help_panel=EPISODE)]
+MaxSearches = Annotated[
+    int, typer.Option(help="Maximum searches, or calls of any tool, per episode.", rich_help_panel=EPISODE)
+]
+Tools = Annotated[
+    str | None,
+    typer.Option(
+        help="Tools, joined by +: search_profile, read_around, latest, path/to/file.py:function. "
+        "Default: search_profile, with its query only.",
+        rich_help_panel=EPISODE,
+    ),
+]
+MaxShown = Annotated[
+    int | None, typer.Option(help="Maximum documents shown per episode. Default: no maximum.", rich_help_panel=EPISODE)
+]
 Protocol = Annotated[str, typer.Option(help="tags, or tools for native tool calls.", rich_help_panel=EPISODE)]

@@ -1,6 +1,7 @@
 """A live game: one question, played by a person, a policy or both in turn, without any display."""
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -12,11 +13,13 @@ from ...agents.agent import TokenUsage, make_agent
 from ...agents.models.model import Turn
 from ...agents.pr2 import PR2
 from ...agents.rollout import Job, Rollout
-from ...agents.turn_format import answer_with, search_for
+from ...agents.turn_format import answer_with, call_tool, search_for
+from ...envs.action import Answer, Malformed
 from ...envs.episode import Episode
 from ...envs.question import Document, Question
 from ...envs.retrieval import Retriever
 from ...envs.reward import Reward, RewardFunction
+from ...envs.tools.running import call_result
 from ...envs.trajectory import Trajectory
 from ...errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
 from ...evaluation.summary import score_of
@@ -127,6 +130,22 @@ class Game:
             raise EpisodeError("no searches are left: answer")
         await self.write(Turn(search_for(query, "Let me look.", self.episode.protocol)))
 
+    async def call(self, name: str, arguments: str = "") -> None:
+        """Call one of several tools; the arguments are a JSON object. Raises where the policy would be corrected."""
+        tools = self.episode.tools
+        if tools is None:
+            raise EpisodeError("this game has no tools to call: start it with --tools")
+        if not (self.over or self.episode.searches_left):
+            raise EpisodeError("no calls are left: answer")
+        match tools.parse(name, arguments or "{}"):
+            case Malformed(reason):
+                raise EpisodeError(reason)
+            case Answer(text):
+                await self.answer(text)
+            case _:
+                call = call_tool(name, json.loads(arguments or "{}"), "Let me look.", self.episode.protocol)
+                await self.write(Turn(call))
+
     async def answer(self, text: str) -> None:
         if not text.strip():
             raise EpisodeError("the answer is empty: say something")
@@ -137,9 +156,12 @@ class Game:
         self._require_open()
         before, episode = self._states, self.episode.copy()
         action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
-        found = None
+        found, recorded = None, len(episode.search_ms)
+        if episode.needs == "call":
+            action = await _call(episode) or action
         if episode.needs == "search":
             await _search(episode, self.setup.retriever_of(self.setup.policy))
+        if len(episode.search_ms) > recorded:
             found = search_result(episode, episode.searches[-1])
         elif episode.needs == "text" and turn.finish == "context":
             episode.truncate()
@@ -257,6 +279,13 @@ class Game:
         if played.error:
             raise ModelError(f"the policy gave no answer without the profile: {played.error}")
         return {"answer": played.answer, "score": score_of(played)}
+
+
+async def _call(episode: Episode) -> Malformed | None:
+    """The mistake, where the tool refused an argument. In a thread, so that the display stays responsive."""
+    result, ms = await asyncio.to_thread(call_result, episode)
+    episode.add_result(result, ms)
+    return result if isinstance(result, Malformed) else None
 
 
 async def _search(episode: Episode, retriever: Retriever) -> None:

@@ -29,6 +29,7 @@ _LISTED = 10  # questions or posts
 HELP = """A line is a search; when no searches are left, it is your answer. These words are commands:
 search WORDS   search the history for the words
 answer TEXT    answer the question, which ends the game
+call TOOL {…}  call another tool, its arguments as JSON: call latest {"n": 2}
 ask            show the policy's next turn
 take           let the policy take this turn
 undo           undo the last turn
@@ -101,6 +102,9 @@ class _PlainGame:
                 self._take_turn(game.search(rest))
             case "answer":
                 self._take_turn(game.answer(rest))
+            case "call":
+                name, _, arguments = rest.partition(" ")
+                self._take_turn(game.call(name, arguments.strip()))
             case "take":
                 self._take_turn(game.take())
             case "ask":
@@ -177,6 +181,8 @@ def _read(line: str, game: Game) -> tuple[str, str]:
     first, _, rest = line.partition(" ")
     word, rest = first.lower(), rest.strip()
     if game.over and word in ("find", "around"):
+        return word, rest
+    if word == "call" and game.episode.tools is not None:
         return word, rest
     if word in ("search", "answer") or (word in _ALONE and not rest) or (word == "branch" and rest.isdecimal()):
         return word, rest

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from ..._util.terminal import printable
-from ...envs.action import Answer, Malformed, SearchProfile
+from ...envs.action import Answer, Call, Malformed, SearchProfile
 from ...envs.reward import AspectMatch, Reward
+from ...envs.tools.results import written
 from .game import PERSON, Game
 from .turns import Evidence, GameTurn, SearchResult, Span
 
@@ -64,6 +65,8 @@ def turn(game: Game, number: int) -> Iterator[Line]:
     match made.action:
         case SearchProfile(query):
             yield _line("head", f"{number + 1}. {_who(made)} searched for: {_one_line(query)}")
+        case Call():
+            yield _line("head", f"{number + 1}. {_who(made)} called {_one_line(written(made.action))}")
         case Answer(text):
             yield _line("head", f"{number + 1}. {_who(made)} answered: {text}")
         case Malformed(reason):
@@ -123,7 +126,7 @@ def _thought(made: GameTurn) -> Iterator[Line]:
 
 def _hits(found: SearchResult) -> Iterator[Line]:
     for rank, hit in enumerate(found.hits, 1):
-        place = f"{rank}. {hit.score:.2f}  "
+        place = f"{rank}. " + ("" if hit.score is None else f"{hit.score:.2f}  ")
         marks = tuple((start + len(place), end + len(place)) for start, end in hit.marks)
         yield Line("text", printable(place + hit.line), True, marks)
     if not found.hits:

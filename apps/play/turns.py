@@ -17,7 +17,7 @@ class ShownHit:
     """A hit as the policy reads it; `marks` are the spans of its line that match the query."""
 
     document: Document
-    score: float
+    score: float | None
     line: str
     marks: tuple[Span, ...]
 
@@ -63,7 +63,9 @@ def turns_of(episode: Episode, by: str) -> tuple[GameTurn, ...]:
     found = {search.turn: search_result(episode, search) for search in episode.searches}
     written = [segment for segment in episode.segments if segment.author == "policy"]
     return tuple(
-        GameTurn(by, Turn(text, tokens, logprobs), parse_action(text, episode.protocol), found.get(number))
+        GameTurn(
+            by, Turn(text, tokens, logprobs), parse_action(text, episode.protocol, episode.tools), found.get(number)
+        )
         for number, (_, text, tokens, logprobs) in enumerate(written)
     )
 
@@ -71,7 +73,7 @@ def turns_of(episode: Episode, by: str) -> tuple[GameTurn, ...]:
 def search_result(episode: Episode, search: Search) -> SearchResult:
     profile = episode.question.profile
     lines = [
-        (profile.by_id[document], score, profile.lines[episode.hit_chars][document]) for document, score in search.hits
+        (profile.by_id[document], score, profile.lines[episode.line_form][document]) for document, score in search.hits
     ]
     return SearchResult(search.query, tuple(ShownHit(*hit, matches(search.query, hit[-1])) for hit in lines))
 

@@ -15,6 +15,7 @@ from ...envs.data.profile_controls import swapped
 from ...envs.episode import INITIAL_SEARCH_TURN, Episode
 from ...envs.question import Question
 from ...envs.retrieval import Hit, make_retriever
+from ...envs.tools.running import run_call
 from ...envs.trajectory import Trajectory, TrajectoryWriter
 from ...errors import DataError, OptionError, ProfileGymError
 from ...evaluation.evaluate import Settings, reward_for
@@ -134,12 +135,13 @@ def rebuild_episode(trajectory: Trajectory, question: Question, settings: Settin
         if turn != INITIAL_SEARCH_TURN:
             written = told[turn]
             episode.write(written.text, written.tokens, written.logprobs, segment_tokens)
+            _run_call(episode)
         if episode.needs == "search":
             posts, found = question.profile.by_id, searches[turn]
             missing = [document for document, _ in found.hits if document not in posts]
             if missing:
                 raise DataError(f"the profile has changed since the recording: post {missing[0]!r} is missing")
-            episode.add_hits([Hit(posts[document], score) for document, score in found.hits], found.ms)
+            episode.add_hits([Hit(posts[document], score or 0.0) for document, score in found.hits], found.ms)
     said = trajectory.segments[: 2 * turns + 1]
     if [(s.author, s.text) for s in episode.segments] != [(s.author, s.text) for s in said]:
         raise DataError(
@@ -147,6 +149,11 @@ def rebuild_episode(trajectory: Trajectory, question: Question, settings: Settin
             "another profile; then branch from its parent"
         )
     return episode
+
+
+def _run_call(episode: Episode) -> None:
+    if episode.needs == "call":
+        run_call(episode)
 
 
 def _begin_episode(trajectory: Trajectory, question: Question, settings: Settings) -> Episode:

@@ -9,6 +9,7 @@ from ...agents.agent import AGENTS
 from ...agents.models.model import MODELS
 from ...envs.data.profile_controls import ProfileOf
 from ...envs.retrieval.retriever import RETRIEVERS
+from ...envs.tools.toolset import TOOLS
 from ...errors import OptionError
 from ...evaluation.evaluate import Settings
 from ...rewards.registry import JUDGES
@@ -17,7 +18,7 @@ PROFILES = get_args(ProfileOf)
 _MOST = 1000  # posts per search
 _NAMED: tuple[tuple[str, Registry], ...] = (("agent", AGENTS), ("model", MODELS), ("retriever", RETRIEVERS))
 _GENERATION = ("temperature", "top_p", "turn_tokens", "max_tokens")
-_EPISODE = ("top_k", "max_searches", "protocol")
+_EPISODE = ("top_k", "max_searches", "protocol", "tools", "max_shown")
 
 
 def settings_of(recorded: Mapping[str, Any]) -> Settings:
@@ -30,6 +31,8 @@ def settings_of(recorded: Mapping[str, Any]) -> Settings:
     for name, registry in (*_NAMED, ("judge", JUDGES)):
         if known.get(name) and not _is_known(known[name], registry):
             del known[name]
+    if known.get("tools") and not all(_is_known(tool, TOOLS) for tool in known["tools"].split("+")):
+        del known["tools"]
     return Settings(**known)
 
 

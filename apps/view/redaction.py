@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ...envs.question import Profile
 from ...envs.reward import AspectMatch, Verdict
@@ -24,12 +25,15 @@ def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
     segment_fields = [value for segment in trajectory.segments for value in _segment(segment, redact)]
     search_fields = list(trajectory.search_fields)
     search_fields[1::3] = map(redact, search_fields[1::3])
+    calls = list(trajectory.calls)
+    calls[1::2] = [_redacted_value(arguments, redact) for arguments in calls[1::2]]
     answer = None if trajectory.answer is None else redact(trajectory.answer)
     error = None if trajectory.error is None else redact(trajectory.error)
     return replace(
         trajectory,
         segment_fields=segment_fields,
         search_fields=search_fields,
+        calls=calls,
         answer=answer,
         verdict=verdict,
         error=error,
@@ -93,6 +97,19 @@ def _verdict(verdict: Verdict, redact: Redact) -> Verdict:
     return replace(
         verdict, aspects=tuple(AspectMatch(redact(a.title), a.match, redact(a.reason)) for a in verdict.aspects)
     )
+
+
+def _redacted_value(value: Any, redact: Redact) -> Any:
+    """The texts of a call's arguments."""
+    match value:
+        case str():
+            return redact(value)
+        case list():
+            return [_redacted_value(one, redact) for one in value]
+        case dict():
+            return {name: _redacted_value(one, redact) for name, one in value.items()}
+        case _:
+            return value
 
 
 def _words(text: str) -> list[str]:

@@ -42,7 +42,7 @@ class Hit:
     """One line that a search showed. `aspects`: those it has evidence for."""
 
     document: str
-    score: float
+    score: float | None
     pieces: Sequence[Piece]
     aspects: Sequence[str]
 
@@ -148,7 +148,7 @@ def _environment_step(
 ) -> Step:
     text = cut(segment.text)
     block = _BLOCK.search(segment.text) if search else None
-    if search is None or block is None:
+    if search is None or block is None or (search.tool is not None and not search.hits):
         return Step(number, "environment", None, (Part("text", text),), text, None, "", trained, None)
     lines = _NUMBERED.findall(block[1])
     hits = [
