@@ -125,6 +125,8 @@ def targets(rates: Rates, bm25: dict[str, float]) -> list[Target]:
     made = [at_least(f"episode steps/s at {n}", episodes[n], 220_000) for n in SIZES]
     made += [at_least(f"vector steps/s at {n}", vectors[n], 200_000) for n in (64, 1024)]
     made.append(at_least("episodes at 1,024 over at 1", episodes[1024] / episodes[1], 0.8))
+    one, four = rates["profilegym Episode, one tool"], rates["profilegym Episode, four tools"]
+    made += [at_least(f"four tools over one at {n}", four[n] / one[n], 0.85) for n in (64, 1024)]
     made.append(at_least("search steps with bm25 over bare searches", bm25["share"], 0.7))
     for peer, ours in (("gem", episodes), ("skyrl-gym", episodes), ("gem vector", vectors)):
         if peer in rates:

@@ -3,6 +3,7 @@
 An episode is two searches in a dictionary and one answer: three steps, a scripted policy, no model and no tokens.
 """
 
+import json
 import re
 from collections.abc import Callable, Generator, Sequence
 from typing import Any
@@ -14,7 +15,16 @@ from ..envs.profile_qa_vector import ProfileQAVectorEnv
 from ..envs.question import Document, Profile, Question
 from ..envs.retrieval import Hit
 from ..envs.reward import Reward
+from ..envs.tools import make_tools
 
+CALLS = tuple(
+    json.dumps({"name": name, "arguments": arguments})
+    for name, arguments in (
+        ("search_profile", {"query": "k3"}),
+        ("search_profile", {"query": "k7"}),
+        ("answer", {"text": "blue"}),
+    )
+)
 ACTIONS = ("<search>k3</search>", "<search>k7</search>", "<answer>blue</answer>")
 GOLD = "blue"
 STEPS = len(ACTIONS)
@@ -89,10 +99,23 @@ def bare_gymnasium(n: int) -> Batch:
 
 def profilegym_episodes(n: int) -> Batch:
     """Checks, records and budget included; every episode ends as a trajectory."""
+    return _episodes(n, ACTIONS)
 
+
+def one_tool(n: int) -> Batch:
+    """Native calls of the search tool alone."""
+    return _episodes(n, CALLS, protocol="tools")
+
+
+def four_tools(n: int) -> Batch:
+    """The same calls, with more tools to choose from."""
+    return _episodes(n, CALLS, protocol="tools", tools=make_tools("search_profile+read_around+latest+answer"))
+
+
+def _episodes(n: int, actions: Sequence[str], **options: Any) -> Batch:
     def batch() -> None:
-        episodes = [Episode(QUESTION) for _ in range(n)]
-        for action in ACTIONS:
+        episodes = [Episode(QUESTION, **options) for _ in range(n)]
+        for action in actions:
             for episode in episodes:
                 episode.write(action)
                 if episode.needs == "search":
@@ -244,6 +267,8 @@ SYSTEMS: dict[str, Callable[[int], Batch]] = {
     "plain generator (the limit)": plain_generator,
     "gymnasium.Env, bare": bare_gymnasium,
     "profilegym Episode": profilegym_episodes,
+    "profilegym Episode, one tool": one_tool,
+    "profilegym Episode, four tools": four_tools,
     "profilegym environment": profilegym_environments,
     "profilegym vector": profilegym_vector,
     "gem": gem,

@@ -17,6 +17,7 @@ from .retrieval import Hit
 from .reward import Reward
 from .text import clean, clean_lines
 from .tools.results import MOST_SHOWN, hits_of, result_text, written
+from .tools.search_profile import search_profile
 from .tools.tool import Result, SearchRequest
 from .tools.toolset import Toolset, make_tools
 from .trajectory import Ended, FlatFields, Kind, Search, Segment, Trajectory, searches_of, segments_of
@@ -290,8 +291,15 @@ class Episode:
         """A tool that only reads the profile is called at once; others are left to what drives the episode."""
         assert self.tools is not None
         self.call = call
-        self.needs = "call"
         tool = self.tools.tools[call.tool]
+        # The commonest call. Without this, a step with four tools takes a fifth longer than with one.
+        if tool.function is search_profile.function and len(call.arguments) == 1:
+            query = call.arguments["query"].strip()
+            if query:
+                self.query, self.needs = query, "search"
+                self.fetch_k = self.top_k + self._shown
+                return call
+        self.needs = "call"
         if not tool.runs_inline:
             return call
         result = tool.result(self.question.profile, call.arguments)
@@ -324,9 +332,10 @@ class Episode:
             self.shown_left -= shown
         if not self.repeat_hits:
             self._shown += shown
-        call = self.call
-        self.calls += (None, None) if call is None else (call.tool, call.arguments)
-        self.call, self._keep, self._limit, self._scored = None, None, self.top_k, True
+        self.calls += (None, None) if (call := self.call) is None else (call.tool, call.arguments)
+        self.call = self._keep = None
+        self._limit = self.top_k
+        self._scored = True
 
     def _observe(self, *parts: str) -> None:
         self.turn += 1

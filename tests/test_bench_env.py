@@ -60,10 +60,19 @@ def test_a_peer_that_fails_is_named_with_the_reason(quick: None, monkeypatch: py
 
 def broken(**changes: float) -> set[str]:
     """The targets that fail when these steady figures are changed."""
-    steady = {"episodes": 220_000.0, "few": 220_000.0, "vector": 200_000.0, "gem": 220_000.0, "verifiers": 4_400.0}
+    steady = {
+        "episodes": 220_000.0,
+        "few": 220_000.0,
+        "four": 85_000.0,
+        "vector": 200_000.0,
+        "gem": 220_000.0,
+        "verifiers": 4_400.0,
+    }
     figures = steady | {"share": 0.7} | changes
     rates = {
         "profilegym Episode": {1: figures["few"], 64: figures["episodes"], 1024: figures["episodes"]},
+        "profilegym Episode, one tool": dict.fromkeys((1, 64, 1024), 100_000.0),
+        "profilegym Episode, four tools": dict.fromkeys((1, 64, 1024), figures["four"]),
         "profilegym vector": dict.fromkeys((1, 64, 1024), figures["vector"]),
         "gem": dict.fromkeys((1, 64, 1024), figures["gem"]),
         "gem vector": dict.fromkeys((1, 64, 1024), 200000.0),
@@ -78,6 +87,7 @@ def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
     assert broken(few=275_001.0) == {"episodes at 1,024 over at 1"}
     assert broken(gem=220_001.0) == {"over gem at 64", "over gem at 1024"}
     assert broken(verifiers=4_401.0) == {"over verifiers at 64"}
+    assert broken(four=84_999.0) == {"four tools over one at 64", "four tools over one at 1024"}
     assert broken(share=0.699) == {"search steps with bm25 over bare searches"}
     assert broken(vector=199_999.0) == {
         "vector steps/s at 64",
@@ -90,9 +100,15 @@ def test_a_claim_holds_at_its_bound_and_not_below_it() -> None:
 def test_nothing_is_claimed_over_a_peer_that_is_absent() -> None:
     ours = dict.fromkeys((1, 64, 1024), 1.0)
 
-    names = [target.name for target in targets({"profilegym Episode": ours, "profilegym vector": ours}, {"share": 1.0})]
+    systems = (
+        "profilegym Episode",
+        "profilegym Episode, one tool",
+        "profilegym Episode, four tools",
+        "profilegym vector",
+    )
+    names = [target.name for target in targets(dict.fromkeys(systems, ours), {"share": 1.0})]
 
-    assert len(names) == 7
+    assert len(names) == 9
     assert not any(peer in name for name in names for peer in ("gem", "skyrl", "verifiers"))
 
 

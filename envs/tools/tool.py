@@ -58,14 +58,14 @@ class Tool:
     function: Callable[..., Result]
     runs_inline: bool = False
     by_name: Mapping[str, Argument] = field(init=False, repr=False, compare=False)
-    required: frozenset[str] = field(init=False, repr=False, compare=False)
+    required: tuple[str, ...] = field(init=False, repr=False, compare=False)
     converters: Mapping[str, Callable[[Any], Any]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {argument.name: argument for argument in self.arguments})
         converters = {one.name: one.type.convert for one in self.arguments if one.type.convert is not None}
         object.__setattr__(self, "converters", converters)
-        object.__setattr__(self, "required", frozenset(one.name for one in self.arguments if one.required))
+        object.__setattr__(self, "required", tuple(one.name for one in self.arguments if one.required))
 
     @classmethod
     def of(
@@ -97,7 +97,7 @@ class Tool:
         parameters = {
             "type": "object",
             "properties": {argument.name: argument.schema for argument in self.arguments},
-            "required": [argument.name for argument in self.arguments if argument.required],
+            "required": list(self.required),
             "additionalProperties": False,
         }
         function = {"name": self.name, "description": self.description, "parameters": parameters}
@@ -117,7 +117,7 @@ class Tool:
 
     def read(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call, checked against the schema; null stands for none given. Raises `BadArgument`."""
-        values, by_name = {}, self.by_name
+        values, by_name, missing = {}, self.by_name, len(self.required)
         for name, given in arguments.items():
             argument = by_name.get(name)
             if argument is None:
@@ -128,9 +128,10 @@ class Tool:
             if value is WRONG:
                 raise BadArgument(f"{name!r} of {self.name} must be {argument.type.expects}.")
             values[name] = value
-        if not self.required <= values.keys():
-            missing = ", ".join(sorted(map(repr, self.required - values.keys())))
-            raise BadArgument(f"{self.signature} needs {missing}.")
+            missing -= argument.required
+        if missing:
+            names = ", ".join(repr(name) for name in self.required if name not in values)
+            raise BadArgument(f"{self.signature} needs {names}.")
         return values
 
     def call(self, profile: Profile, arguments: Mapping[str, Any]) -> Result:
