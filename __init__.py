@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from .agents.models import Endpoint
     from .agents.models.model import Turn, make_model, register_model
     from .agents.rollout import Job, Rollout
-    from .envs.action import TOOLS, Answer, Malformed, SearchProfile, parse_action, parse_tool_call
+    from .envs.action import TOOLS, Answer, Call, Malformed, SearchProfile, parse_action, parse_tool_call
     from .envs.chat import Sampling
     from .envs.data import QuestionList, QuestionSet, load_questions, register_data
     from .envs.episode import Episode
     from .envs.question import Aspect, Document, Profile, Question, Rubric
     from .envs.retrieval import BaseRetriever, Hit, Retriever, make_retriever, register_retriever
     from .envs.reward import AspectMatch, Reward, Verdict
+    from .envs.tools import SearchRequest, Tool, as_tool, make_tools, register_tool
     from .envs.trajectory import Trajectory, TrajectoryReader, TrajectoryWriter
-    from .errors import ProfileGymError
+    from .errors import BadArgument, ProfileGymError
     from .rewards import make_judge, make_reward, register_judge, register_reward
     from .rewards.cache import Cache
     from .rewards.judge import LLMJudge
@@ -35,14 +36,15 @@ _MODULES = {
     "agents.models": ("Endpoint",),
     "agents.models.model": ("Turn", "make_model", "register_model"),
     "agents.rollout": ("Rollout", "Job"),
-    "envs.action": ("TOOLS", "Answer", "Malformed", "SearchProfile", "parse_action", "parse_tool_call"),
+    "envs.action": ("TOOLS", "Answer", "Call", "Malformed", "SearchProfile", "parse_action", "parse_tool_call"),
     "envs.chat": ("Sampling",),
     "envs.data": ("QuestionList", "QuestionSet", "load_questions", "register_data"),
     "envs.episode": ("Episode",),
-    "errors": ("ProfileGymError",),
+    "errors": ("BadArgument", "ProfileGymError"),
     "envs.question": ("Aspect", "Document", "Profile", "Question", "Rubric"),
     "envs.retrieval": ("BaseRetriever", "Hit", "Retriever", "make_retriever", "register_retriever"),
     "envs.reward": ("AspectMatch", "Reward", "Verdict"),
+    "envs.tools": ("SearchRequest", "Tool", "as_tool", "make_tools", "register_tool"),
     "envs.trajectory": ("Trajectory", "TrajectoryReader", "TrajectoryWriter"),
     "rewards": ("make_judge", "make_reward", "register_judge", "register_reward"),
     "rewards.cache": ("Cache",),
@@ -54,13 +56,14 @@ __all__ = [  # noqa: RUF022 (in the order of an episode)
     "Question", "Profile", "Document", "Rubric", "Aspect",
     "QuestionSet", "QuestionList", "load_questions", "register_data",
     "Retriever", "BaseRetriever", "Hit", "make_retriever", "register_retriever",
-    "SearchProfile", "Answer", "Malformed", "parse_action", "parse_tool_call", "TOOLS", "Episode",
+    "Tool", "SearchRequest", "as_tool", "make_tools", "register_tool",
+    "SearchProfile", "Call", "Answer", "Malformed", "parse_action", "parse_tool_call", "TOOLS", "Episode",
     "Reward", "Verdict", "AspectMatch", "make_reward", "register_reward",
     "LLMJudge", "Cache", "Endpoint", "make_judge", "register_judge",
     "BaseAgent", "ModelHandle", "make_agent", "register_agent", "Rollout", "Job",
     "Turn", "Sampling", "make_model", "register_model",
     "Trajectory", "TrajectoryReader", "TrajectoryWriter",
-    "ProfileGymError",
+    "ProfileGymError", "BadArgument",
 ]  # fmt: skip
 
 

@@ -44,7 +44,7 @@ class Episode:
     __slots__ = (
         "_extended", "_keep", "_limit", "_scored", "_shown", "_started", "answer", "call", "calls", "data", "ended",
         "error", "fetch_k", "hit_chars", "id", "instructions", "kind", "line_form", "malformed", "max_searches",
-        "max_shown", "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
+        "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
         "search_fields", "search_ms", "seconds", "seed", "segment_fields", "shown_left", "tools", "top_k", "turn",
     )  # fmt: skip
 
@@ -89,28 +89,20 @@ class Episode:
         self.search_ms: tuple[float | None, ...] = ()
         # Enough hits for `top_k` new ones after those already shown are left out.
         self.fetch_k = top_k if repeat_hits else top_k * max(1, self.max_searches + initial_search)
-        self.tools = tools.fitted(question.profile) if tools is not None else None
-        self.max_shown = self.shown_left = max_shown
-        # The key in `Profile.lines` of the lines that this episode shows: their length, negative if they have ids.
-        self.line_form = -hit_chars if self.tools is not None and self.tools.shows_ids else hit_chars
-        self._extended = tools is not None or max_shown is not None
-        self.call: Call | None = None
-        if self._extended:
-            self.calls: tuple[Any, ...] = ()
-            self._keep: Callable[[Document], bool] | None = None
-            self._limit = top_k  # documents that the next result may show
-            self._scored = True
-            self._shown = 0
         self._started = perf_counter()
         self.seconds = 0.0
-        self.observation = _prompt(
-            protocol, top_k, self.max_searches, question.text, instructions, self.tools, max_shown
-        )
+        self.tools: Toolset | None = None
+        self.line_form = hit_chars  # the key in `Profile.lines` of the lines shown: their length, negative with ids
+        self._extended = tools is not None or max_shown is not None
+        if self._extended:
+            self._extend(tools, max_shown)
+        else:
+            self.observation = _prompt(protocol, top_k, self.max_searches, question.text, instructions)
         self.segment_fields: list[Any] = [] if initial_search else ["environment", self.observation, None, None]
 
     @property
     def searches_left(self) -> int:
-        return 0 if self.shown_left == 0 else max(0, self.max_searches - self.turn)
+        return max(0, self.max_searches - self.turn)
 
     @property
     def segments(self) -> list[Segment]:
@@ -119,7 +111,7 @@ class Episode:
 
     @property
     def searches(self) -> list[Search]:
-        return searches_of(self.search_fields, self.search_ms, self._recorded_calls())
+        return searches_of(self.search_fields, self.search_ms, self._recorded_calls() if self._extended else ())
 
     @property
     def terminated(self) -> bool:
@@ -150,7 +142,7 @@ class Episode:
         if isinstance(action, Answer):
             self.answer = action.text
             self._end("answered")
-        elif self.turn >= self.max_searches or self.shown_left == 0:
+        elif self.turn >= self.max_searches:
             self.malformed += isinstance(action, Malformed)
             self._end("budget")
         elif isinstance(action, SearchProfile):
@@ -165,9 +157,10 @@ class Episode:
 
     def add_result(self, result: Result | Malformed, ms: float | None = None) -> None:
         """Take the result of the call, which may be a search that is needed next, or the reason why it was refused."""
-        call = self.call
-        if self.needs != "call" or call is None:
+        if self.needs != "call":
             raise self._unexpected("call")
+        call = self.call
+        assert call is not None
         if isinstance(result, SearchRequest):
             self.query, k, self._keep = result
             if k is not None:
@@ -283,8 +276,25 @@ class Episode:
             flags=self.reward.flags if self.reward else (),
             timing={"seconds": self.seconds},
             search_ms=self.search_ms,
-            calls=self._recorded_calls(),
+            calls=self._recorded_calls() if self._extended else (),
             error=self.error,
+        )
+
+    def _extend(self, tools: Toolset | None, max_shown: int | None) -> None:
+        """Sets what an episode with several tools, or with a limit of documents, has beyond others."""
+        if tools is not None:
+            self.tools = tools.fitted(self.question.profile)
+            if self.tools.shows_ids:
+                self.line_form = -self.hit_chars
+        self.shown_left = max_shown  # documents that may still be shown; None for any number
+        self.call: Call | None = None
+        self.calls: tuple[Any, ...] = ()
+        self._keep: Callable[[Document], bool] | None = None
+        self._limit = self.top_k  # documents that the next result may show
+        self._scored = True
+        self._shown = 0
+        self.observation = _prompt(
+            self.protocol, self.top_k, self.max_searches, self.question.text, self.instructions, self.tools, max_shown
         )
 
     def _begin_call(self, call: Call) -> Call | Malformed:
@@ -330,6 +340,8 @@ class Episode:
         """Counts the documents shown, and keeps the call for the record."""
         if self.shown_left is not None:
             self.shown_left -= shown
+            if not self.shown_left:  # nothing is left to search for, so the next turn is the last
+                self.max_searches = self.turn + bool(self.segment_fields)
         if not self.repeat_hits:
             self._shown += shown
         self.calls += (None, None) if (call := self.call) is None else (call.tool, call.arguments)
@@ -455,7 +467,7 @@ def _reminder(searches_left: int) -> str:
 @lru_cache(maxsize=4096)
 def _extended_reminder(left: int, shown_left: int | None, calls: bool) -> str:
     """With several tools, or a limit of the documents shown."""
-    if shown_left == 0 and left > 0:
+    if shown_left == 0:
         return "\nNo more posts can be shown: answer now.\n\n"
     one, many = ("call", "calls") if calls else ("search", "searches")
     if left <= 0:

@@ -4,7 +4,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .contracts import AgentContract, JudgeContract, ModelContract, RetrieverContract, RewardContract
+    from .contracts import AgentContract, JudgeContract, ModelContract, RetrieverContract, RewardContract, ToolContract
     from .fake_server import Fault
     from .judge_server import JudgeServer
     from .policy_server import PolicyServer
@@ -18,6 +18,7 @@ __all__ = [
     "PolicyServer",
     "RetrieverContract",
     "RewardContract",
+    "ToolContract",
 ]
 
 _HOME_OF = {"Fault": "fake_server", "JudgeServer": "judge_server", "PolicyServer": "policy_server"}

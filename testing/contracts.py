@@ -8,11 +8,12 @@ from ..agents.agent import Agent
 from ..agents.models.model import Model
 from ..envs.retrieval import Retriever
 from ..envs.reward import RewardFunction
+from ..envs.tools import Tool
 from ..rewards.judge import Judge
-from . import agent, judge, model, retriever, reward
+from . import agent, judge, model, retriever, reward, tool
 from .kit import Check
 
-__all__ = ["AgentContract", "JudgeContract", "ModelContract", "RetrieverContract", "RewardContract"]
+__all__ = ["AgentContract", "JudgeContract", "ModelContract", "RetrieverContract", "RewardContract", "ToolContract"]
 
 T = TypeVar("T")
 
@@ -49,6 +50,12 @@ class RetrieverContract(_Contract[Retriever]):
     """
 
     checks = retriever.CHECKS
+
+
+class ToolContract(_Contract[Tool]):
+    """The same for a tool; `make_tool(spec)` and `Tool.of(function)` make one."""
+
+    checks = tool.CHECKS
 
 
 class RewardContract(_Contract[RewardFunction]):

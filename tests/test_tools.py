@@ -25,6 +25,7 @@ from profilegym.envs.reward import no_reward
 from profilegym.envs.tools import SearchRequest, Tool, Toolset, make_tool, make_tools
 from profilegym.envs.tools.running import run_call
 from profilegym.errors import BadArgument, OptionError, ToolError, UnknownName
+from profilegym.testing import ToolContract
 from profilegym.testing.kit import ContractViolation
 from profilegym.testing.tool import CHECKS, person
 
@@ -409,6 +410,11 @@ def test_random_calls_neither_raise_nor_return_anothers_documents() -> None:
 )
 def test_the_kit_passes_what_is_right(spec: str) -> None:
     assert check_tool(spec, as_json=True) == 0
+
+
+class TestLatest(ToolContract):
+    def make(self) -> Tool:
+        return make_tool("latest")
 
 
 _SEEN: dict[str, Document] = {}
