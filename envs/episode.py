@@ -47,6 +47,14 @@ class Episode:
         "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
         "search_fields", "search_ms", "seconds", "seed", "segment_fields", "shown_left", "tools", "top_k", "turn",
     )  # fmt: skip
+    # Set where several tools or `max_shown` are given.
+    call: Call | None
+    calls: tuple[Any, ...]
+    shown_left: int | None  # documents that may still be shown; None for any number
+    _keep: Callable[[Document], bool] | None
+    _limit: int  # documents that the next result may show
+    _scored: bool
+    _shown: int
 
     def __init__(
         self,
@@ -286,11 +294,10 @@ class Episode:
             self.tools = tools.fitted(self.question.profile)
             if self.tools.shows_ids:
                 self.line_form = -self.hit_chars
-        self.shown_left = max_shown  # documents that may still be shown; None for any number
-        self.call: Call | None = None
-        self.calls: tuple[Any, ...] = ()
-        self._keep: Callable[[Document], bool] | None = None
-        self._limit = self.top_k  # documents that the next result may show
+        self.shown_left = max_shown
+        self.call = self._keep = None
+        self.calls = ()
+        self._limit = self.top_k
         self._scored = True
         self._shown = 0
         self.observation = _prompt(

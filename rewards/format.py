@@ -29,6 +29,10 @@ class FormatReward:
         return [self._reward(episode) for episode in episodes]
 
     def _reward(self, episode: Episode) -> Reward:
+        if self.tags_only and episode.tools is not None:
+            return Reward(
+                None, unscored=f"{self.name} is for one search tool; episode {episode.id!r} has several tools"
+            )
         if self.tags_only and episode.protocol != "tags":
             return Reward(
                 None, unscored=f"{self.name} is for protocol 'tags'; episode {episode.id!r} used {episode.protocol!r}"

@@ -1,6 +1,8 @@
 """Several tools: typed arguments, what they return, budgets, and whose mistake a failure is."""
 
+import io
 import json
+import sys
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -11,13 +13,31 @@ import pytest
 from fuzz_tools import fuzz
 from matching import names, naming
 
-from profilegym import Answer, Document, Hit, Malformed, Profile, Question, Trajectory, make_retriever, parse_action
+from profilegym import (
+    Answer,
+    Document,
+    Hit,
+    Malformed,
+    Profile,
+    Question,
+    Trajectory,
+    TrajectoryReader,
+    load_questions,
+    make_retriever,
+    parse_action,
+)
 from profilegym._util.sync import run_sync
 from profilegym.agents.agent import make_agent
+from profilegym.agents.models.model import make_model
 from profilegym.agents.models.scripted import Replies
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.agents.turn_format import as_call, call_tool
 from profilegym.apps.check import check_tool
+from profilegym.apps.play import plain
+from profilegym.apps.play.session import PlaySession
+from profilegym.apps.view.games import rebuild_episode
+from profilegym.apps.view.play_options import settings_of
+from profilegym.apps.view.redaction import redacted
 from profilegym.envs.action import Call
 from profilegym.envs.batch_step import BatchStepper
 from profilegym.envs.episode import Episode
@@ -25,7 +45,9 @@ from profilegym.envs.reward import no_reward
 from profilegym.envs.tools import SearchRequest, Tool, Toolset, make_tool, make_tools
 from profilegym.envs.tools.running import run_call
 from profilegym.errors import BadArgument, OptionError, ToolError, UnknownName
-from profilegym.testing import ToolContract
+from profilegym.evaluation.evaluate import Settings
+from profilegym.rewards.format import structure_reward
+from profilegym.testing import PolicyServer, ToolContract
 from profilegym.testing.kit import ContractViolation
 from profilegym.testing.tool import CHECKS, person
 
@@ -384,6 +406,37 @@ def test_a_rollout_calls_tools_as_the_environment_does() -> None:
     assert [search.tool for search in played.searches] == ["overview", "latest"]
 
 
+def test_the_structure_reward_is_for_one_search_tool() -> None:
+    played = episode()
+    played.write("<think>I know.</think><answer>Tea.</answer>")
+
+    (reward,) = structure_reward()([played])
+
+    assert (reward.total, played.trajectory().structure_ok) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("tools", "offered"),
+    [(toolset(), ["search_profile", "read_around", "latest", "answer"]), (None, ["search_profile", "answer"])],
+)
+def test_an_endpoint_is_offered_the_tools_of_the_episode(tools: Toolset | None, offered: list[str]) -> None:
+    async def play(url: str) -> Trajectory:
+        model = make_model(f"openai:player,base_url={url},api_key=any")
+        rollout = Rollout(model, make_retriever("bm25"), options={"tools": tools, "protocol": "tools"})
+        (played,) = [one async for one in rollout.run([Job(QUESTION, make_agent("pr2"))])]
+        await model.close()
+        return played
+
+    turns = iter([call_tool("latest", {"n": 1}, "", "tools"), call_tool("answer", {"text": "Tea."}, "", "tools")])
+    with PolicyServer(lambda said: next(turns)) as server:
+        played = run_sync(play(server.url))
+
+    assert played.answer == "Tea."
+    assert [search.tool for search in played.searches] == ["latest"] * (tools is not None)
+    assert [[tool["function"]["name"] for tool in body["tools"]] for body in server.seen] == [offered, offered]
+    assert played.error is None
+
+
 def test_the_searcher_reads_around_what_it_found() -> None:
     async def play() -> Trajectory:
         rollout = Rollout(
@@ -472,6 +525,53 @@ def test_a_check_catches_the_fault_that_it_is_for(function: Any, broken_check: s
 
     with pytest.raises(ContractViolation):
         check.run(Tool.of(function))
+
+
+def test_a_person_calls_tools_while_playing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    data = "world:seed=7,users=20/test"
+    settings = Settings(model="scripted:oracle", data=data, tools="search_profile+latest")
+    question = load_questions(data)[0]
+    monkeypatch.setattr(sys, "stdin", io.StringIO('call latest {"n": 2}\ncall latest {"n": 99}\nanswer Tea.\n'))
+
+    plain.play(PlaySession(settings, tmp_path, question_id=question.id))
+
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "latest(n=2)" in printed
+    assert all(" ".join(document.text.split()) in printed for document in question.profile.documents[-2:])
+    *_, played = TrajectoryReader(tmp_path / "trajectories.jsonl")  # the last line of a game counts
+    assert [(search.tool, search.arguments) for search in played.searches] == [("latest", {"n": 2})]
+    assert played.malformed == 0
+
+
+def test_a_recipe_of_a_run_does_not_load_files_into_the_viewer() -> None:
+    assert settings_of({"tools": f"search_profile+{EXAMPLE}:by_month"}).tools is None
+    assert settings_of({"tools": "search_profile+latest"}).tools == "search_profile+latest"
+
+
+def test_withheld_words_are_not_in_the_arguments_either() -> None:
+    played = episode()
+    step(played, "search_profile", query=ANN.documents[0].text, speaker="Ann")
+    played.write("<answer>Tea.</answer>")
+
+    (search,) = redacted(played.trajectory(), ANN).searches
+
+    assert search.arguments is not None
+    assert ANN.documents[0].text not in json.dumps(search.arguments)
+
+
+def test_a_game_in_the_viewer_is_rebuilt_with_its_calls() -> None:
+    settings = Settings(tools=SEVERAL, data="world")
+    played = Episode(QUESTION, **settings.options)
+    step(played, "latest", n=2)
+    step(played, "search_profile", query="like tea", k=2)
+    played.write("<answer>Tea.</answer>")
+
+    again = rebuild_episode(played.trajectory(), QUESTION, settings, 2)
+
+    assert again.segments == played.segments[:5]
+    assert [search.hits for search in again.searches] == [search.hits for search in played.searches]
 
 
 def test_run_call_gives_the_mistake() -> None:

@@ -155,8 +155,8 @@ class Game:
         """Take a turn as written, mistakes included."""
         self._require_open()
         before, episode = self._states, self.episode.copy()
-        action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
         found, recorded = None, len(episode.search_ms)
+        action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
         if episode.needs == "call":
             action = await _call(episode) or action
         if episode.needs == "search":
