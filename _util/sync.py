@@ -19,6 +19,11 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     return _background_loop().run(coroutine)
 
 
+async def on_background_loop(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Awaits, in any event loop, a coroutine that the background loop runs with the connections that it keeps."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, _background_loop().loop))
+
+
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
     """Calls a slow synchronous function in a thread. Each loop runs one at a time, as it may not be thread-safe."""
     if _inside.get():  # called by such a function, which waits for this call

@@ -14,7 +14,7 @@ from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.retrieval import Hit, Retriever
 from ..envs.reward import Reward, RewardFunction, no_reward, score_async
-from ..envs.tools.running import call_result
+from ..envs.tools.running import run_call_async
 from ..envs.trajectory import Kind, Trajectory
 from ..errors import BudgetSpent, RewardError
 from .agent import Agent, ModelHandle
@@ -143,7 +143,7 @@ async def _play(agent: Agent, episode: Episode, handle: ModelHandle, batcher: "_
     """Plays until the transcript is complete."""
     while episode.needs != "score":
         if episode.needs == "call":
-            await _call(episode)
+            await run_call_async(episode)
         elif episode.needs == "search":
             episode.add_hits(*await batcher.search(episode, agent.retriever))
         elif handle.exhausted:
@@ -151,11 +151,6 @@ async def _play(agent: Agent, episode: Episode, handle: ModelHandle, batcher: "_
         else:
             turn = await agent.act(episode, handle)
             episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
-
-
-async def _call(episode: Episode) -> None:
-    """In a thread, as a tool may take time."""
-    episode.add_result(*await asyncio.to_thread(call_result, episode))
 
 
 class _Batcher:

@@ -36,11 +36,22 @@ def check_retriever(spec: str, as_json: bool = False) -> int:
     return 0 if passed else 1
 
 
-def check_tool(spec: str, as_json: bool = False) -> int:
-    from ..envs.tools import make_tool
-    from ..testing.tool import CHECKS
+def check_tool(spec: str, as_json: bool = False, data: str | None = None) -> int:
+    """A server's tools are checked one after the other. With `data`, the users are those of a data set."""
+    from ..envs.data import load_questions
+    from ..envs.tools.toolset import tools_of
+    from ..testing.tool import CHECKS, ToolOnData, people_of
 
-    return _report("tool", spec, examine(make_tool(spec), CHECKS), as_json)
+    people = None if data is None else people_of(load_questions(data))
+    console, reports, tools = Console(quiet=as_json), [], tools_of(spec)
+    for tool in tools:
+        name = spec if len(tools) == 1 else f"{tool.name} of {spec}"
+        found = _card(console, "tool", name, examine(ToolOnData(tool, people) if people else tool, CHECKS))
+        console.print(_grade(found))
+        reports.append(_as_dict("tool", name, found))
+    if as_json:
+        Console().print_json(data=reports[0] if len(reports) == 1 else reports)
+    return 0 if all(report["passed"] for report in reports) else 1
 
 
 def check_reward(spec: str, as_json: bool = False) -> int:

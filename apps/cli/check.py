@@ -9,7 +9,7 @@ from .shared import Agent, AsJson, Data, Model, Retriever
 app = typer.Typer(name="check", help="Test a plug-in against its contract.", no_args_is_help=True)
 
 RetrieverSpec = Annotated[str, typer.Argument(metavar="SPEC", help="Retriever: bm25, dense, path/to/file.py:factory …")]
-ToolSpec = Annotated[str, typer.Argument(metavar="SPEC", help="Tool: read_around, path/to/file.py:function …")]
+ToolSpec = Annotated[str, typer.Argument(metavar="SPEC", help="Tool: read_around, path/to/file.py:function, mcp:URL …")]
 RewardSpec = Annotated[
     str, typer.Argument(metavar="SPEC", help="Reward: rubric, pr2:rubric, path/to/file.py:factory …")
 ]
@@ -30,14 +30,20 @@ def retriever(spec: RetrieverSpec, as_json: AsJson = False) -> None:
 
 
 @app.command()
-def tool(spec: ToolSpec, as_json: AsJson = False) -> None:
-    """Test a tool against its contract. Exit code 1 if it breaks it.
+def tool(
+    spec: ToolSpec,
+    data: Annotated[
+        str | None, typer.Option(help="Data set whose first two users a server knows. Default: made-up users.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Test a tool, or each tool of a server, against its contract. Exit code 1 if it breaks it.
 
     Example: profilegym check tool examples/my_tool.py:by_month
     """
     from ..check import check_tool
 
-    raise typer.Exit(check_tool(spec, as_json))
+    raise typer.Exit(check_tool(spec, as_json, data))
 
 
 @app.command()

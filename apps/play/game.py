@@ -19,7 +19,7 @@ from ...envs.episode import Episode
 from ...envs.question import Document, Question
 from ...envs.retrieval import Retriever
 from ...envs.reward import Reward, RewardFunction
-from ...envs.tools.running import call_result
+from ...envs.tools.running import run_call_async
 from ...envs.trajectory import Trajectory
 from ...errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
 from ...evaluation.summary import score_of
@@ -158,7 +158,7 @@ class Game:
         found, recorded = None, len(episode.search_ms)
         action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
         if episode.needs == "call":
-            action = await _call(episode) or action
+            action = await run_call_async(episode) or action
         if episode.needs == "search":
             await _search(episode, self.setup.retriever_of(self.setup.policy))
         if len(episode.search_ms) > recorded:
@@ -279,13 +279,6 @@ class Game:
         if played.error:
             raise ModelError(f"the policy gave no answer without the profile: {played.error}")
         return {"answer": played.answer, "score": score_of(played)}
-
-
-async def _call(episode: Episode) -> Malformed | None:
-    """The mistake, where the tool refused an argument. In a thread, so that the display stays responsive."""
-    result, ms = await asyncio.to_thread(call_result, episode)
-    episode.add_result(result, ms)
-    return result if isinstance(result, Malformed) else None
 
 
 async def _search(episode: Episode, retriever: Retriever) -> None:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from ...errors import OptionError
 from ..text import well_formed
 
-_MOST_DIGITS = 2**53  # larger whole numbers are not exact in JSON
+MOST_DIGITS = 2**53  # larger whole numbers are not exact in JSON
 WRONG = object()  # what a reader returns for a value of another type
 
 
@@ -78,12 +78,12 @@ def _text(value: object) -> Any:
 def _integer(value: object) -> Any:
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if type(value) is int and -_MOST_DIGITS < value < _MOST_DIGITS else WRONG
+    return value if type(value) is int and -MOST_DIGITS < value < MOST_DIGITS else WRONG
 
 
 def _number(value: object) -> Any:
     if type(value) is int:
-        value = float(value) if -_MOST_DIGITS < value < _MOST_DIGITS else None
+        value = float(value) if -MOST_DIGITS < value < MOST_DIGITS else None
     return value if isinstance(value, float) and isfinite(value) else WRONG
 
 

@@ -1,10 +1,11 @@
 """Runs the call of a tool that an episode waits for."""
 
+import asyncio
 from time import perf_counter
 
 from ..action import Malformed
 from ..episode import Episode
-from .tool import Result
+from .tool import Result, Tool
 
 
 def run_call(episode: Episode) -> Malformed | None:
@@ -12,15 +13,27 @@ def run_call(episode: Episode) -> Malformed | None:
 
     Raises `ToolError` where the tool fails.
     """
-    result, ms = call_result(episode)
-    episode.add_result(result, ms)
-    return result if isinstance(result, Malformed) else None
+    start = perf_counter()
+    tool, arguments = _called(episode)
+    return _add(episode, tool.result(episode.question.profile, arguments), start)
 
 
-def call_result(episode: Episode) -> tuple[Result | Malformed, float]:
-    """The tool's result and its duration in milliseconds. Does not change the episode, so a thread may do this."""
+async def run_call_async(episode: Episode) -> Malformed | None:
+    """As `run_call`, without blocking the event loop: a coroutine function is awaited, another runs in a thread."""
+    start = perf_counter()
+    tool, arguments = _called(episode)
+    profile = episode.question.profile
+    if tool.is_async:
+        return _add(episode, await tool.result_async(profile, arguments), start)
+    return _add(episode, await asyncio.to_thread(tool.result, profile, arguments), start)
+
+
+def _called(episode: Episode) -> tuple[Tool, dict[str, object]]:
     assert episode.call is not None
     assert episode.tools is not None
-    tool, start = episode.tools.tools[episode.call.tool], perf_counter()
-    result = tool.result(episode.question.profile, episode.call.arguments)
-    return result, 1e3 * (perf_counter() - start)
+    return episode.tools.tools[episode.call.tool], dict(episode.call.arguments)
+
+
+def _add(episode: Episode, result: Result | Malformed, start: float) -> Malformed | None:
+    episode.add_result(result, 1e3 * (perf_counter() - start))
+    return result if isinstance(result, Malformed) else None

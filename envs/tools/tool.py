@@ -3,10 +3,11 @@
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, NamedTuple, get_type_hints
 
+from ..._util.sync import on_background_loop, run_sync
 from ...errors import BadArgument, OptionError, ToolError
 from ..action import Malformed
 from ..question import Document, Profile
@@ -49,14 +50,16 @@ class Argument:
 class Tool:
     """A name, a description, typed arguments, and the function that is called with the profile and the arguments.
 
-    `runs_inline`: the function only reads the profile and takes no time worth a thread.
+    `runs_inline`: the function only reads the profile and takes no time worth a thread. `is_async`: it is a coroutine
+    function; the background loop runs it.
     """
 
     name: str
     description: str
     arguments: tuple[Argument, ...]
-    function: Callable[..., Result]
+    function: Callable[..., Any]
     runs_inline: bool = False
+    is_async: bool = False
     by_name: Mapping[str, Argument] = field(init=False, repr=False, compare=False)
     required: tuple[str, ...] = field(init=False, repr=False, compare=False)
     converters: Mapping[str, Callable[[Any], Any]] = field(init=False, repr=False, compare=False)
@@ -69,7 +72,7 @@ class Tool:
 
     @classmethod
     def of(
-        cls, function: Callable[..., Result], needs: Mapping[str, str] | None = None, runs_inline: bool = False
+        cls, function: Callable[..., Any], needs: Mapping[str, str] | None = None, runs_inline: bool = False
     ) -> "Tool":
         """From a function with type hints: the profile, then the arguments; its docstring is the description.
 
@@ -89,7 +92,8 @@ class Tool:
             raise OptionError(f"the tool {name} must take the profile as its first parameter")
         hints = get_type_hints(function, include_extras=True)
         arguments = tuple(_argument(name, one, hints, needs.get(one.name)) for one in parameters[1:])
-        return cls(name, description, arguments, function, runs_inline)
+        is_async = inspect.iscoroutinefunction(function)
+        return cls(name, description, arguments, function, runs_inline and not is_async, is_async)
 
     @property
     def schema(self) -> dict[str, Any]:
@@ -113,7 +117,7 @@ class Tool:
         offered = tuple(one for one in self.arguments if one.needs is None or one.needs in facts)
         if len(offered) == len(self.arguments):
             return self
-        return Tool(self.name, self.description, offered, self.function, self.runs_inline)
+        return replace(self, arguments=offered)
 
     def read(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call, checked against the schema; null stands for none given. Raises `BadArgument`."""
@@ -136,19 +140,40 @@ class Tool:
 
     def call(self, profile: Profile, arguments: Mapping[str, Any]) -> Result:
         """The function's result for checked arguments. Raises `BadArgument` where it refuses one."""
-        if self.converters:
-            converted = {name: self.converters[name](arguments[name]) for name in self.converters if name in arguments}
-            arguments = {**arguments, **converted}
-        return self.function(profile, **arguments)
+        found: Any = self.function(profile, **self._converted(arguments))
+        result: Result = run_sync(found) if self.is_async else found
+        return result
 
     def result(self, profile: Profile, arguments: Mapping[str, Any]) -> Result | Malformed:
         """As `call`; a refusal is the policy's mistake, and any other error is a `ToolError`."""
         try:
-            return self.call(profile, arguments) if self.converters else self.function(profile, **arguments)
-        except BadArgument as refusal:
-            return Malformed(clean(str(refusal)))
+            if self.converters or self.is_async:
+                return self.call(profile, arguments)
+            result: Result = self.function(profile, **arguments)
+            return result
         except Exception as error:
-            raise ToolError(f"the tool {self.name} failed: {type(error).__name__}: {error}") from error
+            return self._mistake(error)
+
+    async def result_async(self, profile: Profile, arguments: Mapping[str, Any]) -> Result | Malformed:
+        """As `result`, for a coroutine function."""
+        try:
+            result: Result = await on_background_loop(self.function(profile, **self._converted(arguments)))
+            return result
+        except Exception as error:
+            return self._mistake(error)
+
+    def _converted(self, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        if not self.converters:
+            return arguments
+        converted = {name: self.converters[name](arguments[name]) for name in self.converters if name in arguments}
+        return {**arguments, **converted}
+
+    def _mistake(self, error: Exception) -> Malformed:
+        """The policy's mistake; raises `ToolError` where the tool failed."""
+        if isinstance(error, BadArgument):
+            return Malformed(clean(str(error)))
+        kind = "" if isinstance(error, ToolError) else f"{type(error).__name__}: "
+        raise ToolError(f"the tool {self.name} failed: {kind}{error}") from error
 
 
 def _argument(tool: str, parameter: inspect.Parameter, hints: Mapping[str, Any], needs: str | None) -> Argument:
@@ -174,8 +199,6 @@ def _json_value(default: Any) -> Any:
     return default.isoformat() if isinstance(default, date) else default
 
 
-def as_tool(
-    needs: Mapping[str, str] | None = None, runs_inline: bool = False
-) -> Callable[[Callable[..., Result]], Tool]:
+def as_tool(needs: Mapping[str, str] | None = None, runs_inline: bool = False) -> Callable[[Callable[..., Any]], Tool]:
     """A decorator that makes a function a tool, with the options of `Tool.of`."""
     return lambda function: Tool.of(function, needs, runs_inline)

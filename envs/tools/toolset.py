@@ -83,7 +83,10 @@ TOOLS = Registry(
     "tool",
     {
         "answer": "profilegym.envs.tools.answer:answer",
+        "http": "profilegym.envs.tools.http:http",
+        "https": "profilegym.envs.tools.http:https",
         "latest": "profilegym.envs.tools.latest:latest",
+        "mcp": "profilegym.envs.tools.mcp:mcp_tools",
         "read_around": "profilegym.envs.tools.read_around:read_around",
         "search_profile": "profilegym.envs.tools.search_profile:search_profile",
     },
@@ -100,14 +103,24 @@ def make_tools(spec: "str | Toolset | None") -> Toolset | None:
     names = [name.strip() for name in spec.split("+")]
     if set(names) <= {"search_profile", "answer"}:
         return None
-    return Toolset(map(make_tool, names))
+    return Toolset(tool for name in names for tool in tools_of(name))
+
+
+def tools_of(spec: str) -> list[Tool]:
+    """The tools of one name, as a server may have several. What follows the name is given to its factory."""
+    found, rest = TOOLS.find(spec)
+    made: Any = TOOLS.make(spec) if rest else found
+    return [one if isinstance(one, Tool) else Tool.of(one) for one in (made if isinstance(made, list) else [made])]
 
 
 def make_tool(spec: str) -> Tool:
-    """The tool of a spec; what follows the name is given to its factory."""
-    found, rest = TOOLS.find(spec)
-    made: Any = TOOLS.make(spec) if rest else found
-    return made if isinstance(made, Tool) else Tool.of(made)
+    """The tool of a spec that names one."""
+    tools = tools_of(spec)
+    if len(tools) != 1:
+        raise OptionError(
+            f"{spec} has the tools {', '.join(tool.name for tool in tools) or 'none'}: name one with only="
+        )
+    return tools[0]
 
 
 def register_tool(name: str, tool: Any) -> None:
