@@ -67,8 +67,12 @@ def serve() -> Iterator[Callable[..., str]]:
 
 def test_the_user_goes_along_beside_the_arguments(serve: Callable[..., str]) -> None:
     bodies: list[dict[str, Any]] = []
-    tool = make_tool(serve(lambda body: bodies.append(body) or {"documents": [{"id": "ann-1"}]}))
-    ann = person("ann")
+
+    def first(body: dict[str, Any]) -> dict[str, Any]:
+        bodies.append(body)
+        return {"documents": [{"id": "ann-1"}]}
+
+    tool, ann = make_tool(serve(first)), person("ann")
 
     assert tool.result(ann, {"topic": "tea"}) == [ann.by_id["ann-1"]]
     assert bodies == [{"user": "ann", "profile": ann.digest.hex(), "arguments": {"topic": "tea"}}]
@@ -81,8 +85,10 @@ def test_an_endpoint_passes_the_check(serve: Callable[..., str]) -> None:
 
 
 def test_an_endpoint_that_tells_all_fails_the_check(serve: Callable[..., str]) -> None:
-    told: list[str] = []
-    tool = make_tool(serve(lambda body: told.append(f"{body['user']} zuqopharimel") or {"text": " ".join(told)}))
+    def everything(body: dict[str, Any]) -> dict[str, Any]:
+        return {"text": "zuqopharimel"}
+
+    tool = make_tool(serve(everything))
 
     assert "another's words" in [one.check.name for one in examine(tool, CHECKS) if not one.passed]
 

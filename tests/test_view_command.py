@@ -16,8 +16,8 @@ pytest.importorskip("jinja2")
 pytest.importorskip("fastapi")
 from viewing import play
 
+from profilegym._util.loopback import listen
 from profilegym.apps.cli.view import view
-from profilegym.apps.view.server import listen
 from profilegym.errors import MissingExtra, OptionError, ProfileGymError
 
 VIEW = (sys.executable, "-m", "profilegym", "view")

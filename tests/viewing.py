@@ -66,8 +66,9 @@ def viewing(*roots: Path, redact: bool = False) -> Iterator[Viewer]:
     """A server in a thread, and a viewer who has its token and no cookie yet."""
     import uvicorn
 
+    from profilegym._util.loopback import listen
     from profilegym.apps.view.library import Library
-    from profilegym.apps.view.server import guarded, listen
+    from profilegym.apps.view.server import guarded
 
     listening, token = listen(0), secrets.token_urlsafe(8)
     port = listening.getsockname()[1]

@@ -24,6 +24,7 @@ from . import (
     recipes,
     rejudge,
     replay,
+    serve,
     train,
     view,
 )
@@ -50,7 +51,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
-for group in (data.app, check.app, judge.app, model.app, bench.app):
+for group in (data.app, check.app, judge.app, model.app, bench.app, serve.app):
     app.add_typer(group)
 
 

@@ -1,7 +1,6 @@
 """The web server: it listens on this machine only, and writes only to run directories."""
 
 import secrets
-import socket
 import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse
 
+from ..._util.loopback import listen
 from ...errors import ProfileGymError
 from .guard import Guard
 from .library import Library
@@ -30,19 +30,6 @@ def serve(roots: Sequence[Path], port: int, redact: bool, open_browser: bool) ->
         webbrowser.open(f"{address}/?token={token}")
     config = uvicorn.Config(app, log_level="error", access_log=False, server_header=False, lifespan="on")
     uvicorn.Server(config).run(sockets=[listening])
-
-
-def listen(port: int) -> socket.socket:
-    """A socket on the loopback interface."""
-    listening = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listening.bind(("127.0.0.1", port))
-        listening.listen()  # a browser that connects before the server runs waits
-    except OSError as error:
-        listening.close()
-        raise ProfileGymError(f"port {port} cannot be used ({error.strerror}): name another, or --port 0") from error
-    return listening
 
 
 def guarded(library: Library, port: int, token: str, redact: bool = False) -> Guard:

@@ -19,14 +19,15 @@ _PLAIN = {"string": "a string", "integer": "a whole number", "number": "a number
 
 def arguments_of(tool: str, schema: object) -> tuple[Argument, ...]:
     """An argument for each property of the schema. Raises `ToolError` for a schema that cannot be used."""
-    match schema:
-        case {"type": "object", **rest}:
-            properties, required = rest.get("properties", {}), rest.get("required", [])
+    given: Any = schema
+    match given:
+        case {"type": "object"}:
+            properties, required = given.get("properties", {}), given.get("required", [])
         case _:
-            raise ToolError(f"the schema of the tool {tool} must have the type 'object': {schema!r:.200}")
+            raise ToolError(f"the schema of the tool {tool} must have the type 'object': {given!r:.200}")
     if not isinstance(properties, Mapping) or not isinstance(required, list):
-        raise ToolError(f"the schema of the tool {tool} is no JSON schema: {schema!r:.200}")
-    definitions = {**rest.get("definitions", {}), **rest.get("$defs", {})}
+        raise ToolError(f"the schema of the tool {tool} is no JSON schema: {given!r:.200}")
+    definitions = {**given.get("definitions", {}), **given.get("$defs", {})}
     try:
         return tuple(_argument(name, _inlined(one, definitions), name in required) for name, one in properties.items())
     except ToolError as error:

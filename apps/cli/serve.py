@@ -1,0 +1,57 @@
+"""Options of `profilegym serve`."""
+
+import asyncio
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ...errors import MissingExtra
+from .shared import Data, Judge, MaxSearches, MaxShown, Retriever, TopK
+
+app = typer.Typer(name="serve", help="Serve an episode to other programs.", no_args_is_help=True)
+
+
+@app.callback()
+def serve() -> None:
+    """Serve an episode to other programs."""
+
+
+@app.command()
+def mcp(
+    data: Data = "world:seed=7/test",
+    question: Annotated[str | None, typer.Option(help="Question id. Default: the first question.")] = None,
+    user: Annotated[str | None, typer.Option(help="The first question of this user.")] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Serve on this port of 127.0.0.1; 0 chooses one. Default: stdin and stdout.")
+    ] = None,
+    tools: Annotated[
+        str, typer.Option(help="Tools, joined by +, as of eval.", rich_help_panel="Episode")
+    ] = "search_profile+read_around+latest",
+    judge: Judge = None,
+    retriever: Retriever = "bm25",
+    top_k: TopK = 3,
+    max_searches: MaxSearches = 4,
+    max_shown: MaxShown = None,
+    out: Annotated[Path, typer.Option(help="Folder for finished episodes.")] = Path("runs/mcp"),
+) -> None:
+    """Offer one person's history and a question to an MCP client; its calls are an episode, which is recorded.
+
+    Example: profilegym serve mcp --data world:seed=7/test --port 8000
+    """
+    if not all(map(find_spec, ("mcp", "uvicorn"))):
+        raise MissingExtra("profilegym serve mcp", "mcp")
+    from ...evaluation.evaluate import Settings
+    from ..play.session import PlaySession
+    from ..serve_mcp import serve
+
+    settings = Settings(
+        data=data, judge=judge, retriever=retriever, top_k=top_k, max_searches=max_searches, protocol="tools",
+        tools=tools, max_shown=max_shown,
+    )  # fmt: skip
+    session = PlaySession(settings, out, question_id=question, user=user)
+    session.check()
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how to end it
+        asyncio.run(serve(session, port))
