@@ -40,13 +40,14 @@ def check_tool(spec: str, as_json: bool = False, data: str | None = None) -> int
     """A server's tools are checked one after the other. With `data`, the users are those of a data set."""
     from ..envs.data import load_questions
     from ..envs.tools.toolset import tools_of
-    from ..testing.tool import CHECKS, ToolOnData, people_of
+    from ..testing.tool import CHECKS, ON_DATA, ToolOnData, people_of
 
     people = None if data is None else people_of(load_questions(data))
     console, reports, tools = Console(quiet=as_json), [], tools_of(spec)
     for tool in tools:
         name = spec if len(tools) == 1 else f"{tool.name} of {spec}"
-        found = _card(console, "tool", name, examine(ToolOnData(tool, people) if people else tool, CHECKS))
+        findings = examine(ToolOnData(tool, people), ON_DATA) if people else examine(tool, CHECKS)
+        found = _card(console, "tool", name, findings)
         console.print(_grade(found))
         reports.append(_as_dict("tool", name, found))
     if as_json:

@@ -16,7 +16,7 @@ pytest.importorskip("uvicorn")
 
 from mcp_server import make_server, over_http
 
-from profilegym import Question, load_questions, make_tools
+from profilegym import Document, Profile, Question, load_questions, make_tools
 from profilegym.agents.agent import make_agent
 from profilegym.agents.models.scripted import Replies, ScriptedModel
 from profilegym.agents.rollout import Job, Rollout
@@ -25,10 +25,10 @@ from profilegym.apps.check import check_tool
 from profilegym.envs.action import Malformed
 from profilegym.envs.episode import Episode
 from profilegym.envs.retrieval import make_retriever
-from profilegym.envs.tools import Tool, make_tool
+from profilegym.envs.tools import Tool, Toolset, make_tool
 from profilegym.envs.tools.mcp import close_connections
 from profilegym.envs.tools.running import run_call
-from profilegym.errors import DataError, OptionError, ToolError
+from profilegym.errors import DataError, MissingExtra, OptionError, ToolError
 
 SERVER = Path(__file__).parent / "mcp_server.py"
 
@@ -259,3 +259,37 @@ def test_a_name_that_the_server_lacks_is_an_error(good: str) -> None:
         make_tool(f"{good},only=by_week")
     with pytest.raises(OptionError, match=naming("newest")):
         make_tool(good)
+
+
+def test_two_servers_in_one_episode_need_tools_with_different_names(data: str, good: str) -> None:
+    with pytest.raises(OptionError, match=naming("by_month")):
+        make_tools(f"{good}+{good}")
+
+
+def test_the_error_names_the_extra_where_the_sdk_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "mcp", None)
+
+    with pytest.raises(MissingExtra, match=naming("profilegym[mcp]")):
+        make_tool("mcp:http://127.0.0.1:9/mcp")
+
+
+def test_a_check_needs_two_users(tmp_path: Path) -> None:
+    file = tmp_path / "one.jsonl"
+    file.write_text(json.dumps(asked("ann")), "utf-8")
+
+    with pytest.raises(DataError):
+        check_tool("latest", data=f"jsonl:{file}")
+
+
+def test_a_tool_can_be_an_async_function(data: str) -> None:
+    async def newest(profile: Profile) -> list[Document]:
+        """Read what the person wrote last."""
+        await asyncio.sleep(0)
+        return [profile.documents[-1]]
+
+    episode = Episode(question(data), tools=Toolset([Tool.of(newest)]))
+    episode.write(call_tool("newest", {}))
+
+    run_call(episode)
+
+    assert [hit[0] for hit in episode.searches[0].hits] == ["p6"]

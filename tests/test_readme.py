@@ -20,9 +20,15 @@ def test_the_readmes_python_runs() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("example", "says"),
-    [("step_an_episode.py", "reward 1.000"), ("judge_one_answer.py", "calls     3, and 0 more when asked again")],
+    [
+        ("step_an_episode.py", "reward 1.000"),
+        ("judge_one_answer.py", "calls     3, and 0 more when asked again"),
+        ("mcp_tool.py", "3. [2018-03-24] So it begins."),
+    ],
 )
 def test_an_example_runs(example: str, says: str) -> None:
+    if example == "mcp_tool.py":
+        pytest.importorskip("mcp")
     command = [sys.executable, "-W", "error", str(ROOT / "examples" / example)]
 
     run = subprocess.run(command, check=True, cwd=ROOT, capture_output=True, text=True)

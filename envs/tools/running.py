@@ -1,7 +1,9 @@
 """Runs the call of a tool that an episode waits for."""
 
 import asyncio
+from collections.abc import Mapping
 from time import perf_counter
+from typing import Any
 
 from ..action import Malformed
 from ..episode import Episode
@@ -28,10 +30,10 @@ async def run_call_async(episode: Episode) -> Malformed | None:
     return _add(episode, await asyncio.to_thread(tool.result, profile, arguments), start)
 
 
-def _called(episode: Episode) -> tuple[Tool, dict[str, object]]:
+def _called(episode: Episode) -> tuple[Tool, Mapping[str, Any]]:
     assert episode.call is not None
     assert episode.tools is not None
-    return episode.tools.tools[episode.call.tool], dict(episode.call.arguments)
+    return episode.tools.tools[episode.call.tool], episode.call.arguments
 
 
 def _add(episode: Episode, result: Result | Malformed, start: float) -> Malformed | None:
