@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import anyio
 import uvicorn
-from mcp.server import MCPServer
+from mcp.server import MCPServer, Server
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ToolError
 from pydantic import Field
@@ -55,7 +55,7 @@ def documents(users: Users, context: Context, fault: str) -> list[dict[str, Any]
 
 
 @contextmanager
-def over_http(server: MCPServer, port: int = 0) -> Iterator[str]:
+def over_http(server: MCPServer | Server[Any], port: int = 0) -> Iterator[str]:
     """Serves on a free port of loopback, from a thread; yields the URL."""
     config = uvicorn.Config(server.streamable_http_app(), port=port, log_level="warning", timeout_graceful_shutdown=1)
     running = uvicorn.Server(config)

@@ -13,7 +13,7 @@ from profilegym import Hit
 from profilegym.envs.action import Malformed
 from profilegym.envs.tools import make_tool
 from profilegym.envs.tools.json_schema import arguments_of
-from profilegym.envs.tools.served import served_result
+from profilegym.envs.tools.served import REFUSAL_CHARS, served_result
 from profilegym.errors import BadArgument, OptionError, ToolError
 from profilegym.testing.kit import examine
 from profilegym.testing.tool import CHECKS, person
@@ -105,6 +105,8 @@ def test_a_refusal_is_the_policys_mistake(serve: Callable[..., str]) -> None:
     refused = make_tool(serve(lambda _: {"refused": "Give a <word>."})).result(person("ann"), {"topic": ""})
 
     assert refused == Malformed("Give a &lt;word>.")
+    long = make_tool(serve(lambda _: {"refused": "x" * 10**6})).result(person("ann"), {"topic": ""})
+    assert long == Malformed("x" * REFUSAL_CHARS)
 
 
 @pytest.mark.parametrize("description", [None, [], {"name": "about"}, {**DESCRIPTION, "schema": {"type": "string"}}])
@@ -118,6 +120,9 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
         make_tool("http://127.0.0.1:9/about")
     with pytest.raises(OptionError):
         make_tool("http://127.0.0.1:9/about,timeout=0")
+    for spec in ("http", "https:", "mcp", "mcp:"):
+        with pytest.raises(OptionError):
+            make_tool(spec)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +197,12 @@ def test_scores_make_hits_and_are_for_all_or_none() -> None:
     assert hits == [Hit(ann.by_id["ann-2"], 2.0), Hit(ann.by_id["ann-1"], 0.5)]
     for scores in ([1, None], [float("nan"), 1], ["1", 1]):
         with pytest.raises(ToolError):
-            served_result({"documents": [{"id": "ann-1", "score": score} for score in scores]}, ann)
+            served_result({"documents": [{"id": f"ann-{i}", "score": score} for i, score in enumerate(scores)]}, ann)
+
+
+def test_a_document_that_is_returned_twice_is_an_error() -> None:
+    with pytest.raises(ToolError):
+        served_result({"documents": [{"id": "ann-1"}, {"id": "ann-1"}]}, person("ann"))
 
 
 def test_a_document_with_a_text_that_the_user_did_not_write_is_an_error() -> None:

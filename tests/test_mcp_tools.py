@@ -5,6 +5,7 @@ import json
 import sys
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from matching import naming
 pytest.importorskip("mcp")
 pytest.importorskip("uvicorn")
 
+from mcp.server import Server
+from mcp.types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent
+from mcp.types import Tool as ServedTool
 from mcp_server import make_server, over_http
 
 from profilegym import Document, Profile, Question, load_questions, make_tools
@@ -180,6 +184,32 @@ def test_an_episode_is_unscored_where_the_server_dies(data: str) -> None:
     assert trajectory.ended == "error"
     assert trajectory.reward.total is None
     assert "ToolError" in trajectory.reward.unscored
+
+
+def test_an_invalid_result_is_our_failure_and_leaves_the_connection_to_other_calls(data: str) -> None:
+    """The server promises documents and sends none; meanwhile another call waits."""
+    release = threading.Event()
+
+    async def list_tools(context: Any, params: Any) -> ListToolsResult:
+        schema = {"type": "object", "properties": {"documents": {"type": "array"}}, "required": ["documents"]}
+        wrong = ServedTool(name="wrong", input_schema={"type": "object"}, output_schema=schema)
+        return ListToolsResult(tools=[wrong, ServedTool(name="late", input_schema={"type": "object"})])
+
+    async def call(context: Any, params: CallToolRequestParams) -> CallToolResult:
+        if params.name == "late":
+            await asyncio.to_thread(release.wait)
+        return CallToolResult(content=[TextContent(text="tea")], structured_content={"found": 1})
+
+    profile = question(data).profile
+    with over_http(Server("wrong", on_list_tools=list_tools, on_call_tool=call)) as url:
+        wrong, late = (make_tool(f"mcp:{url},only={name}") for name in ("wrong", "late"))
+        with ThreadPoolExecutor() as threads:
+            waiting = threads.submit(late.result, profile, {})
+            with pytest.raises(ToolError):
+                wrong.result(profile, {})
+            release.set()
+            assert waiting.result() == "tea"
+        close_connections()
 
 
 def test_a_server_that_comes_back_is_asked_again(data: str) -> None:

@@ -18,7 +18,7 @@ from ...errors import BadArgument, DataError, MissingExtra, OptionError, ToolErr
 from ..question import Profile
 from ..text import clean
 from .json_schema import arguments_of
-from .served import served_result
+from .served import REFUSAL_CHARS, served_result
 from .tool import Result, Tool
 
 if TYPE_CHECKING:
@@ -137,7 +137,8 @@ async def _call(server: McpServer, tool: str, profile: Profile, /, **arguments: 
     result = await _request(server, lambda client: client.call_tool(tool, arguments, meta=meta))
     text = "\n".join(block.text if block.type == "text" else f"[{block.type}]" for block in result.content)
     if result.is_error:
-        raise BadArgument(text) if server.errors == "policy" else ToolError(f"it reported an error: {text:.300}")
+        refused = server.errors == "policy"
+        raise BadArgument(text[:REFUSAL_CHARS]) if refused else ToolError(f"it reported an error: {text:.300}")
     return _result(result, text, profile)
 
 
@@ -200,7 +201,7 @@ class _Connection:
             raise MissingExtra("a tool of an MCP server", "mcp") from error
         if server.url:
             # A late reply ends its own call; a limit of the HTTP client would end all calls.
-            timeout = httpx2.Timeout(server.timeout, read=None)
+            timeout = httpx2.Timeout(server.timeout, read=None, pool=None)
             http = httpx2.AsyncClient(headers=dict(server.headers), timeout=timeout)
             await stack.enter_async_context(http)
             return Client(streamable_http_client(server.url, http_client=http))
@@ -222,10 +223,12 @@ async def _request(server: McpServer, send: "Callable[[mcp.Client], Awaitable[T]
     connection = connections.get(server)
     if connection is None or connection.task.done():
         connection = connections[server] = _Connection(server)
+    limit = max(server.timeout, _START_SECONDS)
     try:
-        async with asyncio.timeout(max(server.timeout, _START_SECONDS)):
+        async with asyncio.timeout(limit):
             client = await asyncio.shield(connection.client)
-        async with asyncio.timeout(server.timeout):
+        limit = server.timeout
+        async with asyncio.timeout(limit):
             return await send(client)
     except MissingExtra:
         raise
@@ -237,20 +240,18 @@ async def _request(server: McpServer, send: "Callable[[mcp.Client], Awaitable[T]
             if connections.get(server) is connection:
                 del connections[server]
         if not (broke and again and connection.opened):
-            what = f"no answer within {server.timeout:g} s" if isinstance(cause, TimeoutError) else _described(cause)
+            what = f"no answer within {limit:g} s" if isinstance(cause, TimeoutError) else _described(cause)
             words = connection.last_words() if broke else ""
             raise ToolError(f"the MCP server {server.name!r}: {what}{words}") from error
     return await _request(server, send, again=False)
 
 
 def _broke(error: BaseException, connection: _Connection) -> bool:
-    """Whether the connection is of no more use. A late or refused call says nothing of the others."""
+    """Whether the connection is of no more use. A late, refused or invalid call says nothing of the others."""
     from mcp import MCPError
     from mcp.types import CONNECTION_CLOSED
 
-    if isinstance(error, TimeoutError):
-        return not connection.opened
-    return not isinstance(error, MCPError) or error.code == CONNECTION_CLOSED
+    return not connection.opened or (isinstance(error, MCPError) and error.code == CONNECTION_CLOSED)
 
 
 def _described(error: BaseException) -> str:
@@ -268,4 +269,4 @@ async def _close_all() -> None:
     connections = _connections.pop(asyncio.get_running_loop(), {}).values()
     for connection in connections:
         connection.closing.set()
-    await asyncio.gather(*(connection.task for connection in connections))
+    await asyncio.gather(*(connection.task for connection in connections), return_exceptions=True)

@@ -9,6 +9,8 @@ from ..question import Document, Profile
 from ..retrieval import Hit
 from .tool import Result
 
+REFUSAL_CHARS = 500  # of a refusal that the policy reads
+
 
 def served_result(content: Mapping[str, Any], profile: Profile) -> Result | None:
     """The result that an object states; None if it states none of ours.
@@ -21,7 +23,7 @@ def served_result(content: Mapping[str, Any], profile: Profile) -> Result | None
         case {"text": str(text)} if len(content) == 1:
             return text
         case {"refused": str(reason)} if len(content) == 1:
-            raise BadArgument(reason)
+            raise BadArgument(reason[:REFUSAL_CHARS])
         case {"documents": other}:
             raise ToolError(f"'documents' must be a list, each with an 'id', not {other!r:.200}")
     return None
@@ -29,6 +31,8 @@ def served_result(content: Mapping[str, Any], profile: Profile) -> Result | None
 
 def _documents(found: list[Any], profile: Profile) -> Result:
     documents = [_own(one, profile) for one in found]
+    if len(set(documents)) < len(documents):
+        raise ToolError(f"each document must be returned once: {found!r:.200}")
     scores = [one.get("score") for one in found]
     if all(score is None for score in scores):
         return documents

@@ -92,6 +92,8 @@ TOOLS = Registry(
     },
 )
 
+_SERVERS = ("http", "https", "mcp")  # factories, which need an argument
+
 
 def make_tools(spec: "str | Toolset | None") -> Toolset | None:
     """The tools of a spec: `search_profile+read_around+my_tools.py:by_month`.
@@ -109,7 +111,7 @@ def make_tools(spec: "str | Toolset | None") -> Toolset | None:
 def tools_of(spec: str) -> list[Tool]:
     """The tools of one name, as a server may have several. What follows the name is given to its factory."""
     found, rest = TOOLS.find(spec)
-    made: Any = TOOLS.make(spec) if rest else found
+    made: Any = TOOLS.make(spec) if rest or spec.partition(":")[0] in _SERVERS else found
     return [one if isinstance(one, Tool) else Tool.of(one) for one in (made if isinstance(made, list) else [made])]
 
 
