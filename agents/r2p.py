@@ -98,7 +98,7 @@ def _joined(prefix: str, text: str) -> str:
 
 
 def _answer(text: str, episode: Episode) -> str:
-    action, _ = read_action(text, episode.protocol)
+    action, _ = read_action(text, episode.protocol, cites=episode.cites is not None)
     return clean(action.text) if isinstance(action, Answer) else ""
 
 

@@ -59,7 +59,7 @@ def deviation(turn: str, done: int = 0, protocol: Protocol = "tags", searches: b
         if not section.text:
             return Deviation(section.start, f"{NAMES[done]} is empty", done)
         done += 1
-    action, end = read_action(turn, protocol)[0], _thought(turn)[1]
+    action, end = read_action(turn, protocol, cites=True)[0], _thought(turn)[1]
     if searches and isinstance(action, SearchProfile):
         return None
     if done < len(NAMES):

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from ..envs.action import Answer, Protocol, SearchProfile, parse_action
@@ -13,8 +14,14 @@ def search_for(query: str, thought: str, protocol: Protocol = "tags") -> str:
     return _format("search", query, thought, protocol)
 
 
-def answer_with(text: str, thought: str, protocol: Protocol = "tags") -> str:
-    return _format("answer", text, thought, protocol)
+def answer_with(text: str, thought: str, protocol: Protocol = "tags", cites: Sequence[str] = ()) -> str:
+    """`cites` are ids as the policy was shown them."""
+    if not cites:
+        return _format("answer", text, thought, protocol)
+    if protocol == "tools":
+        return with_call(_escape(thought).strip(), "answer", {"text": text, "cites": list(cites)})
+    named = _escape(", ".join(cites)).replace('"', "")
+    return f'<think>{_escape(thought).rstrip()}</think>\n<answer cites="{named}">{_escape(text).strip()}</answer>'
 
 
 def call_tool(name: str, arguments: Any, thought: str = "", protocol: Protocol = "tags") -> str:
@@ -33,11 +40,11 @@ def with_call(thought: str, name: str, arguments: Any) -> str:
 
 def as_call(text: str) -> str:
     """Converts a turn with tags to a tool call; text without an action is returned unchanged."""
-    match parse_action(text):
+    match parse_action(text, cites=True):
         case SearchProfile(query):
             return search_for(query, "", "tools")
-        case Answer(answer):
-            return answer_with(answer, "", "tools")
+        case Answer(answer, cites):
+            return answer_with(answer, "", "tools", cites)
         case _:
             call = _TOOL.search(text)
             return f"<tool_call>{call[1]}</tool_call>" if call else text

@@ -28,9 +28,10 @@ class Call:
 
 @dataclass(slots=True, unsafe_hash=True)
 class Answer:
-    """Answer the question; ends the episode."""
+    """Answer the question; ends the episode. `cites` are ids of documents, as the policy wrote them."""
 
     text: str
+    cites: tuple[str, ...] = ()
 
 
 @dataclass(slots=True, unsafe_hash=True)
@@ -80,6 +81,9 @@ TOOLS: list[dict[str, Any]] = [
 _CLOSING = re.compile(r"<\s*+/\s*+(search|answer)\s*+>", re.IGNORECASE)
 _CLOSING_WITH_TOOLS = re.compile(r"<\s*+/\s*+(search|tool|answer)\s*+>", re.IGNORECASE)
 _OPENING = {kind: re.compile(rf"<\s*+{kind}\s*+>", re.IGNORECASE) for kind in ("search", "answer", "tool")}
+_ANSWER_WITH_CITES = re.compile(
+    r"""<\s*+answer(?:\s++cites\s*+=\s*+(?:"([^"<>]*+)"|'([^'<>]*+)'))?+\s*+>""", re.IGNORECASE
+)
 _TOOL_CALL = re.compile(r"<tool_call>(.*?)(?:</tool_call>|\Z)", re.DOTALL)
 
 _NO_ACTION = Malformed("I expected <search>…</search> or <answer>…</answer>.")
@@ -89,30 +93,36 @@ _EMPTY_QUERY = Malformed("The search query is empty: say what to look for.")
 _NO_TOOL_CALL = Malformed("I expected a call of the tool search_profile(query) or answer(text), as a JSON object.")
 
 
-def parse_action(text: str, protocol: Protocol = "tags", tools: OfferedTools | None = None) -> Action:
+def parse_action(
+    text: str, protocol: Protocol = "tags", tools: OfferedTools | None = None, cites: bool = False
+) -> Action:
     """The action in a policy's text. Never raises."""
-    return read_action(text, protocol, tools)[0]
+    return read_action(text, protocol, tools, cites)[0]
 
 
-def read_action(text: str, protocol: Protocol = "tags", tools: OfferedTools | None = None) -> tuple[Action, int]:
+def read_action(
+    text: str, protocol: Protocol = "tags", tools: OfferedTools | None = None, cites: bool = False
+) -> tuple[Action, int]:
     """The action, and the index in the text where it ends. The caller drops the text after it.
 
     With tags, the action is the text between the first `</search>` or `</answer>` and the last opening tag before it.
-    `tools` are those of an episode that offers several; with tags, their calls stand inside `<tool>`.
+    `tools` are those of an episode that offers several; with tags, their calls stand inside `<tool>`. With `cites`, an
+    answer in tags may be opened by `<answer cites="id1, id2">`.
     """
     if protocol == "tools":
         return _read_tool_call(text, tools)
     if tools is not None:
-        return _read_tags_and_tools(text, tools)
+        return _read_tags_and_tools(text, tools, cites)
     closing = _CLOSING.search(text)
     if closing is None:
         return _unclosed(text), len(text)
     kind = closing[1].lower()
     start, end = closing.span()
-    content_start = _after_opening(kind, text, start)
-    if content_start is None:
+    opening = _last_opening(kind, text, start, cites)
+    if opening is None:
         return Malformed(f"</{kind}> came without <{kind}> before it."), end
-    return _action(kind, text[content_start:start]), end
+    content = text[opening.end() : start]
+    return (_answer(content, opening) if kind == "answer" else _action(kind, content)), end
 
 
 def parse_tool_call(name: object, arguments: object) -> Action:
@@ -131,15 +141,23 @@ def parse_tool_call(name: object, arguments: object) -> Action:
             return Malformed("There is no such tool: call search_profile(query) or answer(text).")
 
 
-def _after_opening(kind: str, text: str, end: int) -> int | None:
-    """The index after the last `<kind>` before `end`."""
+def _last_opening(kind: str, text: str, end: int, cites: bool) -> re.Match[str] | None:
+    """The last `<kind>` before `end`."""
+    opening = _ANSWER_WITH_CITES if cites and kind == "answer" else _OPENING[kind]
     start = text.rfind("<", 0, end)
     while start >= 0:
-        tag = _OPENING[kind].match(text, start, end)
+        tag = opening.match(text, start, end)
         if tag:
-            return tag.end()
+            return tag
         start = text.rfind("<", 0, start)
     return None
+
+
+def _answer(content: str, opening: re.Match[str]) -> Answer:
+    if not opening.re.groups:
+        return Answer(content.strip())
+    names = (name.strip() for name in (opening[1] or opening[2] or "").split(","))
+    return Answer(content.strip(), tuple(name for name in names if name))
 
 
 def _unclosed(text: str, kinds: Sequence[str] = ("search", "answer"), otherwise: Malformed = _NO_ACTION) -> Malformed:
@@ -149,19 +167,19 @@ def _unclosed(text: str, kinds: Sequence[str] = ("search", "answer"), otherwise:
     return otherwise
 
 
-def _read_tags_and_tools(text: str, tools: OfferedTools) -> tuple[Action, int]:
+def _read_tags_and_tools(text: str, tools: OfferedTools, cites: bool) -> tuple[Action, int]:
     """As with tags alone; `<search>` is short for a call of `search_profile` with its query."""
     closing = _CLOSING_WITH_TOOLS.search(text)
     if closing is None:
         return _unclosed(text, ("tool", "search", "answer"), _NO_TOOL_OR_ANSWER), len(text)
     kind = closing[1].lower()
     start, end = closing.span()
-    content_start = _after_opening(kind, text, start)
-    if content_start is None:
+    opening = _last_opening(kind, text, start, cites)
+    if opening is None:
         return Malformed(f"</{kind}> came without <{kind}> before it."), end
-    content = text[content_start:start]
+    content = text[opening.end() : start]
     if kind == "answer":
-        return Answer(content.strip()), end
+        return _answer(content, opening), end
     if kind == "search":
         return tools.parse("search_profile", {"query": content}), end
     call = _loaded_call(content)

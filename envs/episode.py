@@ -16,6 +16,7 @@ from .question import Document, Question
 from .retrieval import Hit
 from .reward import Reward
 from .text import clean, clean_lines
+from .tools.costs import checked_costs, costs_text
 from .tools.results import MOST_SHOWN, hits_of, result_text, written
 from .tools.search_profile import search_profile
 from .tools.tool import Result, SearchRequest
@@ -26,7 +27,14 @@ Need = Literal["text", "call", "search", "score"]
 INITIAL_SEARCH_TURN = -1  # the `turn` of a search made before the policy's first turn
 _MINIMUM = {"top_k": 1, "max_searches": 0, "hit_chars": 20, "max_shown": 1}
 _MAY_BE_NONE = ("max_shown",)
-_CHOICES = {"repeat_hits": (True, False), "protocol": get_args(Protocol), "kind": get_args(Kind)}
+_MOST_ID_CHARS = 200  # of an id that the policy made up
+_SEARCH_ALONE = Toolset([search_profile])
+_CHOICES = {
+    "repeat_hits": (True, False),
+    "cites": (True, False),
+    "protocol": get_args(Protocol),
+    "kind": get_args(Kind),
+}
 
 
 class Episode:
@@ -39,20 +47,24 @@ class Episode:
 
     With several `tools`, a turn is a call of one of them: "call" is given by `add_result`, and a search may follow.
     Every call counts as a search. `max_shown` limits the documents shown in the whole episode.
+
+    With `cites`, documents are shown with their ids, and an answer may name those that it rests on. `costs` are what a
+    call of each tool costs, which the prompt tells and the reward `cost` takes off.
     """
 
     __slots__ = (
-        "_extended", "_keep", "_limit", "_scored", "_shown", "_started", "answer", "call", "calls", "data", "ended",
-        "error", "fetch_k", "hit_chars", "id", "instructions", "kind", "line_form", "malformed", "max_searches",
-        "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
+        "_extended", "_keep", "_limit", "_notes", "_scored", "_shown", "_started", "answer", "call", "calls", "cites",
+        "costs", "data", "ended", "error", "fetch_k", "hit_chars", "id", "instructions", "kind", "line_form",
+        "malformed", "max_searches", "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
         "search_fields", "search_ms", "seconds", "seed", "segment_fields", "shown_left", "tools", "top_k", "turn",
     )  # fmt: skip
-    # Set where several tools or `max_shown` are given.
+    # Set where an option of several tools is given: `tools`, `max_shown`, `cites` or `costs`.
     call: Call | None
     calls: tuple[Any, ...]
     shown_left: int | None  # documents that may still be shown; None for any number
     _keep: Callable[[Document], bool] | None
     _limit: int  # documents that the next result may show
+    _notes: str  # what the prompt says of citations and costs
     _scored: bool
     _shown: int
 
@@ -70,6 +82,8 @@ class Episode:
         instructions: str = "",
         tools: Toolset | None = None,
         max_shown: int | None = None,
+        cites: bool = False,
+        costs: Mapping[str, float] | None = None,
         id: str | None = None,  # noqa: A002 (the field's name in the record)
         data: str | None = None,
         seed: int | None = None,
@@ -90,6 +104,8 @@ class Episode:
         self.needs: Need | None = "search" if initial_search else "text"
         self.query = question.search_text if initial_search else ""
         self.answer: str | None = None
+        self.cites: tuple[str, ...] | None = None  # documents that the answer names; None where it is not asked to
+        self.costs: Mapping[str, float] = {}
         self.ended: Ended | None = None
         self.error: str | None = None
         self.reward: Reward | None = None
@@ -101,9 +117,9 @@ class Episode:
         self.seconds = 0.0
         self.tools: Toolset | None = None
         self.line_form = hit_chars  # the key in `Profile.lines` of the lines shown: their length, negative with ids
-        self._extended = tools is not None or max_shown is not None
+        self._extended = tools is not None or max_shown is not None or cites or bool(costs)
         if self._extended:
-            self._extend(tools, max_shown)
+            self._extend(tools, max_shown, cites, costs or {})
         else:
             self.observation = _prompt(protocol, top_k, self.max_searches, question.text, instructions)
         self.segment_fields: list[Any] = [] if initial_search else ["environment", self.observation, None, None]
@@ -143,12 +159,14 @@ class Episode:
         """
         if self.needs != "text":
             raise self._unexpected("text")
-        action, end = read_action(text, self.protocol, self.tools)
+        action, end = read_action(text, self.protocol, self.tools, self.cites is not None)
         if segment_tokens is not None:
             self._record_tokens(segment_tokens)
         self.segment_fields += "policy", text[:end], tokens, logprobs
         if isinstance(action, Answer):
             self.answer = action.text
+            if self.cites is not None:
+                self.cites = self._named(action.cites)
             self._end("answered")
         elif self.turn >= self.max_searches:
             self.malformed += isinstance(action, Malformed)
@@ -276,8 +294,9 @@ class Episode:
             self.answer,
             self.ended,
             self.malformed,
+            self.cites,
             data=self.data,
-            prompt=_version(self.protocol, self.instructions, self.tools),
+            prompt=_version(self.protocol, self.instructions, self.tools, self._notes if self._extended else ""),
             seed=self.seed,
             verdict=self.reward.verdict if self.reward else None,
             reward=self.reward,
@@ -288,12 +307,18 @@ class Episode:
             error=self.error,
         )
 
-    def _extend(self, tools: Toolset | None, max_shown: int | None) -> None:
-        """Sets what an episode with several tools, or with a limit of documents, has beyond others."""
+    def _extend(self, tools: Toolset | None, max_shown: int | None, cites: bool, costs: Mapping[str, float]) -> None:
+        """Sets what an episode with one of these options has beyond others. A baseline neither cites nor pays."""
+        if self.kind == "personalised":
+            self.cites = () if cites else None
+            self.costs = costs
+        if self.cites is not None and self.protocol == "tools" and tools is None:
+            tools = _SEARCH_ALONE
         if tools is not None:
-            self.tools = tools.fitted(self.question.profile)
-            if self.tools.shows_ids:
-                self.line_form = -self.hit_chars
+            self.tools = tools.fitted(self.question.profile, self.cites is not None)
+        if self.cites is not None or (self.tools is not None and self.tools.shows_ids):
+            self.line_form = -self.hit_chars
+        self._notes = _notes(self.protocol if self.cites is not None else None, costs_text(self.costs))
         self.shown_left = max_shown
         self.call = self._keep = None
         self.calls = ()
@@ -301,8 +326,9 @@ class Episode:
         self._scored = True
         self._shown = 0
         self.observation = _prompt(
-            self.protocol, self.top_k, self.max_searches, self.question.text, self.instructions, self.tools, max_shown
-        )
+            self.protocol, self.top_k, self.max_searches, self.question.text, self.instructions, self.tools, max_shown,
+            self._notes,
+        )  # fmt: skip
 
     def _begin_call(self, call: Call) -> Call | Malformed:
         """A tool that only reads the profile is called at once; others are left to what drives the episode."""
@@ -338,6 +364,12 @@ class Episode:
         if self.repeat_hits:
             return ()
         return {document_id for hits in self.search_fields[2::3] for document_id, _ in hits}
+
+    def _named(self, cites: Sequence[str]) -> tuple[str, ...]:
+        """The documents of these ids, as they were shown; what was not shown stays as the policy wrote it."""
+        shown = {clean(document_id): document_id for hits in self.search_fields[2::3] for document_id, _ in hits}
+        written = (clean(name) for name in cites)
+        return tuple(dict.fromkeys(shown.get(name, _cut(name, _MOST_ID_CHARS)) for name in written if name))
 
     def _recorded_calls(self) -> FlatFields:
         """Empty where no tool was called."""
@@ -392,6 +424,8 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, value in options.items():
         if name == "tools":
             checked[name] = make_tools(value)
+        elif name == "costs":
+            continue
         elif name in _MINIMUM:
             if name in _MAY_BE_NONE and value is None:
                 continue
@@ -401,11 +435,13 @@ def checked_options(options: Mapping[str, Any]) -> dict[str, Any]:
             if value not in _CHOICES[name]:
                 raise OptionError(f"{name}={value!r}: give one of {', '.join(map(repr, _CHOICES[name]))}")
         else:
-            known = [*_MINIMUM, *_CHOICES, "tools"]
+            known = [*_MINIMUM, *_CHOICES, "tools", "costs"]
             near = get_close_matches(name, known, 1)
             raise OptionError(
                 f"no option {name!r}" + (f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}")
             )
+    if checked.get("costs") is not None:
+        checked["costs"] = checked_costs(checked["costs"], checked.get("tools"))
     return checked
 
 
@@ -418,11 +454,18 @@ def _prompt(
     instructions: str,
     tools: Toolset | None = None,
     max_shown: int | None = None,
+    notes: str = "",
 ) -> str:
     budget = _budget(top_k, max_searches, max_shown) if tools is None else _calls_budget(top_k, max_searches, max_shown)
-    budget = "\n\n".join(filter(None, (budget, instructions)))
+    budget = "\n\n".join(filter(None, (budget, notes, instructions)))
     described = {} if tools is None else {"tools": tools.described(protocol)}
     return fill(_template(protocol, tools), PROMPTS, budget=budget, question=clean_lines(question), **described)
+
+
+@lru_cache(maxsize=256)
+def _notes(citing: Protocol | None, costs: str) -> str:
+    cites = fill(f"cites_{citing}", PROMPTS) if citing else ""
+    return "\n\n".join(filter(None, (cites, fill("costs", PROMPTS, costs=costs) if costs else "")))
 
 
 def _template(protocol: Protocol, tools: Toolset | None) -> str:
@@ -454,10 +497,10 @@ def _posts(count: int) -> str:
 
 
 @lru_cache(maxsize=256)
-def _version(protocol: Protocol, instructions: str, tools: Toolset | None = None) -> str:
-    described = "" if tools is None else f"+{version_of(tools.described(protocol))}"
-    added = f"+{version_of(instructions)}" if instructions else ""
-    return version(_template(protocol, tools), PROMPTS) + described + added
+def _version(protocol: Protocol, instructions: str, tools: Toolset | None, notes: str) -> str:
+    described = None if tools is None else tools.described(protocol)
+    added = [f"+{version_of(text)}" for text in (described, notes, instructions) if text]
+    return "".join((version(_template(protocol, tools), PROMPTS), *added))
 
 
 @lru_cache(maxsize=256)
@@ -487,5 +530,8 @@ def _document_line(document: Document, form: int) -> str:
     """What is known of a document and its text on one line, cut to so many characters; with the id if negative."""
     if form < 0:
         return f"({clean(document.id)}) {_document_line(document, -form)}"
-    line = clean(document.head + document.text)
-    return line if len(line) <= form else line[: form - 1].rstrip() + "…"
+    return _cut(clean(document.head + document.text), form)
+
+
+def _cut(line: str, most: int) -> str:
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
 # As tolerant as the parser of actions. Possessive repeats keep the matching linear.
 _TAG = re.compile(r"<\s*+(/?)\s*+(think|search|information|answer)\s*+>", re.IGNORECASE)
+_CITES = re.compile(r"""(<\s*+answer)\s++cites\s*+=\s*+(?:"[^"<>]*+"|'[^'<>]*+')\s*+>""", re.IGNORECASE)
 _MAY_FOLLOW = {
     "start": ("think",),
     "think": ("search", "answer"),
@@ -29,13 +30,16 @@ class _Violation(Exception):
     """The first violation of the grammar."""
 
 
-def structure(segments: "Iterable[Segment]") -> Structure:
-    """Checks a transcript after its prompt. Only the environment may write `<information>`."""
+def structure(segments: "Iterable[Segment]", cites: bool = False) -> Structure:
+    """Checks a transcript after its prompt. Only the environment may write `<information>`.
+
+    With `cites`, an answer may name documents in its opening tag.
+    """
     state = "start"
     try:
         for number, segment in enumerate(segments):
             if segment.author == "policy":
-                state = _after_turn(segment.text, state)
+                state = _after_turn(_CITES.sub(r"\1>", segment.text) if cites else segment.text, state)
             elif number:  # the first segment is the prompt
                 state = _after_observation(segment.text, state)
     except _Violation as violation:

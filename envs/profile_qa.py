@@ -145,7 +145,8 @@ def spaces(**options: Any) -> tuple[UnicodeText, UnicodeText]:
     """The observation space and the action space. Checks the options."""
     tools = checked_options(options).get("tools")
     shown = options.get("top_k", 3) if tools is None else max(options.get("top_k", 3), MOST_SHOWN)
-    prefix = len(f"\n{shown}. ") + (_ID_CHARS if tools is not None and tools.shows_ids else 0)
+    with_ids = options.get("cites", False) or (tools is not None and tools.shows_ids)
+    prefix = len(f"\n{shown}. ") + (_ID_CHARS if with_ids else 0)
     hits = shown * (options.get("hit_chars", 2000) + prefix)
     prompt = _PROMPT_CHARS + (0 if tools is None else len(tools.described("tools")))
     return UnicodeText(_QUESTION_CHARS + prompt + hits), UnicodeText(_ACTION_CHARS)

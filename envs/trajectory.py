@@ -80,6 +80,7 @@ class Trajectory:
     answer: str | None
     ended: Ended | None
     malformed: int = 0
+    cites: Sequence[str] | None = None  # documents that the answer names; None where it was not asked to
     data: str | None = None
     agent: str | None = None
     model: str | None = None
@@ -110,7 +111,7 @@ class Trajectory:
         """Whether the transcript follows the grammar of tags. None if it is not finished, or its prompt has no tags."""
         if self.ended is None or self.prompt is None or not self.prompt.startswith("tags-"):
             return None
-        return structure(self.segments).ok
+        return structure(self.segments, self.cites is not None).ok
 
     def to_json(self) -> str:
         """One line of JSON, without its line break."""
@@ -118,6 +119,9 @@ class Trajectory:
         record["segments"] = [_segment_record(segment) for segment in self.segments]
         record["searches"] = [_search_record(search) for search in self.searches]
         record["verdict"] = verdict_record(self.verdict)
+        for name in _ONLY_WHERE_USED:
+            if record[name] is None:
+                del record[name]
         if (reward := self.reward) is not None:
             record["reward"] = {"total": reward.total, "parts": dict(reward.parts), "unscored": reward.unscored}
         try:
@@ -163,10 +167,11 @@ class Trajectory:
 # The fields of a line, in order. `_PLAIN` are those whose value is JSON as it is.
 _FIELDS = (
     *("id", "question_id", "user_id", "data", "kind", "agent", "model", "prompt", "seed", "parent"),
-    *("segments", "searches", "answer", "ended", "verdict", "reward", "flags", "baseline", "advantage"),
+    *("segments", "searches", "answer", "cites", "ended", "verdict", "reward", "flags", "baseline", "advantage"),
     *("structure_ok", "malformed", "usage", "timing", "error"),
 )
 _NOT_PLAIN = ("segments", "searches", "verdict", "reward", "flags", "structure_ok")
+_ONLY_WHERE_USED = ("cites",)  # left out of the line where they are None
 _PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)
 
 

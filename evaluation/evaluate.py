@@ -25,7 +25,7 @@ from .run import RunDirectory
 from .summary import Place, place_of, score_of, summarise
 
 Progress = Callable[[int, int, Trajectory | None], None]  # episodes done, total, and the latest
-_EPISODE = ("top_k", "max_searches", "protocol", "max_shown")
+_EPISODE = ("top_k", "max_searches", "protocol", "max_shown", "cites")
 _WHO = ("agent", "model", "data")
 
 
@@ -50,6 +50,8 @@ class Settings:
     protocol: str = "tags"
     tools: str | None = None
     max_shown: int | None = None
+    cites: bool = False
+    costs: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("seeds", "turn_tokens", *(["limit"] if self.limit is not None else [])):
@@ -68,12 +70,13 @@ class Settings:
         named = [
             field.name for field in fields(self) if field.name in _WHO or getattr(self, field.name) != field.default
         ]
-        return [word for name in named for word in (f"--{name.replace('_', '-')}", str(getattr(self, name)))]
+        options = [(f"--{name.replace('_', '-')}", getattr(self, name)) for name in named]
+        return [word for option, value in options for word in ([option] if value is True else [option, str(value)])]
 
     @property
     def options(self) -> dict[str, Any]:
         """Those of the episodes, with their tools made."""
-        options = checked_options({name: getattr(self, name) for name in (*_EPISODE, "tools")})
+        options = checked_options({name: getattr(self, name) for name in (*_EPISODE, "tools", "costs")})
         return {name: value for name, value in options.items() if value is not None}
 
 

@@ -67,9 +67,8 @@ def _replayed(
     other = None if retriever is None else make_retriever(retriever)
     searcher = other or agent.retriever or make_retriever(settings["retriever"])
     options = {name: settings[name] for name in ("top_k", "max_searches", "protocol")}
-    options |= {name: settings.get(name) for name in ("tools", "max_shown")} | (
-        {} if top_k is None else {"top_k": top_k}
-    )
+    options |= {name: settings.get(name) for name in ("tools", "max_shown", "costs")}
+    options |= {"cites": bool(settings.get("cites"))} | ({} if top_k is None else {"top_k": top_k})
     options = checked_options(options)
     waiting = iter(trajectories)
     while chunk := list(islice(waiting, BATCH)):

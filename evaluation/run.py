@@ -99,7 +99,8 @@ class RunDirectory:
             self.write_text("recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
             return
         there = self.settings
-        changed = [name for name in {**there, **settings} if there.get(name) != settings.get(name)]
+        # An option that is newer than the run was off there.
+        changed = [n for n in {**there, **settings} if (there.get(n) or None) != (settings.get(n) or None)]
         if changed:
             told = ", ".join(f"{name}={there.get(name)!r} there, {settings.get(name)!r} now" for name in changed)
             raise OptionError(f"{self.path} holds another run ({told}): name another --out, or delete it")

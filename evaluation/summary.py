@@ -10,7 +10,7 @@ from ..envs.question import Question
 from ..envs.tagpr_tags import tagged
 from ..envs.trajectory import Segment, Trajectory
 from ..rewards.answer_metrics import mentions, words
-from ..rewards.search_metrics import Found, Unit, evidence_found
+from ..rewards.search_metrics import Found, Unit, evidence_cited, evidence_found
 from .intervals import macro_mean, mean
 
 _SAME = 1e-9  # scores closer than this are equal
@@ -27,6 +27,9 @@ FIGURES = (  # metric, label, digits
     ("evidence_precision", "precision", 3),
     ("evidence_ndcg", "nDCG", 3),
     ("session_evidence", "sessions found", 3),
+    ("cite_precision", "cited rightly", 3),
+    ("cite_recall", "evidence cited", 3),
+    ("cite_f1", "citations F1", 3),
     ("needless", "needless search", 2),
     ("harm", "harm", 3),
     ("over_personalised", "over-personal", 2),
@@ -41,6 +44,7 @@ FIGURES = (  # metric, label, digits
 FRACTIONS = {  # from 0 to 1
     *("score", "baseline", "helped", "unchanged", "hurt", "structure", "compliance", "needless", "over_personalised"),
     *("evidence", "evidence_precision", "evidence_ndcg", "session_evidence"),
+    *("cite_precision", "cite_recall", "cite_f1"),
 }
 FEW_CATEGORIES = 6  # so many fit into a table on the terminal
 MACRO = ("score", "baseline", "gain")  # also as means over categories
@@ -225,6 +229,8 @@ def figures(
         yield from zip(("evidence", "evidence_precision", "evidence_ndcg"), found, strict=True)
     if found := evidence_shown(trajectory, question, "session"):
         yield "session_evidence", found.recall
+    if trajectory.cites is not None and (cited := evidence_cited(question, trajectory.cites, trajectory.searches)):
+        yield from zip(("cite_precision", "cite_recall", "cite_f1"), cited, strict=True)
     yield from restraint(trajectory, question, score, baseline)
     yield "structure", trajectory.structure_ok
     yield "compliance", compliance(trajectory)

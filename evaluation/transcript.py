@@ -23,6 +23,8 @@ def parts(trajectory: Trajectory, question: Question, baseline: Trajectory | Non
     yield from _turns(trajectory, question)
     yield tag("h3", f"Answer, {_score(trajectory)}")
     yield _said(trajectory.answer)
+    if trajectory.cites:
+        yield tag("p", tag("small", "cites ", ", ".join(trajectory.cites)))
     if trajectory.verdict is not None:
         yield _verdict(trajectory.verdict)
     if baseline is not None:

@@ -10,7 +10,6 @@ from ..envs.episode import Episode
 from ..envs.grammar import structure
 from ..envs.reward import Reward
 from ..envs.tagpr_tags import tagged
-from ..envs.trajectory import Segment
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class FormatReward:
     """`good` for a transcript that passes the check, `bad` for any other."""
 
     name: str
-    passes: Callable[[Sequence[Segment]], bool]
+    passes: Callable[[Episode], bool]
     good: float = 1.0
     bad: float = 0.0
     tags_only: bool = False  # leave episodes of other protocols unscored
@@ -37,7 +36,7 @@ class FormatReward:
             return Reward(
                 None, unscored=f"{self.name} is for protocol 'tags'; episode {episode.id!r} used {episode.protocol!r}"
             )
-        value = self.good if self.passes(episode.segments) else self.bad
+        value = self.good if self.passes(episode) else self.bad
         return Reward(value, {self.name: value})
 
 
@@ -61,15 +60,15 @@ def tag_set(least: int = 3, most: int = 2) -> FormatReward:
     return FormatReward("tag_set", partial(_varied, least, most))
 
 
-def _follows_grammar(segments: Sequence[Segment]) -> bool:
-    return structure(segments).ok
+def _follows_grammar(episode: Episode) -> bool:
+    return structure(episode.segments, episode.cites is not None).ok
 
 
-def _well_formed(segments: Sequence[Segment]) -> bool:
-    return tagged(segments).problem is None
+def _well_formed(episode: Episode) -> bool:
+    return tagged(episode.segments).problem is None
 
 
-def _varied(least: int, most: int, segments: Sequence[Segment]) -> bool:
-    found = tagged(segments)
+def _varied(least: int, most: int, episode: Episode) -> bool:
+    found = tagged(episode.segments)
     counts = Counter(found.steps)
     return found.problem is None and len(counts) >= least and max(counts.values()) <= most

@@ -27,6 +27,7 @@ REWARDS = Registry(
         "contains": "profilegym.rewards.answer_metrics:contains",
         "abstain": "profilegym.rewards.answer_metrics:Abstain",
         "evidence": "profilegym.rewards.search_metrics:Evidence",
+        "citations": "profilegym.rewards.search_metrics:Citations",
         "cost": "profilegym.rewards.search_metrics:Cost",
         "personalisation": "profilegym.rewards.compose:personalisation",
         "compose": "profilegym.rewards.compose:compose",

@@ -1,4 +1,4 @@
-"""Rewards of searches: evidence found, and cost."""
+"""Rewards of searches: evidence found, evidence cited, and cost."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,13 +6,15 @@ from math import log2
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 from ..envs.data.leaks import evidence_of
-from ..envs.episode import Episode
+from ..envs.episode import INITIAL_SEARCH_TURN, Episode
 from ..envs.question import Question
 from ..envs.reward import Reward
+from ..envs.trajectory import Search
 from ..errors import OptionError
 
 Measure = Literal["recall", "precision", "ndcg"]
 Unit = Literal["document", "session"]
+CiteMeasure = Literal["precision", "recall", "f1"]
 
 
 class Found(NamedTuple):
@@ -33,9 +35,8 @@ class Evidence:
     runs_inline: ClassVar = True
 
     def __post_init__(self) -> None:
-        for name, kind in (("measure", Measure), ("by", Unit)):
-            if (value := getattr(self, name)) not in get_args(kind):
-                raise OptionError(f"evidence:{name}={value!r}: give one of {', '.join(get_args(kind))}")
+        _require_one_of("evidence", "measure", self.measure, get_args(Measure))
+        _require_one_of("evidence", "by", self.by, get_args(Unit))
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         return [self._reward(episode) for episode in episodes]
@@ -50,9 +51,41 @@ class Evidence:
         return Reward(value, {"evidence": value})
 
 
+class Cited(NamedTuple):
+    """How well the documents that an answer names are the evidence; all 0 where it names none."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True)
+class Citations:
+    """A measure of the documents that the answer names; unscored where no evidence is known, or nothing was asked."""
+
+    measure: CiteMeasure = "f1"
+    parts_sum: ClassVar = True
+    runs_inline: ClassVar = True
+
+    def __post_init__(self) -> None:
+        _require_one_of("citations", "measure", self.measure, get_args(CiteMeasure))
+
+    def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
+        return [self._reward(episode) for episode in episodes]
+
+    def _reward(self, episode: Episode) -> Reward:
+        if episode.cites is None:
+            return Reward(None, unscored="the episode asks for no citations: play with cites=true")
+        cited = evidence_cited(episode.question, episode.cites, episode.searches)
+        if cited is None:
+            return Reward(None, unscored=f"no aspect of question {episode.question.id!r} names its evidence documents")
+        value: float = getattr(cited, self.measure)
+        return Reward(value, {"citations": value})
+
+
 @dataclass(frozen=True)
 class Cost:
-    """Minus a cost for each search and for each document shown."""
+    """Minus a cost for each search, for each document shown, and for each call by the episode's `costs`."""
 
     search: float = 0.0
     hit: float = 0.0
@@ -68,6 +101,9 @@ class Cost:
             "searches": 0.0 - self.search * len(searches),
             "hits": 0.0 - self.hit * sum(len(search.hits) for search in searches),
         }
+        if episode.costs:
+            called = [search.tool or "search_profile" for search in searches if search.turn != INITIAL_SEARCH_TURN]
+            parts["calls"] = 0.0 - sum(episode.costs.get(name, 0.0) for name in called)
         return Reward(sum(parts.values()), parts)
 
 
@@ -85,6 +121,25 @@ def evidence_found(question: Question, shown: Iterable[str], by: Unit = "documen
     if not ranks:
         return Found(0.0, 0.0, 0.0)
     return Found(len(ranks) / len(wanted), len(ranks) / len(ranked), _gain(ranks) / _gain(range(len(wanted))))
+
+
+def evidence_cited(question: Question, cites: Iterable[str], searches: Iterable[Search]) -> Cited | None:
+    """Only documents that a search showed count; others lower the precision. None where no evidence is known."""
+    wanted = evidence_of(question)
+    if not wanted:
+        return None
+    shown = {document for search in searches for document, _ in search.hits}
+    own = shown if question.profile.user_id == question.user_id else set()
+    named = set(cites)
+    right = len(named & own & wanted)
+    if not right:
+        return Cited(0.0, 0.0, 0.0)
+    return Cited(right / len(named), right / len(wanted), 2 * right / (len(named) + len(wanted)))
+
+
+def _require_one_of(reward: str, option: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise OptionError(f"{reward}:{option}={value!r}: give one of {', '.join(known)}")
 
 
 def _gain(ranks: Iterable[int]) -> float:

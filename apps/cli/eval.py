@@ -11,6 +11,8 @@ from .shared import (
     SPEED,
     Agent,
     AsJson,
+    Cites,
+    Costs,
     Data,
     Judge,
     MaxSearches,
@@ -60,6 +62,8 @@ def evaluate(
     protocol: Protocol = "tags",
     tools: Tools = None,
     max_shown: MaxShown = None,
+    cites: Cites = False,
+    costs: Costs = None,
     in_flight: Annotated[int, typer.Option(help="Maximum concurrent episodes.", rich_help_panel=SPEED)] = 256,
     deadline: Annotated[float, typer.Option(help="Time-out per episode, in seconds.", rich_help_panel=SPEED)] = 600.0,
     as_json: AsJson = False,
@@ -73,6 +77,6 @@ def evaluate(
 
     settings = Settings(
         agent, model, data, judge, retriever, limit, seeds, first_seed, temperature, top_p, turn_tokens, max_tokens,
-        top_k, max_searches, protocol, tools, max_shown,
+        top_k, max_searches, protocol, tools, max_shown, cites, costs,
     )  # fmt: skip
     raise typer.Exit(run_eval(settings, Speed(in_flight, deadline), out, as_json))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import MissingExtra, OptionError
-from .shared import Data, Judge, MaxSearches, MaxShown, Protocol, Retriever, Tools, TopK
+from .shared import Cites, Costs, Data, Judge, MaxSearches, MaxShown, Protocol, Retriever, Tools, TopK
 
 if TYPE_CHECKING:
     from ..play.session import PlaySession
@@ -30,6 +30,8 @@ def play(
     protocol: Protocol = "tags",
     tools: Tools = None,
     max_shown: MaxShown = None,
+    cites: Cites = False,
+    costs: Costs = None,
     seed: Annotated[int, typer.Option(help="Random seed of the policy.")] = 0,
     plain: Annotated[bool, typer.Option("--plain", help="Plain text, for screen readers, pipes and tests.")] = False,
     out: Annotated[Path, typer.Option(help="Folder for finished episodes.")] = Path("runs/play"),
@@ -44,6 +46,7 @@ def play(
     settings = Settings(
         agent or "pr2", model or _default_model(agent), data, judge, retriever, first_seed=seed,
         top_k=top_k, max_searches=max_searches, protocol=protocol, tools=tools, max_shown=max_shown,
+        cites=cites, costs=costs,
     )  # fmt: skip
     session = PlaySession(settings, out, question_id=question, user=user)
     if plain:

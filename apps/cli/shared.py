@@ -34,4 +34,13 @@ Tools = Annotated[
 MaxShown = Annotated[
     int | None, typer.Option(help="Maximum documents shown per episode. Default: no maximum.", rich_help_panel=EPISODE)
 ]
+Cites = Annotated[
+    bool, typer.Option("--cites", help="Ask for the documents that an answer rests on.", rich_help_panel=EPISODE)
+]
+Costs = Annotated[
+    str | None,
+    typer.Option(
+        help="Cost of a call by tool, told to the policy: search_profile=0.01,latest=0.02.", rich_help_panel=EPISODE
+    ),
+]
 Protocol = Annotated[str, typer.Option(help="tags, or tools for native tool calls.", rich_help_panel=EPISODE)]

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
 from itertools import count
@@ -147,9 +147,11 @@ class Game:
                 await self.write(Turn(call))
 
     async def answer(self, text: str) -> None:
+        """Where the game asks for citations, `cites: id1, id2` may follow the text."""
         if not text.strip():
             raise EpisodeError("the answer is empty: say something")
-        await self.write(Turn(answer_with(text, "As I see it.", self.episode.protocol)))
+        said, cites = _cited(text) if self.episode.cites is not None else (text, ())
+        await self.write(Turn(answer_with(said, "As I see it.", self.episode.protocol, cites)))
 
     async def write(self, turn: Turn, by: str = PERSON) -> None:
         """Take a turn as written, mistakes included."""
@@ -279,6 +281,12 @@ class Game:
         if played.error:
             raise ModelError(f"the policy gave no answer without the profile: {played.error}")
         return {"answer": played.answer, "score": score_of(played)}
+
+
+def _cited(text: str) -> tuple[str, Sequence[str]]:
+    """The text of an answer and the ids after `cites:`."""
+    said, mark, named = text.rpartition(" cites: ")
+    return (said, [name.strip() for name in named.split(",")]) if mark else (text, ())
 
 
 async def _search(episode: Episode, retriever: Retriever) -> None:

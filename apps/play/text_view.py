@@ -67,8 +67,10 @@ def turn(game: Game, number: int) -> Iterator[Line]:
             yield _line("head", f"{number + 1}. {_who(made)} searched for: {_one_line(query)}")
         case Call():
             yield _line("head", f"{number + 1}. {_who(made)} called {_one_line(written(made.action))}")
-        case Answer(text):
+        case Answer(text, cites):
             yield _line("head", f"{number + 1}. {_who(made)} answered: {text}")
+            if cites:
+                yield _line("faint", f"It cites {', '.join(cites)}.", True)
         case Malformed(reason):
             yield _line("head", f"{number + 1}. {_who(made)} wrote neither a search nor an answer.")
             yield _line("bad", reason)

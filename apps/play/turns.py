@@ -63,11 +63,13 @@ def turns_of(episode: Episode, by: str) -> tuple[GameTurn, ...]:
     found = {search.turn: search_result(episode, search) for search in episode.searches}
     written = [segment for segment in episode.segments if segment.author == "policy"]
     return tuple(
-        GameTurn(
-            by, Turn(text, tokens, logprobs), parse_action(text, episode.protocol, episode.tools), found.get(number)
-        )
+        GameTurn(by, Turn(text, tokens, logprobs), _action(text, episode), found.get(number))
         for number, (_, text, tokens, logprobs) in enumerate(written)
     )
+
+
+def _action(text: str, episode: Episode) -> Action:
+    return parse_action(text, episode.protocol, episode.tools, episode.cites is not None)
 
 
 def search_result(episode: Episode, search: Search) -> SearchResult:

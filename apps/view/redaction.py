@@ -27,6 +27,8 @@ def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
     search_fields[1::3] = map(redact, search_fields[1::3])
     calls = list(trajectory.calls)
     calls[1::2] = [_redacted_value(arguments, redact) for arguments in calls[1::2]]
+    shown = {document for search in trajectory.searches for document, _ in search.hits}
+    cites = trajectory.cites and tuple(name if name in shown else redact(name) for name in trajectory.cites)
     answer = None if trajectory.answer is None else redact(trajectory.answer)
     error = None if trajectory.error is None else redact(trajectory.error)
     return replace(
@@ -35,6 +37,7 @@ def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
         search_fields=search_fields,
         calls=calls,
         answer=answer,
+        cites=cites,
         verdict=verdict,
         error=error,
     )

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import zip_longest
 from math import exp
 from typing import Literal
@@ -13,7 +13,10 @@ from ..play.turns import matches
 LONGEST = 20_000  # characters of a text on a page; the rest is in the line
 _MATCHED = 4_000  # characters of a hit that are searched for matching words
 
-_TAG = re.compile(r"(<\s*(think|search|answer)\s*>)(.*?)(<\s*/\s*\2\s*>|\Z)", re.DOTALL | re.IGNORECASE)
+_TAG = re.compile(
+    r"""(<\s*(think|search|answer)(?:\s+cites\s*=\s*(?:"[^"<>]*"|'[^'<>]*'))?\s*>)(.*?)(<\s*/\s*\2\s*>|\Z)""",
+    re.DOTALL | re.IGNORECASE,
+)
 _BLOCK = re.compile(r"<information>\n(.*?)\n</information>", re.DOTALL)
 _NUMBERED = re.compile(r"^\d+\. (.*)$", re.MULTILINE)
 
@@ -39,12 +42,21 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """One line that a search showed. `aspects`: those it has evidence for."""
+    """One line that a search showed. `aspects`: those it has evidence for. `anchor`: set if the answer cites it."""
 
     document: str
     score: float | None
     pieces: Sequence[Piece]
     aspects: Sequence[str]
+    anchor: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """A document that the answer names, and the anchor of its hit; None if no search showed it."""
+
+    document: str
+    anchor: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +80,7 @@ class Step:
     after: str
     trained: bool | None  # None in a live game
     sure: float | None  # mean probability of the sampled tokens, if recorded
+    cites: Sequence[Citation] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,14 +97,18 @@ EvidenceAspects = Mapping[str, Sequence[str]]  # by document: the aspects it has
 def steps_of(trajectory: Trajectory, evidence: Mapping[int, EvidenceAspects], trained: bool | None) -> list[Step]:
     """`evidence` is by turn, as two profiles may have different documents with the same id."""
     searches = {search.turn: search for search in trajectory.searches}
-    steps, turn = [], -1
+    anchors = _anchors(trajectory)
+    steps, turn = list[Step](), -1
     for number, segment in enumerate(trajectory.segments):
         if segment.author == "policy":
             turn += 1
             steps.append(_policy_step(number, turn, segment, trained))
         else:
-            found = searches.get(turn), evidence.get(turn, {})
+            found = searches.get(turn), evidence.get(turn, {}), anchors
             steps.append(_environment_step(number, segment, *found, None if trained is None else False))
+    if trajectory.cites and steps and steps[-1].author == "policy":
+        cites = tuple(Citation(document, anchors.get(document)) for document in trajectory.cites)
+        steps[-1] = replace(steps[-1], cites=cites)
     return steps
 
 
@@ -143,18 +160,40 @@ def _policy_step(number: int, turn: int, segment: Segment, trained: bool | None)
     return Step(number, "policy", turn, tuple(parts_of(text)), cut(segment.text), None, "", trained, sure)
 
 
+def _anchors(trajectory: Trajectory) -> dict[str, str]:
+    """By document that the answer cites: the anchor of the hit that showed it first."""
+    hits = [(search.turn, rank, hit[0]) for search in trajectory.searches for rank, hit in enumerate(search.hits, 1)]
+    cited = set(trajectory.cites or ())
+    return {document: _anchor(turn, rank) for turn, rank, document in reversed(hits) if document in cited}
+
+
+def _anchor(turn: int, rank: int) -> str:
+    return f"hit-{turn + 1}-{rank}"
+
+
 def _environment_step(
-    number: int, segment: Segment, search: Search | None, evidence: EvidenceAspects, trained: bool | None
+    number: int,
+    segment: Segment,
+    search: Search | None,
+    evidence: EvidenceAspects,
+    anchors: Mapping[str, str],
+    trained: bool | None,
 ) -> Step:
     text = cut(segment.text)
     block = _BLOCK.search(segment.text) if search else None
     if search is None or block is None or (search.tool is not None and not search.hits):
         return Step(number, "environment", None, (Part("text", text),), text, None, "", trained, None)
     lines = _NUMBERED.findall(block[1])
+    places = [_anchor(search.turn, rank) for rank in range(1, len(search.hits) + 1)]
     hits = [
-        Hit(document, score, pieces_of(search.query, line or ""), evidence.get(document, ()))
-        for (document, score), line in zip_longest(search.hits, lines[: len(search.hits)])
-    ]
+        Hit(
+            document, score, pieces_of(search.query, line or ""), evidence.get(document, ()),
+            place if anchors.get(document) == place else None,
+        )
+        for ((document, score), line), place in zip(
+            zip_longest(search.hits, lines[: len(search.hits)]), places, strict=True
+        )
+    ]  # fmt: skip
     before = segment.text[: block.start()].strip()
     parts = (Part("text", cut(before)),) if before else ()
     sought = Sought(search.turn, search.query, hits, search.ms)

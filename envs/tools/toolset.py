@@ -8,7 +8,7 @@ from ..._util.registry import Registry
 from ...errors import BadArgument, OptionError
 from ..action import Action, Answer, Call, Malformed, Protocol
 from ..question import Profile
-from .answer import answer
+from .answer import ANSWER_WITH_CITES, answer
 from .tool import Tool
 
 _NO_OBJECT = Malformed("The arguments of a tool call are a JSON object of names and values.")
@@ -16,21 +16,22 @@ _NOT_JSON = Malformed("The arguments of the tool call are not valid JSON.")
 
 
 class Toolset:
-    """Tools by name, in order; `answer` is always the last.
+    """Tools by name, in order; `answer` is always the last. With `cites` it also takes the ids of documents.
 
     `shows_ids`: a tool takes a document's id, so documents are shown with theirs.
     """
 
-    def __init__(self, tools: Iterable[Tool]) -> None:
+    def __init__(self, tools: Iterable[Tool], cites: bool = False) -> None:
         self.tools: dict[str, Tool] = {}
-        for tool in (*(tool for tool in tools if tool is not answer), answer):
+        last = ANSWER_WITH_CITES if cites else answer
+        for tool in (*(tool for tool in tools if tool not in (answer, ANSWER_WITH_CITES)), last):
             if tool.name in self.tools:
                 raise OptionError(f"there are two tools named {tool.name!r}: leave one out, or rename it")
             self.tools[tool.name] = tool
         self.shows_ids = any("id" in tool.by_name for tool in self.tools.values())
         self.signatures = ", ".join(tool.signature for tool in self.tools.values())
         self._unknown = Malformed(f"There is no such tool; the tools are {self.signatures}.")
-        self._fitted: dict[frozenset[str], Toolset] = {}
+        self._fitted: dict[tuple[frozenset[str], bool], Toolset] = {}
 
     @property
     def schemas(self) -> list[dict[str, Any]]:
@@ -39,15 +40,15 @@ class Toolset:
 
     def described(self, protocol: Protocol) -> str:
         """For prompts: a line for each tool and each argument. With tags, the answer has a tag of its own."""
-        shown = [tool for tool in self.tools.values() if tool is not answer or protocol == "tools"]
+        shown = [tool for tool in self.tools.values() if tool.name != answer.name or protocol == "tools"]
         return "\n".join(line for tool in shown for line in _described(tool))
 
-    def fitted(self, profile: Profile) -> "Toolset":
-        """Without the arguments that need what the profile's documents lack."""
-        fields = profile.fields
-        found = self._fitted.get(fields)
+    def fitted(self, profile: Profile, cites: bool = False) -> "Toolset":
+        """Without the arguments that need what the profile's documents lack; with or without those of citations."""
+        key = profile.fields, cites
+        found = self._fitted.get(key)
         if found is None:
-            found = self._fitted[fields] = Toolset(tool.fitted(fields) for tool in self.tools.values())
+            found = self._fitted[key] = Toolset([tool.fitted(profile.fields) for tool in self.tools.values()], cites)
         return found
 
     def parse(self, name: object, arguments: object) -> Action:
@@ -68,7 +69,9 @@ class Toolset:
             values = tool.read(arguments)
         except BadArgument as error:
             return Malformed(str(error))
-        return Answer(values["text"].strip()) if tool is answer else Call(tool.name, values)
+        if tool.name == answer.name:
+            return Answer(values["text"].strip(), tuple(values.get("cites", ())))
+        return Call(tool.name, values)
 
 
 def _described(tool: Tool) -> Iterable[str]:
