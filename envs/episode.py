@@ -24,6 +24,7 @@ from .tools.toolset import Toolset, make_tools
 from .trajectory import Ended, FlatFields, Kind, Search, Segment, Trajectory, searches_of, segments_of
 
 Need = Literal["text", "call", "search", "score"]
+NOTHING_FOUND = "Nothing more was found."
 INITIAL_SEARCH_TURN = -1  # the `turn` of a search made before the policy's first turn
 _MINIMUM = {"top_k": 1, "max_searches": 0, "hit_chars": 20, "max_shown": 1}
 _MAY_BE_NONE = ("max_shown",)
@@ -247,7 +248,7 @@ class Episode:
             if not self._scored:
                 shown = [(document_id, None) for document_id, _ in shown]
             self._end_call(len(shown))
-        block.append("\n</information>" if shown else "\nNothing more was found.\n</information>")
+        block.append("\n</information>" if shown else f"\n{NOTHING_FOUND}\n</information>")
         self.search_ms += (ms,)
         if self.segment_fields:
             self.search_fields += (self.turn, self.query, tuple(shown))

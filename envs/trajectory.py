@@ -92,6 +92,7 @@ class Trajectory:
     flags: Sequence[str] = ()  # signs that the answer addresses the judge
     baseline: Mapping[str, Any] | None = None
     advantage: float | None = None
+    turn_advantages: Sequence[float] | None = None  # what each turn of the policy adds to it
     usage: Mapping[str, Any] | None = None
     timing: Mapping[str, float] | None = field(default=None, compare=False)
     search_ms: Sequence[float | None] = field(default=(), compare=False)
@@ -167,11 +168,23 @@ class Trajectory:
 # The fields of a line, in order. `_PLAIN` are those whose value is JSON as it is.
 _FIELDS = (
     *("id", "question_id", "user_id", "data", "kind", "agent", "model", "prompt", "seed", "parent"),
-    *("segments", "searches", "answer", "cites", "ended", "verdict", "reward", "flags", "baseline", "advantage"),
+    *(
+        "segments",
+        "searches",
+        "answer",
+        "cites",
+        "ended",
+        "verdict",
+        "reward",
+        "flags",
+        "baseline",
+        "advantage",
+        "turn_advantages",
+    ),
     *("structure_ok", "malformed", "usage", "timing", "error"),
 )
 _NOT_PLAIN = ("segments", "searches", "verdict", "reward", "flags", "structure_ok")
-_ONLY_WHERE_USED = ("cites",)  # left out of the line where they are None
+_ONLY_WHERE_USED = ("cites", "turn_advantages")  # left out of the line where they are None
 _PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)
 
 

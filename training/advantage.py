@@ -1,6 +1,7 @@
 """The advantages of a GRPO group: how the baseline rollouts, played without the profile, enter them."""
 
 from collections.abc import Callable, Sequence
+from itertools import accumulate
 from math import isnan
 from typing import Literal, get_args
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 from ..errors import OptionError
 
 Mode = Literal["joint", "delta", "code", "none"]
+Advantage = Literal["joint", "delta", "code", "none", "joint+turn", "delta+turn", "code+turn", "none+turn"]
 Score = float | None
 _SHIFT = 2.0  # `k-shift` of PR2's released code
 _EPSILON = 1e-6  # smallest standard deviation: smaller differences are noise
@@ -42,6 +44,26 @@ def advantages(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Sc
     ]
 
 
+def turn_advantages(call_rewards: Sequence[Sequence[float] | None]) -> list[list[float]]:
+    """What each turn of each member adds to its advantage: A_it = R_it - mean over j of R_jt.
+
+    `call_rewards` are those of a group's personalised members by turn, None for a member that is left out. R_it is the
+    sum of a member's rewards from turn t on, and 0 after its end. The mean is over all members, whether or not they
+    have a turn t. A mean over those alone that went on would depend on the decision to stop. No deviation divides it,
+    as one by turn would weigh turns by how many members have them. In a group with fewer than two known members all
+    are 0.
+    """
+    known = [_to_go(rewards) for rewards in call_rewards if rewards is not None]
+    if len(known) < 2:
+        return [[0.0] * len(rewards or ()) for rewards in call_rewards]
+    longest = max(map(len, known))
+    means = [sum(one[t] for one in known if t < len(one)) / len(known) for t in range(longest)]
+    return [
+        [] if rewards is None else [value - mean for value, mean in zip(_to_go(rewards), means, strict=False)]
+        for rewards in call_rewards
+    ]
+
+
 def is_skipped(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Score]) -> bool:
     """Whether a group has too few scores for advantages."""
     return len(_known(scores)) < 2 or (mode in ("delta", "code") and not len(_known(baseline_scores)))
@@ -51,6 +73,11 @@ def is_flat(scores: Sequence[Score]) -> bool:
     """Whether all known scores are equal, up to rounding errors."""
     known = _known(scores)
     return bool(len(known)) and _are_equal(known)
+
+
+def _to_go(rewards: Sequence[float]) -> list[float]:
+    """The sum of the rewards from each turn on."""
+    return list(accumulate(reversed(rewards)))[::-1]
 
 
 def _joint(scores: _Values, baselines: _Values) -> tuple[_Values, _Values]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from ..errors import OptionError
 from ..evaluation.evaluate import Settings, default_reward
-from .advantage import Mode
+from .advantage import Advantage, Mode
+from .call_rewards import TurnRewards
 from .settings import SettingsModel, load_settings
 
 
@@ -41,6 +42,7 @@ class EpisodeOptions(SettingsModel):
     max_searches: NonNegativeInt = 4
     hit_chars: Annotated[int, Field(ge=20)] = 2000
     protocol: Literal["tags", "tools"] = "tags"
+    cites: bool = False
 
 
 class Group(SettingsModel):
@@ -172,7 +174,7 @@ class BaseRecipe(SettingsModel):
         """The settings of an evaluation that plays as in training."""
         settings = self.model_dump(include={"agent", "model", "judge", "retriever"})
         settings |= self.generation.model_dump(include={"temperature", "top_p", "turn_tokens", "max_tokens"})
-        settings |= self.episode.model_dump(include={"top_k", "max_searches", "protocol"})
+        settings |= self.episode.model_dump(include={"top_k", "max_searches", "protocol", "cites"})
         return Settings(**(settings | {"data": data, "limit": limit, "first_seed": self.seed} | changes))
 
 
@@ -197,11 +199,21 @@ class Recipe(PolicyRecipe):
     method: Literal["grpo"] = "grpo"
     reward: str
     group: Group = Group()
-    advantage: Mode = "joint"
+    advantage: Advantage = "joint"
+    turn: TurnRewards = TurnRewards()  # with an advantage by turn
     train_baseline: Literal["masked", "positive", "all"] = "masked"
     resample_zero_variance: NonNegativeInt = 0  # times to resample a group whose scores are all equal
     optimiser: Optimiser
     watch: Watch = Watch()
+
+    @property
+    def mode(self) -> Mode:
+        """The advantage of a member, without that of its turns."""
+        return cast(Mode, self.advantage.removesuffix("+turn"))
+
+    @property
+    def by_turn(self) -> bool:
+        return self.advantage.endswith("+turn")
 
     def _problems(self) -> Iterator[tuple[bool, str]]:
         yield from self._problems_of_groups()
@@ -223,12 +235,16 @@ class Recipe(PolicyRecipe):
     def _problems_of_groups(self) -> Iterator[tuple[bool, str]]:
         rows, here = self.optimiser.rows, self.optimiser.questions * self.group.size
         yield (
-            self.advantage in ("delta", "code") and not self.group.baseline,
+            self.mode in ("delta", "code") and not self.group.baseline,
             f"advantage={self.advantage} needs baseline scores: group.baseline must be at least 1",
         )
         yield (
-            self.advantage != "joint" and self.train_baseline != "masked",
+            self.mode != "joint" and self.train_baseline != "masked",
             f"train_baseline={self.train_baseline} needs advantage=joint: {self.advantage} gives baselines none",
+        )
+        yield (
+            self.turn != TurnRewards() and not self.by_turn,
+            f"turn needs an advantage by turn: set advantage={self.advantage}+turn",
         )
         yield (
             self.train_baseline != "masked" and not self.group.baseline,

@@ -32,6 +32,15 @@ def tokens_of(trajectory: Trajectory, number: int) -> tuple[list[Token], bool]:
     return list(_tokens(segment, texts)), name is not None
 
 
+def advantage_at(trajectory: Trajectory, number: int) -> float | None:
+    """That of the episode, with what the turn of the segment adds."""
+    turn = sum(segment.author == "policy" for segment in trajectory.segments[:number])
+    added = trajectory.turn_advantages or ()
+    if trajectory.advantage is None or turn >= len(added):
+        return trajectory.advantage
+    return trajectory.advantage + added[turn]
+
+
 def _tokens(segment: Segment, texts: Sequence[str] | None) -> list[Token]:
     ids = list(segment.tokens or ())[:MOST]
     logprobs = list(segment.logprobs or ())

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, Self
 
 from ...envs.trajectory import Kind, Trajectory
-from ..advantage import is_flat, is_skipped
+from ..advantage import is_flat, is_skipped, turn_advantages
 from ..recipe import Recipe
 
 
@@ -25,9 +25,10 @@ class Member:
     malformed: int
     tokens: int
     truncated: bool
+    calls: Sequence[float] | None = None  # the rewards of its turns, with an advantage by turn
 
     @classmethod
-    def of(cls, trajectory: Trajectory, hops: int | None) -> Self:
+    def of(cls, trajectory: Trajectory, hops: int | None, calls: Sequence[float] | None = None) -> Self:
         reward, verdict = trajectory.reward, trajectory.verdict
         total = reward.total if reward is not None else None
         return cls(
@@ -42,6 +43,7 @@ class Member:
             trajectory.malformed,
             sum(len(s.tokens) for s in trajectory.segments if s.author == "policy" and s.tokens is not None),
             trajectory.ended in ("budget", "length"),
+            calls,
         )
 
 
@@ -74,8 +76,15 @@ def group_metrics(members: Sequence[Member], used: Sequence[float], recipe: Reci
         "zero_variance": _mean([is_flat([member.total for member in group]) for group in groups]),
         "skipped": _mean([_is_left_out(group, cut, recipe) for group in groups]),
         "advantage_size": _mean([abs(advantage) for advantage in used]),
+        "call_reward": _mean([None if member.calls is None else sum(member.calls) for member in own]),
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def advantages_by_turn(group: Sequence[Member], personalised: int) -> list[list[float]]:
+    """Those of the first members' turns; none for members without a score, and for baselines."""
+    rewards = [None if member.total is None else member.calls for member in group[:personalised]]
+    return [*turn_advantages(rewards), *([] for _ in group[personalised:])]
 
 
 def _gain(own: Sequence[Member], baselines: Sequence[Member]) -> float | None:
@@ -85,7 +94,7 @@ def _gain(own: Sequence[Member], baselines: Sequence[Member]) -> float | None:
 
 def _is_left_out(group: Sequence[Member], cut: int, recipe: Recipe) -> bool:
     totals = [member.total for member in group]
-    return is_skipped(recipe.advantage, totals[:cut], totals[cut:])
+    return is_skipped(recipe.mode, totals[:cut], totals[cut:])
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -13,7 +13,10 @@ import torch
 
 Batch = dict[str, Any]
 _PROMPT, _COMPLETION = ("prompt_ids", "prompt_mask"), ("completion_ids", "completion_mask", "tool_mask")
-_SCORED = ("old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps", "importance_sampling_ratio")
+_SCORED = (
+    *("advantages", "old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"),
+    "importance_sampling_ratio",
+)
 _CHUNK = 256  # positions whose logits are held at once
 
 
@@ -23,7 +26,9 @@ def only_what_teaches(batch: Batch, chunks: int, most: Callable[[int], int]) -> 
     The batch is later split into `chunks` equal parts. `most` returns the maximum of a row count over all processes,
     which must keep equally many rows.
     """
-    teaches = (batch["advantages"] != 0) & (batch["completion_mask"] * batch["tool_mask"]).any(1)
+    learned = batch["completion_mask"] * batch["tool_mask"]
+    advantages = batch["advantages"]
+    teaches = ((advantages if advantages.ndim == 2 else advantages[:, None]) * learned).any(1)
     size = len(teaches)
     wanted = min(size, -(-most(max(1, int(teaches.sum()))) // chunks) * chunks)
     order = torch.argsort(~teaches, stable=True)[:wanted].sort().values  # rows with a gradient, then others to fill up

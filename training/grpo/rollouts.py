@@ -15,6 +15,7 @@ from ...envs.data.profile_controls import swapped
 from ...envs.retrieval import make_retriever
 from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
+from ..call_rewards import call_rewards
 from ..recipe import Recipe
 
 
@@ -66,6 +67,14 @@ class Rollouts:
 
     def hops(self, trajectory: Trajectory) -> int | None:
         return self._questions.find(trajectory.question_id).rubric.hops
+
+    def call_rewards(self, trajectory: Trajectory) -> list[float] | None:
+        """The rewards of its turns. None with an advantage of whole episodes, for a baseline, and where unknown."""
+        if not self._recipe.by_turn or trajectory.kind == "baseline":
+            return None
+        asked = self._questions.find(trajectory.question_id)
+        question = swapped(asked, self._agents[0].profile, self._questions)
+        return call_rewards(trajectory, question, self._recipe.turn)
 
     async def _play(self, jobs: Sequence[Job]) -> dict[str, Trajectory]:
         async with aclosing(self._rollout.run(jobs)) as ended:

@@ -15,13 +15,15 @@ class TokenSequence:
     """`mask` is 1 for the tokens of the completion that the policy sampled, 0 for the environment's.
 
     `logprobs` are the log-probabilities with which the completion's tokens were sampled; None if unknown, or if not
-    sampled. -inf counts as unknown, since no importance ratio to it is finite.
+    sampled. -inf counts as unknown, since no importance ratio to it is finite. `turns` are the policy's turns by token,
+    None for the environment's tokens.
     """
 
     prompt: list[int]
     completion: list[int]
     mask: list[int]
     logprobs: list[float | None]
+    turns: list[int | None]
 
 
 def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
@@ -35,7 +37,8 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
     completion: list[int] = []
     mask: list[int] = []
     logprobs: list[float | None] = []
-    context_known = True
+    turns: list[int | None] = []
+    turn, context_known = -1, True
     for segment in trajectory.segments:
         tokens = list(segment.tokens if segment.tokens is not None else encode(segment.text))
         if segment.author == "environment":
@@ -43,6 +46,8 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
             if not completion:
                 prompt += tokens
                 continue
+        else:
+            turn += 1
         sampled = segment.author == "policy" and segment.tokens is not None
         if sampled:
             _check(segment, context_known, trajectory.id)
@@ -50,9 +55,19 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
         mask += [int(sampled)] * len(tokens)
         known = segment.logprobs if sampled and segment.logprobs is not None else [None] * len(tokens)
         logprobs += [None if value == -inf else value for value in known]
+        turns += [turn if segment.author == "policy" else None] * len(tokens)
     if not completion:
         raise EpisodeError(f"episode {trajectory.id} has no text by the policy")
-    return TokenSequence(prompt, completion, mask, logprobs)
+    return TokenSequence(prompt, completion, mask, logprobs, turns)
+
+
+def by_token(values: Sequence[Sequence[float]], turns: Sequence[Sequence[int | None]], width: int) -> list[list[float]]:
+    """Each token's value of its turn, in rows of one width; 0 for the environment's tokens and where no value is."""
+    rows = []
+    for of_turn, tokens in zip(values, turns, strict=True):
+        row = [0.0 if turn is None or turn >= len(of_turn) else of_turn[turn] for turn in tokens[:width]]
+        rows.append(row + [0.0] * (width - len(row)))
+    return rows
 
 
 def _check(sampled: Segment, context_known: bool, episode: str) -> None:

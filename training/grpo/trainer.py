@@ -24,10 +24,10 @@ from ..advantage import advantages, is_flat
 from ..policy import Policy, adapters, save_policy
 from ..recipe import Recipe
 from .config import config
-from .group import Member, as_baseline, group_metrics
+from .group import Member, advantages_by_turn, as_baseline, group_metrics
 from .loss import by_length, changes_logits, only_what_teaches, scores
 from .rollouts import Place, Rollouts, reward_total
-from .sequence import TokenSequence, sequence_of
+from .sequence import TokenSequence, by_token, sequence_of
 from .vllm import VLLMModel
 
 Recorded = Callable[[Sequence[Trajectory]], None]
@@ -65,6 +65,7 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         self._vllm = self._writer() if self.use_vllm else None
         self.rollouts = Rollouts(recipe, questions, self._vllm or self.policy(), reward)
         self.played: list[Trajectory] = []  # this process's share of the newest step
+        self._turns: list[list[int | None]] = []  # the turns of the completions' tokens
 
     def play(self, question_ids: Sequence[str]) -> dict[str, Any]:
         """This process's rows of a step, as TRL takes them."""
@@ -78,6 +79,7 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
                 self._vllm.wait_for_others()
         self._note("rollout_seconds", perf_counter() - start)
         rows = [self._row(trajectory) for trajectory in self.played]
+        self._turns = [row.turns for row in rows]
         return {
             "prompt_ids": [row.prompt for row in rows],
             "completion_ids": [row.completion for row in rows],
@@ -131,7 +133,7 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
     def _row(self, trajectory: Trajectory) -> TokenSequence:
         end = self._tokenizer.eos_token_id
         if trajectory.ended == "error":
-            return TokenSequence([end], [end], [0], [None])
+            return TokenSequence([end], [end], [0], [None], [None])
         row = sequence_of(trajectory, lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"])
         if trajectory.kind == "baseline" and self.recipe.train_baseline == "masked":
             return replace(row, mask=[0] * len(row.mask))
@@ -142,13 +144,18 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         members = self._members()
         used = self._used_advantages(members)
-        mine = used[self.accelerator.process_index * len(inputs) :][: len(inputs)]
-        output["advantages"] = torch.tensor(mine, dtype=output["advantages"].dtype, device=output["advantages"].device)
+        here = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
+        mine, turns = used[here], self._turn_advantages(members)[here]
+        like = {"dtype": output["advantages"].dtype, "device": output["advantages"].device}
+        output["advantages"] = torch.tensor(mine, **like)
+        if self.recipe.by_turn:
+            added = by_token(turns, self._turns, output["completion_ids"].shape[1])
+            output["advantages"] = output["advantages"][:, None] + torch.tensor(added, **like)
         self._logs["advantages"].clear()
         self._logs["advantages"].extend(used)
         for name, value in group_metrics(members, used, self.recipe).items():
             self._note(name, value)
-        self._record(members, mine)
+        self._record(members, mine, turns)
         if self._is_a_sum:
             return only_what_teaches(output, self.args.steps_per_generation, self._most)
         return output
@@ -200,29 +207,38 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
 
     def _members(self) -> list[Member]:
         """Of all processes, group after group."""
-        found: list[Member] = gather_object([Member.of(t, self.rollouts.hops(t)) for t in self.played])
+        found: list[Member] = gather_object([self._member(t) for t in self.played])
         unscored = sum(member.total is None for member in found) / len(found)
         if unscored > _DEAD:
             reason = next(member.unscored for member in found if member.total is None)
             raise RewardError(f"{unscored:.0%} of the step's episodes could not be scored: {reason}")
         return found
 
+    def _member(self, trajectory: Trajectory) -> Member:
+        return Member.of(trajectory, self.rollouts.hops(trajectory), self.rollouts.call_rewards(trajectory))
+
+    def _turn_advantages(self, members: Sequence[Member]) -> list[list[float]]:
+        size, cut = self.recipe.group.size, self.recipe.group.personalised
+        starts = range(0, len(members), size)
+        return [turns for start in starts for turns in advantages_by_turn(members[start : start + size], cut)]
+
     def _used_advantages(self, members: Sequence[Member]) -> list[float]:
         size, cut = self.recipe.group.size, self.recipe.group.personalised
         used: list[float] = []
         for start in range(0, len(members), size):
             totals = [member.total for member in members[start : start + size]]
-            group = advantages(self.recipe.advantage, totals[:cut], totals[cut:])
+            group = advantages(self.recipe.mode, totals[:cut], totals[cut:])
             if self.recipe.train_baseline == "positive":
                 group[cut:] = [max(0.0, advantage) for advantage in group[cut:]]
             used += group
         return used
 
-    def _record(self, members: Sequence[Member], mine: Sequence[float]) -> None:
+    def _record(self, members: Sequence[Member], mine: Sequence[float], turns: Sequence[Sequence[float]]) -> None:
         size, cut = self.recipe.group.size, self.recipe.group.personalised
         first = self.accelerator.process_index * len(self.played)
-        for row, (trajectory, advantage) in enumerate(zip(self.played, mine, strict=True)):
+        for row, (trajectory, advantage, by_turn) in enumerate(zip(self.played, mine, turns, strict=True)):
             trajectory.advantage = advantage
+            trajectory.turn_advantages = by_turn or None
             group = (first + row) // size * size
             if trajectory.kind == "personalised":
                 trajectory.baseline = as_baseline(members[group + cut : group + size])

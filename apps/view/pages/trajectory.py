@@ -11,7 +11,7 @@ from ..history import around as neighbours
 from ..history import filtered
 from ..site import SiteDep
 from ..templating import File, Row, trajectory_path
-from ..tokens import MOST, tokens_of
+from ..tokens import MOST, advantage_at, tokens_of
 
 router = APIRouter(prefix="/run/{key}/{file}/{row}")
 
@@ -72,7 +72,7 @@ def tokens(site: SiteDep, key: str, file: File, row: Row, step: int) -> HTMLResp
     left_out = max(0, len(found.segments[step].tokens or ()) - MOST)
     return site.show(
         "tokens.html", "Tokens", run=run, base=trajectory_path(run, file, row), number=step, tokens=told, named=named,
-        advantage=found.advantage, trained=trained, model=found.model, left_out=left_out,
+        advantage=advantage_at(found, step), trained=trained, model=found.model, left_out=left_out,
     )  # fmt: skip
 
 
