@@ -15,6 +15,7 @@ from tiny_policy import make_tiny_policy, recipe
 
 from profilegym import Trajectory, TrajectoryReader
 from profilegym.training import advantages
+from profilegym.training.advantage import turn_advantages
 from profilegym.training.metrics import read_metrics
 from profilegym.training.recipe import Recipe
 
@@ -104,6 +105,44 @@ def test_the_loss_gets_the_recorded_advantages_and_so_does_the_log(
     assert logged[0] == pytest.approx(recorded)
 
 
+def by_name(rollouts: Any, trajectory: Trajectory) -> list[float] | None:
+    """Rewards of turns that hang on the record alone, in place of those for evidence."""
+    if trajectory.kind == "baseline":
+        return None
+    turns = [segment for segment in trajectory.segments if segment.author == "policy"]
+    return [float((len(turn.text) + place) % 4) for place, turn in enumerate(turns)]
+
+
+def test_each_sampled_token_has_the_advantage_of_its_turn(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outputs = []
+    original = grpo.PR2Trainer._generate_and_score_completions
+
+    def spy(self: Any, inputs: Any) -> Any:
+        outputs.append(original(self, inputs))
+        return outputs[-1]
+
+    monkeypatch.setattr(grpo.PR2Trainer, "_generate_and_score_completions", spy)
+    monkeypatch.setattr(grpo, "only_what_teaches", lambda batch, *_: batch)  # rows without an advantage, too
+    monkeypatch.setattr(grpo.Rollouts, "call_rewards", by_name)
+    trajectories = run(recipe(policy, advantage="joint+turn", optimiser={"steps": 1, "questions": 3}), tmp_path)
+
+    (output,) = outputs
+    mask = (output["completion_mask"] * output["tool_mask"]).bool()
+    for row, trajectory in enumerate(trajectories):
+        if trajectory.kind == "personalised":
+            turns = [segment for segment in trajectory.segments if segment.author == "policy"]
+            pairs = zip(turns, trajectory.turn_advantages or (), strict=True)
+            expected = [(trajectory.advantage or 0.0) + added for turn, added in pairs for _ in turn.tokens or ()]
+            assert output["advantages"][row][mask[row]].tolist() == pytest.approx(expected)
+    for group in groups(trajectories):
+        rewards = [by_name(None, trajectory) if total(trajectory) is not None else None for trajectory in group[:3]]
+        assert [list(t.turn_advantages or ()) for t in group[:3]] == turn_advantages(rewards)
+        assert group[3].turn_advantages is None
+    assert len({len(t.turn_advantages or ()) for t in trajectories}) > 1
+
+
 @pytest.mark.parametrize("train_baseline", ["masked", "all"])
 def test_exactly_what_the_policy_sampled_is_trained_on(
     train_baseline: str, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -149,9 +188,11 @@ def test_what_could_not_be_scored_leaves_its_group_and_learns_nothing(policy: Pa
     assert sum(step["unscored"] for step in metrics(tmp_path / "run")) == pytest.approx(len(unscored) / 12)
 
 
+@pytest.mark.parametrize("advantage", ["joint", "joint+turn"])
 def test_rows_that_teach_nothing_are_left_out_and_nothing_else_changes(
-    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    advantage: str, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(grpo.Rollouts, "call_rewards", by_name)
     sizes = []
     original = grpo.PR2Trainer._compute_loss
 
@@ -160,7 +201,8 @@ def test_rows_that_teach_nothing_are_left_out_and_nothing_else_changes(
         return original(self, model, inputs)
 
     monkeypatch.setattr(grpo.PR2Trainer, "_compute_loss", spy)
-    asked = recipe(policy, optimiser={"steps": 1, "questions": 4, "rows": 8, "learning_rate": 1e-3})
+    optimiser = {"steps": 1, "questions": 4, "rows": 8, "learning_rate": 1e-3}
+    asked = recipe(policy, advantage=advantage, optimiser=optimiser)
     run(asked, tmp_path / "fewer")
     monkeypatch.setattr(grpo, "only_what_teaches", lambda batch, *_: batch)
     run(asked, tmp_path / "all")

@@ -147,7 +147,7 @@ def test_a_file_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> 
         ({"group": {"zebra": 1}}, "no setting 'group.zebra'; known: personalised, baseline"),
         ({"optimiser": {}}, "optimiser.steps is missing"),
         ({"optimiser": {"steps": 0}}, "optimiser.steps=0: "),
-        ({"advantage": "detla"}, "advantage='detla': Input should be 'joint', 'delta', 'code' or 'none'"),
+        ({"advantage": "detla"}, "advantage='detla': Input should be 'joint', 'delta', 'code', 'none',"),
         ({"group": {"personalised": 1}}, "group.personalised=1: "),
     ],
 )
