@@ -8,11 +8,12 @@ from ..envs.trajectory import Segment
 from .turn_format import answer_with, call_tool
 
 FIRST = 10  # documents of the search
+_CITES = "Name the posts that your answer rests on"  # in the prompt
 _LINE = re.compile(r"^\d+\. \(([^)\n]*)\) (.*)$", re.MULTILINE)
 
 
 def play(question: Question, segments: Sequence[Segment]) -> str:
-    """Reads around the hits of its search, best first, while it may call; answers with the text of the best hit."""
+    """Reads around the hits of its search, best first, while it may call; answers with the best hit, and cites it."""
     observations = [segment.text for segment in segments if segment.author == "environment"]
     if "answer now" in observations[-1]:
         return _answer(observations)
@@ -27,4 +28,8 @@ def play(question: Question, segments: Sequence[Segment]) -> str:
 
 def _answer(observations: Sequence[str]) -> str:
     found = _LINE.findall("".join(observations[1:]))
-    return answer_with(found[0][1] if found else "I do not know.", "The best hit answers it.")
+    if not found:
+        return answer_with("I do not know.", "Nothing was found.")
+    best, text = found[0]
+    cites = [best] if _CITES in observations[0] else []
+    return answer_with(text, "The best hit answers it.", cites=cites)

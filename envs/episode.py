@@ -130,6 +130,11 @@ class Episode:
         return max(0, self.max_searches - self.turn)
 
     @property
+    def documents_left(self) -> int | None:
+        """How many documents may still be shown; None for any number."""
+        return self.shown_left if self._extended else None
+
+    @property
     def segments(self) -> list[Segment]:
         """The transcript so far."""
         return segments_of(self.segment_fields)
@@ -276,6 +281,13 @@ class Episode:
         self._end("error")
         self.reward = Reward(None, unscored=error)
         self.needs = None
+
+    def change_top_k(self, top_k: int) -> None:
+        """Show another number of documents from the next search on."""
+        self.fetch_k = self.fetch_k // self.top_k * top_k
+        self.top_k = top_k
+        if self._extended:
+            self._limit = top_k
 
     def copy(self) -> Self:
         """An independent copy of the episode in its current state."""

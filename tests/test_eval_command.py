@@ -3,9 +3,11 @@
 import json
 from pathlib import Path
 
+import pytest
 from matching import names
 from typer.testing import CliRunner
 
+from profilegym import TrajectoryReader
 from profilegym.apps.cli import app
 
 ORACLE = ("eval", "--model", "scripted:oracle", "--data", "world:seed=7,users=40/test", "--limit", "36", "--out")
@@ -47,3 +49,19 @@ def test_where_nothing_was_scored_the_reasons_are_told_and_the_exit_is_1(tmp_pat
     assert result.exit_code == 1
     assert "1 episode unscored and in no mean" in result.output
     assert names(" ".join(result.output.split()), "rubric", "'q'", "openai:MODEL")
+
+
+@pytest.mark.parametrize("named", [[], ["--model", "scripted:oracle"]])
+def test_the_script_of_a_scripted_agent_plays_its_baseline_unless_a_model_is_named(
+    named: list[str], tmp_path: Path
+) -> None:
+    asked = ["--agent", "scripted:searcher", "--tools", "search_profile+read_around", "--limit", "2"]
+    data = ["--data", "world:seed=7,users=20/test", "--out", str(tmp_path)]
+
+    result = CliRunner().invoke(app, ["eval", *asked, *named, *data])
+
+    assert result.exit_code == 0, result.output
+    baselines = [t for t in TrajectoryReader(tmp_path / "trajectories.jsonl") if t.kind == "baseline"]
+    assert [t.model for t in baselines] == [named[-1] if named else "scripted:searcher"] * 2
+    assert [t.ended for t in baselines] == ["answered"] * 2
+    assert all((t.answer == "I do not know.") is not bool(named) for t in baselines)

@@ -348,3 +348,26 @@ async def test_after_the_game_a_post_is_found_and_read_in_its_conversation(tmp_p
         await person.until("100 of 100 posts", f"{document} (evidence)", posts[place - 1].id)
         await person.press("escape")
         await person.until("The game is over")
+
+
+@played
+async def test_with_several_tools_a_person_calls_them_by_name(tmp_path: Path) -> None:
+    settings = Settings(model="scripted:oracle", data=DATA, tools="search_profile+latest", max_shown=9, cites=True)
+    newest = QUESTION.profile.documents[-1]
+    async with seated(tmp_path, settings) as person:
+        await person.until("4 calls left; 9 more can be shown")
+        await person.press("tab")
+        await person.until("CALL  search_profile(query")
+        await person.enter("latest n=two")
+        await person.until("Error: ", "a whole number")
+        await person.press("ctrl+u")
+        await person.enter("latest n=1")
+        await person.until("1. You called latest(n=1)", "3 calls left; 8 more can be shown", newest.id)
+        await person.press("tab")
+        await person.until("ANSWER")
+        await person.enter(f"I do not know cites: {newest.id}")
+        await person.until("2. You answered: I do not know", f"It cites {newest.id}.")
+
+    record = records(tmp_path)[-1]
+    assert [(search.tool, search.arguments) for search in record.searches] == [("latest", {"n": 1})]
+    assert (record.answer, record.cites) == ("I do not know", [newest.id])

@@ -231,3 +231,23 @@ def test_a_local_model_goes_on_from_any_step_as_it_went_on_then(tmp_path: Path) 
         said = [(segment.text, segment.tokens) for segment in recorded.segments]
         assert [(segment.text, segment.tokens) for segment in children[name].segments] == said
         assert any(tokens for _, tokens in said)
+
+
+def test_a_run_with_tools_replays_to_the_same_calls_and_branches_off_one(tmp_path: Path) -> None:
+    tools = "search_profile+read_around+latest"
+    settings = replace(ORACLE, agent="scripted:searcher", model="scripted:searcher", tools=tools, max_shown=15, limit=8)
+    run = played(tmp_path / "run", replace(settings, cites=True, costs="read_around=0.1"))
+
+    found = replay(run)
+    branched = again(run, tmp_path / "branch", 2)
+
+    assert found.overlap.mean == 1
+    assert all(row.difference.mean == 0 for row in found.rows if row.recorded.mean is not None)
+    assert any(search.tool == "read_around" for t in personalised(run).values() for search in t.searches)
+    for name, recorded in personalised(run).items():
+        now = branched[name]
+        assert now.segments == recorded.segments
+        assert [(s.tool, s.arguments, s.hits) for s in now.searches] == [
+            (s.tool, s.arguments, s.hits) for s in recorded.searches
+        ]
+        assert now.cites == recorded.cites

@@ -398,3 +398,54 @@ def test_a_trajectory_of_code_that_is_not_here_cannot_be_branched_into_running_i
 
     assert branches(runs)[-1].answer == "Done."
     assert not proof.exists()
+
+
+def test_several_tools_are_called_by_forms(viewer: Viewer, runs: Path) -> None:
+    question = QUESTIONS[1]
+    newest = question.profile.documents[-1]
+    seat = begin(viewer, tools="search_profile+read_around+latest")
+    during = viewer.get(seat).text
+    viewer.post(seat, {"do": "call", "tool": "latest", "arg.n": "1", "arg.before": ""})
+    viewer.post(seat, {"do": "call", "tool": "latest", "arg.n": "<b>"})
+    refused = viewer.get(seat).text
+    viewer.post(seat, {"do": "call", "tool": "read_around", "arg.id": newest.id, "arg.before": "2"})
+    viewer.post(seat, {"do": "answer", "text": "I could not find out."})
+
+    assert 'name="arg.before"' in during
+    assert "a whole number" in words(refused)
+    assert "<b>" not in refused.partition("<h1>")[2].partition('class="steps"')[0]
+    (kept,) = branches(runs)
+    assert [(search.tool, search.arguments) for search in kept.searches] == [
+        ("latest", {"n": 1}),
+        ("read_around", {"id": newest.id, "before": 2}),
+    ]
+
+
+def test_a_game_without_tools_refuses_a_call(viewer: Viewer) -> None:
+    seat = begin(viewer)
+    viewer.post(seat, {"do": "call", "tool": "latest", "arg.n": "1"})
+
+    assert "no tools to call" in words(viewer.get(seat).text)
+
+
+def test_a_game_branches_off_a_call_and_goes_on(runs: Path) -> None:
+    asked = replace(
+        ORACLE, agent="scripted:searcher", model="scripted:searcher", tools="search_profile+read_around", cites=True
+    )
+    play(runs / "tools", asked)
+    with viewing(runs) as viewer:
+        viewer.enter()
+        row, record = next((n, r) for n, r in enumerate(lines_of(runs / "tools"), 1) if len(r["searches"]) > 2)
+        page = viewer.get(f"/run/tools/trajectories/{row}").text
+        form = {"turn": 1, "how": "me", "text": record["segments"][3]["text"], "top_k": 1}
+        answer = viewer.post(f"/run/tools/trajectories/{row}/branch", form)
+        seat = answer.headers["location"]
+        viewer.post(seat, {"do": "call", "tool": "search_profile", "arg.query": "my"})
+        viewer.post(seat, {"do": "answer", "text": "Tea."})
+
+    (branched,) = TrajectoryReader(runs / "tools" / "branches.jsonl")
+    assert [s.hits for s in branched.searches[:2]] == [
+        tuple((hit["document"], hit["score"]) for hit in search["hits"]) for search in record["searches"][:2]
+    ]
+    assert (branched.searches[2].tool, len(branched.searches[2].hits)) == ("search_profile", 1)
+    assert re.findall(r'<a href="#hit-1-1">', page)

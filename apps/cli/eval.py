@@ -14,14 +14,15 @@ from .shared import (
     Cites,
     Costs,
     Data,
+    DefaultModel,
     Judge,
     MaxSearches,
     MaxShown,
-    Model,
     Protocol,
     Retriever,
     Tools,
     TopK,
+    model_or_default,
 )
 
 
@@ -44,7 +45,7 @@ def evaluate(
         ),
     ] = None,
     agent: Agent = "pr2",
-    model: Model = "pilot",
+    model: DefaultModel = None,
     data: Data = "world:seed=7/test",
     judge: Judge = None,
     retriever: Retriever = "bm25",
@@ -76,7 +77,7 @@ def evaluate(
     from ..eval import run_eval
 
     settings = Settings(
-        agent, model, data, judge, retriever, limit, seeds, first_seed, temperature, top_p, turn_tokens, max_tokens,
-        top_k, max_searches, protocol, tools, max_shown, cites, costs,
+        agent, model_or_default(model, agent), data, judge, retriever, limit, seeds, first_seed, temperature, top_p,
+        turn_tokens, max_tokens, top_k, max_searches, protocol, tools, max_shown, cites, costs,
     )  # fmt: skip
     raise typer.Exit(run_eval(settings, Speed(in_flight, deadline), out, as_json))

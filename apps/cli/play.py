@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import MissingExtra, OptionError
-from .shared import Cites, Costs, Data, Judge, MaxSearches, MaxShown, Protocol, Retriever, Tools, TopK
+from .shared import Cites, Costs, Data, Judge, MaxSearches, MaxShown, Protocol, Retriever, Tools, TopK, model_or_default
 
 if TYPE_CHECKING:
     from ..play.session import PlaySession
@@ -44,7 +44,7 @@ def play(
     from ..play.session import PlaySession
 
     settings = Settings(
-        agent or "pr2", model or _default_model(agent), data, judge, retriever, first_seed=seed,
+        agent or "pr2", model_or_default(model, agent), data, judge, retriever, first_seed=seed,
         top_k=top_k, max_searches=max_searches, protocol=protocol, tools=tools, max_shown=max_shown,
         cites=cites, costs=costs,
     )  # fmt: skip
@@ -73,8 +73,3 @@ def play_on_screen(session: "PlaySession") -> None:
     session.check()
     PlayApp(session).run()
     print(session.saved_games)  # noqa: T201 (a person reads it)
-
-
-def _default_model(agent: str | None) -> str:
-    """A scripted agent is its own model."""
-    return agent if agent and agent.startswith("scripted:") else "pilot"

@@ -17,6 +17,10 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a re
 Data = Annotated[str, typer.Option(help="Data set: world:seed=7/test, lamp-qa:PATH, jsonl:PATH …")]
 Agent = Annotated[str, typer.Option(help="Agent: pr2, none, rag, plan, rpm, scripted:oracle …")]
 Model = Annotated[str, typer.Option(help="Model: pilot, hf:PATH_OR_ID, openai:MODEL, scripted:oracle …")]
+DefaultModel = Annotated[
+    str | None,
+    typer.Option(help="Model: pilot, hf:PATH_OR_ID, openai:MODEL … Default: pilot, or the script of a scripted agent."),
+]
 Judge = Annotated[str | None, typer.Option(help="Judge: rubric, openai:MODEL … Default: the data set's metric.")]
 Retriever = Annotated[str, typer.Option(help="Retriever: bm25, dense, path/to/file.py:factory …")]
 TopK = Annotated[int, typer.Option(help="Documents shown per search.", rich_help_panel=EPISODE)]
@@ -44,3 +48,8 @@ Costs = Annotated[
     ),
 ]
 Protocol = Annotated[str, typer.Option(help="tags, or tools for native tool calls.", rich_help_panel=EPISODE)]
+
+
+def model_or_default(model: str | None, agent: str | None) -> str:
+    """A scripted agent is its own model, so that its script plays its baseline too."""
+    return model or (agent if agent and agent.startswith("scripted:") else "pilot")

@@ -1,7 +1,6 @@
 """A live game: one question, played by a person, a policy or both in turn, without any display."""
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -19,10 +18,12 @@ from ...envs.episode import Episode
 from ...envs.question import Document, Question
 from ...envs.retrieval import Retriever
 from ...envs.reward import Reward, RewardFunction
+from ...envs.tools import Toolset
 from ...envs.tools.running import run_call_async
 from ...envs.trajectory import Trajectory
 from ...errors import EpisodeError, ModelError, OptionError, ProfileGymError, RetrievalError
 from ...evaluation.summary import score_of
+from .calls import arguments_of, read_call
 from .policy import Policy
 from .turns import Evidence, GameTurn, initial_search, search_result, turns_of
 
@@ -128,23 +129,33 @@ class Game:
             raise EpisodeError("the search is empty: say what to look for")
         if not (self.over or self.episode.searches_left):
             raise EpisodeError("no searches are left: answer")
+        tools = self.episode.tools
+        if tools is not None and "search_profile" not in tools.tools:
+            raise EpisodeError(f"this game has no search; call one of its tools: {tools.signatures}")
         await self.write(Turn(search_for(query, "Let me look.", self.episode.protocol)))
 
-    async def call(self, name: str, arguments: str = "") -> None:
-        """Call one of several tools; the arguments are a JSON object. Raises where the policy would be corrected."""
-        tools = self.episode.tools
-        if tools is None:
-            raise EpisodeError("this game has no tools to call: start it with --tools")
+    async def call(self, name: str, arguments: Mapping[str, Any]) -> None:
+        """Call one of several tools. Raises where the policy would be corrected."""
+        tools = self._tools
         if not (self.over or self.episode.searches_left):
             raise EpisodeError("no calls are left: answer")
-        match tools.parse(name, arguments or "{}"):
+        match tools.parse(name, arguments):
             case Malformed(reason):
                 raise EpisodeError(reason)
             case Answer(text):
                 await self.answer(text)
             case _:
-                call = call_tool(name, json.loads(arguments or "{}"), "Let me look.", self.episode.protocol)
-                await self.write(Turn(call))
+                await self.write(Turn(call_tool(name, dict(arguments), "Let me look.", self.episode.protocol)))
+
+    async def call_typed(self, line: str) -> None:
+        """A call as a person types it: `latest n=2`, or `latest {"n": 2}`."""
+        await self.call(*read_call(line, self._tools))
+
+    async def call_form(self, name: str, texts: Mapping[str, str]) -> None:
+        """A call whose arguments are texts by name, as a form gives them; an empty one is left out."""
+        tool = self._tools.tools.get(name)
+        given = {argument: text.strip() for argument, text in texts.items() if text.strip()}
+        await self.call(name, arguments_of(tool, given) if tool else given)
 
     async def answer(self, text: str) -> None:
         """Where the game asks for citations, `cites: id1, id2` may follow the text."""
@@ -244,6 +255,12 @@ class Game:
         """Documents that searches showed: not their ids, as those of two users may be equal."""
         found = (self.opening, *(turn.found for turn in self.turns))
         return {hit.document for one in found if one for hit in one.hits}
+
+    @property
+    def _tools(self) -> Toolset:
+        if self.episode.tools is None:
+            raise EpisodeError("this game has no tools to call: start it with --tools")
+        return self.episode.tools
 
     @property
     def _policy(self) -> Policy:

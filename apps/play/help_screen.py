@@ -11,7 +11,7 @@ from textual.widgets import Static
 HELP = """You play in place of the policy: a person asks a question, and you can search only that person's own posts.
 
 Enter     search for the text, or answer with it
-Tab       switch between search and answer
+Tab       search, answer, or call a tool: latest n=2
 Ctrl+O    show the policy's next step
 Ctrl+T    let the policy take this step
 Esc       stop waiting for the policy

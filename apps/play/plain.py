@@ -28,8 +28,8 @@ _ALONE = (
 _LISTED = 10  # questions or posts
 HELP = """A line is a search; when no searches are left, it is your answer. These words are commands:
 search WORDS   search the history for the words
-answer TEXT    answer the question, which ends the game
-call TOOL {…}  call another tool, its arguments as JSON: call latest {"n": 2}
+answer TEXT    answer the question, which ends the game; with --cites, "cites: ID, ID" may follow
+call TOOL …    call another tool: call latest n=2, or call latest {"n": 2}
 ask            show the policy's next turn
 take           let the policy take this turn
 undo           undo the last turn
@@ -103,8 +103,7 @@ class _PlainGame:
             case "answer":
                 self._take_turn(game.answer(rest))
             case "call":
-                name, _, arguments = rest.partition(" ")
-                self._take_turn(game.call(name, arguments.strip()))
+                self._take_turn(game.call_typed(rest))
             case "take":
                 self._take_turn(game.take())
             case "ask":

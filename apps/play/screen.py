@@ -29,8 +29,8 @@ Step = Callable[[], Awaitable[object]]
 _PLACEHOLDERS = {
     "SEARCH": "what to look for; Tab: answer instead",
     "ANSWER": "your answer, which ends the game; Tab: search instead",
-    "OVER": "",
 }
+_DOING = {"SEARCH": "Searching", "CALL": "Calling", "ANSWER": "Scoring"}
 _GAME_OVER = "Saved. Ctrl+Z takes the answer back, Ctrl+G chooses another question."
 _MARK = "bold underline $text-accent"  # visible without colours
 
@@ -86,7 +86,7 @@ class GameScreen(Screen[None]):
         self._session = session
         self._branches: list[Game] = []
         self._place = 0  # of the branch that is shown
-        self._answering = False
+        self._mode = "SEARCH"
         self._step: Worker[None] | None = None
 
     def compose(self) -> ComposeResult:
@@ -115,16 +115,18 @@ class GameScreen(Screen[None]):
         return bool(self._branches) or action not in ("turn", "ask", "take", "undo", "branch")
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        doing, step = ("Scoring", self._game.answer) if self._answering else ("Searching", self._game.search)
+        game = self._game
+        step = {"SEARCH": game.search, "CALL": game.call_typed, "ANSWER": game.answer}[self._mode]
 
         async def submit() -> None:
             await step(event.value)
             event.input.clear()
 
-        self._run_step(doing, submit, is_turn=True)
+        self._run_step(_DOING[self._mode], submit, is_turn=True)
 
     def action_turn(self) -> None:
-        self._answering = not self._answering
+        modes = self._modes
+        self._mode = modes[(modes.index(self._mode) + 1) % len(modes)] if self._mode in modes else modes[0]
         self._show_line()
 
     def action_ask(self) -> None:
@@ -162,6 +164,16 @@ class GameScreen(Screen[None]):
     @property
     def _game(self) -> Game:
         return self._branches[self._place]
+
+    @property
+    def _modes(self) -> list[str]:
+        """What the line may be now."""
+        tools = self._game.episode.tools
+        if not self._game.episode.searches_left:
+            return ["ANSWER"]
+        if tools is None:
+            return ["SEARCH", "ANSWER"]
+        return [*(["SEARCH"] if "search_profile" in tools.tools else []), "CALL", "ANSWER"]
 
     def _chosen(self, question_id: str | None) -> None:
         if question_id:
@@ -221,7 +233,7 @@ class GameScreen(Screen[None]):
                 await shown.mount(*parts)
             newest = parts[-1 if game.proposal else len(game.turns)]
             self.call_after_refresh(newest.scroll_visible, top=True, animate=False)
-            self._answering = self._answering and not game.over
+            self._mode = "SEARCH" if game.over else self._mode
             self._show_baseline()
         self._show_line()
 
@@ -233,17 +245,21 @@ class GameScreen(Screen[None]):
     def _show_line(self) -> None:
         """Update the input line, its mode and the status line."""
         on = bool(self._branches) and not self._game.over
-        if on:
-            self._answering = self._answering or not self._game.episode.searches_left
-        line, mode = self.query_one(Input), "ANSWER" if self._answering else "SEARCH"
-        shown = self.query_one("#mode", Static).set_class(mode == "ANSWER", "answering")
-        shown.update(mode if on else "OVER")
-        line.placeholder = _PLACEHOLDERS[mode if on else "OVER"]
+        if on and self._mode not in self._modes:
+            self._mode = self._modes[0]
+        line = self.query_one(Input)
+        shown = self.query_one("#mode", Static).set_class(self._mode == "ANSWER", "answering")
+        shown.update(self._mode if on else "OVER")
+        line.placeholder = self._placeholder() if on else ""
         line.disabled = not on
         if on:
             line.focus()
         self.query_one("#status", Static).update(self._status())
         self.refresh_bindings()
+
+    def _placeholder(self) -> str:
+        tools = self._game.episode.tools
+        return _PLACEHOLDERS[self._mode] if tools is None or self._mode != "CALL" else tools.signatures
 
     def _status(self) -> Content:
         """The branch, the searches left, and the question."""

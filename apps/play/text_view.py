@@ -53,6 +53,8 @@ def opening(game: Game) -> Iterator[Line]:
     date = f", {question.date}" if question.date else ""
     yield _line("faint", f"Question {question.id} by {question.user_id}{date}")
     yield _line("head", _one_line(question.text))
+    if game.episode.tools is not None:
+        yield _line("faint", f"Tools: {game.episode.tools.signatures}")
     if game.opening:
         yield _line("faint", "Searched for the question before the first turn.")
         yield from _hits(game.opening)
@@ -79,11 +81,13 @@ def turn(game: Game, number: int) -> Iterator[Line]:
 
 
 def budget(game: Game) -> str:
-    """Searches left and posts not seen."""
-    left = game.episode.searches_left
-    searches = f"{left} searches left" if left != 1 else "1 search left"
-    posts = len(game.question.profile)
-    return f"{searches if left else 'no searches left: answer now'}; {game.unseen} of {posts} posts unseen"
+    """Searches or calls left, posts that may still be shown, and posts not seen."""
+    left, posts = game.episode.searches_left, len(game.question.profile)
+    one, many = ("search", "searches") if game.episode.tools is None else ("call", "calls")
+    searches = f"no {many} left: answer now" if not left else f"{left} {one if left == 1 else many} left"
+    limit = game.episode.documents_left
+    shown = f"; {limit} more can be shown" if left and limit is not None else ""
+    return f"{searches}{shown}; {game.unseen} of {posts} posts unseen"
 
 
 def proposal(game: Game) -> Iterator[Line]:

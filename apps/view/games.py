@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from secrets import token_hex
+from types import MappingProxyType
 from typing import Any
 
 from ...agents.agent import AGENTS, make_agent
@@ -75,8 +76,7 @@ class LiveGames:
         episode = rebuild_episode(parent, run.questions.searched(parent), asked, turn)
         base, _, attempt = parent.id.rpartition(":")
         episode.id = f"{base}~{token_hex(4)}:{attempt}"
-        episode.fetch_k = episode.fetch_k // episode.top_k * choice.top_k
-        episode.top_k = choice.top_k
+        episode.change_top_k(choice.top_k)
         game = Game(
             episode,
             self._setup(run, choice.settings(asked)),
@@ -164,8 +164,11 @@ def _begin_episode(trajectory: Trajectory, question: Question, settings: Setting
     return agent.begin(question, **options)
 
 
-async def act(live: LiveGame, what: str, text: str) -> None:
-    """One action of the person. An error is shown on the page and changes nothing."""
+async def act(live: LiveGame, what: str, text: str, fields: Mapping[str, str] = MappingProxyType({})) -> None:
+    """One action of the person. An error is shown on the page and changes nothing.
+
+    A call has its tool and its arguments in `fields`: `tool`, and `arg.NAME` of each.
+    """
     game = live.game
     async with live.busy:
         live.error = None
@@ -175,6 +178,9 @@ async def act(live: LiveGame, what: str, text: str) -> None:
                     await game.search(text)
                 case "answer":
                     await game.answer(text)
+                case "call":
+                    arguments = {n.removeprefix("arg."): text for n, text in fields.items() if n.startswith("arg.")}
+                    await game.call_form(fields.get("tool", ""), arguments)
                 case "write":
                     await game.write(Turn(text))
                 case "ask":

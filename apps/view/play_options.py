@@ -69,11 +69,12 @@ class PlayOptions:
     retriever: str
     top_k: int
     profile: ProfileOf = "own"
+    tools: str | None = None  # those of the run, except in a new game
 
     @classmethod
     def of_run(cls, settings: Settings) -> Self:
         agent = "pr2" if settings.agent == "none" else settings.agent
-        return cls(agent, settings.model, settings.retriever, settings.top_k)
+        return cls(agent, settings.model, settings.retriever, settings.top_k, tools=settings.tools)
 
     @classmethod
     def of_branch(cls, settings: Settings, told: Mapping[str, Any], profile: ProfileOf) -> Self:
@@ -88,6 +89,8 @@ class PlayOptions:
         filled: dict[str, Any] = {
             name: form[name].strip() for name in ("agent", "model", "retriever") if form.get(name)
         }
+        if "tools" in form:
+            filled["tools"] = form["tools"].strip() or None
         if form.get("top_k"):
             if not form["top_k"].isdecimal() or not 1 <= int(form["top_k"]) <= _MOST:
                 raise OptionError(f"top_k={form['top_k']!r}: give a whole number from 1 to {_MOST}")

@@ -14,13 +14,14 @@ LONGEST = 20_000  # characters of a text on a page; the rest is in the line
 _MATCHED = 4_000  # characters of a hit that are searched for matching words
 
 _TAG = re.compile(
-    r"""(<\s*(think|search|answer)(?:\s+cites\s*=\s*(?:"[^"<>]*"|'[^'<>]*'))?\s*>)(.*?)(<\s*/\s*\2\s*>|\Z)""",
+    r"""(<\s*(think|search|tool|answer)(?:\s+cites\s*=\s*(?:"[^"<>]*"|'[^'<>]*'))?\s*>)(.*?)(<\s*/\s*\2\s*>|\Z)""",
     re.DOTALL | re.IGNORECASE,
 )
 _BLOCK = re.compile(r"<information>\n(.*?)\n</information>", re.DOTALL)
 _NUMBERED = re.compile(r"^\d+\. (.*)$", re.MULTILINE)
 
-PartKind = Literal["think", "search", "answer", "text"]
+PartKind = Literal["think", "search", "tool", "answer", "text"]
+_KINDS: Mapping[str, PartKind] = {"think": "think", "search": "search", "tool": "tool", "answer": "answer"}
 Piece = tuple[str, bool]  # text, and whether it matched
 
 
@@ -133,8 +134,7 @@ def parts_of(text: str) -> Iterator[Part]:
     end = 0
     for found in _TAG.finditer(text):
         yield from _plain(text[end : found.start()])
-        kind: PartKind = {"think": "think", "search": "search", "answer": "answer"}[found[2].lower()]  # type: ignore[assignment]
-        yield Part(kind, cut(found[3].strip()))
+        yield Part(_KINDS[found[2].lower()], cut(found[3].strip()))
         end = found.end()
     yield from _plain(text[end:])
 

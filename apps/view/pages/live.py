@@ -7,6 +7,7 @@ from ....envs.data import QuestionSet
 from ....envs.question import Question
 from ....envs.trajectory import Trajectory
 from ...play.game import PERSON
+from ...play.text_view import budget
 from ..details import chosen_for, parent_of, whose_at
 from ..games import LiveGame, act, saved
 from ..library import Run
@@ -48,7 +49,7 @@ async def move(request: Request, site: SiteDep, game_id: str) -> RedirectRespons
     played, form = site.games.find(game_id), await read_form(request)
     if form.get("do") == "branch":
         return redirect(f"/live/{site.games.branch_game(played).id}")
-    await site.loop.run(act(played, form.get("do", ""), text_of_form(form)))
+    await site.loop.run(act(played, form.get("do", ""), text_of_form(form), form))
     return redirect(f"/live/{played.id}")
 
 
@@ -62,7 +63,7 @@ def _page(site: SiteDep, live: LiveGame) -> HTMLResponse:
         evidence=game.evidence() if game.over else (),
         proposal=list(parts_of(cut(game.proposal.text).shown)) if game.proposal else None, reward=game.episode.reward,
         saved=saved(live) if game.over else None, has_parent=parent_of(live.run, trajectory) is not None,
-        choice=live.choice, chosen=chosen_for(trajectory),
+        left=budget(game), choice=live.choice, chosen=chosen_for(trajectory),
     )  # fmt: skip
 
 
