@@ -1,6 +1,7 @@
 """Answers that name the documents they rest on, and what calls of tools cost."""
 
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from matching import naming
 from profilegym import Answer, Aspect, Episode, Malformed, Question, Rubric, Trajectory, make_reward, parse_action
 from profilegym.agents.turn_format import answer_with, as_call
 from profilegym.apps.view.redaction import redacted
-from profilegym.apps.view.steps import Citation, Hit, steps_of
+from profilegym.apps.view.steps import Citation, Hit, parts_of, steps_of
 from profilegym.envs.batch_step import BatchStepper
 from profilegym.envs.episode import checked_options
 from profilegym.envs.retrieval import make_retriever
@@ -19,6 +20,8 @@ from profilegym.errors import OptionError
 from profilegym.evaluation.evaluate import Settings
 from profilegym.evaluation.summary import figures
 from profilegym.rewards.search_metrics import Cited, evidence_cited
+from profilegym.training.recipe import Recipe
+from profilegym.training.settings import check_settings, read_settings
 
 SEVERAL = "search_profile+read_around+latest"
 
@@ -207,3 +210,26 @@ def test_the_settings_of_a_run_name_both() -> None:
     assert settings.options["costs"] == {"search_profile": 0.1}
     assert settings.options["cites"] is True
     assert settings.arguments[-3:] == ["--cites", "--costs", "search_profile=0.1"]
+
+
+@pytest.mark.parametrize("piece", ["<answer cites=", '<answer cites="a', "<answer ", "cites='", ","])
+def test_hostile_tags_take_no_time(piece: str) -> None:
+    text = piece * 50_000 + "</answer>"
+    start = perf_counter()
+
+    episode = Episode(question(), cites=True)
+    action = episode.write(text)
+    list(parts_of(text))
+
+    assert perf_counter() - start < 2
+    assert isinstance(action, Malformed)
+    assert episode.trajectory().structure_ok is None
+
+
+def test_a_training_step_plays_with_both() -> None:
+    costs = {"episode": {"cites": True, "costs": "search_profile=0.1"}}
+    recipe = check_settings(Recipe, read_settings("pr2-world-smoke")[0] | costs, "test")
+
+    played = recipe.playing("world", None)
+
+    assert (played.cites, played.options["costs"]) == (True, {"search_profile": 0.1})

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from ..envs.episode import checked_options
 from ..errors import OptionError
 from ..evaluation.evaluate import Settings, default_reward
 from .advantage import Advantage, Mode
@@ -43,6 +44,15 @@ class EpisodeOptions(SettingsModel):
     hit_chars: Annotated[int, Field(ge=20)] = 2000
     protocol: Literal["tags", "tools"] = "tags"
     cites: bool = False
+    costs: str | None = None  # of a call by tool: search_profile=0.01
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        try:
+            checked_options(self.model_dump())
+        except OptionError as error:
+            raise ValueError(str(error)) from None
+        return self
 
 
 class Group(SettingsModel):
@@ -174,7 +184,7 @@ class BaseRecipe(SettingsModel):
         """The settings of an evaluation that plays as in training."""
         settings = self.model_dump(include={"agent", "model", "judge", "retriever"})
         settings |= self.generation.model_dump(include={"temperature", "top_p", "turn_tokens", "max_tokens"})
-        settings |= self.episode.model_dump(include={"top_k", "max_searches", "protocol", "cites"})
+        settings |= self.episode.model_dump(include={"top_k", "max_searches", "protocol", "cites", "costs"})
         return Settings(**(settings | {"data": data, "limit": limit, "first_seed": self.seed} | changes))
 
 

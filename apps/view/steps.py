@@ -14,7 +14,7 @@ LONGEST = 20_000  # characters of a text on a page; the rest is in the line
 _MATCHED = 4_000  # characters of a hit that are searched for matching words
 
 _TAG = re.compile(
-    r"""(<\s*(think|search|tool|answer)(?:\s+cites\s*=\s*(?:"[^"<>]*"|'[^'<>]*'))?\s*>)(.*?)(<\s*/\s*\2\s*>|\Z)""",
+    r"""(<\s*+(think|search|tool|answer)(?:\s++cites\s*+=\s*+(?:"[^"<>]*+"|'[^'<>]*+'))?+\s*+>)(.*?)(<\s*+/\s*+\2\s*+>|\Z)""",
     re.DOTALL | re.IGNORECASE,
 )
 _BLOCK = re.compile(r"<information>\n(.*?)\n</information>", re.DOTALL)

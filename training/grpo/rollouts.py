@@ -12,6 +12,7 @@ from ...agents.rollout import Job, Rollout
 from ...envs.chat import Sampling
 from ...envs.data import QuestionSet
 from ...envs.data.profile_controls import swapped
+from ...envs.episode import checked_options
 from ...envs.retrieval import make_retriever
 from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
@@ -49,7 +50,7 @@ class Rollouts:
             drawn.deadline,
             drawn.max_tokens,
             recipe.seed,
-            recipe.episode.model_dump(),
+            checked_options(recipe.episode.model_dump()),
         )
         self._runner = asyncio.Runner()  # one event loop for the whole run, to keep connections open
 
