@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from math import inf
 from pathlib import Path
@@ -158,6 +158,9 @@ class Trajectory:
         fields["search_ms"] = tuple(search.get("ms") for search in record["searches"])
         calls = tuple(value for s in record["searches"] for value in (s.get("tool"), s.get("arguments")))
         fields["calls"] = calls if any(calls) else ()
+        for name, kind in _LISTS.items():
+            if fields[name] is not None:
+                fields[name] = [kind(value) for value in fields[name]]
         fields["verdict"] = verdict = verdict_of(record.get("verdict"))
         fields["flags"] = flags = tuple(record.get("flags") or ())
         if (reward := record.get("reward")) is not None:
@@ -184,7 +187,8 @@ _FIELDS = (
     *("structure_ok", "malformed", "usage", "timing", "error"),
 )
 _NOT_PLAIN = ("segments", "searches", "verdict", "reward", "flags", "structure_ok")
-_ONLY_WHERE_USED = ("cites", "turn_advantages")  # left out of the line where they are None
+_LISTS: Mapping[str, Callable[[Any], Any]] = {"cites": str, "turn_advantages": float}
+_ONLY_WHERE_USED = tuple(_LISTS)  # left out of the line where they are None
 _PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)
 
 

@@ -1,5 +1,6 @@
 """Answers that name the documents they rest on, and what calls of tools cost."""
 
+import json
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -16,7 +17,7 @@ from profilegym.envs.batch_step import BatchStepper
 from profilegym.envs.episode import checked_options
 from profilegym.envs.retrieval import make_retriever
 from profilegym.envs.reward import Reward, no_reward, rewards_of
-from profilegym.errors import OptionError
+from profilegym.errors import DataError, OptionError
 from profilegym.evaluation.evaluate import Settings
 from profilegym.evaluation.summary import figures
 from profilegym.rewards.search_metrics import Cited, evidence_cited
@@ -233,3 +234,11 @@ def test_a_training_step_plays_with_both() -> None:
     played = recipe.playing("world", None)
 
     assert (played.cites, played.options["costs"]) == (True, {"search_profile": 0.1})
+
+
+@pytest.mark.parametrize("change", [{"cites": 5}, {"turn_advantages": ["much"]}])
+def test_a_line_with_another_kind_of_value_is_no_trajectory(change: dict[str, Any]) -> None:
+    line = json.loads(played(question(), f"{ANSWER}<answer>tea</answer>", cites=True).trajectory().to_json())
+
+    with pytest.raises(DataError):
+        Trajectory.from_json(json.dumps(line | change))

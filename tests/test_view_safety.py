@@ -245,7 +245,12 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Viewer]:
     """A run in which every text that comes from outside is an attack."""
     run = play(tmp_path_factory.mktemp("hostile") / "<b>bold<b>")
     last = lines_of(run)[-1]
-    add(run, {**attacked(last), "id": f"{HOSTILE}:pr2:7"}, {**attacked(last), "id": "plain:pr2:8", "data": HOSTILE})
+    cites = {"cites": [HOSTILE, f"{HOSTILE}, {HOSTILE}"]}
+    add(
+        run,
+        {**attacked(last), **cites, "id": f"{HOSTILE}:pr2:7"},
+        {**attacked(last), "id": "plain:pr2:8", "data": HOSTILE},
+    )
     (run / "metrics.jsonl").write_text('{"step": 1, "<script>alert(9)</script>": 2}\n')
     with viewing(run.parent) as viewer:
         yield viewer.enter()
