@@ -170,10 +170,7 @@ class Episode:
             self._record_tokens(segment_tokens)
         self.segment_fields += "policy", text[:end], tokens, logprobs
         if isinstance(action, Answer):
-            self.answer = action.text
-            if self.cites is not None:
-                self.cites = self._named(action.cites)
-            self._end("answered")
+            self._take_answer(action)
         elif self.turn >= self.max_searches:
             self.malformed += isinstance(action, Malformed)
             self._end("budget")
@@ -361,6 +358,12 @@ class Episode:
         result = tool.result(self.question.profile, call.arguments)
         self.add_result(result)
         return result if isinstance(result, Malformed) else call
+
+    def _take_answer(self, action: Answer) -> None:
+        self.answer = action.text
+        if self.cites is not None:
+            self.cites = self._named(action.cites)
+        self._end("answered")
 
     def _record_tokens(self, segment_tokens: Sequence[Sequence[int] | None]) -> None:
         fields = self.segment_fields

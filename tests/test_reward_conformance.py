@@ -143,6 +143,7 @@ class TestRubric(RewardContract):
     "spec",
     [
         *("rubric", "score:rubric", "structure", "penalty", "match", "mae", "evidence", "cost:search=0.1", "pr2"),
+        *("citations", "citations:precision"),
         *("compose:1*score:rubric+0.1*structure", "tagpr:score:rubric,prmu=match", "tag_format", "tag_set"),
     ],
 )

@@ -1,5 +1,6 @@
 """Rewards that arrive at a call: for new evidence, for a repeat, and for a call that found nothing of use."""
 
+from collections.abc import Iterator, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -30,28 +31,33 @@ def call_rewards(trajectory: Trajectory, question: Question, amounts: TurnReward
     if not wanted or trajectory.ended == "error":
         return None
     own = question.profile.user_id == question.user_id
-    observations = _observations(trajectory.segments)
-    rewards, seen = [0.0] * len(observations), set[str]()
+    results = _results(trajectory.segments)
+    rewards, seen = [0.0] * len(results), set[str]()
     for search in trajectory.searches:
         new = {document for document, _ in search.hits} - seen
         seen |= new
         if search.turn != INITIAL_SEARCH_TURN:
             found = len(new & wanted) / len(wanted) if own else 0.0
-            rewards[search.turn] += _reward(search, found, bool(new), observations[search.turn], amounts)
+            rewards[search.turn] += _reward(search, found, bool(new), next(results[search.turn]), amounts)
     return rewards
 
 
-def _reward(search: Search, found: float, is_new: bool, observation: str, amounts: TurnRewards) -> float:
+def _reward(search: Search, found: float, is_new: bool, result: str, amounts: TurnRewards) -> float:
     if found:
         return amounts.new * found
     if is_new:
         return -amounts.useless
-    if not search.hits and NOTHING_FOUND not in observation:
+    if not search.hits and NOTHING_FOUND not in result:
         return 0.0  # a tool's text, of which nobody knows whether it is evidence
     return -amounts.repeat
 
 
-def _observations(segments: list[Segment]) -> list[str]:
-    """By turn of the policy: what the environment said to it; empty for the last."""
-    following = [*segments[1:], Segment("environment", "")]
-    return [after.text for segment, after in zip(segments, following, strict=True) if segment.author == "policy"]
+def _results(segments: Sequence[Segment]) -> list[Iterator[str]]:
+    """By turn of the policy: what its calls returned, one after the other."""
+    results: list[list[str]] = []
+    for segment in segments:
+        if segment.author == "policy":
+            results.append([])
+        elif results and "<information>" in segment.text:
+            results[-1].append(segment.text)
+    return [iter(texts) for texts in results]
