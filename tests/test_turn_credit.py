@@ -180,6 +180,13 @@ def test_rewards_are_unknown_without_evidence_and_after_an_error() -> None:
     assert call_rewards(failed, question("u1-0"), AMOUNTS) is None
 
 
+def test_a_search_of_a_history_that_is_not_needed_is_useless() -> None:
+    asked = question()
+    asked = replace(asked, rubric=replace(asked.rubric, history="unneeded"))
+
+    assert call_rewards(played(asked, search("rooibos"), "<answer>a</answer>"), asked, AMOUNTS) == [-0.05, 0]
+
+
 def test_a_record_keeps_the_advantages_of_its_turns() -> None:
     record = played(question("u1-0"), search("rooibos"), "<answer>a</answer>")
     assert "turn_advantages" not in record.to_json()

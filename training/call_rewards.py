@@ -25,10 +25,11 @@ class TurnRewards(SettingsModel):
 def call_rewards(trajectory: Trajectory, question: Question, amounts: TurnRewards) -> list[float] | None:
     """One value per turn; 0 for a turn without a call. None where the evidence is unknown, or the episode failed.
 
-    `question` has the profile that was searched; another user's documents are no evidence.
+    Where the history is not needed, no document is evidence, so every call is useless or a repeat. `question` has the
+    profile that was searched; another user's documents are no evidence.
     """
     wanted = evidence_of(question)
-    if not wanted or trajectory.ended == "error":
+    if trajectory.ended == "error" or not (wanted or question.rubric.history == "unneeded"):
         return None
     own = question.profile.user_id == question.user_id
     results = _results(trajectory.segments)
@@ -37,8 +38,8 @@ def call_rewards(trajectory: Trajectory, question: Question, amounts: TurnReward
         new = {document for document, _ in search.hits} - seen
         seen |= new
         if search.turn != INITIAL_SEARCH_TURN:
-            found = len(new & wanted) / len(wanted) if own else 0.0
-            rewards[search.turn] += _reward(search, found, bool(new), next(results[search.turn]), amounts)
+            found = len(new & wanted) / len(wanted) if own and wanted else 0.0
+            rewards[search.turn] += _reward(search, found, bool(new), next(results[search.turn], ""), amounts)
     return rewards
 
 
