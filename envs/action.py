@@ -118,11 +118,12 @@ def read_action(
         return _unclosed(text), len(text)
     kind = closing[1].lower()
     start, end = closing.span()
-    opening = _last_opening(kind, text, start, cites)
-    if opening is None:
+    if cites and kind == "answer":
+        return _answer_with_cites(text, start), end
+    content_start = _after_opening(_OPENING[kind], text, start)
+    if content_start is None:
         return Malformed(f"</{kind}> came without <{kind}> before it."), end
-    content = text[opening.end() : start]
-    return (_answer(content, opening) if kind == "answer" else _action(kind, content)), end
+    return _action(kind, text[content_start:start]), end
 
 
 def parse_tool_call(name: object, arguments: object) -> Action:
@@ -141,23 +142,26 @@ def parse_tool_call(name: object, arguments: object) -> Action:
             return Malformed("There is no such tool: call search_profile(query) or answer(text).")
 
 
-def _last_opening(kind: str, text: str, end: int, cites: bool) -> re.Match[str] | None:
-    """The last `<kind>` before `end`."""
-    opening = _ANSWER_WITH_CITES if cites and kind == "answer" else _OPENING[kind]
+def _after_opening(opening: re.Pattern[str], text: str, end: int) -> int | None:
+    """The index after the last opening tag before `end`."""
     start = text.rfind("<", 0, end)
     while start >= 0:
         tag = opening.match(text, start, end)
         if tag:
-            return tag
+            return tag.end()
         start = text.rfind("<", 0, start)
     return None
 
 
-def _answer(content: str, opening: re.Match[str]) -> Answer:
-    if not opening.re.groups:
-        return Answer(content.strip())
+def _answer_with_cites(text: str, end: int) -> Answer | Malformed:
+    """The answer that ends before `end`, and the ids that its opening tag names."""
+    content_start = _after_opening(_ANSWER_WITH_CITES, text, end)
+    if content_start is None:
+        return Malformed("</answer> came without <answer> before it.")
+    opening = _ANSWER_WITH_CITES.match(text, text.rfind("<", 0, content_start))
+    assert opening is not None
     names = (name.strip() for name in (opening[1] or opening[2] or "").split(","))
-    return Answer(content.strip(), tuple(name for name in names if name))
+    return Answer(text[content_start:end].strip(), tuple(name for name in names if name))
 
 
 def _unclosed(text: str, kinds: Sequence[str] = ("search", "answer"), otherwise: Malformed = _NO_ACTION) -> Malformed:
@@ -174,12 +178,14 @@ def _read_tags_and_tools(text: str, tools: OfferedTools, cites: bool) -> tuple[A
         return _unclosed(text, ("tool", "search", "answer"), _NO_TOOL_OR_ANSWER), len(text)
     kind = closing[1].lower()
     start, end = closing.span()
-    opening = _last_opening(kind, text, start, cites)
-    if opening is None:
+    if cites and kind == "answer":
+        return _answer_with_cites(text, start), end
+    content_start = _after_opening(_OPENING[kind], text, start)
+    if content_start is None:
         return Malformed(f"</{kind}> came without <{kind}> before it."), end
-    content = text[opening.end() : start]
+    content = text[content_start:start]
     if kind == "answer":
-        return _answer(content, opening), end
+        return Answer(content.strip()), end
     if kind == "search":
         return tools.parse("search_profile", {"query": content}), end
     call = _loaded_call(content)

@@ -29,6 +29,7 @@ INITIAL_SEARCH_TURN = -1  # the `turn` of a search made before the policy's firs
 _MINIMUM = {"top_k": 1, "max_searches": 0, "hit_chars": 20, "max_shown": 1}
 _MAY_BE_NONE = ("max_shown",)
 _MOST_ID_CHARS = 200  # of an id that the policy made up
+_NO_COSTS: Mapping[str, float] = {}
 _SEARCH_ALONE = Toolset([search_profile])
 _CHOICES = {
     "repeat_hits": (True, False),
@@ -106,7 +107,7 @@ class Episode:
         self.query = question.search_text if initial_search else ""
         self.answer: str | None = None
         self.cites: tuple[str, ...] | None = None  # documents that the answer names; None where it is not asked to
-        self.costs: Mapping[str, float] = {}
+        self.costs = _NO_COSTS
         self.ended: Ended | None = None
         self.error: str | None = None
         self.reward: Reward | None = None
@@ -118,7 +119,7 @@ class Episode:
         self.seconds = 0.0
         self.tools: Toolset | None = None
         self.line_form = hit_chars  # the key in `Profile.lines` of the lines shown: their length, negative with ids
-        self._extended = tools is not None or max_shown is not None or cites or bool(costs)
+        self._extended = tools is not None or max_shown is not None or cites or costs is not None
         if self._extended:
             self._extend(tools, max_shown, cites, costs or {})
         else:
