@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 import uvicorn
-
 from mcp.server import Server, ServerRequestContext
 from mcp.server.stdio import stdio_server
 from mcp.types import (

@@ -194,7 +194,6 @@ class _Connection:
         server = self._server
         try:
             import httpx2
-
             from mcp import Client, StdioServerParameters, stdio_client
             from mcp.client.streamable_http import streamable_http_client
         except ImportError as error:
