@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from .._util.terminal import printable
-from ..benchmarks.retriever import METRICS, REFERENCE, Comparison, Cost, Estimate, Row, compare
+from ..benchmarks.retriever import METRICS, REFERENCE, UNITS, Comparison, Cost, Estimate, Row, compare
 from ..envs.data import load_questions
 from ..evaluation import page
 from ..evaluation.intervals import LEAST, Interval
@@ -85,38 +85,50 @@ def _show(found: Comparison, console: Console) -> None:
 def _notes(found: Comparison) -> Iterator[str]:
     yield (
         f"{found.data}: {found.questions:,} questions of {found.people:,} people with {found.documents:,} documents; "
-        f"one search each. Left out: {found.without_evidence:,} questions without evidence documents."
+        f"one search each. Left out: {found.without_evidence:,} questions without evidence."
     )
     yield f"Means over questions, in percent. In brackets: 95 % intervals; none below {LEAST} people or questions."
-    if _people_are_few(found):
+    if any(row.by == "session" for row in found.rows):
+        yield "By session, a session is found with any of its documents; cutoffs count documents."
+    if _has_few_people(found.rows[0]):
         yield (
             f"There are only {found.people:,} people. An interval over questions takes these people as given: "
             "it says nothing about other people."
         )
 
 
-def _people_are_few(found: Comparison) -> bool:
-    return found.rows[0].figures[0].value.questions is not None
+def _has_few_people(row: Row) -> bool:
+    return row.figures[0].value.questions is not None
 
 
 def _tables(found: Comparison) -> Iterator[_Titled]:
-    overall = [row for row in found.rows if row.category is None]
-    yield _Titled("Quality", ["retriever", *METRICS], [[row.retriever, *_means(row)] for row in overall])
-    for row in overall:
-        yield _with_intervals(row, _people_are_few(found))
-    if by_category := [row for row in found.rows if row.category is not None]:
-        rows = [[row.category or "", row.retriever, f"{row.questions:,}", *_means(row)] for row in by_category]
-        yield _Titled("By category", ["category", "retriever", "questions", *METRICS], rows)
+    for unit in UNITS:
+        yield from _quality([row for row in found.rows if row.by == unit])
     yield _Titled("Cost", ["retriever", *_COST_HEADS], [[spec, *_cost(cost)] for spec, cost in found.costs.items()])
+
+
+def _quality(rows: Sequence[Row]) -> Iterator[_Titled]:
+    """The tables of one unit; none where the data names no such evidence."""
+    if not rows:
+        return
+    overall = [row for row in rows if row.category is None]
+    title = f"Quality by {rows[0].by}, {overall[0].questions:,} questions"
+    yield _Titled(title, ["retriever", *METRICS], [[row.retriever, *_means(row)] for row in overall])
+    for row in overall:
+        yield _with_intervals(row)
+    if by_category := [row for row in rows if row.category is not None]:
+        cells = [[row.category or "", row.retriever, f"{row.questions:,}", *_means(row)] for row in by_category]
+        title = f"By category and {rows[0].by}"
+        yield _Titled(title, ["category", "retriever", "questions", *METRICS], cells)
 
 
 def _means(row: Row) -> list[str]:
     return [_percent(figure.value.people.mean) for figure in row.figures]
 
 
-def _with_intervals(row: Row, few: bool) -> _Titled:
-    units = ["over people", "over questions"] if few else ["over people"]
-    heads, title = ["metric", "mean", *units], f"{row.retriever}, with intervals"
+def _with_intervals(row: Row) -> _Titled:
+    units = ["over people", "over questions"] if _has_few_people(row) else ["over people"]
+    heads, title = ["metric", "mean", *units], f"{row.retriever} by {row.by}, with intervals"
     if row.retriever == REFERENCE:
         return _Titled(title, heads, [[figure.metric, *_estimate(figure.value)] for figure in row.figures])
     rows = [[one.metric, *_estimate(one.value), *_estimate(one.difference, "+")] for one in row.figures]

@@ -10,21 +10,23 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from ..envs.data import QuestionSet
-from ..envs.data.leaks import evidence_of
 from ..envs.question import Document, Profile, Question
 from ..envs.retrieval import Retriever, make_retriever
 from ..errors import DataError
 from ..evaluation.intervals import FEW, Interval, mean
-from ..evaluation.ranking import ndcg, recall, reciprocal_rank
+from ..rewards.ranking import ndcg, precision, recall, reciprocal_rank
+from ..rewards.search_metrics import Unit, evidence_by, units
 
 REFERENCE = "bm25"
 SHOWN = (5, 10, 15, 25, 30, 50)  # documents shown
-METRICS = (*(f"recall@{k}" for k in SHOWN), "nDCG@10", "MRR")
+METRICS = (*(f"recall@{k}" for k in SHOWN), "precision@10", "nDCG@10", "MRR")
+UNITS: tuple[Unit, ...] = get_args(Unit)
 Array = npt.NDArray[np.float64]
 
 _DEPTH = max(SHOWN)
@@ -65,9 +67,13 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """The figures of one retriever over all questions, or over those of one category."""
+    """The figures of one retriever over all questions, or over those of one category.
+
+    By session, `recall@5` is the share of the evidence sessions of which some document is among the first five.
+    """
 
     retriever: str
+    by: Unit
     category: str | None
     questions: int
     figures: list[Figure]
@@ -87,13 +93,20 @@ class Comparison:
 
 
 @dataclass(slots=True)
-class Measured:
-    """What one retriever found: a row per question with evidence."""
+class Found:
+    """What one retriever found by document or by session: a row per question with such evidence."""
 
     ids: list[str] = field(default_factory=list)
     users: list[str] = field(default_factory=list)
     categories: list[str | None] = field(default_factory=list)
     values: list[list[float]] = field(default_factory=list)  # in the order of METRICS
+
+
+@dataclass(slots=True)
+class Measured:
+    """The searches of one retriever: a time per question with evidence."""
+
+    by: dict[Unit, Found] = field(default_factory=lambda: {unit: Found() for unit in UNITS})
     seconds: list[float] = field(default_factory=list)
     index_seconds: float = 0.0
     profiles: dict[bytes, int] = field(default_factory=dict)  # documents by digest
@@ -110,9 +123,9 @@ def compare(
     reference = found[REFERENCE]
     return Comparison(
         data=data.spec,
-        questions=len(reference.ids),
-        without_evidence=min(len(data), limit or len(data)) - len(reference.ids),
-        people=len(set(reference.users)),
+        questions=(asked := len(reference.seconds)),
+        without_evidence=min(len(data), limit or len(data)) - asked,
+        people=len({user for of in reference.by.values() for user in of.users}),
         documents=sum(reference.profiles.values()),
         rows=list(_rows(found)),
         costs=costs,
@@ -127,32 +140,43 @@ def _measure(
     loaded = time.perf_counter() - started
     measured = Measured()
     for question in islice(data, limit):
-        if evidence := evidence_of(question):
+        if evidence := {unit: wanted for unit in UNITS if (wanted := evidence_by(question, unit))}:
             _ask(retriever, question, evidence, measured)
         if advance:
             advance(spec)
-    if not measured.ids:
-        raise DataError(f"no question of {data.spec} names its evidence documents, so that no search can be scored")
+    if not measured.seconds:
+        raise DataError(f"no question of {data.spec} names its evidence, so that no search can be scored")
     del retriever  # its model is loaded again to weigh the index
     milliseconds = 1e3 * np.array(measured.seconds)
     typical, slow = np.percentile(milliseconds, (50, 95)).tolist()
     return measured, Cost(loaded, measured.index_seconds, _index_bytes(spec, measured.sample), typical, slow)
 
 
-def _ask(retriever: Retriever, question: Question, evidence: set[str], measured: Measured) -> None:
+def _ask(retriever: Retriever, question: Question, evidence: dict[Unit, set[str]], measured: Measured) -> None:
     profile = question.profile
     if profile.digest not in measured.profiles:
         measured.index_seconds += _timed(retriever, profile, _ANY_QUERY, 1)[0]
         if sum(map(len, measured.sample)) < _WEIGHED:
             measured.sample.append(profile)
         measured.profiles[profile.digest] = len(profile)
-    seconds, ranked = _timed(retriever, profile, question.search_text, _DEPTH)
+    seconds, shown = _timed(retriever, profile, question.search_text, _DEPTH)
     measured.seconds.append(seconds)
-    measured.ids.append(question.id)
-    measured.users.append(question.user_id)
-    measured.categories.append(question.category)
-    recalls = [recall(ranked, evidence, k) for k in SHOWN]
-    measured.values.append([*recalls, ndcg(ranked, evidence, 10), reciprocal_rank(ranked, evidence)])
+    for unit, wanted in evidence.items():
+        found = measured.by[unit]
+        found.ids.append(question.id)
+        found.users.append(question.user_id)
+        found.categories.append(question.category)
+        found.values.append(list(_values(question, shown, wanted, unit)))
+
+
+def _values(question: Question, shown: list[str], wanted: set[str], by: Unit) -> Iterator[float]:
+    """In the order of METRICS; a cutoff counts documents."""
+    for k in SHOWN:
+        yield recall(units(question, shown[:k], by), wanted, k)
+    first = units(question, shown[:10], by)
+    yield precision(first, wanted, 10)
+    yield ndcg(first, wanted, 10)
+    yield reciprocal_rank(units(question, shown, by), wanted)
 
 
 def _timed(retriever: Retriever, profile: Profile, query: str, k: int) -> tuple[float, list[str]]:
@@ -176,19 +200,26 @@ def _index_bytes(spec: str, profiles: Sequence[Profile]) -> float:
         tracemalloc.stop()
 
 
-def _rows(found: dict[str, Measured]) -> Iterator[Row]:
+def _rows(searched: dict[str, Measured]) -> Iterator[Row]:
+    for unit in UNITS:
+        found = {spec: measured.by[unit] for spec, measured in searched.items()}
+        if found[REFERENCE].ids:
+            yield from _rows_by(unit, found)
+
+
+def _rows_by(unit: Unit, found: dict[str, Found]) -> Iterator[Row]:
     reference = found[REFERENCE]
     names = sorted({name for name in reference.categories if name is not None})
     for category in [None, *names] if len(names) > 1 else [None]:
         places = [place for place, name in enumerate(reference.categories) if category in (None, name)]
-        for spec, measured in found.items():
+        for spec, one in found.items():
             compared = None if spec == REFERENCE else reference
-            yield Row(spec, category, len(places), _figures(measured, compared, places))
+            yield Row(spec, unit, category, len(places), _figures(one, compared, places))
 
 
-def _figures(measured: Measured, reference: Measured | None, places: list[int]) -> list[Figure]:
-    ids, users = [measured.ids[place] for place in places], [measured.users[place] for place in places]
-    values = np.array([measured.values[place] for place in places])
+def _figures(found: Found, reference: Found | None, places: list[int]) -> list[Figure]:
+    ids, users = [found.ids[place] for place in places], [found.users[place] for place in places]
+    values = np.array([found.values[place] for place in places])
     others = None if reference is None else np.array([reference.values[place] for place in places])
     return [
         Figure(

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from math import log2
 from typing import ClassVar, Literal, NamedTuple, get_args
 
 from ..envs.data.leaks import evidence_of
@@ -11,6 +10,7 @@ from ..envs.question import Question
 from ..envs.reward import Reward
 from ..envs.trajectory import Search
 from ..errors import OptionError
+from .ranking import ndcg, precision, recall
 
 Measure = Literal["recall", "precision", "ndcg"]
 Unit = Literal["document", "session"]
@@ -112,15 +112,13 @@ def evidence_found(question: Question, shown: Iterable[str], by: Unit = "documen
 
     Another user's documents are no evidence, whatever their ids.
     """
-    wanted = evidence_of(question) if by == "document" else _sessions_of(question)
+    wanted = evidence_by(question, by)
     if not wanted:
         return None
     own = shown if question.profile.user_id == question.user_id else ()
-    ranked = list(dict.fromkeys(own if by == "document" else _in_sessions(question, own)))
-    ranks = [rank for rank, name in enumerate(ranked) if name in wanted]
-    if not ranks:
-        return Found(0.0, 0.0, 0.0)
-    return Found(len(ranks) / len(wanted), len(ranks) / len(ranked), _gain(ranks) / _gain(range(len(wanted))))
+    ranked = units(question, own, by)
+    length = max(len(ranked), len(wanted))
+    return Found(recall(ranked, wanted, length), precision(ranked, wanted, length), ndcg(ranked, wanted, length))
 
 
 def evidence_cited(question: Question, cites: Iterable[str], searches: Iterable[Search]) -> Cited | None:
@@ -142,14 +140,18 @@ def _require_one_of(reward: str, option: str, value: str, known: Sequence[str]) 
         raise OptionError(f"{reward}:{option}={value!r}: give one of {', '.join(known)}")
 
 
-def _gain(ranks: Iterable[int]) -> float:
-    return sum(1 / log2(rank + 2) for rank in ranks)
-
-
-def _sessions_of(question: Question) -> set[str]:
+def evidence_by(question: Question, by: Unit) -> set[str]:
+    """The documents, or the sessions, that the aspects name."""
+    if by == "document":
+        return evidence_of(question)
     return {session for aspect in question.rubric.aspects for session in aspect.sessions}
 
 
-def _in_sessions(question: Question, documents: Iterable[str]) -> Iterable[str]:
+def units(question: Question, shown: Iterable[str], by: Unit) -> list[str]:
+    """The documents, or their sessions, in the order in which they are first shown."""
+    return list(dict.fromkeys(shown if by == "document" else _sessions(question, shown)))
+
+
+def _sessions(question: Question, documents: Iterable[str]) -> Iterable[str]:
     by_id = question.profile.by_id
     return (by_id[name].session or name for name in documents if name in by_id)

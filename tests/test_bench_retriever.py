@@ -19,6 +19,7 @@ from profilegym.envs.data.jsonl import write_jsonl
 from profilegym.envs.data.question_set import QuestionList
 from profilegym.envs.retrieval.retriever import RETRIEVERS, BaseRetriever, Hit
 from profilegym.errors import DataError
+from profilegym.rewards.search_metrics import Unit
 
 WORDS = ("tea", "milk", "coffee", "water", "bread", "cheese", "soup")
 
@@ -46,8 +47,8 @@ def question(user: int, number: int, evidence: tuple[str, ...] = ("d00",), **cha
     return replace(asked, **changes)
 
 
-def figure_of(found: Comparison, spec: str, metric: str, category: str | None = None) -> Figure:
-    (row,) = (row for row in found.rows if (row.retriever, row.category) == (spec, category))
+def figure_of(found: Comparison, spec: str, metric: str, category: str | None = None, by: Unit = "document") -> Figure:
+    (row,) = (row for row in found.rows if (row.retriever, row.category, row.by) == (spec, category, by))
     return row.figures[METRICS.index(metric)]
 
 
@@ -78,6 +79,36 @@ def test_ndcg_counts_all_evidence_of_a_question() -> None:
 
     ndcg = figure_of(found, "bm25", "nDCG@10").value.people.mean
     assert ndcg == pytest.approx(1 / (1 + 1 / log2(3)))
+
+
+def talk(*evidence: str, sessions: tuple[str, ...] = (), number: int = 0) -> Question:
+    """Twelve turns in sessions of three, `1:1` to `4:3`."""
+    turns = tuple(Document(f"{s}:{t}", f"tea {s} {t}", session=str(s)) for s in range(1, 5) for t in range(1, 4))
+    aspect = Aspect("Names it", documents=evidence, sessions=sessions)
+    return Question(f"talk-q{number}", "u", "tea", Profile("u", turns), Rubric(aspects=(aspect,)))
+
+
+def test_a_session_is_found_with_any_of_its_documents() -> None:
+    found = compare(["backwards"], QuestionList([talk("4:1", "1:1", sessions=("4", "1"))]))
+
+    def value(metric: str, by: Unit) -> float | None:
+        return figure_of(found, "backwards", metric, by=by).value.people.mean
+
+    # from the back: 4:3, 4:2, 4:1 … 1:1 is the twelfth; among the first ten are all sessions
+    assert (value("recall@5", "document"), value("recall@5", "session")) == (1 / 2, 1 / 2)
+    assert (value("recall@10", "document"), value("recall@10", "session")) == (1 / 2, 1)
+    assert (value("precision@10", "document"), value("precision@10", "session")) == (1 / 10, 2 / 4)
+    assert (value("MRR", "document"), value("MRR", "session")) == (1 / 3, 1)
+    best = 1 + 1 / log2(3)
+    assert value("nDCG@10", "document") == pytest.approx((1 / log2(4)) / best)
+    assert value("nDCG@10", "session") == pytest.approx((1 + 1 / log2(5)) / best)
+
+
+def test_evidence_that_is_known_by_session_alone_counts_there() -> None:
+    found = compare([], QuestionList([talk("4:1"), talk(sessions=("4",), number=1), talk(number=2)]))
+
+    assert (found.questions, found.without_evidence) == (2, 1)
+    assert [(row.by, row.questions) for row in found.rows] == [("document", 1), ("session", 1)]
 
 
 def test_differences_are_taken_question_by_question_over_people_and_over_questions() -> None:
@@ -154,6 +185,18 @@ def test_the_terminal_shows_quality_intervals_categories_and_cost(
 
     shown = capsys.readouterr().out
     for part in ("12 questions of 6 people", "1 questions without", "-50.0", "[-50.0, -50.0]", "early", "52.5", "p95"):
+        assert part in shown
+
+
+def test_sessions_have_tables_of_their_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    write_jsonl([talk("4:1", sessions=("4",))], tmp_path / "talk.jsonl")
+    run(["backwards"], f"jsonl:{tmp_path}/talk.jsonl", None, "terminal", None)
+
+    shown = capsys.readouterr().out
+    for part in ("Quality by document", "Quality by session", "backwards by session, with intervals"):
         assert part in shown
 
 

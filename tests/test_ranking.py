@@ -4,7 +4,7 @@ from math import log2
 
 import pytest
 
-from profilegym.evaluation.ranking import ndcg, recall, reciprocal_rank
+from profilegym.rewards.ranking import ndcg, precision, recall, reciprocal_rank
 
 RANKED = ["a", "b", "c", "d", "e"]
 
@@ -12,6 +12,11 @@ RANKED = ["a", "b", "c", "d", "e"]
 @pytest.mark.parametrize(("k", "expected"), [(1, 0), (2, 1 / 3), (4, 2 / 3), (99, 2 / 3)])
 def test_recall_is_the_share_that_is_among_the_first_k(k: int, expected: float) -> None:
     assert recall(RANKED, {"b", "d", "z"}, k) == expected
+
+
+@pytest.mark.parametrize(("k", "expected"), [(1, 0), (2, 1 / 2), (4, 2 / 4), (99, 2 / 5)])
+def test_precision_is_the_share_of_the_first_k_that_is_relevant(k: int, expected: float) -> None:
+    assert precision(RANKED, {"b", "d", "z"}, k) == expected
 
 
 def test_ndcg_discounts_by_the_logarithm_of_the_rank_and_is_relative_to_the_best_order() -> None:
@@ -27,4 +32,9 @@ def test_the_reciprocal_rank_is_that_of_the_first_relevant_document() -> None:
 
 
 def test_what_finds_nothing_scores_nothing() -> None:
-    assert [recall([], {"a"}, 5), ndcg(RANKED, {"z"}, 5), reciprocal_rank(RANKED, {"z"})] == [0, 0, 0]
+    assert [recall([], {"a"}, 5), precision([], {"a"}, 5), ndcg(RANKED, {"z"}, 5), reciprocal_rank(RANKED, {"z"})] == [
+        0,
+        0,
+        0,
+        0,
+    ]
