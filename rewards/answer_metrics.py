@@ -87,7 +87,10 @@ def token_f1(answer: str, reference: str) -> float:
     """The F1 of the stemmed words that both have; a word counts as often as it occurs in both."""
     given, wanted = _stems(answer), _stems(reference)
     same = (given & wanted).total()
-    return 2 * same / (given.total() + wanted.total()) if same else 0.0
+    if not same:
+        return 0.0
+    precision, recall = same / given.total(), same / wanted.total()
+    return 2 * precision * recall / (precision + recall)  # rounded as in the published script
 
 
 def parts_f1(answer: str, reference: str) -> float:

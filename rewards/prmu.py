@@ -5,6 +5,7 @@ The paper names a learned user embedding beside the response; its construction h
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -137,7 +138,8 @@ class PRMU:
 
 
 def _text(document: Document) -> str:
-    return clean(f"{document.title or ''} {document.text}")
+    """What a policy sees of it, but for the date, which tells nothing of the person."""
+    return clean(replace(document, date=None).head + document.text)
 
 
 load = PRMU.load

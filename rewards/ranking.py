@@ -1,4 +1,4 @@
-"""How well a ranked list finds what is relevant: recall, precision, nDCG and reciprocal rank, as trec_eval has them.
+"""How well a ranked list finds what is relevant, as trec_eval measures it.
 
 Precision alone differs where fewer than k were found: it is the share of those.
 """

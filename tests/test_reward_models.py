@@ -229,6 +229,20 @@ def test_for_prmu_it_matters_who_asks_known_or_not(runs: tuple[str, ...], prmu: 
     assert len(set(scores)) == 3
 
 
+def test_prmu_reads_who_spoke_and_when_they_met_but_no_dates(runs: tuple[str, ...], prmu: Path) -> None:
+    question = RecordedRun(RunDirectory(runs[0])).questions[0]
+    model = PRMU.load(str(prmu))
+
+    def score(**changes: Any) -> float:
+        posts = tuple(replace(document, **changes) for document in question.profile.documents)
+        asked = replace(question, profile=replace(question.profile, documents=posts))
+        return model(episodes(asked, "On celery"))[0]
+
+    plain = score()
+    assert score(date="2020-01-01") == plain
+    assert len({plain, score(speaker="celery"), score(session="4"), score(meta=(("place", "soup"),))}) == 4
+
+
 def test_tagprs_reward_is_made_of_all_parts(prmu: Path) -> None:
     question = pg.load_questions("world:seed=5,users=20/test")[2]
     (episode,) = episodes(question, str(question.rubric.reference))
