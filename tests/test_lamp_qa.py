@@ -9,7 +9,10 @@ import pytest
 from matching import naming
 
 from profilegym import Aspect, Document, load_questions
+from profilegym.envs.reward import AspectMatch, Verdict
+from profilegym.envs.trajectory import Trajectory
 from profilegym.errors import DataError, MissingExtra
+from profilegym.evaluation.summary import RunTotals
 from profilegym.world.data import write_lamp_qa
 
 
@@ -49,6 +52,48 @@ def test_a_record_becomes_a_question(write: Callable[..., str]) -> None:
     assert question.rubric.narrative == "CANARY-NARRATIVE"
     assert question.rubric.aspects == (Aspect("CANARY-ASPECT", "CANARY-REASON", "CANARY-EVIDENCE"),)
     assert question.category == "Art_and_Entertainment"
+
+
+CONFIGS = ("Art_and_Entertainment", "Lifestyle_and_Personal_Development", "Society_and_Culture")
+
+
+@pytest.fixture
+def folder(write: Callable[..., str], tmp_path: Path) -> Path:
+    """The three files of a test split, with one, two and three questions."""
+    for number, config in enumerate(CONFIGS, 1):
+        write(*(record(f"{config}_{n}") for n in range(number)), name=f"{config}_test.json")
+    return tmp_path
+
+
+def test_the_three_files_of_a_split_are_one_data_set_of_three_categories(folder: Path) -> None:
+    spec = f"lamp-qa:{folder}/test"
+    questions = load_questions(spec)
+
+    assert questions.spec == spec
+    assert [question.category for question in questions] == [CONFIGS[n] for n in (0, 1, 1, 2, 2, 2)]
+    assert questions.find(questions.ids[4]).id == questions[-2].id == "Society_and_Culture_1"
+    assert load_questions(f"{spec},leaks=none")[5].id == "Society_and_Culture_2"
+
+
+def test_the_score_over_all_files_is_the_mean_of_the_three_means(folder: Path) -> None:
+    def verdict(match: int) -> Verdict:
+        return Verdict("j", match / 2, (AspectMatch("CANARY-ASPECT", match, ""),))
+
+    questions, totals = load_questions(f"lamp-qa:{folder}/test"), RunTotals()
+    for question, match in zip(questions, (2, 2, 1, 0, 1, 0), strict=True):
+        who = (f"{question.id}:0", question.id, question.user_id)
+        totals.add(Trajectory(*who, "personalised", (), (), "x", "answered", verdict=verdict(match)), question, {})
+
+    assert totals.summary()["macro"]["score"]["mean"] == pytest.approx((1 + 3 / 4 + 1 / 6) / 3)
+    assert totals.summary()["score"]["mean"] == pytest.approx(3 / 6)
+
+
+def test_a_missing_file_and_an_id_in_two_files_are_named(folder: Path, write: Callable[..., str]) -> None:
+    with pytest.raises(DataError, match=naming(f"{CONFIGS[0]}_validation.json")):
+        load_questions(f"lamp-qa:{folder}/validation")
+    write(record(f"{CONFIGS[0]}_0"), name=f"{CONFIGS[2]}_test.json")
+    with pytest.raises(DataError, match=naming(f"{CONFIGS[0]}_0")):
+        load_questions(f"lamp-qa:{folder}/test")
 
 
 def test_the_world_written_as_lamp_qa_reads_back(tmp_path: Path) -> None:
@@ -159,6 +204,18 @@ def test_the_hub_is_read_through_its_library(monkeypatch: pytest.MonkeyPatch) ->
     assert questions.ids == ["a", "b"]
     assert questions[1].category == "Society_and_Culture"
     assert [document.id for document in questions[1].profile.documents] == ["writers_8", "writers_9"]
+
+
+def test_all_three_configurations_come_from_the_hub_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    library = pytest.importorskip("datasets")
+    monkeypatch.setattr(
+        library, "load_dataset", lambda _, config, split: library.Dataset.from_list([record(f"{config}-{split}")])
+    )
+
+    questions = load_questions("lamp-qa:all/test")
+
+    assert questions.ids == [f"{config}-test" for config in CONFIGS]
+    assert [question.category for question in questions] == list(CONFIGS)
 
 
 def test_a_hub_that_fails_says_what_was_asked_of_it(monkeypatch: pytest.MonkeyPatch) -> None:

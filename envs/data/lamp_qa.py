@@ -1,6 +1,7 @@
 """LaMP-QA: questions of forum users, their earlier posts, and the aspects that an answer must cover.
 
-`lamp-qa:PATH.json` reads the published JSON, `lamp-qa:CONFIG/SPLIT` the data set's home on the hub.
+`lamp-qa:PATH.json` reads the published JSON, `lamp-qa:CONFIG/SPLIT` the data set's home on the hub. All three
+configurations together, each a category, are `lamp-qa:FOLDER/SPLIT` and `lamp-qa:all/SPLIT`.
 """
 
 from functools import partial
@@ -10,16 +11,24 @@ from ...errors import DataError
 from ..question import Aspect, Document, Question, Rubric
 from .fields import Fields
 from .hub import HubRows, one_of
+from .question_set import JoinedQuestions, QuestionSet
 from .record_set import RecordSet, profile_of
 from .records import JsonFile, Records
 
 REPOSITORY = "alireza7/LaMP-QA"
 CONFIGS = ["Art_and_Entertainment", "Lifestyle_and_Personal_Development", "Society_and_Culture"]
 SPLITS = ["train", "validation", "test"]
+ALL = "all"
 
 
-def load(name: str, rest: str) -> RecordSet:
-    """Read `PATH.json`, or `CONFIG/SPLIT` from the hub."""
+def load(name: str, rest: str) -> QuestionSet:
+    """Read `PATH.json`, the three files of `FOLDER/SPLIT`, or `CONFIG/SPLIT` or `all/SPLIT` from the hub."""
+    folder, _, split = rest.rpartition("/")
+    if split in SPLITS and folder == ALL:
+        return JoinedQuestions([load(name, f"{config}/{split}") for config in CONFIGS], f"{name}:{rest}")
+    if split in SPLITS and folder not in CONFIGS and Path(folder).is_dir():
+        files = [f"{folder}/{config}_{split}.json" for config in CONFIGS]
+        return JoinedQuestions([load(name, file) for file in files], f"{name}:{rest}")
     records, category = _records(rest)
     return RecordSet(f"{name}:{rest}", records, partial(_question, category))
 

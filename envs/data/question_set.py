@@ -1,8 +1,11 @@
 """A sequence of questions that need not be in memory."""
 
 from abc import abstractmethod
+from bisect import bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
+from itertools import accumulate
 from typing import Self, overload
 
 from ...errors import DataError
@@ -78,6 +81,29 @@ class QuestionList(QuestionSet):
 
     def load(self, position: int) -> Question:
         return self._questions[position]
+
+
+class JoinedQuestions(QuestionSet):
+    """The questions of several sets, one set after another."""
+
+    def __init__(self, parts: Sequence[QuestionSet], spec: str) -> None:
+        super().__init__(spec)
+        self._parts = parts
+        self._starts = list(accumulate((len(part) for part in parts), initial=0))
+        if len(self._positions) < len(self):
+            twice = next(name for name, times in Counter(self.ids).items() if times > 1)
+            raise DataError(f"{spec} has two questions with the id {twice!r}; expected an id of its own for each")
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        return [name for part in self._parts for name in part.ids]
+
+    def load(self, position: int) -> Question:
+        part = bisect_right(self._starts, position) - 1
+        return self._parts[part].load(position - self._starts[part])
+
+    def screened(self, leaks: Leaks) -> "JoinedQuestions":
+        return JoinedQuestions([part.screened(leaks) for part in self._parts], f"{self.spec},leaks={leaks}")
 
 
 class _Screened(QuestionSet):
