@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -142,3 +144,49 @@ def test_a_wrong_option_is_refused(write: Callable[..., str]) -> None:
         load_questions(f"{write(record())},documents=words")
     with pytest.raises(DataError, match=naming("longmemeval:PATH.json")):
         load_questions("longmemeval:")
+
+
+WORDS = ("boat", "tea", "harbour", "walnut", "painting", "sister", "station", "garden", "evening", "letter")
+
+
+def large_record(number: int) -> dict[str, Any]:
+    """50 sessions of ten turns with 230 words each: 115,000 words."""
+    words = [WORDS[(number + place * place) % len(WORDS)] for place in range(200)]
+    sessions = [
+        [said("user", " ".join([f"matter{session}x{turn}", *words, *words[:29]])) for turn in range(10)]
+        for session in range(50)
+    ]
+    sessions[number % 50][3]["has_answer"] = True
+    return record(
+        f"q{number}",
+        question=f"What was matter{number % 50}x3?",
+        haystack_session_ids=[f"s{session}" for session in range(50)],
+        haystack_dates=["2023/05/01 (Mon) 10:00"] * 50,
+        haystack_sessions=sessions,
+        answer_session_ids=[f"s{number % 50}"],
+    )
+
+
+@pytest.mark.slow
+def test_500_histories_of_115_000_words_stream_in_less_than_a_gigabyte(tmp_path: Path) -> None:
+    path = tmp_path / "large.json"
+    with path.open("w", encoding="utf-8") as file:
+        for number in range(500):
+            file.write(("," if number else "[") + json.dumps(large_record(number)))
+        file.write("]")
+    program = (
+        "import resource; from profilegym import load_questions, make_retriever\n"
+        f"retriever, found = make_retriever('bm25'), 0\n"
+        f"for number, q in enumerate(load_questions('longmemeval:{path}')):\n"
+        "    if number % 5 == 0:\n"  # all of them take minutes
+        "        (hit,) = retriever.search(q.profile, q.search_text, 1)\n"
+        "        found += hit.document.id in q.rubric.aspects[0].documents\n"
+        "print(number + 1, found, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    )
+
+    run = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+
+    questions, found, mebibytes = map(int, run.stdout.split())
+    assert path.stat().st_size > 350_000_000
+    assert (questions, found) == (500, 100)
+    assert mebibytes < 950

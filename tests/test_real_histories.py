@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from test_locomo import asked, conversation
 from typer.testing import CliRunner
 
@@ -16,6 +17,7 @@ from profilegym.agents.models.scripted import ScriptedModel
 from profilegym.agents.turn_format import answer_with
 from profilegym.apps.cli import app
 from profilegym.apps.compare import markdown
+from profilegym.apps.eval import table
 from profilegym.envs.question import Aspect, Document, Profile, Rubric
 from profilegym.envs.trajectory import Segment, Trajectory
 from profilegym.evaluation.compare import compare
@@ -154,6 +156,33 @@ def test_comparing_tells_the_difference_by_category(runs: dict[str, RunDirectory
     harm = next(row.difference for row in found.rows if row.metric == "harm" and row.difference)
     assert (harm.mean, harm.people) == (-1, LEAST)
     assert "score, f1: 5 adversarial" in markdown(found)
+
+
+def test_eval_and_compare_show_restraint_on_the_terminal(runs: dict[str, RunDirectory]) -> None:
+    shown = Console(width=200)
+    with shown.capture() as told:
+        shown.print(table(summary(runs["keen"])))
+    rows = {line.split("  ")[1]: line.split() for line in told.get().splitlines() if line.startswith("  ")}
+
+    assert rows["harm"][1] == "1.000"
+    assert rows["over-personal"][1] == "1.00"
+    compared = CliRunner().invoke(app, ["compare", *(str(run.path) for run in runs.values())], env={"COLUMNS": "200"})
+    assert compared.exit_code == 0, compared.output
+    assert "harm" in compared.output
+    assert "-1.000" in compared.output
+
+
+def test_general_questions_and_another_persons_history_have_restraint_in_all_three_places(tmp_path: Path) -> None:
+    data = "world:seed=7,users=20/test"
+    for agent in ("rag", "rag-random"):
+        found = played(Settings(agent=agent, model="scripted:oracle", data=data, limit=12), tmp_path / agent)
+        assert {"needless", "harm", "over_personalised"} <= found.keys()
+        write_report(RunDirectory(tmp_path / agent))
+        assert "needless search" in (tmp_path / agent / "report.html").read_text("utf-8")
+
+    runs = {name: {0: RecordedRun(RunDirectory(tmp_path / name))} for name in ("rag", "rag-random")}
+    shown = {row.metric for row in compare(runs).rows if row.run == "rag-random"}
+    assert {"needless", "harm", "over_personalised"} <= shown
 
 
 def test_the_report_shows_categories_the_macro_mean_and_restraint(runs: dict[str, RunDirectory]) -> None:
