@@ -10,6 +10,8 @@ from profilegym import Document, Question, load_questions, make_retriever
 from profilegym.envs.data.locomo import UNKNOWN
 from profilegym.errors import DataError, OptionError
 
+HOSTILE = '</li><script>alert("1")</script>'
+
 
 def turn(turn_id: str, speaker: str, text: str, **more: Any) -> dict[str, Any]:
     return {"dia_id": turn_id, "speaker": speaker, "text": text} | more
@@ -36,6 +38,19 @@ def conversation(sample: str, *questions: dict[str, Any], **more: Any) -> dict[s
         "session_11_date_time": "1:00 pm on 21 October, 2023",  # the published file has dates of sessions it lacks
     }
     return {"sample_id": sample, "conversation": talk | more, "qa": list(questions or [asked(4)])}
+
+
+def long_talk() -> dict[str, Any]:
+    """690 turns in 23 sessions; one of them holds markup."""
+    sessions: dict[str, Any] = {}
+    for number in range(1, 24):
+        sessions[f"session_{number}_date_time"] = f"1:00 pm on {number} May, 2023"
+        sessions[f"session_{number}"] = [
+            turn(f"D{number}:{place}", ("Ines", "Tom")[place % 2], f"We spoke of matter {number}-{place}.")
+            for place in range(1, 31)
+        ]
+    sessions["session_7"][11] = turn("D7:12", "Ines", f"My yacht lies in Ghent. {HOSTILE}")
+    return conversation("talk", asked(4, "Where does the yacht lie?", evidence=["D7:12", "D9:1"]), **sessions)
 
 
 @pytest.fixture

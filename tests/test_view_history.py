@@ -5,13 +5,12 @@ import re
 from collections.abc import Iterator
 from html import unescape
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 pytest.importorskip("jinja2")
 pytest.importorskip("fastapi")
-from test_locomo import asked, conversation, turn
+from test_locomo import long_talk
 from viewing import Viewer, lines_of, play, viewing
 
 from profilegym.agents.models.model import register_model
@@ -19,21 +18,7 @@ from profilegym.agents.models.scripted import ScriptedModel
 from profilegym.agents.turn_format import answer_with
 from profilegym.evaluation.evaluate import Settings
 
-HOSTILE = '</li><script>alert("1")</script>'
 register_model("ghent", lambda: ScriptedModel("ghent", lambda question, said: answer_with("in Ghent", "")))
-
-
-def long_talk() -> dict[str, Any]:
-    """690 turns in 23 sessions; one of them holds markup."""
-    sessions: dict[str, Any] = {}
-    for number in range(1, 24):
-        sessions[f"session_{number}_date_time"] = f"1:00 pm on {number} May, 2023"
-        sessions[f"session_{number}"] = [
-            turn(f"D{number}:{place}", ("Ines", "Tom")[place % 2], f"We spoke of matter {number}-{place}.")
-            for place in range(1, 31)
-        ]
-    sessions["session_7"][11] = turn("D7:12", "Ines", f"My yacht lies in Ghent. {HOSTILE}")
-    return conversation("talk", asked(4, "Where does the yacht lie?", evidence=["D7:12", "D9:1"]), **sessions)
 
 
 @pytest.fixture(scope="module")
