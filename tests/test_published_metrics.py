@@ -89,12 +89,17 @@ def published_rouge(kind: str, answer: str, reference: str) -> float:
     def words(text: str) -> list[str]:
         return "".join(sign if sign.isascii() and sign.isalnum() else " " for sign in text.lower()).split()
 
-    given, wanted = words(answer), words(reference)
+    def runs(text: str) -> list[str]:
+        """As many words in a row as the kind says."""
+        size, said = int(kind), words(text)
+        return [" ".join(said[place : place + size]) for place in range(len(said) - size + 1)]
+
+    of = words if kind == "L" else runs
+    given, wanted = of(answer), of(reference)
     if kind == "L":
         same = longest(given, wanted)
     else:
-        given, wanted = ([*zip(*(of[n:] for n in range(int(kind))), strict=False)] for of in (given, wanted))
-        same = sum(min(given.count(gram), wanted.count(gram)) for gram in set(wanted))
+        same = sum(min(given.count(run), wanted.count(run)) for run in set(wanted))
     if not same:
         return 0.0
     precision, recall = same / len(given), same / len(wanted)
