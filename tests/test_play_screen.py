@@ -352,7 +352,6 @@ async def test_after_the_game_a_post_is_found_and_read_in_its_conversation(tmp_p
 
 
 @played
-<<<<<<< HEAD
 async def test_with_several_tools_a_person_calls_them_by_name(tmp_path: Path) -> None:
     settings = Settings(model="scripted:oracle", data=DATA, tools="search_profile+latest", max_shown=9, cites=True)
     newest = QUESTION.profile.documents[-1]
@@ -373,8 +372,10 @@ async def test_with_several_tools_a_person_calls_them_by_name(tmp_path: Path) ->
     record = records(tmp_path)[-1]
     assert [(search.tool, search.arguments) for search in record.searches] == [("latest", {"n": 1})]
     assert (record.answer, record.cites) == ("I do not know", [newest.id])
-=======
-async def test_a_turn_among_690_is_found_by_speaker_and_session_and_marked(tmp_path: Path) -> None:
+
+
+@played
+async def test_a_turn_among_690_is_found_by_speaker_and_id_and_marked(tmp_path: Path) -> None:
     (tmp_path / "talk.json").write_text(json.dumps([long_talk()]), "utf-8")
     settings = Settings(model="scripted:oracle", data=f"locomo:{tmp_path / 'talk.json'}")
 
@@ -386,10 +387,9 @@ async def test_a_turn_among_690_is_found_by_speaker_and_session_and_marked(tmp_p
         await person.until("The game is over")
         await person.press("f2")
         await person.until("690 of 690 posts", "session 1")
-        for words, told in (("tom session 5", "15 of 690 posts"), ("evidence yacht", "D7:12 (evidence, shown)")):
+        for words, told in (("tom d5:", "15 of 690 posts"), ("evidence yacht", "D7:12 (evidence, shown)")):
             field = person.pilot.app.screen.query_one(Input)
             field.value = words
             await person.until(told)
         await person.press("enter")
         await person.until("690 of 690 posts", "D7:11", "D7:12 (evidence, shown)", "D7:13")
->>>>>>> cced3c9 (Say what the published metrics were compared with; find a turn among 690 in play)

@@ -11,6 +11,8 @@ from ..._util.terminal import printable
 from .history import HistoryRow
 from .list_screen import ListScreen
 
+_AFTER = 3  # posts in view below the one that is shown in its conversation
+
 
 class HistoryScreen(ListScreen):
     """Enter leaves the search and stays at the post, in its conversation."""
@@ -41,7 +43,9 @@ class HistoryScreen(ListScreen):
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options([_option(row) for row in self._found])
-        options.highlighted = place if self._found else None
+        if self._found:
+            options.highlighted = min(place + _AFTER, len(self._found) - 1)  # scrolls the posts after it into view
+            options.highlighted = place
 
 
 def _option(row: HistoryRow) -> Content:
