@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..envs.action import Answer, Protocol, SearchProfile, parse_action
@@ -33,9 +33,20 @@ def call_tool(name: str, arguments: Any, thought: str = "", protocol: Protocol =
 
 
 def with_call(thought: str, name: str, arguments: Any) -> str:
-    """A tool call of protocol "tools". `<tool_call>` is escaped everywhere else."""
-    call = json.dumps({"name": name, "arguments": arguments}, ensure_ascii=False).replace("<", r"\u003c")
-    return f"{thought.replace('<tool_call>', '&lt;tool_call>')}\n<tool_call>{call}</tool_call>".lstrip("\n")
+    """A tool call of protocol "tools"."""
+    return with_calls(thought, [(name, arguments, None)])
+
+
+def with_calls(thought: str, calls: Iterable[tuple[str, Any, str | None]]) -> str:
+    """Tool calls of protocol "tools": name, arguments and id of each. `<tool_call>` is escaped everywhere else."""
+    return "\n".join([thought.replace("<tool_call>", "&lt;tool_call>"), *map(_tagged, calls)]).lstrip("\n")
+
+
+def _tagged(call: tuple[str, Any, str | None]) -> str:
+    name, arguments, call_id = call
+    fields = {"name": name, "arguments": arguments} | ({} if call_id is None else {"id": call_id})
+    written = json.dumps(fields, ensure_ascii=False).replace("<", r"\u003c")
+    return f"<tool_call>{written}</tool_call>"
 
 
 def as_call(text: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from typing import Protocol as Interface
 
 Protocol = Literal["tags", "tools"]
+MOST_CALLS = 16  # of one turn; more are dropped
 
 
 # Hashable but not frozen: every step creates an action, and a frozen one takes twice as long to create.
@@ -126,6 +127,15 @@ def read_action(
     return _action(kind, text[content_start:start]), end
 
 
+def further_calls(text: str, start: int, tools: OfferedTools) -> tuple[tuple[Action, ...], int]:
+    """The calls after the first in a turn of protocol "tools" with several tools, and the index where the last ends."""
+    actions: list[Action] = []
+    while len(actions) < MOST_CALLS - 1 and (found := _TOOL_CALL.search(text, start)):
+        actions.append(_parsed(found[1], tools))
+        start = found.end()
+    return tuple(actions), start
+
+
 def parse_tool_call(name: object, arguments: object) -> Action:
     """A native tool call as an action. `arguments` is a mapping or its JSON text."""
     if isinstance(arguments, str):
@@ -203,11 +213,15 @@ def _read_tool_call(text: str, tools: OfferedTools | None = None) -> tuple[Actio
     """Reads the JSON object `{"name": …, "arguments": {…}}`, bare or inside the first `<tool_call>`."""
     wrapped = _TOOL_CALL.search(text)
     body, end = (wrapped[1], wrapped.end()) if wrapped else (text, len(text))
+    return _parsed(body, tools), end
+
+
+def _parsed(body: str, tools: OfferedTools | None) -> Action:
     call = _loaded_call(body)
     if call is None:
-        return _no_call_of(tools) if tools else _NO_TOOL_CALL, end
+        return _no_call_of(tools) if tools else _NO_TOOL_CALL
     parse = tools.parse if tools else parse_tool_call
-    return parse(call["name"], call.get("arguments")), end
+    return parse(call["name"], call.get("arguments"))
 
 
 def _no_call_of(tools: OfferedTools) -> Malformed:

@@ -34,9 +34,12 @@ class BatchStepper:
         action = episode.write(text)
         if episode.needs == "call":
             action = self._call_one(episode) or action
-        if episode.needs == "search":
-            self._search_one(episode)
-        elif episode.needs == "score":
+        while episode.needs == "search" or episode.needs == "call":  # the turn may hold several calls
+            if episode.needs == "search":
+                self._search_one(episode)
+            else:
+                self._call_one(episode)
+        if episode.needs == "score":
             self._score_one(episode)
         return action
 
@@ -54,25 +57,38 @@ class BatchStepper:
                 calling.append(i)
         succeeded = True
         if calling:
-            searching += self._call(episodes, calling, actions)
-            succeeded = all(episodes[i].ended != "error" for i in calling)
+            called = [episodes[i] for i in calling]
+            for i, mistake in zip(calling, self._call(called), strict=True):
+                actions[i] = mistake or actions[i]
+            searching += [episode for episode in called if episode.needs == "search"]
+            succeeded = all(episode.ended != "error" for episode in called)
         if searching:
             if searching[0].tools is None:
                 succeeded &= self._search(searching, requests)
             else:
                 succeeded &= self._search_by_k(searching)
+        if calling or (searching and searching[0].tools is not None):
+            succeeded &= self._finish_turns(episodes)
+            ended = [i for i, episode in enumerate(episodes) if episode.needs == "score"]
         failed = [] if succeeded else [i for i, episode in enumerate(episodes) if episode.ended == "error"]
         if ended:
             self._score([episodes[i] for i in ended])
         return actions, sorted(ended + failed) if failed else ended
 
-    def _call(self, episodes: Sequence[Episode], calling: Sequence[int], actions: list[Action]) -> list[Episode]:
-        """Runs the calls at these indices in parallel; returns the episodes that then need a search."""
-        with ThreadPoolExecutor(min(_RETRY_THREADS, len(calling))) as threads:
-            mistakes = list(threads.map(self._try_call, [episodes[i] for i in calling]))
-        for i, mistake in zip(calling, mistakes, strict=True):
-            actions[i] = mistake or actions[i]
-        return [episodes[i] for i in calling if episodes[i].needs == "search"]
+    def _finish_turns(self, episodes: Sequence[Episode]) -> bool:
+        """Runs the further calls of turns that hold several, and their searches. True if every one succeeded."""
+        succeeded, waiting = True, episodes
+        while waiting := [e for e in waiting if e.needs == "search" or e.needs == "call"]:
+            if calling := [episode for episode in waiting if episode.needs == "call"]:
+                self._call(calling)
+            succeeded &= self._search_by_k([episode for episode in waiting if episode.needs == "search"])
+            succeeded &= all(episode.ended != "error" for episode in waiting)
+        return succeeded
+
+    def _call(self, episodes: Sequence[Episode]) -> list[Malformed | None]:
+        """Runs the calls in parallel; each one's mistake, if its tool refused an argument."""
+        with ThreadPoolExecutor(min(_RETRY_THREADS, len(episodes))) as threads:
+            return list(threads.map(self._try_call, episodes))
 
     def _try_call(self, episode: Episode) -> Malformed | None:
         """The mistake, where the tool refused an argument. A failure ends the episode."""

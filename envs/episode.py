@@ -10,7 +10,7 @@ from typing import Any, Literal, Self, get_args
 
 from .._util.prompts import fill, version, version_of
 from ..errors import EpisodeError, OptionError, RetrievalError, ToolError
-from .action import Action, Answer, Call, Malformed, Protocol, SearchProfile, read_action
+from .action import Action, Answer, Call, Malformed, Protocol, SearchProfile, further_calls, read_action
 from .prompts import FOLDER as PROMPTS
 from .question import Document, Question
 from .retrieval import Hit
@@ -26,6 +26,7 @@ from .trajectory import Ended, FlatFields, Kind, Search, Segment, Trajectory, se
 Need = Literal["text", "call", "search", "score"]
 NOTHING_FOUND = "Nothing more was found."
 INITIAL_SEARCH_TURN = -1  # the `turn` of a search made before the policy's first turn
+_OVER_BUDGET = "No calls were left for this one: it was not made."
 _MINIMUM = {"top_k": 1, "max_searches": 0, "hit_chars": 20, "max_shown": 1}
 _MAY_BE_NONE = ("max_shown",)
 _MOST_ID_CHARS = 200  # of an id that the policy made up
@@ -48,15 +49,16 @@ class Episode:
     instructions to its policy; the prompt shows them before the question.
 
     With several `tools`, a turn is a call of one of them: "call" is given by `add_result`, and a search may follow.
-    Every call counts as a search. `max_shown` limits the documents shown in the whole episode.
+    Every call counts as a search. `max_shown` limits the documents shown in the whole episode. In protocol "tools", a
+    turn may hold several calls: each result is a segment of its own, and calls over the budget are refused.
 
     With `cites`, documents are shown with their ids, and an answer may name those that it rests on. `costs` are what a
     call of each tool costs, which the prompt tells and the reward `cost` takes off.
     """
 
     __slots__ = (
-        "_extended", "_keep", "_limit", "_notes", "_scored", "_shown", "_started", "answer", "call", "calls", "cites",
-        "costs", "data", "ended", "error", "fetch_k", "hit_chars", "id", "instructions", "kind", "line_form",
+        "_extended", "_keep", "_limit", "_notes", "_pending", "_results", "_scored", "_shown", "_started", "answer",
+        "call", "calls", "cites", "costs", "data", "ended", "error", "fetch_k", "hit_chars", "id", "instructions", "kind", "line_form",
         "malformed", "max_searches", "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
         "search_fields", "search_ms", "seconds", "seed", "segment_fields", "shown_left", "tools", "top_k", "turn",
     )  # fmt: skip
@@ -67,6 +69,8 @@ class Episode:
     _keep: Callable[[Document], bool] | None
     _limit: int  # documents that the next result may show
     _notes: str  # what the prompt says of citations and costs
+    _pending: tuple[Action, ...]  # the further calls of the turn
+    _results: str  # what the turn's earlier calls returned
     _scored: bool
     _shown: int
 
@@ -167,6 +171,8 @@ class Episode:
         if self.needs != "text":
             raise self._unexpected("text")
         action, end = read_action(text, self.protocol, self.tools, self.cites is not None)
+        if self.tools is not None and self.protocol == "tools":
+            action, end = self._read_further_calls(action, text, end)
         if segment_tokens is not None:
             self._record_tokens(segment_tokens)
         self.segment_fields += "policy", text[:end], tokens, logprobs
@@ -315,6 +321,7 @@ class Episode:
             timing={"seconds": self.seconds},
             search_ms=self.search_ms,
             calls=self._recorded_calls() if self._extended else (),
+            tools=self.tools.schemas if self.tools is not None and self.protocol == "tools" else None,
             error=self.error,
         )
 
@@ -334,12 +341,38 @@ class Episode:
         self.call = self._keep = None
         self.calls = ()
         self._limit = self.top_k
+        self._pending, self._results = (), ""
         self._scored = True
         self._shown = 0
         self.observation = _prompt(
             self.protocol, self.top_k, self.max_searches, self.question.text, self.instructions, self.tools, max_shown,
             self._notes,
         )  # fmt: skip
+
+    def _read_further_calls(self, action: Action, text: str, end: int) -> tuple[Action, int]:
+        """The action to begin with: where only an answer is allowed, the turn's answer, if it has one."""
+        assert self.tools is not None
+        self._results = ""
+        self._pending, end = further_calls(text, end, self.tools)
+        if self._pending and self.turn >= self.max_searches and not isinstance(action, Answer):
+            action = next((one for one in self._pending if isinstance(one, Answer)), action)
+            self._pending = ()
+        return action, end
+
+    def _begin_next_call(self) -> None:
+        """Each further call of a turn takes one call off the budget; a call that is over the budget is refused."""
+        action, self._pending = self._pending[0], self._pending[1:]
+        if isinstance(action, Answer):
+            self._take_answer(action)
+        elif self.max_searches <= self.turn + 1:
+            self._observe(_OVER_BUDGET)
+        else:
+            self.max_searches -= 1
+            if isinstance(action, Call):
+                self._begin_call(action)
+            elif isinstance(action, Malformed):
+                self.malformed += 1
+                self._observe(action.reason)
 
     def _begin_call(self, call: Call) -> Call | Malformed:
         """A tool that only reads the profile is called at once; others are left to what drives the episode."""
@@ -406,6 +439,12 @@ class Episode:
         self._scored = True
 
     def _observe(self, *parts: str) -> None:
+        if self._extended and self._pending:
+            result = "".join(("\n\n", *parts, "\n\n"))
+            self.segment_fields += "environment", result, None, None
+            self._results += result
+            self._begin_next_call()
+            return
         self.turn += 1
         self.needs = "text"
         left = self.max_searches - self.turn
@@ -414,6 +453,8 @@ class Episode:
         )
         self.observation = "".join(("\n\n", *parts, reminder))
         self.segment_fields += "environment", self.observation, None, None
+        if self._extended and self._results:
+            self.observation = self._results.rstrip("\n") + self.observation
 
     def _end(self, ended: Ended) -> None:
         self.ended = ended

@@ -97,6 +97,7 @@ class Trajectory:
     timing: Mapping[str, float] | None = field(default=None, compare=False)
     search_ms: Sequence[float | None] = field(default=(), compare=False)
     calls: FlatFields = ()
+    tools: Sequence[Mapping[str, Any]] | None = None  # their schemas, where there were several in protocol "tools"
     error: str | None = None
 
     @property
@@ -123,6 +124,8 @@ class Trajectory:
         for name in _ONLY_WHERE_USED:
             if record[name] is None:
                 del record[name]
+        if self.tools is not None:
+            record["tools"] = self.tools
         if (reward := self.reward) is not None:
             record["reward"] = {"total": reward.total, "parts": dict(reward.parts), "unscored": reward.unscored}
         try:
@@ -161,6 +164,7 @@ class Trajectory:
         for name, kind in _LISTS.items():
             if fields[name] is not None:
                 fields[name] = [kind(value) for value in fields[name]]
+        fields["tools"] = record.get("tools")
         fields["verdict"] = verdict = verdict_of(record.get("verdict"))
         fields["flags"] = flags = tuple(record.get("flags") or ())
         if (reward := record.get("reward")) is not None:

@@ -88,15 +88,14 @@ def _replayed(
 
 def _next_search(episode: Episode, turns: Iterator[str]) -> bool:
     """Plays recorded turns, and their calls, up to the next search; whether there is one."""
-    while episode.needs == "text" and (turn := next(turns, None)) is not None:
-        _play(episode, turn)
+    while episode.needs in ("text", "call"):
+        if episode.needs == "call":
+            run_call(episode)
+        elif (turn := next(turns, None)) is not None:
+            episode.write(turn)
+        else:
+            return False
     return episode.needs == "search"
-
-
-def _play(episode: Episode, turn: str) -> None:
-    episode.write(turn)
-    if episode.needs == "call":
-        run_call(episode)
 
 
 def _reciprocal_rank(trajectory: Trajectory, question: Question) -> float | None:

@@ -15,7 +15,7 @@ Said = Sequence[tuple[str, str]]  # the conversation so far: role and text
 class PolicyServer(LoopbackServer):
     """Replies with what `policy` returns for the conversation so far; a raw prompt is one text without a role.
 
-    The policy writes as in an episode. Where a request offers tools, its `<tool_call>` is sent as a native call.
+    The policy writes as in an episode. Where a request offers tools, each `<tool_call>` is sent as a native call.
     `speaks` are the forms that are served: others get a 404, tools a 400. By `manner`, a reply leaves out the stop
     string (openai), leaves it out and names it (vllm), or keeps it (transformers). The other options are those of
     `LoopbackServer`.
@@ -50,7 +50,7 @@ class PolicyServer(LoopbackServer):
         said = [("", body["prompt"])] if path == "/completions" else _conversation(body["messages"])
         read = _tokens(text for _, text in said)
         text = self.policy(said)
-        calls = _native_call(text) if "tools" in body else None
+        calls = _native_calls(text) if "tools" in body else None
         choice: Body = {"finish_reason": "tool_calls", "text": None} if calls else self._ended(text, body, read)
         wrote = _tokens([text if calls else choice["text"]])
         if body.get("logprobs"):
@@ -96,10 +96,13 @@ def _calls_have_results(messages: Sequence[Body]) -> bool:
     return not waiting
 
 
-def _native_call(text: str) -> list[Body] | None:
-    _, mark, call = text.partition("<tool_call>")
-    if not mark:
-        return None
-    function = json.loads(call.removesuffix("</tool_call>"))
-    function = {"name": function["name"], "arguments": json.dumps(function["arguments"])}
-    return [{"id": "server-0", "type": "function", "function": function}]
+def _native_calls(text: str) -> list[Body] | None:
+    """Arguments that are a text are sent as they stand: a model may write what is no JSON."""
+    _, *written = text.split("<tool_call>")
+    calls = [json.loads(call.strip().removesuffix("</tool_call>")) for call in written]
+    return [_native_call(place, call["name"], call["arguments"]) for place, call in enumerate(calls)] or None
+
+
+def _native_call(place: int, name: str, arguments: Any) -> Body:
+    written = arguments if isinstance(arguments, str) else json.dumps(arguments)
+    return {"id": f"server-{place}", "type": "function", "function": {"name": name, "arguments": written}}

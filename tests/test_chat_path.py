@@ -68,7 +68,7 @@ def test_lessons_rollouts_and_training_read_the_same_prompt(
 ) -> None:
     reader, trajectory = played(folder, template, options)
 
-    prompt = sequence_of(trajectory, lambda text: [0]).prompt
+    prompt = sequence_of(trajectory, lambda segment: [0]).prompt
     (lesson,) = examples_of([trajectory.segments], reader, (), options)
     asked = Segment("environment", trajectory.segments[0].text)
 

@@ -30,7 +30,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> HFModel:
 
 
 def sequence(model: HFModel, trajectory: Trajectory) -> TokenSequence:
-    return sequence_of(trajectory, lambda text: model.tokenizer.encode(text, add_special_tokens=False))
+    return sequence_of(trajectory, lambda segment: model.tokenizer.encode(segment.text, add_special_tokens=False))
 
 
 @pytest.mark.parametrize("template", [None, TEMPLATE])
@@ -54,8 +54,8 @@ def test_a_turn_is_trained_in_the_tokens_in_which_it_was_sampled(
 def remembering(read: list[list[int]]) -> Any:
     """Keeps what a turn was sampled after."""
 
-    def tokens_of(*asked: Any) -> list[list[int]]:
-        found = spelling.tokens_of(*asked)
+    def tokens_of(*asked: Any, **options: Any) -> list[list[int]]:
+        found = spelling.tokens_of(*asked, **options)
         read.append([token for part in found for token in part])
         return found
 

@@ -38,7 +38,7 @@ from profilegym.apps.play.session import PlaySession
 from profilegym.apps.view.games import rebuild_episode
 from profilegym.apps.view.play_options import settings_of
 from profilegym.apps.view.redaction import redacted
-from profilegym.envs.action import Call
+from profilegym.envs.action import MOST_CALLS, Call
 from profilegym.envs.batch_step import BatchStepper
 from profilegym.envs.episode import Episode
 from profilegym.envs.reward import no_reward
@@ -437,6 +437,34 @@ def test_an_endpoint_is_offered_the_tools_of_the_episode(tools: Toolset | None, 
     assert played.error is None
 
 
+def test_an_endpoint_calls_several_tools_at_once_and_reads_each_result() -> None:
+    broken = {"name": "latest", "arguments": "{n: 1"}
+    turns = iter([
+        calls_of(("latest", {"n": 1}), ("search_profile", {"query": "tea"})),
+        f"<tool_call>{json.dumps(broken)}</tool_call>",
+        calls_of(("answer", {"text": "Tea."})),
+    ])  # fmt: skip
+    with PolicyServer(lambda said: next(turns)) as server:
+        played = run_sync(play_over(server.url))
+
+    first, second, third = (body["messages"] for body in server.seen)
+    assert [message["role"] for message in second] == ["user", "assistant", "tool", "tool"]
+    assert [message["content"] for message in second[2:]] == [one.text.strip() for one in played.segments[2:4]]
+    assert [message["role"] for message in third[4:]] == ["assistant", "user"]
+    assert "not valid JSON" in third[-1]["content"]
+    assert "In plain text" not in first[0]["content"]
+    assert all(body["parallel_tool_calls"] for body in server.seen)
+    assert (played.answer, played.malformed, len(played.searches)) == ("Tea.", 1, 2)
+
+
+async def play_over(url: str) -> Trajectory:
+    model = make_model(f"openai:player,base_url={url},api_key=any")
+    rollout = Rollout(model, make_retriever("bm25"), options={"tools": toolset(), "protocol": "tools"})
+    (played,) = [one async for one in rollout.run([Job(QUESTION, make_agent("pr2"))])]
+    await model.close()
+    return played
+
+
 def test_the_searcher_reads_around_what_it_found() -> None:
     async def play() -> Trajectory:
         rollout = Rollout(
@@ -584,3 +612,89 @@ def test_run_call_gives_the_mistake() -> None:
 
     assert run_call(played) == Malformed("Not &lt;answer>now&lt;/answer>.")
     assert (played.needs, played.malformed) == ("text", 1)
+
+
+def calls_of(*calls: tuple[str, dict[str, Any]]) -> str:
+    return "I look.\n" + "\n".join(call_tool(name, arguments, protocol="tools") for name, arguments in calls)
+
+
+def latest_of(count: int) -> str:
+    return calls_of(*[("latest", {"n": 1})] * count)
+
+
+def test_several_calls_of_a_turn_are_answered_in_order_and_counted() -> None:
+    played = episode(protocol="tools", max_searches=4)
+    text = calls_of(("search_profile", {"query": "tea"}), ("latest", {"n": "many"}), ("latest", {"n": 1}))
+
+    BatchStepper(make_retriever("bm25"), no_reward).step_one(played, f"{text} and so on")
+
+    policy, *results = played.segments[1:]
+    assert policy.text == text
+    assert ["<information>" in result.text for result in results] == [True, False, True]
+    assert [search.tool for search in played.searches] == ["search_profile", "latest"]
+    assert {search.turn for search in played.searches} == {0}
+    assert (played.turn, played.searches_left, played.malformed) == (1, 1, 1)
+    assert played.observation.startswith(results[0].text.rstrip())
+    assert played.observation.endswith(results[-1].text)
+
+
+def test_calls_over_the_budget_are_refused_and_a_turn_holds_only_so_many() -> None:
+    played = episode(protocol="tools", max_searches=2, repeat_hits=True)
+
+    BatchStepper(make_retriever("bm25"), no_reward).step_one(played, latest_of(40))
+
+    results = [segment.text for segment in played.segments[2:]]
+    assert len(results) == MOST_CALLS
+    assert ["<information>" in text for text in results] == [True, True] + [False] * (MOST_CALLS - 2)
+    assert (len(played.searches), played.searches_left, played.malformed) == (2, 0, 0)
+    assert played.needs == "text"
+
+
+@pytest.mark.parametrize("searches", [0, 1, 3])
+def test_an_answer_after_other_calls_ends_the_episode(searches: int) -> None:
+    played = episode(protocol="tools", max_searches=searches, repeat_hits=True)
+    text = calls_of(("latest", {"n": 1}), ("latest", {"n": 1}), ("answer", {"text": "Tea."}), ("latest", {}))
+
+    BatchStepper(make_retriever("bm25"), no_reward).step_one(played, text)
+
+    assert (played.ended, played.answer, len(played.searches)) == ("answered", "Tea.", min(2, searches))
+
+
+def test_a_batch_of_episodes_makes_all_calls_of_their_turns() -> None:
+    def slow(profile: Profile) -> str:
+        """A tool that runs in a thread."""
+        return "Found."
+
+    def broken(profile: Profile) -> str:
+        """Fails."""
+        raise RuntimeError
+
+    tools = Toolset([make_tool("search_profile"), make_tool("latest"), Tool.of(slow), Tool.of(broken)])
+    texts = [
+        calls_of(("slow", {}), ("search_profile", {"query": "tea", "k": 1}), ("slow", {}), ("latest", {"n": 1})),
+        calls_of(("search_profile", {"query": "tea"}), ("answer", {"text": "Tea."})),
+        calls_of(("search_profile", {"query": "tea"}), ("broken", {})),
+        calls_of(("latest", {})),
+    ]
+    together = [episode(tools, protocol="tools", max_searches=5) for _ in texts]
+    alone = [episode(tools, protocol="tools", max_searches=5) for _ in texts]
+    stepper = BatchStepper(make_retriever("bm25"), no_reward)
+
+    _, ended = stepper.step(together, texts)
+
+    assert ended == [1, 2]
+    assert [one.ended for one in together] == [None, "answered", "error", None]
+    assert [search.tool for search in together[0].searches] == ["slow", "search_profile", "slow", "latest"]
+    for i in (0, 1, 3):
+        stepper.step_one(alone[i], texts[i])
+        assert [segment.text for segment in alone[i].segments] == [segment.text for segment in together[i].segments]
+
+
+def test_with_tags_a_turn_ends_at_its_first_call() -> None:
+    call = call_tool("latest", {"n": 1})
+
+    played = episode()
+    BatchStepper(make_retriever("bm25"), no_reward).step_one(played, call + call)
+
+    assert len(played.searches) == 1
+    assert played.segments[1].text == call

@@ -86,7 +86,7 @@ def test_a_token_of_probability_0_has_no_known_one_for_a_trainer() -> None:
     episode = Episode(make_question())
     episode.write("<answer>Tea.</answer>", tokens=[1, 2, 3], logprobs=[-0.5, -inf, -0.25], segment_tokens=[[0]])
 
-    row = sequence_of(episode.trajectory(), lambda text: [0])
+    row = sequence_of(episode.trajectory(), lambda segment: [0])
 
     assert (row.completion, row.mask, row.logprobs) == ([1, 2, 3], [1, 1, 1], [-0.5, None, -0.25])
 

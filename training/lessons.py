@@ -72,8 +72,9 @@ def train_sft(recipe: SFTRecipe, out: Path, on_step: StepCallback) -> None:
     with RunDirectory(out).writing(recipe.model_dump()), MetricsWriter(out / METRICS) as metrics:
         policy = load_policy(recipe.model, recipe.precision, recipe.lora)
         end = [policy.tokenizer.eos_token_id]
-        segments = (lesson.segments for lesson in lessons(recipe, out))
-        examples = examples_of(segments, policy.tokenizer, end, policy.template)
+        played = lessons(recipe, out)
+        segments, tools = (lesson.segments for lesson in played), (lesson.tools for lesson in played)
+        examples = examples_of(segments, policy.tokenizer, end, policy.template, tools)
         teller = _teller(metrics, on_step)
         place, lora = out / "checkpoints", adapters(recipe.lora)
         learned = fine_tune(policy.model, policy.tokenizer, examples, place, [teller], lora, **_settings(recipe))

@@ -43,16 +43,24 @@ class EpisodeOptions(SettingsModel):
     max_searches: NonNegativeInt = 4
     hit_chars: Annotated[int, Field(ge=20)] = 2000
     protocol: Literal["tags", "tools"] = "tags"
+    tools: str | None = None  # such as search_profile+read_around; None: search_profile alone
+    max_shown: PositiveInt | None = None  # documents shown in an episode; None: any number
     cites: bool = False
     costs: str | None = None  # of a call by tool: search_profile=0.01
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
         try:
-            checked_options(self.model_dump())
+            _ = self.made
         except OptionError as error:
             raise ValueError(str(error)) from None
         return self
+
+    @property
+    def made(self) -> dict[str, Any]:
+        """With the tools of their spec."""
+        options = checked_options(self.model_dump())
+        return {name: value for name, value in options.items() if value is not None}
 
 
 class Group(SettingsModel):
@@ -184,7 +192,9 @@ class BaseRecipe(SettingsModel):
         """The settings of an evaluation that plays as in training."""
         settings = self.model_dump(include={"agent", "model", "judge", "retriever"})
         settings |= self.generation.model_dump(include={"temperature", "top_p", "turn_tokens", "max_tokens"})
-        settings |= self.episode.model_dump(include={"top_k", "max_searches", "protocol", "cites", "costs"})
+        settings |= self.episode.model_dump(
+            include={"top_k", "max_searches", "protocol", "tools", "max_shown", "cites", "costs"}
+        )
         return Settings(**(settings | {"data": data, "limit": limit, "first_seed": self.seed} | changes))
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from ..agents.models.tokenize import AS_IS, ChatTemplate, tokens_of_all
+from ..agents.models.tool_chat import Tools
 from ..envs.trajectory import Segment
 from .runtime import PADDED, keep_memory
 
@@ -26,16 +27,30 @@ class Example:
 
 
 def examples_of(
-    transcripts: Iterable[Sequence[Segment]], tokenizer: Any, end: Sequence[int] = (), template: ChatTemplate = AS_IS
+    transcripts: Iterable[Sequence[Segment]],
+    tokenizer: Any,
+    end: Sequence[int] = (),
+    template: ChatTemplate = AS_IS,
+    tools: Iterable[Tools | None] = repeat(None),
 ) -> list[Example]:
-    """In the tokens of a rollout, of their texts alone; `end` is what the policy says last."""
+    """In the tokens of a rollout, of their texts alone, up to the policy's last turn.
+
+    `end` is what the policy says last; with native tool calls, the chat template has written it. `tools` are those of
+    each transcript.
+    """
     found: list[Example] = []
-    left = iter(transcripts)
+    left = iter(zip(transcripts, tools, strict=False))
     while some := list(islice(left, _AT_ONCE)):
-        texts = [[Segment(segment.author, segment.text) for segment in segments] for segments in some]
-        tokens = tokens_of_all(texts, tokenizer, template)
+        texts = [_texts(segments) for segments, _ in some]
+        tokens = tokens_of_all(texts, tokenizer, template, [offered for _, offered in some])
         found += [_example(zip(*one, strict=True), end) for one in zip(texts, tokens, strict=True)]
     return found
+
+
+def _texts(segments: Sequence[Segment]) -> list[Segment]:
+    """Without tokens, and without what came after the policy's last turn."""
+    last = max((number for number, one in enumerate(segments) if one.author == "policy"), default=len(segments))
+    return [Segment(segment.author, segment.text) for segment in segments[: last + 1]]
 
 
 def _example(said: Iterable[tuple[Segment, list[int]]], end: Sequence[int]) -> Example:
@@ -44,6 +59,8 @@ def _example(said: Iterable[tuple[Segment, list[int]]], end: Sequence[int]) -> E
     for segment, tokens in said:
         input_ids += tokens
         labels += tokens if segment.author == "policy" else [IGNORED] * len(tokens)
+    if end and input_ids[-len(end) :] == list(end):
+        return Example(input_ids, labels)
     return Example([*input_ids, *end], [*labels, *end])
 
 

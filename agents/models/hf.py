@@ -13,7 +13,8 @@ from . import sampling as samplings
 from .decoding import PREFILL_TOKENS, Decoder, SequenceState, TurnRequest
 from .model import Turn
 from .stop_criteria import Stops
-from .tokenize import AS_IS, ChatTemplate, tokens_of
+from .tokenize import AS_IS, ChatTemplate, tokens_of, tool_chat
+from .tool_chat import Tools
 
 ROWS = 64
 LIMITS = ("max_position_embeddings", "sliding_window", "attention_chunk_size")  # config fields that limit the context
@@ -92,21 +93,25 @@ class HFSession:
     def __init__(self, model: HFModel, seed: int | None) -> None:
         self._model, self._seed = model, seed
         self._sequence = SequenceState()
+        self.tools: Tools | None = None  # of an episode with native tool calls, set by `offer_tools`
 
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         """Sampling depends on the seed and the position in the transcript, so an episode can be resumed anywhere."""
         samplings.check(sampling)
-        read = tokens_of(segments, self._model.tokenizer, self._model.template)
+        tokenizer, template = self._model.tokenizer, self._model.template
+        chat = tool_chat(tokenizer, template) if self.tools is not None else None
+        read = tokens_of(segments, tokenizer, template, self.tools, open_turn=True)
         tokens = [token for part in read for token in part]
         if not tokens:
             raise ModelError("the transcript has no tokens to continue from")
         known, place = len(self._sequence.tokens), len(tokens)
         rng = Random(f"{self._seed}:{place}" if self._seed is not None else None)
-        request = TurnRequest(sampling, tuple(stop), rng)
+        request = TurnRequest(sampling, () if chat else tuple(stop), rng)
         await self._model.decoder.write(self._sequence, tokens, request)
         assert request.finish is not None
+        text = self._model.stops.text(request.tokens)
         return Turn(
-            self._model.stops.text(request.tokens),
+            chat.in_transcripts_form(text) if chat and segments[-1].author == "environment" else text,
             request.tokens,
             request.logprobs,
             segment_tokens=read,

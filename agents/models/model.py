@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal
+from typing import Protocol as Interface
 
 from ..._util.registry import Registry
+from ...envs.action import Protocol
 from ...envs.chat import Sampling
 from ...envs.episode import Episode
 from ...envs.question import Question
@@ -18,12 +20,17 @@ STOPS_WITH_TOOLS = STOPS | {"tags": ("</search>", "</tool>", "</answer>")}  # wh
 
 def stops_of(episode: Episode) -> tuple[str, ...]:
     """The strings that end a turn of the episode."""
-    return (STOPS if episode.tools is None else STOPS_WITH_TOOLS)[episode.protocol]
+    return stops_for(episode.protocol, episode.tools is not None)
+
+
+def stops_for(protocol: Protocol, several_tools: bool) -> tuple[str, ...]:
+    """The strings that end a turn. With native tool calls, a turn ends as the model's chat template ends it."""
+    return (STOPS_WITH_TOOLS if several_tools else STOPS)[protocol]
 
 
 def offer_tools(session: "Session", episode: Episode) -> None:
-    """Gives the episode's tools to a session that writes native calls: one that has the attribute `tools`."""
-    if episode.tools is not None and hasattr(session, "tools"):
+    """Gives the tools of an episode in protocol "tools" to a session that can write native calls: one with `tools`."""
+    if episode.tools is not None and episode.protocol == "tools" and hasattr(session, "tools"):
         session.tools = episode.tools.schemas
 
 
@@ -46,7 +53,7 @@ class Turn:
     cost: float | None = None
 
 
-class Session(Protocol):
+class Session(Interface):
     """One conversation with a model. It may cache the transcript, so that nothing is processed twice."""
 
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
@@ -61,7 +68,7 @@ class Session(Protocol):
         ...
 
 
-class Model(Protocol):
+class Model(Interface):
     """Writes turns in any number of concurrent conversations."""
 
     name: str

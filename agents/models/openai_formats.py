@@ -2,12 +2,14 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby, takewhile
+from itertools import groupby, takewhile, zip_longest
 from typing import Any, Literal
 
 from ...envs.action import TOOLS
 from ...envs.trajectory import Author, Segment
-from ..turn_format import with_call
+from ..turn_format import with_calls
+from .call_forms import read_tagged
+from .tool_chat import without_tools_as_text
 
 FormName = Literal["auto", "completions", "chat", "continued", "tools"]
 Tools = Sequence[Mapping[str, Any]]  # in the form that chat models take
@@ -72,21 +74,27 @@ class ContinuedChat(Chat):
 
 
 class ToolCalls(Chat):
-    """Native tool calls over `/v1/chat/completions`: an observation is the result of a call."""
+    """Native tool calls over `/v1/chat/completions`: an observation is the result of a call.
+
+    With several tools, a turn may hold several calls.
+    """
 
     def body(self, segments: Sequence[Segment], stop: Sequence[str], tools: Tools = TOOLS) -> dict[str, Any]:
         """Without stop strings: the server knows where a call ends."""
+        several = tools is not TOOLS
         messages = _tool_messages(segments)
-        return {"messages": messages, "tools": list(tools), "tool_choice": "auto", "parallel_tool_calls": False}
+        if several:
+            messages[0]["content"] = without_tools_as_text(messages[0]["content"])
+        return {"messages": messages, "tools": list(tools), "tool_choice": "auto", "parallel_tool_calls": several}
 
     def text(self, choice: Mapping[str, Any], segments: Sequence[Segment], stop: Sequence[str]) -> str:
-        """Only the first call counts. Text without a call is returned as it is; the environment corrects the model."""
+        """With one search tool, only the first call counts. Text without a call is corrected by the environment."""
         message = choice["message"]
         text = message.get("content") or ""
         if not message.get("tool_calls"):
             return text
-        call = message["tool_calls"][0]["function"]
-        return with_call(text, call["name"], _parsed(call["arguments"]))
+        functions = [call["function"] for call in message["tool_calls"]]
+        return with_calls(text, [(one["name"], _parsed(one["arguments"]), None) for one in functions])
 
 
 FORMATS: dict[FormName, Completions | Chat] = {
@@ -129,35 +137,43 @@ def _closing_tag(text: str, stop: Sequence[str]) -> str:
 
 
 def _tool_messages(segments: Sequence[Segment]) -> list[dict[str, Any]]:
-    """A call and its result share an id, the number of the message."""
+    """A call and its result share an id, made of the numbers of the message and of the call."""
     messages: list[dict[str, Any]] = []
-    call_id: str | None = None  # of the call that the next observation answers
-    last = len(segments) - 1
-    for number, (author, text) in enumerate(_messages(segments)):
-        call = _call_message(text, f"call{number:05}") if author == "policy" and number < last else None
+    parts = [list(group) for _, group in groupby(segments, key=lambda segment: segment.author)]
+    waiting: list[str] = []  # ids of the calls that the next results answer
+    for number, (part, after) in enumerate(zip_longest(parts, parts[1:])):
+        author, texts = part[0].author, [segment.text for segment in part]
+        text = "".join(texts).strip()
+        call = _call_message(text, number, len(after)) if author == "policy" and after else None
         if call is not None:
             messages.append(call)
-            call_id = call["tool_calls"][0]["id"]
-        elif call_id is not None:
-            messages.append({"role": "tool", "tool_call_id": call_id, "content": text})
-            call_id = None
+            waiting = [one["id"] for one in call["tool_calls"]]
+        elif waiting:
+            for call_id, result in zip(waiting, texts, strict=True):
+                messages.append({"role": "tool", "tool_call_id": call_id, "content": result.strip()})
+            waiting = []
         else:
             messages.append({"role": _ROLES[author], "content": text})
     return messages if segments[-1].author == "environment" else [*messages, _CONTINUE]
 
 
-def _call_message(text: str, call_id: str) -> dict[str, Any] | None:
-    """A policy's turn as a native call; None for text, and for calls that a server could not parse."""
-    before, mark, after = text.partition("<tool_call>")
-    thought, written = (before, after) if mark else ("", before)
-    try:
-        call = json.loads(written.removesuffix("</tool_call>"))
-        name, arguments = str(call["name"]), dict(call["arguments"])
-    except (TypeError, ValueError, KeyError, RecursionError):
+def _call_message(text: str, number: int, results: int) -> dict[str, Any] | None:
+    """A policy's turn as native calls; None for text, and for calls that a server could not parse.
+
+    Calls without a result are left out: an API wants one for each.
+    """
+    turn = read_tagged(text if "<tool_call>" in text else f"<tool_call>{text}")
+    if turn is None or len(turn.calls) < results or not all(isinstance(one.arguments, Mapping) for one in turn.calls):
         return None
-    function = {"name": name, "arguments": json.dumps(arguments, ensure_ascii=False)}
-    calls = [{"id": call_id, "type": "function", "function": function}]
-    return {"role": "assistant", "content": thought.strip() or None, "tool_calls": calls}
+    calls = [
+        {
+            "id": f"call{number:05}" if place == 0 else f"call{number:02}x{place:02}",
+            "type": "function",
+            "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments), ensure_ascii=False)},
+        }
+        for place, call in enumerate(turn.calls[:results])
+    ]
+    return {"role": "assistant", "content": turn.thought or None, "tool_calls": calls}
 
 
 def _parsed(arguments: Any) -> Any:

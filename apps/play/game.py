@@ -172,8 +172,11 @@ class Game:
         action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
         if episode.needs == "call":
             action = await run_call_async(episode) or action
-        if episode.needs == "search":
-            await _search(episode, self.setup.retriever_of(self.setup.policy))
+        while episode.needs in ("call", "search"):  # the turn may hold several calls
+            if episode.needs == "call":
+                await run_call_async(episode)
+            else:
+                await _search(episode, self.setup.retriever_of(self.setup.policy))
         if len(episode.search_ms) > recorded:
             found = search_result(episode, episode.searches[-1])
         elif episode.needs == "text" and turn.finish == "context":

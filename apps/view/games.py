@@ -124,7 +124,7 @@ def saved(live: LiveGame) -> str | None:
 
 def rebuild_episode(trajectory: Trajectory, question: Question, settings: Settings, turns: int) -> Episode:
     """The episode before a turn, rebuilt from the record with its recorded hits."""
-    told, searches = recorded_turns(trajectory), {search.turn: search for search in trajectory.searches}
+    told, searches = recorded_turns(trajectory), trajectory.searches
     if not 0 <= turns < len(told):
         raise OptionError(f"turn {turns + 1}: this trajectory has {len(told)}; branch from one of them")
     episode, segment_tokens = (
@@ -135,25 +135,22 @@ def rebuild_episode(trajectory: Trajectory, question: Question, settings: Settin
         if turn != INITIAL_SEARCH_TURN:
             written = told[turn]
             episode.write(written.text, written.tokens, written.logprobs, segment_tokens)
-            _run_call(episode)
-        if episode.needs == "search":
-            posts, found = question.profile.by_id, searches[turn]
+        while episode.needs in ("call", "search"):
+            if episode.needs == "call":
+                run_call(episode)
+                continue
+            posts, found = question.profile.by_id, searches[len(episode.search_ms)]
             missing = [document for document, _ in found.hits if document not in posts]
             if missing:
                 raise DataError(f"the profile has changed since the recording: post {missing[0]!r} is missing")
             episode.add_hits([Hit(posts[document], score or 0.0) for document, score in found.hits], found.ms)
-    said = trajectory.segments[: 2 * turns + 1]
+    said = trajectory.segments[: len(episode.segments)]
     if [(s.author, s.text) for s in episode.segments] != [(s.author, s.text) for s in said]:
         raise DataError(
             "the transcript cannot be rebuilt exactly: the run's recipe has other options, or this branch searched "
             "another profile; then branch from its parent"
         )
     return episode
-
-
-def _run_call(episode: Episode) -> None:
-    if episode.needs == "call":
-        run_call(episode)
 
 
 def _begin_episode(trajectory: Trajectory, question: Question, settings: Settings) -> Episode:

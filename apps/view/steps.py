@@ -97,7 +97,9 @@ EvidenceAspects = Mapping[str, Sequence[str]]  # by document: the aspects it has
 
 def steps_of(trajectory: Trajectory, evidence: Mapping[int, EvidenceAspects], trained: bool | None) -> list[Step]:
     """`evidence` is by turn, as two profiles may have different documents with the same id."""
-    searches = {search.turn: search for search in trajectory.searches}
+    searches: dict[int, list[tuple[int, Search]]] = {}
+    for index, search in enumerate(trajectory.searches):
+        searches.setdefault(search.turn, []).append((index, search))
     anchors = _anchors(trajectory)
     steps, turn = list[Step](), -1
     for number, segment in enumerate(trajectory.segments):
@@ -105,7 +107,10 @@ def steps_of(trajectory: Trajectory, evidence: Mapping[int, EvidenceAspects], tr
             turn += 1
             steps.append(_policy_step(number, turn, segment, trained))
         else:
-            found = searches.get(turn), evidence.get(turn, {}), anchors
+            # A turn may hold several calls: each result with a block is of the turn's next search.
+            of_turn = searches.get(turn) if _BLOCK.search(segment.text) else None
+            index, made = of_turn.pop(0) if of_turn else (0, None)
+            found = made, index, evidence.get(turn, {}), anchors
             steps.append(_environment_step(number, segment, *found, None if trained is None else False))
     if trajectory.cites and steps and steps[-1].author == "policy":
         cites = tuple(Citation(document, anchors.get(document)) for document in trajectory.cites)
@@ -162,19 +167,22 @@ def _policy_step(number: int, turn: int, segment: Segment, trained: bool | None)
 
 def _anchors(trajectory: Trajectory) -> dict[str, str]:
     """By document that the answer cites: the anchor of the hit that showed it first."""
-    hits = [(search.turn, rank, hit[0]) for search in trajectory.searches for rank, hit in enumerate(search.hits, 1)]
+    searches = enumerate(trajectory.searches)
+    hits = [(index, rank, hit[0]) for index, search in searches for rank, hit in enumerate(search.hits, 1)]
     cited = set(trajectory.cites or ())
-    return {document: _anchor(turn, rank) for turn, rank, document in reversed(hits) if document in cited}
+    return {document: _anchor(index, rank) for index, rank, document in reversed(hits) if document in cited}
 
 
-def _anchor(turn: int, rank: int) -> str:
-    return f"hit-{turn + 1}-{rank}"
+def _anchor(index: int, rank: int) -> str:
+    """Of a hit of the search with this index: a turn may have several."""
+    return f"hit-{index + 1}-{rank}"
 
 
 def _environment_step(
     number: int,
     segment: Segment,
     search: Search | None,
+    index: int,
     evidence: EvidenceAspects,
     anchors: Mapping[str, str],
     trained: bool | None,
@@ -184,7 +192,7 @@ def _environment_step(
     if search is None or block is None or (search.tool is not None and not search.hits):
         return Step(number, "environment", None, (Part("text", text),), text, None, "", trained, None)
     lines = _NUMBERED.findall(block[1])
-    places = [_anchor(search.turn, rank) for rank in range(1, len(search.hits) + 1)]
+    places = [_anchor(index, rank) for rank in range(1, len(search.hits) + 1)]
     hits = [
         Hit(
             document, score, pieces_of(search.query, line or ""), evidence.get(document, ()),

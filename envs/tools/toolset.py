@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cached_property
 from typing import Any
 
 from ..._util.registry import Registry
@@ -33,7 +34,7 @@ class Toolset:
         self._unknown = Malformed(f"There is no such tool; the tools are {self.signatures}.")
         self._fitted: dict[tuple[frozenset[str], bool], Toolset] = {}
 
-    @property
+    @cached_property
     def schemas(self) -> list[dict[str, Any]]:
         """The tools in the form that chat models take."""
         return [tool.schema for tool in self.tools.values()]

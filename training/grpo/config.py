@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ...agents.models.model import STOPS
+from ...agents.models.model import stops_for
 from ..recipe import Recipe
 
 os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is pinned with TRL's version
@@ -56,7 +56,7 @@ def _decided(recipe: Recipe, folder: Path) -> dict[str, Any]:
 
 
 def _vllm(recipe: Recipe) -> dict[str, Any]:
-    generation = recipe.generation
+    generation, episode = recipe.generation, recipe.episode
     if generation.engine == "transformers":
         return {}
     server = generation.engine == "vllm-server"
@@ -66,5 +66,8 @@ def _vllm(recipe: Recipe) -> dict[str, Any]:
         "vllm_server_base_url": generation.vllm_server if server else None,
         "vllm_gpu_memory_utilization": generation.vllm_memory,
         "max_completion_length": generation.turn_tokens,
-        "generation_kwargs": {"stop": list(STOPS[recipe.episode.protocol]), "include_stop_str_in_output": True},
+        "generation_kwargs": {
+            "stop": list(stops_for(episode.protocol, episode.made.get("tools") is not None)),
+            "include_stop_str_in_output": True,
+        },
     }

@@ -50,7 +50,7 @@ class Rollouts:
             drawn.deadline,
             drawn.max_tokens,
             recipe.seed,
-            checked_options(recipe.episode.model_dump()),
+            recipe.episode.made,
         )
         self._runner = asyncio.Runner()  # one event loop for the whole run, to keep connections open
 

@@ -7,7 +7,7 @@ from math import inf
 from ...envs.trajectory import Segment, Trajectory
 from ...errors import EpisodeError
 
-Encode = Callable[[str], Sequence[int]]
+Encode = Callable[[Segment], Sequence[int]]  # of a segment whose tokens are not recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
     turns: list[int | None] = []
     turn, context_known = -1, True
     for segment in trajectory.segments:
-        tokens = list(segment.tokens if segment.tokens is not None else encode(segment.text))
+        tokens = list(segment.tokens if segment.tokens is not None else encode(segment))
         if segment.author == "environment":
             context_known &= segment.tokens is not None
             if not completion:

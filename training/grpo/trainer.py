@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -14,11 +15,13 @@ from transformers import PreTrainedModel, PrinterCallback
 from trl import GRPOTrainer
 
 from ...agents.models.hf import HFModel
-from ...agents.models.model import STOPS
+from ...agents.models.model import stops_for
 from ...agents.models.stop_criteria import Stops
+from ...agents.models.tokenize import tokens_of
+from ...agents.models.tool_chat import Tools
 from ...envs.data import QuestionSet
 from ...envs.reward import RewardFunction
-from ...envs.trajectory import Trajectory
+from ...envs.trajectory import Segment, Trajectory
 from ...errors import RewardError
 from ..advantage import advantages, is_flat
 from ..policy import Policy, adapters, save_policy
@@ -99,10 +102,11 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
 
     def _writer(self) -> VLLMModel:
         """TRL's vLLM, to which it hands the weights before each step."""
-        protocol = self.recipe.episode.protocol
+        episode = self.recipe.episode
+        stop = stops_for(episode.protocol, episode.made.get("tools") is not None)
         together = self.vllm_mode == "server" and self.accelerator.num_processes > 1
         stops = Stops.of(self.accelerator.unwrap_model(self.model), self._tokenizer)
-        return VLLMModel(self.vllm_generation, self._tokenizer, stops, STOPS[protocol], together)
+        return VLLMModel(self.vllm_generation, self._tokenizer, stops, stop, together)
 
     def save_policy(self, folder: Path) -> None:
         """As a plain transformers model."""
@@ -134,10 +138,15 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         end = self._tokenizer.eos_token_id
         if trajectory.ended == "error":
             return TokenSequence([end], [end], [0], [None], [None])
-        row = sequence_of(trajectory, lambda text: self._tokenizer(text, add_special_tokens=False)["input_ids"])
+        row = sequence_of(trajectory, partial(self._encoded, tools=None if self._vllm else trajectory.tools))
         if trajectory.kind == "baseline" and self.recipe.train_baseline == "masked":
             return replace(row, mask=[0] * len(row.mask))
         return row
+
+    def _encoded(self, segment: Segment, tools: Tools | None) -> Sequence[int]:
+        """The tokens of a turn that an agent wrote, as the policy read them; or of what no turn came after."""
+        asked = Segment("environment", "")
+        return tokens_of([asked, segment], self._tokenizer, self._template, tools)[-1]
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """TRL's own advantages, less the group's mean, would cancel any baseline: they are replaced, in its log too."""
