@@ -12,7 +12,6 @@ from ...agents.rollout import Job, Rollout
 from ...envs.chat import Sampling
 from ...envs.data import QuestionSet
 from ...envs.data.profile_controls import swapped
-from ...envs.episode import checked_options
 from ...envs.retrieval import make_retriever
 from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
