@@ -58,9 +58,10 @@ class Episode:
 
     __slots__ = (
         "_extended", "_keep", "_limit", "_notes", "_pending", "_results", "_scored", "_shown", "_started", "answer",
-        "call", "calls", "cites", "costs", "data", "ended", "error", "fetch_k", "hit_chars", "id", "instructions", "kind",
-        "line_form", "malformed", "max_searches", "needs", "observation", "protocol", "query", "question", "repeat_hits", "reward",
-        "search_fields", "search_ms", "seconds", "seed", "segment_fields", "shown_left", "tools", "top_k", "turn",
+        "call", "calls", "cites", "costs", "data", "ended", "error", "fetch_k", "hit_chars", "id", "instructions",
+        "kind", "line_form", "malformed", "max_searches", "needs", "observation", "protocol", "query", "question",
+        "repeat_hits", "reward", "search_fields", "search_ms", "seconds", "seed", "segment_fields", "shown_left",
+        "tools", "top_k", "turn",
     )  # fmt: skip
     # Set where an option of several tools is given: `tools`, `max_shown`, `cites` or `costs`.
     call: Call | None
