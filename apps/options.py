@@ -6,8 +6,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ..errors import OptionError
 
 _LOG = logging.getLogger("profilegym")
@@ -29,6 +27,8 @@ def is_quiet() -> bool:
 
 def read_options(path: Path, known: Collection[str]) -> dict[str, Any]:
     """Options of a command from a YAML file, or from the `recipe.yaml` of a run."""
+    import yaml  # not for every command
+
     try:
         content = yaml.safe_load(path.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -1,6 +1,5 @@
 """Options of `profilegym serve`."""
 
-import asyncio
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -43,6 +42,8 @@ def mcp(
     """
     if not all(map(find_spec, ("mcp", "uvicorn"))):
         raise MissingExtra("profilegym serve mcp", "mcp")
+    import asyncio
+
     from ...evaluation.evaluate import Settings
     from ..play.session import PlaySession
     from ..serve_mcp import serve
