@@ -27,7 +27,7 @@ train: .venv/ready-train
 pilot: .venv/ready-train
 	$(BIN)/python -m profilegym.world.pilot.train
 
-llm: .venv/ready-llm
+llm: .venv/ready-llm-metrics
 	$(BIN)/profilegym model get smollm2
 
 results: .venv/ready-train-dense
