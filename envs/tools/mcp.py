@@ -61,11 +61,13 @@ class McpServer:
         ]
 
 
-def mcp_tools(where: str, *, only: str = "", timeout: float = 30.0, errors: Any = "ours") -> list[Tool]:
+def mcp_tools(where: str = "", *, only: str = "", timeout: float = 30.0, errors: Any = "ours") -> list[Tool]:
     """The tools of `http://host/mcp`, of a command, or of the servers in a JSON file with `mcpServers`.
 
     `only` names some of the tools, joined by `|`.
     """
+    if not where.strip():
+        raise OptionError("mcp: names no server: give mcp:http://host/mcp, mcp:COMMAND or mcp:servers.json")
     if errors not in ("ours", "policy"):
         raise OptionError(f"errors={errors!r}: give ours or policy")
     if timeout <= 0:
