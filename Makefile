@@ -6,6 +6,7 @@
 # make axe | screenshots: what the tests of the viewer's pages look for with (npm); pictures of those pages (Chromium).
 # make beside: an episode stepped beside other frameworks, and by the core alone; make clients: the endpoint's tests with both
 # majors of the openai client. Each has a virtual environment of its own in .venv, made when it is missing.
+# make vllm: the tests of vLLM itself, on the CPU, with vLLM in an environment of its own (constraints-vllm.txt).
 # EXTRAS names the optional parts to install and test with: make test EXTRAS=dev,dense,pyserini
 
 PYTHON ?= python3
@@ -18,7 +19,7 @@ READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_policy judge judge_cache sync)
 
 
-.PHONY: train llm pilot results methods test beside clients check bench docs axe screenshots clean
+.PHONY: train llm pilot results methods test beside clients vllm check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -50,6 +51,9 @@ clients: .venv/with-openai-2/ready .venv/with-openai-3/ready
 	.venv/with-openai-2/bin/python -m pytest -q $(CLIENT_TESTS)
 	.venv/with-openai-3/bin/python -m pytest -q $(CLIENT_TESTS)
 
+vllm: .venv/ready-llm-dev .venv/with-vllm/ready
+	$(BIN)/python -m pytest -q -m vllm_real
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -79,6 +83,10 @@ screenshots: .venv/ready-dev-view
 .venv/with-openenv/ready: WITH := 'openenv==0.10.*'
 .venv/with-openai-2/ready: WITH := 'openai[aiohttp]==2.54.0' hypothesis pytest
 .venv/with-openai-3/ready: WITH := 'openai[aiohttp]==3.*' hypothesis pytest
+
+.venv/with-vllm/ready: constraints-vllm.txt tests/install_vllm.py
+	$(PYTHON) tests/install_vllm.py $(@D) constraints-vllm.txt
+	touch $@
 
 .venv/with-%/ready: pyproject.toml
 	$(PYTHON) -m venv $(@D)

@@ -29,7 +29,7 @@ from ..envs.reward import RewardFunction
 from ..envs.trajectory import Segment, Trajectory
 from ..errors import OptionError
 from ..rewards import make_reward
-from . import rollout_endpoint
+from . import rollout_barrier, rollout_endpoint
 from .measurement import Target, at_least, at_most, no_old_garbage, resident_bytes, show
 from .rollout_trl import TURN, TRLLoop
 
@@ -180,6 +180,7 @@ PARTS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "reading": reading,
     "alone": alone,
     "endpoint": lambda: rollout_endpoint.measure(),
+    "barrier": lambda: rollout_barrier.measure(),
 }
 
 
@@ -195,7 +196,9 @@ def targets(found: Mapping[str, Any]) -> list[Target]:
         kept.append(at_least("over TRL", ratio, 2))
     if "alone" in found:
         kept.append(at_least("episodes that are the same when played alone", found["alone"]["same"], ALONE))
-    return kept + rollout_endpoint.targets(found["endpoint"]) if "endpoint" in found else kept
+    if "endpoint" in found:
+        kept += rollout_endpoint.targets(found["endpoint"])
+    return kept + rollout_barrier.targets(found["barrier"]) if "barrier" in found else kept
 
 
 def measure(parts: Sequence[str]) -> dict[str, Any]:
@@ -250,6 +253,7 @@ REPORTS: Mapping[str, Callable[[dict[str, Any], Console], None]] = {
     "reading": _show_reading,
     "alone": _show_alone,
     "endpoint": rollout_endpoint.report,
+    "barrier": rollout_barrier.report,
 }
 
 

@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .fake_server import Fault
     from .judge_server import JudgeServer
     from .policy_server import PolicyServer
+    from .vllm_server import VLLMServer
 
 __all__ = [
     "AgentContract",
@@ -19,9 +20,15 @@ __all__ = [
     "RetrieverContract",
     "RewardContract",
     "ToolContract",
+    "VLLMServer",
 ]
 
-_HOME_OF = {"Fault": "fake_server", "JudgeServer": "judge_server", "PolicyServer": "policy_server"}
+_HOME_OF = {
+    "Fault": "fake_server",
+    "JudgeServer": "judge_server",
+    "PolicyServer": "policy_server",
+    "VLLMServer": "vllm_server",
+}
 
 
 def __getattr__(name: str) -> Any:

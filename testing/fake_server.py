@@ -114,9 +114,7 @@ class LoopbackServer:
 
         self._loop, self._gone = asyncio.get_running_loop(), asyncio.Event()
         application = web.Application()
-        for path in self.paths:
-            application.router.add_post(f"/v1{path}", self._complete)
-        application.router.add_get("/version", self._version)
+        self._add_routes(application.router)
         runner = web.AppRunner(application, access_log=None, handler_cancellation=True)
         await runner.setup()
         assert runner.server is not None
@@ -129,6 +127,11 @@ class LoopbackServer:
         for connection in runner.server.connections:
             _drop(connection.transport)
         await runner.cleanup()
+
+    def _add_routes(self, router: "web.UrlDispatcher") -> None:
+        for path in self.paths:
+            router.add_post(f"/v1{path}", self._complete)
+        router.add_get("/version", self._version)
 
     async def _version(self, request: "web.Request") -> "web.Response":
         from aiohttp import web
@@ -144,11 +147,14 @@ class LoopbackServer:
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         try:
-            if self.latency:
-                await asyncio.sleep(self.latency)
+            await self._wait(body)
             return await self._reply(request, body)
         finally:
             self.in_flight -= 1
+
+    async def _wait(self, body: Body) -> None:
+        if self.latency:
+            await asyncio.sleep(self.latency)
 
     async def _reply(self, request: "web.Request", body: Body) -> "web.StreamResponse":
         from aiohttp import web
@@ -157,15 +163,15 @@ class LoopbackServer:
         if field := next((name for name in self.refuses if name in body), None):
             return _unsupported(field)
         if refused := self._refused(path, body):
-            return _error(*refused)
+            return refusal(*refused)
         fault = self._next()
         match fault:
             case Fault.TOO_MANY | Fault.ERROR | Fault.UNAVAILABLE:
-                return _error(int(fault), "scripted fault")
+                return refusal(int(fault), "scripted fault")
             case Fault.TOO_MANY_FOR_NOW:
-                return _error(429, "slow down", {"Retry-After": f"{self.retry_after:g}"})
+                return refusal(429, "slow down", {"Retry-After": f"{self.retry_after:g}"})
             case Fault.UNAUTHORIZED:
-                return _error(401, f"incorrect key: {request.headers.get('Authorization')}")
+                return refusal(401, f"incorrect key: {request.headers.get('Authorization')}")
             case Fault.NO_JSON:
                 return web.Response(text="<html>gateway</html>", content_type="text/html")
             case Fault.RESET:
@@ -234,7 +240,7 @@ class Listener:
             entering.add_done_callback(self._entering.discard)
 
 
-def _error(status: int, message: str, headers: Mapping[str, str] | None = None, **more: str | None) -> "web.Response":
+def refusal(status: int, message: str, headers: Mapping[str, str] | None = None, **more: str | None) -> "web.Response":
     from aiohttp import web
 
     return web.json_response(
@@ -244,7 +250,7 @@ def _error(status: int, message: str, headers: Mapping[str, str] | None = None, 
 
 def _unsupported(field: str) -> "web.Response":
     told = f"Unsupported parameter: '{field}' is not supported with this model."
-    return _error(400, told, type="invalid_request_error", param=field, code="unsupported_parameter")
+    return refusal(400, told, type="invalid_request_error", param=field, code="unsupported_parameter")
 
 
 def _reset(request: "web.Request") -> "web.StreamResponse":

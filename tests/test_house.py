@@ -27,7 +27,17 @@ HEAVY = {"torch", "transformers", "openai", "sentence_transformers", "pyserini",
 
 
 TRAINERS = {
-    ROOT / "training/grpo" / name for name in ("callbacks.py", "config.py", "loss.py", "trainer.py")
+    ROOT / "training/grpo" / f"{name}.py"
+    for name in (
+        "async_trainer",
+        "callbacks",
+        "config",
+        "loss",
+        "policy_servers",
+        "rollout_worker",
+        "trainer",
+        "without_gpu",
+    )
 }  # their classes inherit; loaded by a run
 
 

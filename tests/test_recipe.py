@@ -138,6 +138,9 @@ def test_a_file_that_holds_no_settings_is_refused(text: str, tmp_path: Path) -> 
         load_recipe(tmp_path / "mine.yaml")
 
 
+SERVED = {"engine": "vllm-server", "vllm_server": "http://gpu:8000"}
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
@@ -163,6 +166,12 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_nearest_right_one(chang
         ({"train_baseline": "positive", "group": {"baseline": 0}}, "train_baseline=positive needs a baseline"),
         ({"optimiser": {"steps": 1, "rows": 7}}, "optimiser.rows=7 does not divide a step's 40 sequences"),
         ({"generation": {"engine": "vllm-server"}}, "needs generation.vllm_server"),
+        ({"generation": SERVED, "optimiser": {"steps": 1, "kl": 0.1}}, "optimiser.kl=0.1"),
+        ({"generation": SERVED, "optimiser": {"steps": 1, "loss": "grpo"}}, "optimiser.loss=grpo"),
+        ({"generation": SERVED | {"top_p": 0.9}}, "generation.top_p=0.9"),
+        ({"generation": SERVED, "resample_zero_variance": 2}, "resample_zero_variance=2"),
+        ({"generation": SERVED, "advantage": "joint+turn"}, "advantage=joint+turn"),
+        ({"generation": SERVED | {"vllm_server": "http://a|http://b"}}, "set lora for several"),
         (
             {"generation": {"vllm_server": "http://gpu:8000"}},
             "generation.engine=vllm-server, not by transformers",

@@ -1,9 +1,6 @@
-"""Rollouts that vLLM writes, with a stand-in for it: there is none without a GPU."""
+"""Rollouts that vLLM writes in the training process, with a stand-in for it, as this needs a GPU."""
 
 import asyncio
-import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,7 @@ from profilegym.envs.trajectory import Segment  # noqa: E402
 from profilegym.errors import ModelError  # noqa: E402
 from profilegym.training import checks  # noqa: E402
 from profilegym.training.grpo import trainer as grpo  # noqa: E402
-from profilegym.training.grpo.vllm import VLLMModel  # noqa: E402
+from profilegym.training.grpo.colocated import ColocatedVLLM  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -54,14 +51,12 @@ def played_by(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[StandIn]]:
     torch.set_num_threads(threads)
 
 
-def generation(engine: str) -> dict[str, Any]:
-    server = {"vllm_server": "http://127.0.0.1:9"} if engine == "vllm-server" else {}
-    return {"engine": engine, "turn_tokens": 12, "max_tokens": 30, **server}
+def generation() -> dict[str, Any]:
+    return {"engine": "vllm", "turn_tokens": 12, "max_tokens": 30}
 
 
-@pytest.mark.parametrize("engine", ["vllm", "vllm-server"])
 def test_what_vllm_sampled_is_trained_on_with_the_log_probabilities_it_was_sampled_with(
-    engine: str, policy: Path, tmp_path: Path, played_by: list[StandIn], monkeypatch: pytest.MonkeyPatch
+    policy: Path, tmp_path: Path, played_by: list[StandIn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     batches = []
     original = grpo.PR2Trainer._generate_and_score_completions
@@ -72,7 +67,7 @@ def test_what_vllm_sampled_is_trained_on_with_the_log_probabilities_it_was_sampl
 
     monkeypatch.setattr(grpo.PR2Trainer, "_generate_and_score_completions", spy)
     monkeypatch.setattr(grpo, "only_what_teaches", lambda batch, *_: batch)  # rows without an advantage, too
-    asked = recipe(policy, generation=generation(engine), optimiser={"steps": 2, "questions": 3, "learning_rate": 1e-3})
+    asked = recipe(policy, generation=generation(), optimiser={"steps": 2, "questions": 3, "learning_rate": 1e-3})
 
     train(asked, tmp_path, lambda step, metrics: None)
 
@@ -89,7 +84,7 @@ def test_what_vllm_sampled_is_trained_on_with_the_log_probabilities_it_was_sampl
         torch.testing.assert_close(output["importance_sampling_ratio"], torch.ones(12, 1), atol=1e-4, rtol=0)
     (stand_in,) = played_by
     assert stand_in.synced == 2
-    assert stand_in.settings["mode"] == ("server" if engine == "vllm-server" else "colocate")
+    assert stand_in.settings["mode"] == "colocate"
     assert stand_in.settings["generation_kwargs"] == {"stop": [*STOP], "include_stop_str_in_output": True}
     turns = sum(segment.author == "policy" for one in played for segment in one.segments)
     assert sum(stand_in.asked) == turns
@@ -102,32 +97,6 @@ def sampled(trajectory: Trajectory) -> tuple[list[int], list[float]]:
         [token for turn in turns for token in turn.tokens or ()],
         [logprob for turn in turns for logprob in turn.logprobs or ()],
     )
-
-
-def test_two_processes_ask_one_server_together(policy: Path, tmp_path: Path) -> None:
-    script = tmp_path / "train.py"
-    script.write_text(
-        "import sys; from pathlib import Path\n"
-        f"sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
-        "import trl.trainer.grpo_trainer as trainer\n"
-        "from vllm_stand_in import StandIn\n"
-        "from tiny_policy import recipe\n"
-        "from profilegym.training.train import train\n"
-        "trainer.VLLMGeneration = StandIn\n"
-        f"asked = recipe(Path({str(policy)!r}), generation={generation('vllm-server')!r},\n"
-        "    optimiser={'steps': 2, 'questions': 3, 'learning_rate': 1e-3})\n"
-        f"train(asked, Path({str(tmp_path / 'run')!r}), lambda step, metrics: None)\n"
-    )
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-
-    ended = subprocess.run(
-        [*torchrun, str(script)], capture_output=True, text=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"}
-    )
-
-    assert ended.returncode == 0, ended.stderr[-3000:]
-    played = list(TrajectoryReader(tmp_path / "run" / "trajectories.jsonl"))
-    assert len(played) == 24
-    assert "error" not in {one.ended for one in played}
 
 
 class Broken:
@@ -145,9 +114,9 @@ class Unknown:
 SAID = [Segment("environment", "A question?")]
 
 
-def asking(policy: Path, generation: Any) -> VLLMModel:
+def asking(policy: Path, generation: Any) -> ColocatedVLLM:
     local = HFModel.load(str(policy))
-    return VLLMModel(generation, local.tokenizer, Stops.of(local.model, local.tokenizer), STOP, together=False)
+    return ColocatedVLLM(generation, local.tokenizer, Stops.of(local.model, local.tokenizer), STOP)
 
 
 def spoken(policy: Path, generation: Any, most: int) -> Any:
@@ -182,8 +151,16 @@ def test_a_likelihood_that_is_not_known_is_not_made_up(policy: Path) -> None:
     assert spoken(policy, Unknown(), most=8).logprobs is None
 
 
-@pytest.mark.parametrize("engine", ["vllm", "vllm-server"])
-def test_without_vllm_a_recipe_that_asks_for_it_is_told_what_is_missing(engine: str, policy: Path) -> None:
-    assert checks.missing_packages(recipe(policy, generation=generation(engine))) == [
-        "vLLM not installed: pip install 'trl[vllm]'"
+def test_without_vllm_a_recipe_that_needs_it_here_is_told_what_is_missing(
+    policy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checks, "find_spec", lambda package: None if package == "vllm" else True)
+    served = {"engine": "vllm-server", "vllm_server": "http://127.0.0.1:9"}
+    adapters = {"rank": 8}
+
+    needs = [
+        checks.missing_packages(recipe(policy, generation=asked, lora=lora))
+        for asked, lora in ((generation(), None), (served, None), (served, adapters))
     ]
+
+    assert needs == [["vLLM not installed: pip install 'trl[vllm]'"]] * 2 + [[]]

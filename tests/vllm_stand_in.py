@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 
 
 class StandIn:
@@ -15,19 +14,12 @@ class StandIn:
         self._model, self._accelerator, self._tokenizer = model, accelerator, processing_class
         self.settings = settings
         self.asked, self.synced = [], 0
-        self.vllm_client = self
-
-    def get_server_info(self) -> dict[str, Any]:
-        return {"model_config": {"logprobs_mode": "processed_logprobs"}}
 
     def sync_weights(self) -> None:
         self.synced += 1
 
     def generate(self, prompts: list[list[int]], images: None, num_generations: int, profiler: Any = None) -> Any:
         assert num_generations == 1
-        if self.settings["mode"] == "server":
-            counts = gather_object([len(prompts)])
-            assert len(set(counts)) == 1, f"processes asked for {counts}: TRL would hand out the wrong rows"
         self.asked.append(len(prompts))
         written = [self._written(prompt) for prompt in prompts]
         return prompts, [tokens for tokens, _ in written], [logprobs for _, logprobs in written], None

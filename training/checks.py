@@ -139,6 +139,10 @@ def _trl_fields(recipe: BaseRecipe) -> Iterator[str]:
     from trl import GRPOConfig, SFTConfig
 
     ours, known = (GRPO, GRPOConfig) if isinstance(recipe, Recipe) else (SFT, SFTConfig)
+    if recipe.generation.engine == "vllm-server":
+        from .grpo import async_trainer
+
+        known = async_trainer.CONFIG
     yield from wrong_fields(recipe.trl, ours, list(known.__dataclass_fields__))
 
 
@@ -149,8 +153,14 @@ def _missing(recipe: BaseRecipe) -> Iterator[str]:
     for package in recipe.watch.report_to if isinstance(recipe, Recipe) else ():
         if not find_spec(package):
             yield f"{package} not installed: pip install {package}"
-    if recipe.generation.engine != "transformers" and not find_spec("vllm"):
+    if _runs_vllm(recipe) and not find_spec("vllm"):
         yield "vLLM not installed: pip install 'trl[vllm]'"
+
+
+def _runs_vllm(recipe: BaseRecipe) -> bool:
+    """In the training process: its engine, or what sends all weights to a server; adapters are sent as folders."""
+    engine = recipe.generation.engine
+    return engine == "vllm" or (engine == "vllm-server" and isinstance(recipe, PolicyRecipe) and recipe.lora is None)
 
 
 def _for_lora(recipe: BaseRecipe) -> list[str]:

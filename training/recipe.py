@@ -13,6 +13,8 @@ from .advantage import Advantage, Mode
 from .call_rewards import TurnRewards
 from .settings import SettingsModel, load_settings
 
+_SERVED = "generation.engine=vllm-server"
+
 
 class TrainData(SettingsModel):
     """The spec of the data set to train on."""
@@ -85,7 +87,7 @@ class Generation(SettingsModel):
     max_tokens: PositiveInt = 1024  # generated in an episode
     in_flight: PositiveInt = 256
     deadline: PositiveFloat = 600.0
-    vllm_server: str | None = None  # its URL
+    vllm_server: str | None = None  # its URL; several with | between
     vllm_memory: Annotated[float, Field(gt=0, lt=1)] = 0.3  # share of the GPU
 
 
@@ -237,6 +239,7 @@ class Recipe(PolicyRecipe):
 
     def _problems(self) -> Iterator[tuple[bool, str]]:
         yield from self._problems_of_groups()
+        yield from self._problems_of_servers()
         yield from super()._problems()
         yield (
             bool(self.watch.evaluate) and self.data.validation is None,
@@ -251,6 +254,30 @@ class Recipe(PolicyRecipe):
         if self.watch.evaluate and self.data.validation is not None:
             yield self.data.validation
         yield from super()._scored()
+
+    def _problems_of_servers(self) -> Iterator[tuple[bool, str]]:
+        """What TRL's asynchronous trainer cannot do."""
+        if self.generation.engine != "vllm-server":
+            return
+        yield (
+            self.optimiser.kl > 0,
+            f"{_SERVED}: it has no reference model, so optimiser.kl={self.optimiser.kl} cannot be",
+        )
+        yield self.optimiser.loss != "dapo", f"{_SERVED}: its loss is dapo, not optimiser.loss={self.optimiser.loss}"
+        yield (
+            self.generation.top_p < 1,
+            f"{_SERVED}: vLLM's log-probabilities would be those of the nucleus and the trainer's not, so "
+            f"generation.top_p={self.generation.top_p} must be 1",
+        )
+        yield self.by_turn, f"{_SERVED}: a sample has one advantage, not one a turn, so not advantage={self.advantage}"
+        yield (
+            self.resample_zero_variance > 0,
+            f"{_SERVED}: groups are played once, so resample_zero_variance={self.resample_zero_variance} must be 0",
+        )
+        yield (
+            self.lora is None and "|" in str(self.generation.vllm_server),
+            f"{_SERVED}: all weights can be sent to one server only; set lora for several",
+        )
 
     def _problems_of_groups(self) -> Iterator[tuple[bool, str]]:
         rows, here = self.optimiser.rows, self.optimiser.questions * self.group.size

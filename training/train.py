@@ -46,17 +46,21 @@ def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
 
 
 def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
-    from .grpo.trainer import PR2Trainer
-
-    policy = load_policy(recipe.model, recipe.precision, recipe.lora)
-    questions = load_questions(recipe.data.train)
+    questions, reward = load_questions(recipe.data.train), make_reward(recipe.reward)
 
     def record(played: Sequence[Trajectory]) -> None:
         for trajectory in played:
             trajectory.model = recipe.model
             trajectories.write(trajectory)
 
-    return PR2Trainer(recipe, policy, questions, make_reward(recipe.reward), record, out)
+    if recipe.generation.engine == "vllm-server":
+        from .grpo.async_trainer import make_async_trainer
+
+        return make_async_trainer(recipe, questions, reward, record, out, _steps_done(out) * recipe.optimiser.questions)
+    from .grpo.trainer import PR2Trainer
+
+    policy = load_policy(recipe.model, recipe.precision, recipe.lora)
+    return PR2Trainer(recipe, policy, questions, reward, record, out)
 
 
 def _learn(trainer: Any, out: Path) -> None:
@@ -75,6 +79,12 @@ def _last_checkpoint(out: Path) -> str | None:
     """The newest complete checkpoint: its state file is written last."""
     whole = [path for path in (out / CHECKPOINTS).glob("checkpoint-*") if (path / "trainer_state.json").exists()]
     return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
+
+
+def _steps_done(out: Path) -> int:
+    """The step of the newest complete checkpoint."""
+    checkpoint = _last_checkpoint(out)
+    return int(checkpoint.rpartition("-")[2]) if checkpoint else 0
 
 
 def _keep_final(trainer: Any, course: RunCallback, out: Path) -> None:

@@ -144,13 +144,21 @@ class Endpoint:
             problem = f"{self.name} at {self.url} refuses: {error}"
         raise EndpointError(problem.replace(self._key, "[key]"), status)
 
-    async def is_vllm(self) -> bool:
-        """Whether vLLM answers here: it alone tells its version beside `/v1`."""
+    async def get(self, path: str, timeout: float) -> Any:
+        """The JSON at a path below the base URL, or at a URL; one try, outside the limits."""
         client = await self._connected()
         try:
-            async with asyncio.timeout(_PROBE_SECONDS):
-                found = await client.get(f"{self.url.removesuffix('/v1')}/version", cast_to=object)
-        except Exception:  # whatever is wrong shows in the first request that matters
+            async with asyncio.timeout(timeout):
+                return await client.get(path, cast_to=object)
+        except Exception as error:
+            problem = failure(error, timeout)
+            raise EndpointError(f"GET {path} of {self.url}: {problem}".replace(self._key, "[key]")) from None
+
+    async def is_vllm(self) -> bool:
+        """Whether vLLM answers here: it alone tells its version beside `/v1`."""
+        try:
+            found = await self.get(f"{self.url.removesuffix('/v1')}/version", _PROBE_SECONDS)
+        except EndpointError:  # whatever is wrong shows in the first request that matters
             return False
         return isinstance(found, dict) and "version" in found
 

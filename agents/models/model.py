@@ -90,12 +90,13 @@ MODELS = Registry(
         "pilot": "profilegym.world.pilot.model:load",
         "smollm2": "profilegym.agents.models.smollm2:load",
         "scripted": "profilegym.agents.models.scripted:make",
+        "vllm": "profilegym.agents.models.vllm:connect",
     },
 )
 
 
 def make_model(spec: "str | Model") -> Model:
-    """Makes the model of a spec: `pilot`, `hf:PATH_OR_ID`, `openai:MODEL`, `scripted:NAME`, `module:factory` …"""
+    """Makes the model of a spec: `pilot`, `hf:PATH_OR_ID`, `vllm:URL`, `openai:MODEL`, `module:factory` …"""
     model: Model = MODELS.make(spec) if isinstance(spec, str) else spec
     return model
 

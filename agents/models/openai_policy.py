@@ -110,7 +110,7 @@ class ServedSession:
         self.tools: Sequence[Mapping[str, Any]] = TOOLS  # an episode's own are set by `offer_tools`
 
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
-        sampling = replace(sampling, seed=_seed(self._seed, len(segments)))
+        sampling = replace(sampling, seed=turn_seed(self._seed, len(segments)))
         return await self._model.write(ServedRequest(segments, sampling, tuple(stop), self.tools))
 
     def close(self) -> None:
@@ -153,7 +153,7 @@ def _finish(choice: Mapping[str, Any], completion_tokens: int | None, max_tokens
     return "context" if completion_tokens is not None and completion_tokens < max_tokens else "length"
 
 
-def _seed(seed: int | None, position: int) -> int | None:
+def turn_seed(seed: int | None, position: int) -> int | None:
     """A different seed for each turn, small enough for every server."""
     if seed is None:
         return None

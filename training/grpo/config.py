@@ -5,12 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from trl import GRPOConfig
 
 from ...agents.models.model import stops_for
 from ..recipe import Recipe
-
-os.environ.setdefault("TRL_EXPERIMENTAL_SILENCE", "1")  # rollout_func is pinned with TRL's version
-from trl import GRPOConfig
 
 
 def config(recipe: Recipe, folder: Path) -> Any:
@@ -19,16 +17,28 @@ def config(recipe: Recipe, folder: Path) -> Any:
 
 
 def _decided(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    optimiser, generation, watch = recipe.optimiser, recipe.generation, recipe.watch
+    sequences = recipe.optimiser.questions * recipe.group.size
+    return {
+        **shared(recipe, folder, sequences),
+        "num_generations": recipe.group.size,
+        "beta": recipe.optimiser.kl,
+        "loss_type": recipe.optimiser.loss,
+        "top_p": recipe.generation.top_p,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+        **_vllm(recipe),
+    }
+
+
+def shared(recipe: Recipe, folder: Path, sequences: int) -> dict[str, Any]:
+    """What both trainers are told; a step trains on so many sequences."""
+    optimiser, watch = recipe.optimiser, recipe.watch
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    sequences = optimiser.questions * recipe.group.size
-    rows = optimiser.rows or sequences // processes
+    rows = optimiser.rows or max(1, sequences // processes)
     return {
         "output_dir": str(folder / "checkpoints"),
         "max_steps": optimiser.steps,
         "per_device_train_batch_size": rows,
-        "gradient_accumulation_steps": sequences // (rows * processes),
-        "num_generations": recipe.group.size,
+        "gradient_accumulation_steps": max(1, sequences // (rows * processes)),
         "learning_rate": optimiser.learning_rate,
         "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(optimiser.schedule, optimiser.schedule),
         "warmup_steps": optimiser.warmup,
@@ -37,10 +47,7 @@ def _decided(recipe: Recipe, folder: Path) -> dict[str, Any]:
         "optim": optimiser.name,
         "epsilon": optimiser.clip,
         "epsilon_high": optimiser.clip_high,
-        "beta": optimiser.kl,
-        "loss_type": optimiser.loss,
-        "temperature": generation.temperature,
-        "top_p": generation.top_p,
+        "temperature": recipe.generation.temperature,
         "bf16": recipe.precision == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
         "activation_checkpointing": recipe.gradient_checkpointing,
@@ -50,8 +57,6 @@ def _decided(recipe: Recipe, folder: Path) -> dict[str, Any]:
         "logging_steps": 1,
         "report_to": list(watch.report_to) or "none",
         "disable_tqdm": True,
-        "dataloader_pin_memory": torch.cuda.is_available(),
-        **_vllm(recipe),
     }
 
 
@@ -59,11 +64,9 @@ def _vllm(recipe: Recipe) -> dict[str, Any]:
     generation, episode = recipe.generation, recipe.episode
     if generation.engine == "transformers":
         return {}
-    server = generation.engine == "vllm-server"
     return {
         "use_vllm": True,
-        "vllm_mode": "server" if server else "colocate",
-        "vllm_server_base_url": generation.vllm_server if server else None,
+        "vllm_mode": "colocate",
         "vllm_gpu_memory_utilization": generation.vllm_memory,
         "max_completion_length": generation.turn_tokens,
         "generation_kwargs": {

@@ -6,8 +6,11 @@ from statistics import fmean
 from typing import Any, Self
 
 from ...envs.trajectory import Kind, Trajectory
-from ..advantage import is_flat, is_skipped, turn_advantages
+from ...errors import RewardError
+from ..advantage import advantages, is_flat, is_skipped, turn_advantages
 from ..recipe import Recipe
+
+_DEAD = 0.5  # of the episodes unscored: the judge is gone, not unlucky
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,52 @@ class Member:
             trajectory.ended in ("budget", "length"),
             calls,
         )
+
+
+def used_advantages(members: Sequence[Member], recipe: Recipe) -> list[float]:
+    """The advantages of whole groups, as the loss uses them."""
+    size, cut = recipe.group.size, recipe.group.personalised
+    used: list[float] = []
+    for start in range(0, len(members), size):
+        totals = [member.total for member in members[start : start + size]]
+        group = advantages(recipe.mode, totals[:cut], totals[cut:])
+        if recipe.train_baseline == "positive":
+            group[cut:] = [max(0.0, advantage) for advantage in group[cut:]]
+        used += group
+    return used
+
+
+def check_scored(members: Sequence[Member]) -> None:
+    """Raises `RewardError` where most episodes could not be scored."""
+    unscored = sum(member.total is None for member in members) / len(members)
+    if unscored > _DEAD:
+        reason = next(member.unscored for member in members if member.total is None)
+        raise RewardError(f"{unscored:.0%} of the step's episodes could not be scored: {reason}")
+
+
+def used_turn_advantages(members: Sequence[Member], recipe: Recipe) -> list[list[float]]:
+    """What the turns of whole groups add to their advantages."""
+    size, cut = recipe.group.size, recipe.group.personalised
+    starts = range(0, len(members), size)
+    return [turns for start in starts for turns in advantages_by_turn(members[start : start + size], cut)]
+
+
+def annotate(
+    played: Sequence[Trajectory],
+    used: Sequence[float],
+    turns: Sequence[Sequence[float]],
+    members: Sequence[Member],
+    first: int,
+    recipe: Recipe,
+) -> None:
+    """Writes advantages and baseline into the records. `played` are the rows from `first` on of those of `members`."""
+    size, cut = recipe.group.size, recipe.group.personalised
+    for row, (trajectory, advantage, by_turn) in enumerate(zip(played, used, turns, strict=True), first):
+        trajectory.advantage = advantage
+        trajectory.turn_advantages = by_turn or None
+        group = row // size * size
+        if trajectory.kind == "personalised":
+            trajectory.baseline = as_baseline(members[group + cut : group + size])
 
 
 def as_baseline(members: Sequence[Member]) -> dict[str, Any] | None:

@@ -1,9 +1,12 @@
 """Converts an episode into the tokens to train on, with the mask of those that the policy sampled."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import inf
+from typing import Any
 
+from ...agents.models.tokenize import ChatTemplate, tokens_of
+from ...agents.models.tool_chat import Tools
 from ...envs.trajectory import Segment, Trajectory
 from ...errors import EpisodeError
 
@@ -61,6 +64,15 @@ def sequence_of(trajectory: Trajectory, encode: Encode) -> TokenSequence:
     return TokenSequence(prompt, completion, mask, logprobs, turns)
 
 
+def encoder(tokenizer: Any, template: ChatTemplate, tools: Tools | None = None) -> Encode:
+    """Of a turn that an agent wrote, as the policy read it; or of what no turn came after."""
+
+    def encode(segment: Segment) -> Sequence[int]:
+        return tokens_of([Segment("environment", ""), segment], tokenizer, template, tools)[-1]
+
+    return encode
+
+
 def by_token(values: Sequence[Sequence[float]], turns: Sequence[Sequence[int | None]], width: int) -> list[list[float]]:
     """Each token's value of its turn, in rows of one width; 0 for the environment's tokens and where no value is."""
     rows = []
@@ -68,6 +80,16 @@ def by_token(values: Sequence[Sequence[float]], turns: Sequence[Sequence[int | N
         row = [0.0 if turn is None or turn >= len(of_turn) else of_turn[turn] for turn in tokens[:width]]
         rows.append(row + [0.0] * (width - len(row)))
     return rows
+
+
+def training_row(trajectory: Trajectory, encode: Encode, train_baseline: str) -> TokenSequence | None:
+    """What a group's member is trained on; None of an episode that failed. A masked baseline has a mask of zeros."""
+    if trajectory.ended == "error":
+        return None
+    row = sequence_of(trajectory, encode)
+    if trajectory.kind == "baseline" and train_baseline == "masked":
+        return replace(row, mask=[0] * len(row.mask))
+    return row
 
 
 def _check(sampled: Segment, context_known: bool, episode: str) -> None:

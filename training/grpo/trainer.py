@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -17,25 +15,21 @@ from trl import GRPOTrainer
 from ...agents.models.hf import HFModel
 from ...agents.models.model import stops_for
 from ...agents.models.stop_criteria import Stops
-from ...agents.models.tokenize import tokens_of
-from ...agents.models.tool_chat import Tools
 from ...envs.data import QuestionSet
 from ...envs.reward import RewardFunction
-from ...envs.trajectory import Segment, Trajectory
-from ...errors import RewardError
-from ..advantage import advantages, is_flat
+from ...envs.trajectory import Trajectory
+from ..advantage import is_flat
 from ..policy import Policy, adapters, save_policy
 from ..recipe import Recipe
+from .colocated import ColocatedVLLM
 from .config import config
-from .group import Member, advantages_by_turn, as_baseline, group_metrics
+from .group import Member, annotate, check_scored, group_metrics, used_advantages, used_turn_advantages
 from .loss import by_length, changes_logits, only_what_teaches, scores
 from .rollouts import Place, Rollouts, reward_total
-from .sequence import TokenSequence, by_token, sequence_of
-from .vllm import VLLMModel
+from .sequence import TokenSequence, by_token, encoder, training_row
 
 Recorded = Callable[[Sequence[Trajectory]], None]
 _TOKENS = {"cpu": 1536, "other": 16384}  # of a batch whose activations are held at once, by device
-_DEAD = 0.5  # of a step's episodes unscored: the judge is gone, not unlucky
 
 
 class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
@@ -78,8 +72,6 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         with _asked_only(self.accelerator.unwrap_model(self.model)), self.accelerator.autocast():
             self.played = self._drawn(places)
             self.rollouts.release()
-            if self._vllm:
-                self._vllm.wait_for_others()
         self._note("rollout_seconds", perf_counter() - start)
         rows = [self._row(trajectory) for trajectory in self.played]
         self._turns = [row.turns for row in rows]
@@ -100,13 +92,12 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
             template=self._template,
         )
 
-    def _writer(self) -> VLLMModel:
+    def _writer(self) -> ColocatedVLLM:
         """TRL's vLLM, to which it hands the weights before each step."""
         episode = self.recipe.episode
         stop = stops_for(episode.protocol, episode.made.get("tools") is not None)
-        together = self.vllm_mode == "server" and self.accelerator.num_processes > 1
         stops = Stops.of(self.accelerator.unwrap_model(self.model), self._tokenizer)
-        return VLLMModel(self.vllm_generation, self._tokenizer, stops, stop, together)
+        return ColocatedVLLM(self.vllm_generation, self._tokenizer, stops, stop)
 
     def save_policy(self, folder: Path) -> None:
         """As a plain transformers model."""
@@ -136,25 +127,17 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
 
     def _row(self, trajectory: Trajectory) -> TokenSequence:
         end = self._tokenizer.eos_token_id
-        if trajectory.ended == "error":
-            return TokenSequence([end], [end], [0], [None], [None])
-        row = sequence_of(trajectory, partial(self._encoded, tools=None if self._vllm else trajectory.tools))
-        if trajectory.kind == "baseline" and self.recipe.train_baseline == "masked":
-            return replace(row, mask=[0] * len(row.mask))
-        return row
-
-    def _encoded(self, segment: Segment, tools: Tools | None) -> Sequence[int]:
-        """The tokens of a turn that an agent wrote, as the policy read them; or of what no turn came after."""
-        asked = Segment("environment", "")
-        return tokens_of([asked, segment], self._tokenizer, self._template, tools)[-1]
+        encode = encoder(self._tokenizer, self._template, None if self._vllm else trajectory.tools)
+        row = training_row(trajectory, encode, self.recipe.train_baseline)
+        return row or TokenSequence([end], [end], [0], [None], [None])
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         """TRL's own advantages, less the group's mean, would cancel any baseline: they are replaced, in its log too."""
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         members = self._members()
-        used = self._used_advantages(members)
+        used = used_advantages(members, self.recipe)
         here = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
-        mine, turns = used[here], self._turn_advantages(members)[here]
+        mine, turns = used[here], used_turn_advantages(members, self.recipe)[here]
         like = {"dtype": output["advantages"].dtype, "device": output["advantages"].device}
         output["advantages"] = torch.tensor(mine, **like)
         if self.recipe.by_turn:
@@ -164,7 +147,8 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         self._logs["advantages"].extend(used)
         for name, value in group_metrics(members, used, self.recipe).items():
             self._note(name, value)
-        self._record(members, mine, turns)
+        annotate(self.played, mine, turns, members, self.accelerator.process_index * len(inputs), self.recipe)
+        self._recorded(self.played)
         if self._is_a_sum:
             return only_what_teaches(output, self.args.steps_per_generation, self._most)
         return output
@@ -216,42 +200,9 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
 
     def _members(self) -> list[Member]:
         """Of all processes, group after group."""
-        found: list[Member] = gather_object([self._member(t) for t in self.played])
-        unscored = sum(member.total is None for member in found) / len(found)
-        if unscored > _DEAD:
-            reason = next(member.unscored for member in found if member.total is None)
-            raise RewardError(f"{unscored:.0%} of the step's episodes could not be scored: {reason}")
+        found: list[Member] = gather_object([self.rollouts.member(t) for t in self.played])
+        check_scored(found)
         return found
-
-    def _member(self, trajectory: Trajectory) -> Member:
-        return Member.of(trajectory, self.rollouts.hops(trajectory), self.rollouts.call_rewards(trajectory))
-
-    def _turn_advantages(self, members: Sequence[Member]) -> list[list[float]]:
-        size, cut = self.recipe.group.size, self.recipe.group.personalised
-        starts = range(0, len(members), size)
-        return [turns for start in starts for turns in advantages_by_turn(members[start : start + size], cut)]
-
-    def _used_advantages(self, members: Sequence[Member]) -> list[float]:
-        size, cut = self.recipe.group.size, self.recipe.group.personalised
-        used: list[float] = []
-        for start in range(0, len(members), size):
-            totals = [member.total for member in members[start : start + size]]
-            group = advantages(self.recipe.mode, totals[:cut], totals[cut:])
-            if self.recipe.train_baseline == "positive":
-                group[cut:] = [max(0.0, advantage) for advantage in group[cut:]]
-            used += group
-        return used
-
-    def _record(self, members: Sequence[Member], mine: Sequence[float], turns: Sequence[Sequence[float]]) -> None:
-        size, cut = self.recipe.group.size, self.recipe.group.personalised
-        first = self.accelerator.process_index * len(self.played)
-        for row, (trajectory, advantage, by_turn) in enumerate(zip(self.played, mine, turns, strict=True)):
-            trajectory.advantage = advantage
-            trajectory.turn_advantages = by_turn or None
-            group = (first + row) // size * size
-            if trajectory.kind == "personalised":
-                trajectory.baseline = as_baseline(members[group + cut : group + size])
-        self._recorded(self.played)
 
     def _note(self, name: str, value: float | None) -> None:
         if value is not None:
