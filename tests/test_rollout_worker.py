@@ -28,6 +28,7 @@ pytest.importorskip("trl")
 from profilegym.agents.models.hf import HFModel  # noqa: E402
 from profilegym.training.grpo import trainer as grpo  # noqa: E402
 from profilegym.training.grpo.rollout_worker import RolloutWorker  # noqa: E402
+from profilegym.training.grpo.sequence import encoder  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
 
 NUMBERS = count()
@@ -107,7 +108,7 @@ def test_its_samples_are_those_of_the_synchronous_trainer_for_the_same_episodes(
         pg.load_questions(asked.data.train),
         local,
         by_chance(),
-        lambda text: local.tokenizer(text, add_special_tokens=False)["input_ids"],
+        encoder(local.tokenizer, local.template),
         played.extend,
         ahead=3,
         order=order,
