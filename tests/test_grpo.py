@@ -23,7 +23,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from profilegym.training.grpo import trainer as grpo  # noqa: E402
-from profilegym.training.grpo.rollouts import Rollouts  # noqa: E402
+from profilegym.training.grpo.rollouts import Groups  # noqa: E402
 from profilegym.training.train import Stopped, train  # noqa: E402
 
 pytestmark = pytest.mark.slow
@@ -126,7 +126,7 @@ def test_each_sampled_token_has_the_advantage_of_its_turn(
 
     monkeypatch.setattr(grpo.PR2Trainer, "_generate_and_score_completions", spy)
     monkeypatch.setattr(grpo, "only_what_teaches", lambda batch, *_: batch)  # rows without an advantage, too
-    monkeypatch.setattr(Rollouts, "call_rewards", by_name)
+    monkeypatch.setattr(Groups, "call_rewards", by_name)
     trajectories = run(recipe(policy, advantage="joint+turn", optimiser={"steps": 1, "questions": 3}), tmp_path)
 
     (output,) = outputs
@@ -193,7 +193,7 @@ def test_what_could_not_be_scored_leaves_its_group_and_learns_nothing(policy: Pa
 def test_rows_that_teach_nothing_are_left_out_and_nothing_else_changes(
     advantage: str, policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Rollouts, "call_rewards", by_name)
+    monkeypatch.setattr(Groups, "call_rewards", by_name)
     sizes = []
     original = grpo.PR2Trainer._compute_loss
 

@@ -51,9 +51,9 @@ class Groups:
 
     def member(self, trajectory: Trajectory) -> Member:
         hops = self._questions.find(trajectory.question_id).rubric.hops
-        return Member.of(trajectory, hops, self._call_rewards(trajectory))
+        return Member.of(trajectory, hops, self.call_rewards(trajectory))
 
-    def _call_rewards(self, trajectory: Trajectory) -> list[float] | None:
+    def call_rewards(self, trajectory: Trajectory) -> list[float] | None:
         """The rewards of its turns. None with an advantage of whole episodes, for a baseline, and where unknown."""
         if not self._recipe.by_turn or trajectory.kind == "baseline":
             return None
