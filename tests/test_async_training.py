@@ -106,7 +106,7 @@ def test_a_server_that_is_killed_in_mid_step_costs_time_and_nothing_else(
     killer.join()
 
     assert [step["step"] for step in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3]
-    assert {trajectory.ended for trajectory in played} == {"answered"}
+    assert {trajectory.ended for trajectory in played} == {"answered"}, [t.error for t in played if t.error]
     assert all(trajectory.reward is not None and trajectory.reward.total is not None for trajectory in played)
 
 

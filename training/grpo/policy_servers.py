@@ -28,7 +28,8 @@ class PolicyServers(VLLMClient):  # type: ignore[misc]
         self._clients = {url: VLLMClient(url, timeout) for url in urls}
         self._model = model
         self._paths: dict[str, str] = {}
-        self._lock = threading.Lock()  # the trainer loads while the worker restores
+        self._lock = threading.Lock()  # of the paths: the trainer loads while the worker restores
+        self._loading = threading.Lock()  # a server refuses an adapter that it has
 
     def pause(self, timeout: int = 1800) -> None:
         self._each(lambda client: client.pause(timeout))
@@ -43,7 +44,7 @@ class PolicyServers(VLLMClient):  # type: ignore[misc]
                 self._each(_reset)
             self._paths[lora_name] = lora_path
         end = time.monotonic() + self.server_timeout
-        while not self._each(lambda client: _load(client, lora_name, lora_path, timeout)):
+        while not self._each(lambda client: self._load(client, lora_name, lora_path, timeout)):
             if time.monotonic() > end:
                 raise TimeoutError(f"no vLLM server took {lora_name} within {self.server_timeout:.0f} s: {self._names}")
             time.sleep(_PAUSE)
@@ -62,9 +63,16 @@ class PolicyServers(VLLMClient):  # type: ignore[misc]
         with self._lock:
             path = self._paths.get(name)
         client = self._clients[url]
-        if path is not None and name not in _loaded(client):
-            log.warning("vLLM at %s is given the adapter %s again", url, name)
-            client.load_lora_adapter(name, path)
+        with self._loading:  # many episodes may ask for it at once
+            if path is not None and name not in _loaded(client):
+                log.warning("vLLM at %s is given the adapter %s again", url, name)
+                client.load_lora_adapter(name, path)
+
+    def _load(self, client: VLLMClient, name: str, path: str, timeout: int) -> None:
+        with self._loading:
+            if name in _loaded(client):  # an earlier run's
+                client.unload_lora_adapter(name, timeout)
+            client.load_lora_adapter(name, path, timeout)
 
     @property
     def newest(self) -> str | None:
@@ -85,12 +93,6 @@ class PolicyServers(VLLMClient):  # type: ignore[misc]
             except requests.ConnectionError as error:
                 log.warning("vLLM at %s is left out, as it does not answer: %s", url, error)
         return reached
-
-
-def _load(client: VLLMClient, name: str, path: str, timeout: int) -> None:
-    if name in _loaded(client):  # an earlier run's
-        client.unload_lora_adapter(name, timeout)
-    client.load_lora_adapter(name, path, timeout)
 
 
 def _reset(client: VLLMClient) -> None:
