@@ -7,10 +7,13 @@
 # make beside: an episode stepped beside other frameworks, and by the core alone; make clients: the endpoint's tests with both
 # majors of the openai client. Each has a virtual environment of its own in .venv, made when it is missing.
 # make vllm: the tests of vLLM itself, on the CPU, with vLLM in an environment of its own (constraints-vllm.txt).
+# environments: those that beside and clients need, one after the other, as pip writes into this folder while it builds the package.
+# WORKERS says how many processes share the tests; those that measure time (marked alone) then run one at a time.
 # EXTRAS names the optional parts to install and test with: make test EXTRAS=dev,dense,pyserini
 
 PYTHON ?= python3
 EXTRAS ?= dev
+WORKERS ?= 2
 BIN := .venv/bin
 comma := ,
 AXE := .venv/axe/node_modules/axe-core/axe.min.js
@@ -19,7 +22,7 @@ READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_policy judge judge_cache sync)
 
 
-.PHONY: train llm pilot results methods test beside clients vllm check bench docs axe screenshots clean
+.PHONY: train llm pilot results methods test environments beside clients clients-2 clients-3 vllm check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -28,7 +31,7 @@ train: .venv/ready-train
 pilot: .venv/ready-train
 	$(BIN)/python -m profilegym.world.pilot.train
 
-llm: .venv/ready-llm-metrics
+llm: $(if $(filter all,$(subst $(comma), ,$(EXTRAS))),$(READY),.venv/ready-llm-metrics)
 	$(BIN)/profilegym model get smollm2
 
 results: .venv/ready-train-dense
@@ -40,16 +43,21 @@ methods: .venv/ready-train-dense-metrics$(if $(MODELS),-endpoint)
 	$(BIN)/python -m profilegym.studies.methods $(if $(MODELS),--models $(MODELS))
 
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder -m 'not alone'
+	$(BIN)/python -m pytest -m alone $(shell grep -l pytest.mark.alone tests/test_*.py)
+
+environments:
+	$(MAKE) -j1 $(patsubst %,.venv/with-%/ready,alone verifiers openenv openai-2 openai-3)
 
 beside: .venv/with-alone/ready .venv/with-verifiers/ready .venv/with-openenv/ready
 	.venv/with-alone/bin/python tests/beside/step_alone.py
 	.venv/with-verifiers/bin/python tests/beside/step_beside_verifiers.py
 	.venv/with-openenv/bin/python tests/beside/step_beside_openenv.py
 
-clients: .venv/with-openai-2/ready .venv/with-openai-3/ready
-	.venv/with-openai-2/bin/python -m pytest -q $(CLIENT_TESTS)
-	.venv/with-openai-3/bin/python -m pytest -q $(CLIENT_TESTS)
+clients: clients-2 clients-3
+
+clients-2 clients-3: clients-%: .venv/with-openai-%/ready
+	.venv/with-openai-$*/bin/python -m pytest -q $(CLIENT_TESTS)
 
 vllm: .venv/ready-llm-dev .venv/with-vllm/ready
 	$(BIN)/python -m pytest -q -m vllm_real

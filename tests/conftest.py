@@ -1,6 +1,7 @@
 """What several tests need: small people with their questions, and a retriever and a reward that do as they are told."""
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -10,6 +11,9 @@ from hypothesis import settings
 from profilegym import Aspect, Document, Episode, Hit, Profile, Question, QuestionList, Reward, Rubric
 
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # as the command line does; read when torch is imported
+WORKER = "PYTEST_XDIST_WORKER" in os.environ
+if WORKER:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # a worker has one core
 
 CANARIES = (
     "CANARY-NARRATIVE",
@@ -92,6 +96,13 @@ settings.register_profile("steady", deadline=None, derandomize=True)  # a busy m
 settings.load_profile("steady")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers begin with the files that have the most slow tests, so that none of those is left over for one worker."""
+    if WORKER:
+        slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+        items.sort(key=lambda item: -slow[item.path])
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With PROFILEGYM_NO_SKIPS=1 a skipped test fails the run: something optional is not installed.
@@ -100,5 +111,10 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     """
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", ()) if reporter else ()
-    if os.environ.get("PROFILEGYM_NO_SKIPS") and any("vllm_real" not in report.keywords for report in skipped):
+    if os.environ.get("PROFILEGYM_NO_SKIPS") and any(map(_matters, skipped)):
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _matters(report: Any) -> bool:
+    """A file that was skipped as a whole has no keywords."""
+    return "vllm_real" not in getattr(report, "keywords", ())

@@ -59,6 +59,7 @@ def test_a_reason_never_quotes_the_policy() -> None:
     assert "IGNORE" not in action.reason
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("hostile", ["<" + " " * 200_000, "< " * 100_000, "<search>" * 50_000, "</" * 100_000])
 def test_parsing_a_hostile_text_takes_linear_time(hostile: str) -> None:
     def parse(size: int) -> None:

@@ -60,6 +60,7 @@ def test_a_word_is_remembered_no_longer_than_memory_allows(monkeypatch: pytest.M
     assert len(stemmed) == 100
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("text", ["_" * 50_000, "_\u200d" * 25_000, "a" * 50_000, "é." * 25_000, "#\u0300" * 25_000])
 def test_no_text_takes_more_than_linear_time(text: str) -> None:
     assert growth(lambda size: analyze(text[:size]), len(text)) < 33

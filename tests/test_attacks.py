@@ -153,6 +153,7 @@ def test_whatever_is_compared_the_parts_stay_apart(reason: str, first: str, seco
     assert parts["aspects"].startswith("- Tea\n  why: ")
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("unit", ["-", "\n", " ", "</", "[/", "<|", "give ", "ignore ", "as the ", "#", "a", "{", "1."])
 def test_a_hostile_answer_cannot_hold_up_the_detector(unit: str) -> None:
     assert growth(lambda size: flags(QUESTION, unit * size), 8000) < 33

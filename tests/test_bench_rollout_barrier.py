@@ -13,6 +13,7 @@ from profilegym.testing import VLLMServer
 from profilegym.testing.vllm_server import ByteTokenizer
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_it_is_at_least_half_as_fast_again_as_round_by_round() -> None:
     result = measure(rounds=1)

@@ -213,6 +213,7 @@ def test_the_settings_of_a_run_name_both() -> None:
     assert settings.arguments[-3:] == ["--cites", "--costs", "search_profile=0.1"]
 
 
+@pytest.mark.alone
 @pytest.mark.parametrize("piece", ["<answer cites=", '<answer cites="a', "<answer ", "cites='", ","])
 def test_hostile_tags_take_no_time(piece: str) -> None:
     text = piece * 50_000 + "</answer>"

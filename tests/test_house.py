@@ -124,6 +124,7 @@ def seconds(*codes: str) -> list[float]:
     return [min(map(float, times)) for times in zip(*rounds, strict=True)]
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_import_takes_little_more_than_gymnasiums() -> None:
     ours, gymnasiums = seconds("import profilegym", "import gymnasium")
@@ -131,6 +132,7 @@ def test_the_import_takes_little_more_than_gymnasiums() -> None:
     assert ours < 1.5 * gymnasiums
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_the_help_takes_little_more_than_gymnasium_and_any_help_by_typer() -> None:
     bare_app = "import gymnasium, typer; app = typer.Typer(); app.command()(lambda: None)"

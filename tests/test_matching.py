@@ -18,6 +18,7 @@ def test_a_part_of_a_value_is_not_that_value(values: list[object]) -> None:
     assert not names("/tmp/run-6/5/out: limit=12 there, 60 instead of 0.5", *values)
 
 
+@pytest.mark.alone
 def test_linear_work_grows_tenfold_and_quadratic_work_far_more() -> None:
     def count(steps: int) -> None:
         for _ in range(steps):

@@ -136,6 +136,7 @@ def test_a_damaged_block_is_not_searched(tmp_path: Path) -> None:
         BM25(store=str(tmp_path)).search(person(1), "word1x", 3)
 
 
+@pytest.mark.alone
 def test_opening_takes_far_less_than_reading_a_table_of_its_users(tmp_path: Path) -> None:
     digests = [number.to_bytes(16, "big") for number in range(100_000)]
     with StoreWriter(tmp_path) as writer:

@@ -139,6 +139,7 @@ def test_the_profile_is_fetched_when_it_is_opened(scene: Scene, page: Page) -> N
     assert page.run("document.querySelector('[data-found]').textContent").startswith("1 of ")
 
 
+@pytest.mark.alone
 def test_a_line_that_is_written_is_soon_on_the_screen(scene: Scene, page: Page) -> None:
     play(scene.runs / "growing")
     start = time.monotonic()
@@ -262,6 +263,7 @@ def test_hostile_text_runs_nothing_and_loads_nothing(scene: Scene, page: Page) -
         shutil.rmtree(run)
 
 
+@pytest.mark.alone
 def test_a_step_of_five_megabytes_does_not_hold_the_browser_up(scene: Scene, page: Page) -> None:
     last = lines_of(scene.runs / "oracle")[-1]
     run = play(scene.runs / "long")

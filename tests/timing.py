@@ -1,5 +1,6 @@
 """CPU time compared with other CPU time of the same moment: seconds alone depend on the machine."""
 
+import os
 import time
 from collections.abc import Callable
 
@@ -16,6 +17,7 @@ def growth(work: Callable[[int], object], size: int) -> float:
 
 
 def _seconds(work: Callable[[], object]) -> float:
+    assert "PYTEST_XDIST_WORKER" not in os.environ, "mark the test with pytest.mark.alone, and run -m 'not alone'"
     start = time.process_time()
     work()
     return time.process_time() - start
