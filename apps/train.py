@@ -76,7 +76,7 @@ def _train_in_stages(staged: StagedRecipe, stages: Sequence[Stage], folder: Path
 
 
 def _train(recipe: Single, folder: Path, console: Console) -> None:
-    """Of several processes, only the first one prints progress and plays the test sets."""
+    """Of several processes, only the first one prints."""
     from ..training.report.conclude import conclude
     from ..training.train import train
 
@@ -86,6 +86,7 @@ def _train(recipe: Single, folder: Path, console: Console) -> None:
     learn = partial(train, recipe) if isinstance(recipe, Recipe) else partial(train_sft, recipe)
     if os.environ.get("RANK", "0") != "0":
         learn(folder, lambda step, metrics: None)
+        conclude(recipe, folder, lambda told: None)
         return
     with _Bar(console, recipe, folder) as bar:
         learn(folder, bar.tell)

@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, fields
-from itertools import islice
 from typing import Any
 
 from ..agents.agent import Agent, make_agent
@@ -88,6 +87,14 @@ class Speed:
     deadline: float = 600.0
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """The questions that one of several processes plays: each `of`-th one, from number `first` on."""
+
+    first: int = 0
+    of: int = 1
+
+
 async def evaluate(
     settings: Settings,
     run: RunDirectory,
@@ -99,16 +106,16 @@ async def evaluate(
 
     `model`: a loaded model, which stays open; by default, the settings' model is loaded and closed.
     """
-    questions = load_questions(settings.data)
-    agent = make_agent(settings.agent)
+    questions, agent = load_questions(settings.data), make_agent(settings.agent)
     with run.writing(asdict(settings)):
-        asked = model or make_model(settings.model)
-        try:
-            await _play_all(settings, run, speed, questions, agent, asked, progress)
-        finally:
-            if model is None:
-                await asked.close()
+        await _play(settings, run, speed, questions, agent, model, progress, Share())
         return sum_up(run)
+
+
+async def play_share(settings: Settings, run: RunDirectory, speed: Speed, model: Model | None, share: Share) -> None:
+    """Plays those episodes of a share that are missing, in a run that has been begun (`RunDirectory.writing`)."""
+    questions, agent = load_questions(settings.data), make_agent(settings.agent)
+    await _play(settings, run, speed, questions, agent, model, None, share)
 
 
 def sum_up(run: RunDirectory) -> dict[str, Any]:
@@ -157,6 +164,24 @@ _DEFAULTS = {
 }
 
 
+async def _play(
+    settings: Settings,
+    run: RunDirectory,
+    speed: Speed,
+    questions: QuestionSet,
+    agent: Agent,
+    model: Model | None,
+    progress: Progress | None,
+    share: Share,
+) -> None:
+    asked = model or make_model(settings.model)
+    try:
+        await _play_all(settings, run, speed, questions, agent, asked, progress, share)
+    finally:
+        if model is None:
+            await asked.close()
+
+
 async def _play_all(
     settings: Settings,
     run: RunDirectory,
@@ -165,6 +190,7 @@ async def _play_all(
     agent: Agent,
     model: Model,
     progress: Progress | None,
+    share: Share,
 ) -> None:
     """Plays the baselines first, so that each personalised episode is recorded with its own."""
     done, baselines = set[str](), dict[Place, dict[str, Any]]()
@@ -174,12 +200,13 @@ async def _play_all(
             baselines[place_of(trajectory)] = _as_baseline(trajectory)
     rollout = rollout_of(settings, speed, model, agent)
     players = [agent] if agent.name == "none" else [Unpersonalised(agent.instructions), agent]
-    count = min(len(questions), settings.limit or len(questions)) * settings.seeds * len(players)
+    places = _places(settings, questions, share)
+    count = len(places) * settings.seeds * len(players)
     tell = progress or (lambda *_: None)
     tell(len(done), count, None)
     with run.writer() as writer:
         for player in players:
-            jobs = (job for job in _jobs(settings, questions, player) if job.id not in done)
+            jobs = (job for job in _jobs(settings, questions, player, places) if job.id not in done)
             async with aclosing(rollout.run(jobs)) as ended:
                 async for trajectory in ended:
                     _record(trajectory, baselines, writer)
@@ -195,9 +222,13 @@ def _record(trajectory: Trajectory, baselines: dict[Place, dict[str, Any]], writ
     writer.write(trajectory)
 
 
-def _jobs(settings: Settings, questions: QuestionSet, agent: Agent) -> Iterator[Job]:
+def _places(settings: Settings, questions: QuestionSet, share: Share) -> range:
+    return range(share.first, min(len(questions), settings.limit or len(questions)), share.of)
+
+
+def _jobs(settings: Settings, questions: QuestionSet, agent: Agent, places: range) -> Iterator[Job]:
     for attempt in range(settings.seeds):
-        for position in islice(range(len(questions)), settings.limit):
+        for position in places:
             question = swapped(questions[position], agent.profile, questions)
             yield Job(question, agent, attempt, settings.data)
 

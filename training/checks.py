@@ -18,6 +18,7 @@ from ..envs.retrieval.retriever import RETRIEVERS
 from ..errors import MissingExtra, ProfileGymError
 from ..rewards import make_reward
 from .lessons import SFTRecipe
+from .processes import sharding_problems
 from .recipe import BaseRecipe, PolicyRecipe, Recipe
 from .reward_models.train import RewardModelRecipe
 from .trl_fields import GRPO, SFT, wrong_fields
@@ -37,7 +38,8 @@ def problems_of(recipe: BaseRecipe, to_come: Collection[str] = ()) -> list[str]:
     Specs that name a folder in `to_come`, which an earlier stage will write, are not checked.
     """
     found = [problem for spec, make in _makers(recipe) if not _waits(spec, to_come) and (problem := _failure(make))]
-    return list(dict.fromkeys([*found, *_shares(recipe), *_gpus_without_a_launcher(), *_trl_fields(recipe)]))
+    launched = [*_shares(recipe), *_gpus_without_a_launcher(), *sharding_problems(recipe.generation.engine)]
+    return list(dict.fromkeys([*found, *launched, *_trl_fields(recipe)]))
 
 
 def unchecked_in(recipe: BaseRecipe, to_come: Collection[str] = ()) -> list[str]:

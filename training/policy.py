@@ -1,5 +1,6 @@
 """The weights that a recipe starts from, and where they are kept when they have learned."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,14 +65,14 @@ def _quantised(lora: Lora | None, kind: Any) -> Any:
     return BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=kind)
 
 
-def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
+def save_policy(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | None = None) -> None:
     """As a plain transformers model that generates with its cache, which trainers switch off in its settings.
 
-    Adapters are added to the weights that they stand beside, one layer at a time, in the memory of the CPU.
+    `state` are its weights where the model itself has but a part of them (`whole_state`).
     """
-    state = None
     if hasattr(model, "get_base_model"):
-        state, model = _merged(model.get_base_model()), model.get_base_model()
+        state = state or whole_state(model)
+        model = model.get_base_model()
     settings = (model.config, model.generation_config)
     before = [one.use_cache for one in settings]
     try:
@@ -84,22 +85,40 @@ def save_policy(model: Any, tokenizer: Any, folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _merged(model: Any) -> dict[str, Any]:
-    """The weights that the model would have without adapters beside them."""
+def whole_state(model: Any, kept: bool = True) -> dict[str, Any]:
+    """The weights in the memory of the CPU, with adapters added to those that they stand beside, one layer at a time.
+
+    Where they are sharded, every process must call it; those that have not `kept` them get none.
+    """
     import torch
+
+    weights = _merged(model.get_base_model()) if hasattr(model, "get_base_model") else model.state_dict().items()
+    state = {}
+    with torch.no_grad():
+        for name, weight in weights:
+            whole = _whole(weight)
+            if kept:
+                state[name] = whole.cpu()
+    return state
+
+
+def _whole(weight: Any) -> Any:
+    """From all processes, where this one has a part of it."""
+    return weight.full_tensor() if hasattr(weight, "full_tensor") else weight
+
+
+def _merged(model: Any) -> Iterator[tuple[str, Any]]:
+    """The weights that the model would have without adapters beside them."""
     from peft.tuners.lora import LoraLayer
     from peft.utils.integrations import dequantize_module_weight
 
     layers = {name: module for name, module in model.named_modules() if isinstance(module, LoraLayer)}
-    state = {}
-    with torch.no_grad():
-        for name, weight in model.state_dict().items():
-            layer, _, part = name.partition(".base_layer.")
-            if part == "weight" and layer in layers:
-                plain = dequantize_module_weight(layers[layer].get_base_layer())
-                delta = sum(layers[layer].get_delta_weight(adapter) for adapter in layers[layer].active_adapters)
-                weight = (plain.float() + delta).to(plain.dtype)
-            if not part and any(name.startswith(f"{one}.") for one in layers):
-                continue  # of an adapter
-            state[f"{layer}.{part}" if part else name] = weight.cpu()
-    return state
+    for name, weight in model.state_dict().items():
+        layer, _, part = name.partition(".base_layer.")
+        if part == "weight" and layer in layers:
+            plain = _whole(dequantize_module_weight(layers[layer].get_base_layer()))
+            deltas = (layers[layer].get_delta_weight(adapter) for adapter in layers[layer].active_adapters)
+            weight = (plain.float() + sum(map(_whole, deltas))).to(plain.dtype)
+        if not part and any(name.startswith(f"{one}.") for one in layers):
+            continue  # of an adapter
+        yield f"{layer}.{part}" if part else name, weight

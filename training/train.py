@@ -1,6 +1,5 @@
 """Trains a policy by GRPO: starts, interrupts, resumes and finishes a run."""
 
-import os
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
@@ -11,12 +10,13 @@ from typing import Any
 
 from ..envs.data import load_questions
 from ..envs.trajectory import Trajectory, TrajectoryWriter
-from ..errors import ProfileGymError
+from ..errors import OptionError, ProfileGymError
 from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
 from .grpo.callbacks import Interruption, RunCallback
 from .metrics import StepCallback
 from .policy import FINAL, load_policy
+from .processes import EXPECTED, Processes, SharedError, sharding_problems
 from .recipe import Recipe
 from .runtime import keep_memory, quieten
 
@@ -31,6 +31,8 @@ def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
     """Train to the last step, from the newest checkpoint if there is one."""
     if (out / FINAL / "config.json").exists():
         return
+    for problem in sharding_problems(recipe.generation.engine):
+        raise OptionError(problem)
     quieten()
     keep_memory()
     with _directory(recipe, out), TrajectoryWriter(out / "trajectories.jsonl") as trajectories:
@@ -41,8 +43,7 @@ def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
             _learn(trainer, out)
         if interruption.by and trainer.state.global_step < recipe.optimiser.steps:
             raise Stopped(_told(f"stopped by {interruption.by}", trainer, out))
-        if trainer.accelerator.is_main_process:
-            _keep_final(trainer, course, out)
+        _keep_final(trainer, course, out)
 
 
 def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
@@ -65,12 +66,15 @@ def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
 
 def _learn(trainer: Any, out: Path) -> None:
     """Save a checkpoint if the judge fails or the disk is full."""
+    processes: Processes = trainer.processes
+    checkpoint = processes.decided(_last_checkpoint(out))
     try:
-        trainer.train(resume_from_checkpoint=_last_checkpoint(out))
-    except (ProfileGymError, OSError) as error:
+        trainer.train(resume_from_checkpoint=checkpoint)
+        processes.gathered(None)  # a process that ended before the others have saved would have them ended, too
+    except EXPECTED as error:
         try:
-            trainer.save_now()
-        except OSError as full:
+            trainer.save_now(together=processes.count == 1 or isinstance(error, SharedError))
+        except EXPECTED as full:
             raise Stopped(_told(f"stopped: {error}; nothing more could be saved ({full})", trainer, out)) from error
         raise Stopped(_told(f"stopped: {error}", trainer, out)) from error
 
@@ -89,10 +93,10 @@ def _steps_done(out: Path) -> int:
 
 def _keep_final(trainer: Any, course: RunCallback, out: Path) -> None:
     """Save a plain transformers model: the last policy, or the best one after a collapse."""
-    if course.fell_back:
-        shutil.copytree(course.best_folder, out / FINAL, dirs_exist_ok=True)
-    else:
+    if not course.fell_back:
         trainer.save_policy(out / FINAL)
+    elif trainer.processes.first:
+        shutil.copytree(course.best_folder, out / FINAL, dirs_exist_ok=True)
 
 
 def _told(what: str, trainer: Any, out: Path) -> str:
@@ -104,8 +108,7 @@ def _told(what: str, trainer: Any, out: Path) -> str:
 @contextmanager
 def _directory(recipe: Recipe, out: Path) -> Iterator[None]:
     """The first process writes the recipe; all share the folder."""
-    first = int(os.environ.get("RANK", "0")) == 0
-    with RunDirectory(out).writing(recipe.model_dump()) if first else nullcontext():
+    with RunDirectory(out).writing(recipe.model_dump()) if Processes.launched().first else nullcontext():
         out.mkdir(parents=True, exist_ok=True)
         yield
 

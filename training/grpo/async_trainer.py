@@ -17,7 +17,9 @@ from ...envs.data import QuestionSet
 from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
 from ...errors import OptionError
-from ..policy import adapters, save_policy
+from ...evaluation.evaluate import Share
+from ..policy import adapters, save_policy, whole_state
+from ..processes import Processes
 from ..recipe import Recipe
 from .config import shared
 from .policy_servers import PolicyServers
@@ -31,11 +33,16 @@ _NO_TOKEN_BUDGET = 0  # a step has a number of samples, not of tokens, unless th
 
 
 class AsyncPR2Trainer(AsyncGRPOTrainer):  # type: ignore[misc]
-    """TRL's trainer as it is, with the worker's episodes, the newest policy behind the servers, and saving."""
+    """TRL's trainer as it is, with the worker's episodes, the newest policy behind the servers, and saving.
+
+    Of several processes, the first one has the worker: it plays all episodes, those of evaluations too.
+    """
 
     def __init__(self, recipe: Recipe, worker: RolloutWorker, policy: Callable[[], VLLMModel], **trl: Any) -> None:
         super().__init__(rollout_worker=worker, **trl)
         self.recipe, self.rollouts, self.policy = recipe, worker, policy
+        self.processes = Processes(self.accelerator.process_index, self.accelerator.num_processes)
+        self.share = Share() if self.processes.first else None
 
     @property
     def played(self) -> list[Trajectory]:
@@ -43,12 +50,23 @@ class AsyncPR2Trainer(AsyncGRPOTrainer):  # type: ignore[misc]
         return list(self.rollouts.played)
 
     def save_policy(self, folder: Path) -> None:
-        """As a plain transformers model."""
-        save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, folder)
+        """As a plain transformers model. Sharded weights are collected from all processes."""
+        model = self.accelerator.unwrap_model(self.model)
+        state = whole_state(model, kept=self.processes.first) if self.accelerator.is_fsdp2 else None
+        with self.processes.together():
+            if self.processes.first:
+                save_policy(model, self.processing_class, folder, state)
 
-    def save_now(self) -> None:
-        """A checkpoint of the last whole step."""
-        self._save_checkpoint(self.model, trial=None)
+    def save_now(self, together: bool) -> None:
+        """A checkpoint of the last whole step. Where this process has failed alone, it saves what it has whole."""
+        if together:
+            with self.processes.together():
+                self._save_checkpoint(self.model, trial=None)
+        elif self.processes.first and not self.accelerator.is_fsdp2:
+            self._save_checkpoint(self.model, trial=None)
+
+    def store_flos(self) -> None:
+        """They are not counted: all processes would have to be asked, and the first one may have to save alone."""
 
 
 def make_async_trainer(
@@ -93,11 +111,12 @@ def make_async_trainer(
         log.warning("no FlashAttention 3 here: plain attention trains slower (docs/vllm.md)")
         use_plain_attention()
     trainer.remove_callback(PrinterCallback)  # metrics have a file of their own
-    if recipe.lora is not None and trainer.accelerator.is_main_process:
-        servers.append(PolicyServers(urls, args.vllm_server_timeout, asked))
-        trainer.vllm_client = servers[0]
-    if trainer.accelerator.is_main_process:
-        _check_log_probabilities(trainer.vllm_client, recipe.generation.temperature)
+    with trainer.processes.together():
+        if trainer.processes.first:
+            if recipe.lora is not None:
+                servers.append(PolicyServers(urls, args.vllm_server_timeout, asked))
+                trainer.vllm_client = servers[0]
+            _check_log_probabilities(trainer.vllm_client, recipe.generation.temperature)
     return trainer
 
 

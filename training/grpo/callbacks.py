@@ -1,6 +1,5 @@
 """Between training steps: write metrics, evaluate the policy, detect its collapse, stop on a signal."""
 
-import asyncio
 import json
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -9,16 +8,16 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from accelerate.utils import gather_object
 from transformers import TrainerCallback
 
 from ...envs.data import load_questions
 from ...envs.question import Question
 from ...envs.trajectory import Trajectory
 from ...evaluation.alarms import Alarms
-from ...evaluation.evaluate import Speed, evaluate
+from ...evaluation.evaluate import Speed
 from ...evaluation.run import RunDirectory
 from ..metrics import METRICS, MetricsWriter, StepCallback
+from ..processes import Processes, evaluate_together
 from ..recipe import Recipe
 from .resuming import BEST, EVALUATIONS, forget_after, steps_before
 
@@ -51,7 +50,7 @@ def breaks_the_protocol(played: Sequence[Trajectory]) -> list[str]:
 
 
 class RunCallback(TrainerCallback):  # type: ignore[misc]
-    """Follows a trainer from step to step; only the first process writes."""
+    """Follows a trainer from step to step. The first process decides and writes, and all do what it decided."""
 
     def __init__(
         self, recipe: Recipe, out: Path, trainer: Any, interruption: Interruption, on_step: StepCallback
@@ -60,43 +59,53 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self.best_folder = out / BEST
         self._recipe, self._out, self._trainer = recipe, out, trainer
         self._interruption, self._on_step = interruption, on_step
+        self._processes: Processes = trainer.processes
         questions = load_questions(recipe.data.train)
         self._watch = CollapseWatch(questions.find, recipe.episode.max_searches)
-        self._metrics = MetricsWriter(out / METRICS) if trainer.accelerator.is_main_process else None
+        self._metrics = MetricsWriter(out / METRICS) if self._processes.first else None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Evaluate the starting policy; a resumed run forgets the steps that it repeats."""
         if state.global_step == 0 and self._recipe.watch.evaluate:
             self._evaluate(0)
-        elif self._metrics is not None:
-            forget_after(state.global_step, self._out)
-            for played, metrics in steps_before(state.global_step, self._out):
-                self._watch.look(played, metrics)
+            return
+        with self._processes.together():
+            if self._processes.first:
+                forget_after(state.global_step, self._out)
+                for played, metrics in steps_before(state.global_step, self._out):
+                    self._watch.look(played, metrics)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         every = self._recipe.watch.evaluate
         if every and (state.global_step % every == 0 or state.global_step == self._recipe.optimiser.steps):
             self._evaluate(state.global_step)
-        if any(gather_object([self._interruption.by is not None])):  # all processes stop at the same step
+        if any(self._processes.gathered(self._interruption.by is not None)):  # all processes stop at the same step
             self._interruption.by = self._interruption.by or "a signal to another process"
             control.should_save = control.should_training_stop = True
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
-        if any(name in logs for name in _ENDS) or self._metrics is None:
+        if any(name in logs for name in _ENDS):
             return
-        found = {name: value for name, value in logs.items() if isinstance(value, float | int)}
-        signs = sorted(self._watch.look(self._trainer.played, found))
-        if state.global_step == 1:
-            signs += breaks_the_protocol(self._trainer.played)
-        self._write(state.global_step, found | ({"alarms": signs} if signs else {}))
-        if self._recipe.watch.stop_on_collapse and self._watch.collapsed:
-            self.fell_back = (self.best_folder / "config.json").exists()
+        played = [trajectory for share in self._processes.gathered(self._trainer.played) for trajectory in share]
+        with self._processes.together():
+            if self._processes.first:
+                self._look(state.global_step, played, logs)
+        stops = self._recipe.watch.stop_on_collapse and bool(self._watch.collapsed)
+        if self._processes.decided(stops):
+            self.fell_back = self._processes.decided((self.best_folder / "config.json").exists())
             control.should_training_stop = True
 
     def close(self) -> None:
         if self._metrics is not None:
             self._metrics.close()
         self._trainer.rollouts.close()
+
+    def _look(self, step: int, played: Sequence[Trajectory], logs: Mapping[str, Any]) -> None:
+        found = {name: value for name, value in logs.items() if isinstance(value, float | int)}
+        signs = sorted(self._watch.look(played, found))
+        if step == 1:
+            signs += breaks_the_protocol(played)
+        self._write(step, found | ({"alarms": signs} if signs else {}))
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:
         if self._metrics is not None:
@@ -105,27 +114,29 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
 
     def _evaluate(self, step: int) -> None:
         """Play the validation questions with the current policy, with and without the profile."""
-        if not self._trainer.accelerator.is_main_process:
-            return
-        recipe = self._recipe
+        recipe, trainer = self._recipe, self._trainer
         run = RunDirectory(self._out / EVALUATIONS / f"step-{step}")
-        model = self._trainer.policy()
         settings = recipe.playing(str(recipe.data.validation), recipe.watch.questions)
-        summary = asyncio.run(evaluate(settings, run, Speed(recipe.generation.in_flight), model=model))
+        speed, model = Speed(recipe.generation.in_flight), trainer.policy()
+        with trainer.accelerator.autocast():
+            summary = evaluate_together(self._processes, settings, run, speed, model, trainer.share)
         values = {
             f"validation_{name}": summary[name]["mean"]
             for name in ("score", "baseline", "gain", "searches")
             if name in summary
         }
-        self._write(step, values)
+        with self._processes.together():
+            self._write(step, values)
         self._keep_if_best(step, values.get("validation_score"))
 
     def _keep_if_best(self, step: int, score: float | None) -> None:
         note = self.best_folder / "best.json"
-        best = json.loads(note.read_text())["score"] if note.exists() else None
-        if score is not None and (best is None or score > best):
+        best = json.loads(note.read_text())["score"] if self._processes.first and note.exists() else None
+        if self._processes.decided(score is not None and (best is None or score > best)):
             self._trainer.save_policy(self.best_folder)
-            note.write_text(json.dumps({"step": step, "score": score}))
+            with self._processes.together():
+                if self._processes.first:
+                    note.write_text(json.dumps({"step": step, "score": score}))
 
 
 @dataclass

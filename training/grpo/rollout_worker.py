@@ -18,7 +18,7 @@ from ...agents.models.model import Model
 from ...envs.data import QuestionSet
 from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
-from ...errors import ProfileGymError
+from ..processes import EXPECTED
 from ..recipe import Recipe
 from .group import Member, annotate, check_scored, group_metrics, used_advantages
 from .rollouts import Groups, Place, engine, play
@@ -97,7 +97,7 @@ class RolloutWorker:
     def check_health(self, stale_after_s: float) -> None:
         """Raises the error that ended the worker, or `RuntimeError` where it does not respond."""
         if self._error is not None:
-            if isinstance(self._error, ProfileGymError):
+            if isinstance(self._error, EXPECTED):
                 raise self._error
             raise RuntimeError(f"the rollout worker failed: {self._error!r}") from self._error
         age = time.monotonic() - self._alive_at

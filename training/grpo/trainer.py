@@ -7,19 +7,19 @@ from time import perf_counter
 from typing import Any
 
 import torch
-from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback
 from trl import GRPOTrainer
 
 from ...agents.models.hf import HFModel
-from ...agents.models.model import stops_for
+from ...agents.models.model import Model, stops_for
 from ...agents.models.stop_criteria import Stops
 from ...envs.data import QuestionSet
 from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
 from ..advantage import is_flat
 from ..policy import Policy, adapters, save_policy
+from ..processes import Processes
 from ..recipe import Recipe
 from .colocated import ColocatedVLLM
 from .config import config
@@ -58,6 +58,8 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
             peft_config=adapters(recipe.lora),
         )
         self.remove_callback(PrinterCallback)  # metrics have a file of their own
+        self.processes = Processes(self.accelerator.process_index, self.accelerator.num_processes)
+        self.share = self.processes.share  # of an evaluation's questions
         self.max_completion_length = recipe.generation.max_tokens  # what `dr_grpo` divides by, whoever writes the turns
         self._vllm = self._writer() if self.use_vllm else None
         self.rollouts = Rollouts(recipe, questions, self._vllm or self.policy(), reward)
@@ -69,11 +71,13 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         start = perf_counter()
         first = self.accelerator.process_index * len(question_ids)
         places = [Place(name, self.state.global_step, first + row) for row, name in enumerate(question_ids)]
-        with _asked_only(self.accelerator.unwrap_model(self.model)), self.accelerator.autocast():
-            self.played = self._drawn(places)
-            self.rollouts.release()
+        rows: list[TokenSequence] = []
+        with self.processes.together():
+            with _asked_only(self.accelerator.unwrap_model(self.model)), self.accelerator.autocast():
+                self.played = self._drawn(places)
+                self.rollouts.release()
+            rows += [self._row(trajectory) for trajectory in self.played]
         self._note("rollout_seconds", perf_counter() - start)
-        rows = [self._row(trajectory) for trajectory in self.played]
         self._turns = [row.turns for row in rows]
         return {
             "prompt_ids": [row.prompt for row in rows],
@@ -83,8 +87,13 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
             "total": [reward_total(trajectory) for trajectory in self.played],
         }
 
-    def policy(self) -> HFModel:
-        """The weights as they are now, for whoever wants to ask them."""
+    def policy(self) -> Model:
+        """Whoever writes the rollouts, with the weights as they are now."""
+        if self._vllm is not None:
+            if self.state.global_step != self._last_loaded_step:
+                self.vllm_generation.sync_weights()
+                self._last_loaded_step = self.state.global_step
+            return self._vllm
         return HFModel(
             self.accelerator.unwrap_model(self.model),
             self.processing_class,
@@ -101,11 +110,15 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
 
     def save_policy(self, folder: Path) -> None:
         """As a plain transformers model."""
-        save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, folder)
+        with self.processes.together():
+            if self.processes.first:
+                save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, folder)
 
-    def save_now(self) -> None:
-        """A checkpoint of the last whole step."""
-        self._save_checkpoint(self.model, trial=None)
+    def save_now(self, together: bool) -> None:
+        """A checkpoint of the last whole step; nothing where this process is not `together` with the others."""
+        if together:
+            with self.processes.together():
+                self._save_checkpoint(self.model, trial=None)
 
     def _drawn(self, places: Sequence[Place]) -> list[Trajectory]:
         """Groups without variance, of those that this process holds whole, are drawn anew as the recipe says."""
@@ -148,7 +161,8 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         for name, value in group_metrics(members, used, self.recipe).items():
             self._note(name, value)
         annotate(self.played, mine, turns, members, self.accelerator.process_index * len(inputs), self.recipe)
-        self._recorded(self.played)
+        with self.processes.together():
+            self._recorded(self.played)
         if self._is_a_sum:
             return only_what_teaches(output, self.args.steps_per_generation, self._most)
         return output
@@ -195,13 +209,14 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         return self.recipe.optimiser.kl == 0 and self.recipe.optimiser.loss == "dapo"
 
     def _most(self, rows: int) -> int:
-        counts: list[int] = gather_object([rows])
-        return max(counts)
+        return max(self.processes.gathered(rows))
 
     def _members(self) -> list[Member]:
         """Of all processes, group after group."""
-        found: list[Member] = gather_object([self.rollouts.member(t) for t in self.played])
-        check_scored(found)
+        shares = self.processes.gathered([self.rollouts.member(trajectory) for trajectory in self.played])
+        found = [member for share in shares for member in share]
+        with self.processes.together():
+            check_scored(found)
         return found
 
     def _note(self, name: str, value: float | None) -> None:
