@@ -133,8 +133,9 @@ def _as_on_gpus() -> None:
 
     def init(self: Any, *args: Any, fsdp_plugin: Any = None, **options: Any) -> None:
         plain(self, *args, fsdp_plugin=fsdp_plugin, **options)
-        if fsdp_plugin is not None and self.distributed_type is DistributedType.MULTI_CPU:
-            self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, fsdp_plugin
+        plugin = fsdp_plugin or vars(self).get("fsdp_plugin")  # of the first of several calls
+        if plugin is not None and self.distributed_type is DistributedType.MULTI_CPU:
+            self.distributed_type, self.fsdp_plugin = DistributedType.FSDP, plugin
 
     setattr(AcceleratorState, "__init__", init)  # noqa: B010
 

@@ -68,11 +68,12 @@ def _quantised(lora: Lora | None, kind: Any) -> Any:
 def save_policy(model: Any, tokenizer: Any, folder: Path, state: dict[str, Any] | None = None) -> None:
     """As a plain transformers model that generates with its cache, which trainers switch off in its settings.
 
-    `state` are its weights where the model itself has but a part of them (`whole_state`).
+    `state` are the weights of a model that has but a part of them itself (`whole_state`).
     """
-    if hasattr(model, "get_base_model"):
-        state = state or whole_state(model)
-        model = model.get_base_model()
+    if state is not None:
+        model = _without_weights(model)
+    elif hasattr(model, "get_base_model"):
+        state, model = whole_state(model), model.get_base_model()
     settings = (model.config, model.generation_config)
     before = [one.use_cache for one in settings]
     try:
@@ -100,6 +101,22 @@ def whole_state(model: Any, kept: bool = True) -> dict[str, Any]:
             if kept:
                 state[name] = whole.cpu()
     return state
+
+
+def is_sharded(model: Any) -> bool:
+    """Whether this process has but a part of the weights (FSDP2)."""
+    return any(hasattr(weight, "full_tensor") for weight in model.parameters())
+
+
+def _without_weights(model: Any) -> Any:
+    """A model of the same settings, to save it by: a sharded one would ask the other processes for its weights."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with torch.device("meta"):
+        plain = AutoModelForCausalLM.from_config(model.config)
+    plain.generation_config = model.generation_config
+    return plain
 
 
 def _whole(weight: Any) -> Any:

@@ -18,7 +18,7 @@ from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
 from ...errors import OptionError
 from ...evaluation.evaluate import Share
-from ..policy import adapters, save_policy, whole_state
+from ..policy import adapters, is_sharded, save_policy, whole_state
 from ..processes import Processes
 from ..recipe import Recipe
 from .config import shared
@@ -52,7 +52,7 @@ class AsyncPR2Trainer(AsyncGRPOTrainer):  # type: ignore[misc]
     def save_policy(self, folder: Path) -> None:
         """As a plain transformers model. Sharded weights are collected from all processes."""
         model = self.accelerator.unwrap_model(self.model)
-        state = whole_state(model, kept=self.processes.first) if self.accelerator.is_fsdp2 else None
+        state = whole_state(model, kept=self.processes.first) if is_sharded(model) else None
         with self.processes.together():
             if self.processes.first:
                 save_policy(model, self.processing_class, folder, state)
@@ -62,7 +62,7 @@ class AsyncPR2Trainer(AsyncGRPOTrainer):  # type: ignore[misc]
         if together:
             with self.processes.together():
                 self._save_checkpoint(self.model, trial=None)
-        elif self.processes.first and not self.accelerator.is_fsdp2:
+        elif self.processes.first and not is_sharded(self.model):
             self._save_checkpoint(self.model, trial=None)
 
     def store_flos(self) -> None:
