@@ -2,11 +2,13 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import settings
+from launched import Launcher
 
 from profilegym import Aspect, Document, Episode, Hit, Profile, Question, QuestionList, Reward, Rubric
 
@@ -59,6 +61,20 @@ class ScriptedRetriever:
 
 def answer_length(episodes: Sequence[Episode]) -> list[Reward]:
     return [Reward(float(len(episode.answer or ""))) for episode in episodes]
+
+
+@pytest.fixture(scope="session")
+def launch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Launcher]:
+    launcher = Launcher(tmp_path_factory.mktemp("launcher") / "log")
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture(scope="session")
+def launched_policy(launch: Launcher, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("policy")
+    assert launch("make_policy", processes=1, folder=folder)["ended"]
+    return folder
 
 
 @pytest.fixture

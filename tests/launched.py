@@ -52,8 +52,8 @@ class Launcher:
         self._process.communicate()
 
 
-def learn(policy: str, out: str, changes: dict[str, Any], fault: str | None = None) -> str:
-    """Trains to the end, or says why it stopped."""
+def learn(policy: str, out: str, changes: dict[str, Any], fault: str | None = None, until: int | None = None) -> str:
+    """Trains to the end or until a step, or says why it stopped."""
     from tiny_policy import recipe
 
     from profilegym.training.train import Stopped, train
@@ -61,8 +61,13 @@ def learn(policy: str, out: str, changes: dict[str, Any], fault: str | None = No
     _as_on_gpus()
     if fault is not None:
         FAULTS[fault](Path(out))
+
+    def interrupt(step: int, metrics: Mapping[str, Any]) -> None:
+        if step == until and "loss" in metrics:
+            os.kill(os.getpid(), signal.SIGTERM)
+
     try:
-        train(recipe(Path(policy), **changes), Path(out), lambda *_: None)
+        train(recipe(Path(policy), **changes), Path(out), interrupt)
     except Stopped as error:
         return str(error)
     return "done"
@@ -80,6 +85,17 @@ def make_policy(folder: str) -> str:
     from tiny_policy import make_tiny_policy
 
     return str(make_tiny_policy(Path(folder)))
+
+
+def environment(config: str) -> str:
+    """What `accelerate launch` sets by a configuration file."""
+    from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+    from accelerate.utils.launch import prepare_multi_gpu_env
+
+    given = launch_command_parser().parse_args(["--config_file", config, "train.py"])
+    args, _, _ = _validate_launch_command(given)
+    set_here = prepare_multi_gpu_env(args)
+    return json.dumps({name: value for name, value in set_here.items() if name.startswith(("ACCELERATE_", "FSDP_"))})
 
 
 def _on_last_rank(at: int, do: Callable[[Path], None]) -> Callable[[Path], None]:
@@ -115,13 +131,33 @@ def _collapse(out: Path) -> None:
     setattr(CollapseWatch, "collapsed", seen)  # noqa: B010
 
 
+def _without_nccl(out: Path) -> None:
+    """All weights are collected as to be sent, and sent to nobody."""
+    from trl.experimental.async_grpo import async_grpo_trainer
+
+    class Nobody:
+        def __init__(self, **_: Any) -> None: ...
+        def init_weight_transfer(self) -> None: ...
+        def pause(self) -> None: ...
+        def resume(self) -> None: ...
+        def destroy(self) -> None: ...
+
+        def send_weights(self, weights: Iterator[tuple[str, Any]]) -> None:
+            list(weights)
+
+    setattr(async_grpo_trainer, "WeightTransferClient", Nobody)  # noqa: B010
+
+
 FAULTS: Mapping[str, Callable[[Path], None]] = {
     "full disk": _on_last_rank(1, _full_disk),
     "SIGTERM": _on_last_rank(1, lambda out: os.kill(os.getpid(), signal.SIGTERM)),
     "SIGKILL": _on_last_rank(1, lambda out: os.kill(os.getpid(), signal.SIGKILL)),
     "collapse": _collapse,
+    "no NCCL": _without_nccl,
 }
-TASKS: Mapping[str, Callable[..., str]] = {"learn": learn, "command": command, "make_policy": make_policy}
+TASKS: Mapping[str, Callable[..., str]] = {
+    "learn": learn, "command": command, "make_policy": make_policy, "environment": environment,
+}  # fmt: skip
 
 
 def _as_on_gpus() -> None:

@@ -1,12 +1,13 @@
-"""Two processes train together, with groups that straddle them."""
+"""Two processes train together: groups that straddle them, shared evaluations, and what ends one ends both."""
 
-import os
-import subprocess
-import sys
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
-from tiny_policy import make_tiny_policy, recipe
+import yaml
+from launched import Launcher
+from tiny_policy import DATA, recipe, served
 
 from profilegym import Trajectory, TrajectoryReader
 from profilegym.training.metrics import read_metrics
@@ -16,40 +17,148 @@ pytest.importorskip("torch")
 
 pytestmark = pytest.mark.slow
 
-SCRIPT = """
-import sys
-from pathlib import Path
-sys.path.insert(0, sys.argv[3])
-from tiny_policy import recipe
-from profilegym.training.train import train
-train(recipe(Path(sys.argv[1]), optimiser={"steps": 1, "questions": 3}), Path(sys.argv[2]), lambda *_: None)
-"""
+VALIDATION = "world:seed=1,users=12/validation"
+STEPS = {"steps": 3, "questions": 3}  # three groups of four on two processes of six rows
+
+
+@pytest.fixture(scope="module")
+def one_and_two(launch: Launcher, launched_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The same step and its evaluations by one process and by two."""
+    folder = tmp_path_factory.mktemp("runs")
+    changes = {
+        "optimiser": {"steps": 1, "questions": 3},
+        "data": {"train": DATA, "validation": VALIDATION},
+        "watch": {"evaluate": 1, "questions": 5},
+    }
+    for processes, out in ((1, folder / "one"), (2, folder / "two")):
+        outcome = launch("learn", processes, policy=launched_policy, out=out, changes=changes)
+        assert set(outcome["ended"].values()) == {"done"}
+    return folder / "one", folder / "two"
 
 
 def played(out: Path) -> dict[str, Trajectory]:
     return {trajectory.id: trajectory for trajectory in TrajectoryReader(out / "trajectories.jsonl")}
 
 
-def test_a_group_that_straddles_two_processes_has_the_advantages_of_one(tmp_path: Path) -> None:
-    policy = make_tiny_policy(tmp_path / "policy")
-    script = tmp_path / "run.py"
-    script.write_text(SCRIPT)
-    arguments = [str(script), str(policy), str(tmp_path / "two"), str(Path(__file__).parent)]
-    launched = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *arguments]
-    done = subprocess.run(launched, capture_output=True, timeout=120, env=os.environ | {"OMP_NUM_THREADS": "1"})
-    assert done.returncode == 0, done.stderr.decode()[-3000:]
+def steps(out: Path) -> list[int]:
+    return [step["step"] for step in read_metrics(out / "metrics.jsonl") if "loss" in step]
 
-    from profilegym.training.train import train
 
-    asked = recipe(policy, optimiser={"steps": 1, "questions": 3})  # three groups of four on two processes of six rows
-    train(asked, tmp_path / "one", lambda *_: None)
+def figures(folder: Path) -> dict[str, Any]:
+    """An evaluation's summary without what the clock measured."""
+    summary = json.loads((folder / "summary.json").read_text())
 
-    one, two = played(tmp_path / "one"), played(tmp_path / "two")
+    def untimed(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {name: untimed(inside) for name, inside in value.items() if name != "seconds"}
+        return value
+
+    found: dict[str, Any] = untimed(summary)
+    return found
+
+
+def test_a_group_that_straddles_two_processes_has_the_advantages_of_one(one_and_two: tuple[Path, Path]) -> None:
+    one, two = map(played, one_and_two)
+
     assert one.keys() == two.keys()
     for name, trajectory in one.items():
         assert [s.tokens for s in two[name].segments] == [s.tokens for s in trajectory.segments]
         assert two[name].advantage == pytest.approx(trajectory.advantage)
         assert two[name].baseline == trajectory.baseline
-    (alone,), (together,) = (read_metrics(tmp_path / name / "metrics.jsonl") for name in ("one", "two"))
+    alone, together = (read_metrics(out / "metrics.jsonl")[-1] for out in one_and_two)
     assert together["score"] == pytest.approx(alone["score"])
     assert together["loss"] == pytest.approx(alone["loss"], abs=1e-5)
+
+
+def test_two_processes_share_an_evaluation_and_find_what_one_finds(one_and_two: tuple[Path, Path]) -> None:
+    one, two = (out / "evaluations" / "step-0" for out in one_and_two)
+
+    assert figures(one) == figures(two)
+    assert len(list(TrajectoryReader(two / "trajectories.jsonl"))) == len(played(two)) == 2 * 5
+    assert {name: t.baseline for name, t in played(one).items()} == {
+        name: t.baseline for name, t in played(two).items()
+    }
+    assert (one_and_two[1] / "best" / "config.json").exists()
+
+
+@pytest.mark.parametrize("fault", ["full disk", "SIGTERM", "SIGKILL"])
+def test_what_ends_one_of_two_processes_ends_both_and_the_same_command_goes_on(
+    fault: str, launch: Launcher, launched_policy: Path, tmp_path: Path
+) -> None:
+    changes = {"optimiser": STEPS, "watch": {"evaluate": 0, "save": 1}}
+
+    outcome = launch("learn", policy=launched_policy, out=tmp_path, changes=changes, fault=fault)
+    before = played(tmp_path)
+    went_on = launch("learn", policy=launched_policy, out=tmp_path, changes=changes)
+
+    assert outcome["seconds"] < 60
+    if fault == "SIGKILL":
+        assert outcome["failed"] == {"1": -9}
+    else:
+        reason = "No space left" if fault == "full disk" else "signal"
+        assert reason in outcome["ended"]["0"]
+        assert all(said.startswith("stopped") for said in outcome["ended"].values())
+    assert len(before) >= 3 * 4
+    assert set(went_on["ended"].values()) == {"done"}
+    assert steps(tmp_path) == [1, 2, 3]
+    assert played(tmp_path).keys() >= before.keys()
+    assert (tmp_path / "final" / "config.json").exists()
+
+
+def test_a_collapse_that_the_first_of_two_processes_sees_ends_both_at_the_same_step(
+    launch: Launcher, launched_policy: Path, tmp_path: Path
+) -> None:
+    changes = {
+        "optimiser": STEPS,
+        "data": {"train": DATA, "validation": VALIDATION},
+        "watch": {"evaluate": 1, "questions": 2, "save": 1, "stop_on_collapse": True},
+    }
+
+    outcome = launch("learn", policy=launched_policy, out=tmp_path, changes=changes, fault="collapse")
+
+    assert outcome["ended"] == {"0": "done", "1": "done"}
+    assert steps(tmp_path) == [1, 2]
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("best", "final")]
+    assert weights[0] == weights[1]
+
+
+def test_two_processes_share_the_conclusion_of_a_run_and_one_writes_it(
+    launch: Launcher, launched_policy: Path, tmp_path: Path
+) -> None:
+    content = {
+        "optimiser": {"steps": 1, "questions": 1},
+        "data": {"train": DATA, "test": {"test": VALIDATION}},
+        "conclusion": {"controls": ["none"], "questions": 3},
+    }
+    file = tmp_path / "recipe.yaml"
+    file.write_text(yaml.safe_dump(recipe(launched_policy, **content).model_dump(exclude_none=True)))
+
+    outcome = launch("command", recipe=file, changes=[], out=tmp_path / "run")
+
+    assert outcome["ended"] == {"0": "done", "1": "done"}
+    assert (tmp_path / "run" / "report.html").exists()
+    assert set(json.loads((tmp_path / "run" / "summary.json").read_text())["tests"]["test"]) == {"trained", "none"}
+    assert len(played(tmp_path / "run" / "evaluations" / "test" / "trained")) == 2 * 3
+
+
+def test_two_processes_learn_from_the_episodes_of_the_first_one_s_rollout_worker(
+    launch: Launcher, launched_policy: Path, tmp_path: Path
+) -> None:
+    with served(launched_policy) as generation:
+        changes = {
+            "generation": generation,
+            "optimiser": {"steps": 2, "questions": 2},
+            "lora": {"rank": 4, "alpha": 8},
+            "trl": {"max_staleness": 1},
+            "data": {"train": DATA, "validation": VALIDATION},
+            "watch": {"evaluate": 2, "questions": 2, "save": 1},
+        }
+
+        outcome = launch("learn", policy=launched_policy, out=tmp_path, changes=changes)
+
+    assert outcome["ended"] == {"0": "done", "1": "done"}
+    metrics = read_metrics(tmp_path / "metrics.jsonl")
+    assert [step["step"] for step in metrics if "validation_score" in step] == [0, 2]
+    assert steps(tmp_path) == [1, 2]
+    assert len(played(tmp_path)) >= 2 * 2 * 4
+    assert (tmp_path / "final" / "config.json").exists()

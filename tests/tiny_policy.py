@@ -1,7 +1,10 @@
 """A policy that knows nothing, and rewards that vary all the same: what is tested is how it is trained."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +12,7 @@ import pytest
 
 from profilegym import Reward
 from profilegym.envs.episode import Episode
+from profilegym.testing import VLLMServer
 from profilegym.training.recipe import Recipe
 from profilegym.training.settings import check_settings
 
@@ -50,6 +54,15 @@ def make_tiny_policy(folder: Path) -> Path:
     transformers.Qwen3ForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder
+
+
+@contextmanager
+def served(policy: Path) -> Iterator[dict[str, Any]]:
+    """The settings of `generation` for a fake vLLM server with the policy's tokenizer; its answers are numbers."""
+    transformers = pytest.importorskip("transformers")
+    numbers, tokenizer = count(), transformers.AutoTokenizer.from_pretrained(policy)
+    with VLLMServer(lambda *_: f"<answer>{next(numbers)}</answer>", tokenizer=tokenizer, context=2048) as server:
+        yield {"engine": "vllm-server", "vllm_server": server.base, "turn_tokens": 40, "max_tokens": 80}
 
 
 def recipe(policy: Path, **changes: Any) -> Recipe:
