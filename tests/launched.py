@@ -39,7 +39,8 @@ class Launcher:
         `seconds` is the time until all of them were gone, from `marked` on where the task wrote such a file.
         """
         request = {"task": task, "processes": processes, "env": dict(env), "given": given}
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(json.dumps(request, default=str) + "\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()

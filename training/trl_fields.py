@@ -48,8 +48,8 @@ SFT: Mapping[str, str] = {
 }
 FIXED = (  # by how this package uses TRL
     "dataloader_pin_memory", "dataset_kwargs", "deepspeed", "disable_tqdm", "fsdp", "fsdp_config", "generation_kwargs",
-    "logging_steps", "output_dir", "pad_to_multiple_of", "remove_unused_columns", "save_strategy", "train_sampling_strategy", "use_cpu",
-    "use_liger_kernel",
+    "logging_steps", "output_dir", "pad_to_multiple_of", "remove_unused_columns", "save_strategy",
+    "train_sampling_strategy", "use_cpu", "use_liger_kernel",
 )  # fmt: skip
 
 
