@@ -218,6 +218,7 @@ def main() -> None:
         task, given = TASKS[asked["task"]], asked["given"]
         start = time.time()
         with _environment(asked["env"]):
+            outcome: Outcome
             if asked["processes"] == 1:
                 outcome = {"ended": {0: _forked(task, given)}}
             else:

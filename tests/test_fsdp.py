@@ -46,7 +46,7 @@ def test_two_fsdp_processes_train_evaluate_save_stop_and_go_on(
 ) -> None:
     pytest.importorskip("peft")
     with served(launched_policy) as generation:
-        given = {
+        given: dict[str, Any] = {
             "policy": launched_policy,
             "out": tmp_path,
             "changes": SETTINGS | {"generation": generation, "lora": lora},

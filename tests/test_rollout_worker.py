@@ -227,15 +227,20 @@ def test_a_judge_that_is_gone_stops_the_trainer_with_its_reason() -> None:
         worker.stop()
 
 
-def test_a_worker_that_fails_says_so() -> None:
+@pytest.mark.parametrize(
+    ("error", "raised"), [(OSError("the disk is full"), OSError), (KeyError("the disk is full"), RuntimeError)]
+)
+def test_a_worker_that_fails_says_so(error: Exception, raised: type[Exception]) -> None:
+    """An error after which training can be saved is raised as it is."""
+
     def full(_: Any) -> None:
-        raise OSError("the disk is full")
+        raise error
 
     with serving(lambda prompt, model: ANSWER) as server:
         worker, _ = worker_of(server, asked_for())
         worker._recorded = full
         worker.start()
-        with pytest.raises(RuntimeError, match=naming("the disk is full")):
+        with pytest.raises(raised, match=naming("the disk is full")):
             pulled(worker, 1)
         worker.stop()
 

@@ -45,15 +45,15 @@ def steps(out: Path) -> list[int]:
 
 
 def figures(folder: Path) -> dict[str, Any]:
-    """An evaluation's summary without what the clock measured."""
+    """An evaluation's summary without what the clock measured, and without the episodes that ended first."""
     summary = json.loads((folder / "summary.json").read_text())
 
-    def untimed(value: Any) -> Any:
+    def plain(value: Any) -> Any:
         if isinstance(value, dict):
-            return {name: untimed(inside) for name, inside in value.items() if name != "seconds"}
-        return value
+            return {name: plain(inside) for name, inside in value.items() if name not in ("seconds", "examples")}
+        return [plain(inside) for inside in value] if isinstance(value, list) else value
 
-    found: dict[str, Any] = untimed(summary)
+    found: dict[str, Any] = plain(summary)
     return found
 
 

@@ -35,6 +35,8 @@ _TOKENS = {"cpu": 1536, "other": 16384}  # of a batch whose activations are held
 class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
     """GRPO whose groups hold rollouts without the profile, and whose advantages are those of `advantages`."""
 
+    _last_loaded_step: int  # TRL's: whose weights vLLM has
+
     def __init__(
         self,
         recipe: Recipe,
