@@ -1,4 +1,4 @@
-"""`profilegym recipes`: lists the recipes of the package, or prints one with all settings resolved."""
+"""`profilegym recipes`: lists the recipes of the package, or prints one with its comment and all settings resolved."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -9,11 +9,17 @@ from rich.console import Console
 from rich.table import Table
 
 from .._util.terminal import printable
-from ..training.settings import read_settings, recipe_names
+from ..errors import OptionError
+from ..training.settings import accelerate_file, head_of, read_settings, recipe_names
 from ..training.stages import load_any
 
 
-def run_recipes(name: str | None, changes: Sequence[str], as_json: bool = False) -> None:
+def run_recipes(name: str | None, changes: Sequence[str], as_json: bool = False, accelerate: bool = False) -> None:
+    if accelerate:
+        if name is None:
+            raise OptionError("--accelerate needs the name of a recipe")
+        print(accelerate_file(name))  # noqa: T201 (for a command line)
+        return
     if name is None:
         _list(as_json)
         return
@@ -21,7 +27,7 @@ def run_recipes(name: str | None, changes: Sequence[str], as_json: bool = False)
     if as_json:
         Console().print_json(data=settings)
     else:
-        print(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), end="")  # noqa: T201 (to be saved)
+        print(head_of(name), yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), sep="", end="")  # noqa: T201 (to be saved)
 
 
 def _list(as_json: bool) -> None:

@@ -19,6 +19,7 @@ from ..training.lessons import SFTRecipe, train_sft
 from ..training.metrics import METRICS, read_metrics
 from ..training.plan import Plan, Workload, plan_of
 from ..training.policy import FINAL
+from ..training.readiness import Readiness, readiness_of
 from ..training.recipe import PolicyRecipe, Recipe
 from ..training.reward_models.train import RewardModelRecipe, train_reward_model
 from ..training.stages import Single, Stage, StagedRecipe, load_any, stages_of
@@ -56,9 +57,13 @@ def _check(stages: Sequence[Stage], console: Console, dry_run: bool) -> None:
     problems: list[str] = []
     for place, stage in enumerate(stages):
         plan = plan_of(stage.recipe, [str(other.folder) for other in stages[:place] if not other.done])
-        if dry_run:
-            _tell_plan(console, stage.recipe, plan)
-        problems += plan.wrong if dry_run else (*plan.wrong, *plan.missing)  # a dry run may be for another machine
+        problems += plan.wrong
+        if not dry_run:
+            problems += plan.missing
+            continue
+        asked = [] if plan.wrong else list(readiness_of(stage.recipe))
+        _tell_plan(console, stage.recipe, plan, asked)
+        problems += [f"{one.what}: {one.found}" for one in asked if one.state == "unfit"]
     if problems:
         raise OptionError("\n  ".join(["this run cannot work:", *dict.fromkeys(problems)]))
 
@@ -140,9 +145,9 @@ def _listed(metrics: Mapping[str, Any], prefix: str, where: str) -> str:
     return ", ".join(f"{name} {value:.3f}" for name, value in found.items()) + where
 
 
-def _tell_plan(console: Console, recipe: Single, plan: Plan) -> None:
+def _tell_plan(console: Console, recipe: Single, plan: Plan, asked: Sequence[Readiness]) -> None:
     console.print(_table(recipe, plan))
-    for line in (*_settings(recipe, plan), *_unchecked(plan)):
+    for line in (*_settings(recipe, plan), *_ready(asked), *_unchecked(plan)):
         console.print(printable(line), highlight=False, markup=False, soft_wrap=True)
 
 
@@ -204,6 +209,10 @@ def _groups(recipe: Recipe, plan: Plan) -> Iterator[str]:
     yield f"groups: {recipe.optimiser.questions} questions a step{of}"
     yield f"each: {group.personalised} with the profile, {group.baseline} without; advantage {recipe.advantage}"
     yield f"weights: {recipe.precision}{', LoRA' if recipe.lora else ''}"
+
+
+def _ready(asked: Sequence[Readiness]) -> Iterator[str]:
+    yield from (f"{one.state + ':':<8} {one.what}: {one.found}" for one in asked)
 
 
 def _unchecked(plan: Plan) -> Iterator[str]:

@@ -9,7 +9,7 @@ from profilegym.training import checks
 from profilegym.training.plan import plan_of
 from profilegym.training.recipe import Recipe, load_recipe
 
-LARGE = "pr2-lamp-qa-qwen2.5-7b"
+LARGE = "pr2-lamp-qa-qwen2.5-7b-8gpu"
 JUDGE = "openai:m,base_url=http://localhost:1/v1,price_in=2,price_out=10"
 
 
@@ -73,7 +73,7 @@ def test_data_on_the_hub_is_counted_by_what_was_published_of_it() -> None:
     plan = plan_of(load_recipe(LARGE))
 
     assert plan.questions == 7614
-    assert plan.step.judgements == pytest.approx(80 * 2.9)
+    assert plan.step.judgements == pytest.approx(120 * 2.9)
     assert plan.wrong == ()
 
 

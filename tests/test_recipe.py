@@ -9,13 +9,15 @@ import pytest
 import yaml
 from matching import naming
 
+from profilegym.apps.recipes import run_recipes
 from profilegym.errors import OptionError
 from profilegym.evaluation.run import RunDirectory
 from profilegym.training.recipe import Recipe, load_recipe
-from profilegym.training.settings import check_settings, load_settings, recipe_names
+from profilegym.training.settings import accelerate_file, check_settings, load_settings, recipe_names
 from profilegym.training.stages import StagedRecipe, load_any, stages_of
 from profilegym.world.pilot.train import PilotRecipe
 
+ROOT = Path(__file__).parent.parent
 SMALLEST = {
     "about": "a test",
     "reward": "rubric",
@@ -47,6 +49,42 @@ def test_every_recipe_that_comes_with_the_package_loads_and_opens_with_what_it_i
     assert recipe.about
     (file,) = Path(__file__).parent.parent.glob(f"*/recipes/{name}.yaml")
     assert file.read_text().startswith("# ")
+
+
+STARTED = [path.name.removesuffix(".yaml") for path in (ROOT / "training/recipes/accelerate").iterdir()]
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_an_accelerate_file_is_accelerates_and_its_processes_share_a_step(name: str) -> None:
+    pytest.importorskip("accelerate")
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    recipe, started = load_recipe(name), load_config_from_file(accelerate_file(name))
+
+    rows = recipe.optimiser.rows
+    assert rows is not None
+    for sequences in (recipe.group.size, recipe.group.personalised):  # played, and sent to the trainer
+        assert recipe.optimiser.questions * sequences % (rows * started.num_processes) == 0
+
+
+@pytest.mark.parametrize("name", STARTED)
+def test_a_recipe_with_an_accelerate_file_shows_the_lines_to_type(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run_recipes(name, [])
+
+    told = capsys.readouterr().out
+    assert f"profilegym recipes {name} --accelerate" in told
+    assert "CUDA_VISIBLE_DEVICES=" in told
+    assert yaml.safe_load(told)["about"] == load_recipe(name).about  # a comment and settings: a recipe
+
+    run_recipes(name, [], accelerate=True)
+    assert Path(capsys.readouterr().out.strip()).is_file()
+
+
+def test_a_recipe_without_an_accelerate_file_says_which_have_one() -> None:
+    with pytest.raises(OptionError, match=naming("'pr2-world'", *STARTED)):
+        run_recipes("pr2-world", [], accelerate=True)
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -53,23 +53,28 @@ def test_two_processes_train_one_policy_and_only_the_first_one_concludes(tmp_pat
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TO_TRAIN)
-def test_every_recipe_can_be_tried_dry_without_a_network(
+def test_every_recipe_can_be_tried_dry_and_asks_no_server_but_those_it_names(
     name: str, capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refused(*_: object) -> None:
-        raise AssertionError("a dry run asked the network")
+    called: list[str] = []
 
-    monkeypatch.setattr("socket.socket.connect", refused)
+    def refused(address: tuple[str, int], *_: object, **__: object) -> None:
+        called.append(address[0])
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr("socket.create_connection", refused)
+    monkeypatch.setattr("socket.socket.connect", lambda _, address: refused(address))
     run_train(name, [], tmp_path / "run", dry_run=True)
 
     told = capsys.readouterr().out
+    assert all(f"http://{host}:" in told for host in called)  # of servers that the recipe names
     assert "tokens written" in told
     assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
 def test_a_dry_run_of_the_large_recipe_tells_what_its_judge_takes_and_what_it_could_not_check() -> None:
-    run = profilegym("pr2-lamp-qa-qwen2.5-7b", "--dry-run")
+    run = profilegym("pr2-lamp-qa-qwen2.5-7b-8gpu", "--dry-run")
 
     assert run.returncode == 0, run.stderr
     for part in ("judge calls", "judge tokens read", "cost: not known", "not checked here:", "not downloaded: hf:Qwen"):

@@ -66,7 +66,7 @@ def _makers(recipe: BaseRecipe) -> Iterator[tuple[str, Callable[[], Any]]]:
     yield recipe.model, partial(_weights, recipe.model)
     for model in _models(recipe):
         yield model, partial(MODELS.find, model)
-    for reward in _rewards(recipe):
+    for reward in judges_of(recipe):
         if not _lacking(reward):
             yield reward, partial(make_reward, _CACHE.sub("", reward))
 
@@ -104,7 +104,8 @@ def _failure(make: Callable[[], Any]) -> str | None:
     return None
 
 
-def _rewards(recipe: BaseRecipe) -> list[str]:
+def judges_of(recipe: BaseRecipe) -> list[str]:
+    """The specs of the reward and of the judge."""
     judge = [f"score:{recipe.judge}"] if recipe.judge is not None else []
     return [*([recipe.reward] if isinstance(recipe, Recipe) else []), *judge]
 
@@ -156,7 +157,7 @@ def _missing(recipe: BaseRecipe) -> Iterator[str]:
         if not find_spec(package):
             yield f"{package} not installed: pip install {package}"
     if _runs_vllm(recipe) and not find_spec("vllm"):
-        yield "vLLM not installed: pip install 'trl[vllm]'"
+        yield "vLLM not installed: pip install 'profilegym[vllm]' -c constraints-vllm.txt"
 
 
 def _runs_vllm(recipe: BaseRecipe) -> bool:
@@ -198,12 +199,9 @@ def _is_cached(name: str) -> bool:
 
 
 def _not_asked(recipe: BaseRecipe) -> Iterator[str]:
-    for reward in _rewards(recipe):
-        judge = reward.partition(",")[0]
+    for reward in judges_of(recipe):
         if lacking := _lacking(reward):
-            yield f"not set here: {' and '.join(lacking)} of {judge}"
-        elif "openai:" in reward:
-            yield f"not contacted: the endpoint of {judge}"
+            yield f"not set here: {' and '.join(lacking)} of {reward.partition(',')[0]}"
 
 
 def _lacking(reward: str) -> list[str]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -74,6 +75,23 @@ def check_settings(kind: type[AnySettings], content: Mapping[str, Any], name: st
 def recipe_names() -> list[str]:
     """The names of the package's recipes."""
     return sorted(_recipes())
+
+
+def head_of(path: str | Path) -> str:
+    """The comment at the head of a recipe's file: what it is for, what it needs, and what to type."""
+    lines = takewhile(lambda line: line.startswith("#"), _source(path, Path()).text.splitlines())
+    return "".join(f"{line}\n" for line in lines)
+
+
+def accelerate_file(name: str) -> str:
+    """The path of the settings with which `accelerate launch` starts a recipe of the package."""
+    folder = files("profilegym.training").joinpath("recipes", "accelerate")
+    known = {file.name.removesuffix(".yaml"): str(file) for file in folder.iterdir()}
+    if name not in known:
+        raise OptionError(
+            f"{name!r} has no accelerate file, and runs in one process; those that have one: {', '.join(sorted(known))}"
+        )
+    return known[name]
 
 
 def flat(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:

@@ -12,6 +12,7 @@ GRPO: Mapping[str, str] = {  # TRL's field -> the recipe's setting
     "epsilon_high": "optimiser.clip_high",
     "generation_batch_size": "optimiser.questions and group",
     "gradient_accumulation_steps": "optimiser.rows",
+    "gradient_checkpointing": "gradient_checkpointing",
     "learning_rate": "optimiser.learning_rate",
     "loss_type": "optimiser.loss",
     "lr_scheduler_type": "optimiser.schedule",
@@ -39,6 +40,7 @@ GRPO: Mapping[str, str] = {  # TRL's field -> the recipe's setting
 SFT: Mapping[str, str] = {
     "activation_checkpointing": "gradient_checkpointing",
     "bf16": "precision",
+    "gradient_checkpointing": "gradient_checkpointing",
     "learning_rate": "optimiser.learning_rate",
     "lr_scheduler_type": "optimiser.schedule",
     "max_steps": "optimiser.steps",
@@ -51,6 +53,12 @@ FIXED = (  # by how this package uses TRL
     "logging_steps", "output_dir", "pad_to_multiple_of", "remove_unused_columns", "save_strategy",
     "train_sampling_strategy", "use_cpu", "use_liger_kernel",
 )  # fmt: skip
+
+
+def checkpointing(config: Any, on: bool) -> dict[str, bool]:
+    """The field that recomputes activations: `activation_checkpointing` since transformers 5.23."""
+    new = "activation_checkpointing"
+    return {new if new in config.__dataclass_fields__ else "gradient_checkpointing": on}
 
 
 def wrong_fields(given: Mapping[str, Any], ours: Mapping[str, str], known: Collection[str]) -> Iterator[str]:

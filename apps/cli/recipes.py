@@ -11,11 +11,14 @@ def recipes(
     name: Annotated[str | None, typer.Argument(metavar="[RECIPE]", help="Recipe to print in full.")] = None,
     changes: Changes = None,
     as_json: AsJson = False,
+    accelerate: Annotated[
+        bool, typer.Option("--accelerate", help="Print the path of the recipe's settings for `accelerate launch`.")
+    ] = False,
 ) -> None:
-    """List the recipes that come with the package, or print one with every setting resolved.
+    """List the recipes that come with the package, or print one with its comment and every setting resolved.
 
     Example: profilegym recipes pr2-world > mine.yaml
     """
     from ..recipes import run_recipes
 
-    run_recipes(name, changes or [], as_json)
+    run_recipes(name, changes or [], as_json, accelerate)

@@ -90,7 +90,7 @@ def make_async_trainer(
         model.adapter = servers[0].newest if servers else None
         return model
 
-    args = _config(recipe, folder, urls[0])
+    args = async_config(recipe, folder)
     asked = served()
     worker = RolloutWorker(
         recipe, questions, asked, reward, encoder(tokenizer, template), recorded,
@@ -132,14 +132,15 @@ def _check_log_probabilities(client: Any, temperature: float) -> None:
         )
 
 
-def _config(recipe: Recipe, folder: Path, url: str) -> Any:
+def async_config(recipe: Recipe, folder: Path) -> Any:
+    """TRL's settings of the run; what the recipe says under `trl` is among them."""
     pushed = recipe.group.size if recipe.train_baseline != "masked" else recipe.group.personalised
     decided = {
         **shared(recipe, folder, recipe.optimiser.questions * pushed),
         "num_generations": pushed,
         "max_completion_length": recipe.generation.max_tokens,
         "token_budget": _NO_TOKEN_BUDGET,
-        "vllm_server_base_url": url,
+        "vllm_server_base_url": str(recipe.generation.vllm_server).partition("|")[0],
         "dtype": "bfloat16" if recipe.lora and recipe.precision == "bfloat16" else "float32",
     }
     return AsyncGRPOConfig(**(decided | recipe.trl))

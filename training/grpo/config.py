@@ -9,11 +9,16 @@ from trl import GRPOConfig
 
 from ...agents.models.model import stops_for
 from ..recipe import Recipe
+from ..trl_fields import checkpointing
+
+# vLLM's log-probabilities are those of the nucleus, the trainer's are not. A token's ratio to them is the mass of its
+# nucleus, top_p or more; over a whole episode, as is TRL's default, the product of all would be next to nothing.
+_BY_TOKEN = {"vllm_importance_sampling_mode": "token_truncate"}
 
 
 def config(recipe: Recipe, folder: Path) -> Any:
     """TRL's settings of the run; what the recipe says under `trl` is among them."""
-    return GRPOConfig(**_decided(recipe, folder), **recipe.trl)
+    return GRPOConfig(**(_decided(recipe, folder) | recipe.trl))
 
 
 def _decided(recipe: Recipe, folder: Path) -> dict[str, Any]:
@@ -50,7 +55,7 @@ def shared(recipe: Recipe, folder: Path, sequences: int) -> dict[str, Any]:
         "temperature": recipe.generation.temperature,
         "bf16": recipe.precision == "bfloat16",
         "use_cpu": not torch.cuda.is_available(),
-        "activation_checkpointing": recipe.gradient_checkpointing,
+        **checkpointing(GRPOConfig, recipe.gradient_checkpointing),
         "seed": recipe.seed,
         "save_steps": watch.save,
         "save_total_limit": watch.keep,
@@ -69,6 +74,7 @@ def _vllm(recipe: Recipe) -> dict[str, Any]:
         "vllm_mode": "colocate",
         "vllm_gpu_memory_utilization": generation.vllm_memory,
         "max_completion_length": generation.turn_tokens,
+        **(_BY_TOKEN if generation.top_p < 1 else {}),
         "generation_kwargs": {
             "stop": list(stops_for(episode.protocol, episode.made.get("tools") is not None)),
             "include_stop_str_in_output": True,
