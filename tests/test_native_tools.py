@@ -15,7 +15,7 @@ pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 from profilegym import Question, load_questions, make_retriever  # noqa: E402
-from profilegym.agents.agent import ModelHandle  # noqa: E402
+from profilegym.agents.agent import ModelHandle, make_agent  # noqa: E402
 from profilegym.agents.models.call_forms import (  # noqa: E402
     in_transcripts_form,
     read_bare,
@@ -25,6 +25,9 @@ from profilegym.agents.models.call_forms import (  # noqa: E402
 from profilegym.agents.models.hf import HFModel  # noqa: E402
 from profilegym.agents.models.tokenize import ChatTemplate, tokens_of, tool_chat  # noqa: E402
 from profilegym.agents.models.tool_chat import without_tools_as_text  # noqa: E402
+from profilegym.agents.models.vllm import VLLMModel  # noqa: E402
+from profilegym.agents.models.vllm_servers import Servers  # noqa: E402
+from profilegym.agents.rollout import Job, Rollout  # noqa: E402
 from profilegym.envs.action import Answer, Call, Malformed, parse_action  # noqa: E402
 from profilegym.envs.batch_step import BatchStepper  # noqa: E402
 from profilegym.envs.chat import Sampling  # noqa: E402
@@ -32,6 +35,7 @@ from profilegym.envs.episode import Episode  # noqa: E402
 from profilegym.envs.reward import no_reward  # noqa: E402
 from profilegym.envs.tools import Toolset, make_tools  # noqa: E402
 from profilegym.envs.trajectory import Segment, Trajectory  # noqa: E402
+from profilegym.testing import VLLMServer  # noqa: E402
 from profilegym.training.grpo.sequence import sequence_of  # noqa: E402
 from profilegym.training.sft import IGNORED, examples_of  # noqa: E402
 
@@ -171,6 +175,34 @@ def test_a_call_and_its_result_stand_as_the_template_writes_them(family: str, fo
     assert "In plain text" not in reader.decode(prompt.tokens)
     assert trajectory.answer == "Tea."
     assert parse_action(answered.text, "tools", tools()) == Answer("Tea.")
+
+
+@pytest.mark.parametrize("family", NATIVE)
+def test_a_model_behind_vllm_has_the_tokens_of_a_local_one(family: str, folder: Path, question: Question) -> None:
+    written = TURNS[family]
+    answer = written.replace("latest", "answer").replace('{"n": 1}', '{"text": "Tea."}')
+    reader, local = played(folder, NATIVE[family], question, written, answer)
+    turns = iter([written, answer])
+
+    async def play(server: VLLMServer) -> Trajectory:
+        model = VLLMModel(Servers([server.base]), name="vllm:test", tokenizer=reader)
+        rollout = Rollout(
+            model, make_retriever("bm25"), sampling=Sampling(max_tokens=200),
+            options={"protocol": "tools", "tools": tools()},
+        )  # fmt: skip
+        try:
+            (trajectory,) = [one async for one in rollout.run([Job(question, make_agent("pr2"))])]
+        finally:
+            await model.close()
+        return trajectory
+
+    with VLLMServer(lambda prompt, model: next(turns), tokenizer=reader) as server:
+        served = asyncio.run(play(server))
+
+    assert served.error is None
+    assert [(one.author, one.text) for one in served.segments] == [(one.author, one.text) for one in local.segments]
+    assert [list(one.tokens or ()) for one in served.segments] == [list(one.tokens or ()) for one in local.segments]
+    assert all(body["stop"] == [] for body in server.seen)
 
 
 @pytest.mark.parametrize("family", NATIVE)

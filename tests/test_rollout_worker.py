@@ -108,7 +108,7 @@ def test_its_samples_are_those_of_the_synchronous_trainer_for_the_same_episodes(
         pg.load_questions(asked.data.train),
         local,
         by_chance(),
-        encoder(local.tokenizer, local.template),
+        partial(encoder, local.tokenizer, local.template),
         played.extend,
         ahead=3,
         order=order,
@@ -146,7 +146,9 @@ def worker_of(
     played: list[Trajectory] = []
     model = VLLMModel(Servers([server.base]), name="vllm:test", tokenizer=ByteTokenizer())
     questions = pg.load_questions(asked.data.train)
-    made = RolloutWorker(asked, questions, model, reward or by_chance(), encode, played.extend, ahead=ahead, **options)
+    made = RolloutWorker(
+        asked, questions, model, reward or by_chance(), lambda tools: encode, played.extend, ahead=ahead, **options
+    )
     return made, played
 
 

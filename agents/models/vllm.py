@@ -14,7 +14,8 @@ from .endpoint import sampling_fields
 from .failures import Permanent
 from .model import Turn
 from .openai_policy import turn_seed
-from .tokenize import AS_IS, ChatTemplate, tokens_of
+from .tokenize import AS_IS, ChatTemplate, tokens_of, tool_chat
+from .tool_chat import Tools
 from .vllm_servers import Server, Servers
 
 ATTEMPTS = 6  # servers that a turn is asked of before it fails
@@ -102,22 +103,26 @@ class VLLMSession:
     def __init__(self, model: VLLMModel, seed: int | None) -> None:
         self._model, self._seed = model, seed
         self._server: Server | None = None
+        self.tools: Tools | None = None  # of an episode with native tool calls, set by `offer_tools`
 
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         samplings.check(sampling)
         tokenizer = await self._model.tokenizer()
-        read = tokens_of(segments, tokenizer, self._model.template)
+        template = self._model.template
+        chat = tool_chat(tokenizer, template) if self.tools is not None else None
+        read = tokens_of(segments, tokenizer, template, self.tools, open_turn=True)
         prompt = [token for part in read for token in part]
         if not prompt:
             raise ModelError("the transcript has no tokens to continue from")
         sampling = replace(sampling, seed=turn_seed(self._seed, len(prompt)))
-        fields = {**sampling_fields(sampling), **_PLAIN, **_EXACT, "stop": list(stop)}
+        fields = {**sampling_fields(sampling), **_PLAIN, **_EXACT, "stop": [] if chat else list(stop)}
         self._server, choice = await self._model.write(prompt, read[0], fields, self._server)
         if choice is None:
             return Turn("", [], [], read, "context", len(prompt), 0)
         tokens, logprobs = choice["token_ids"], choice["logprobs"]["token_logprobs"]
+        text = _text(choice, tokenizer)
         return Turn(
-            _text(choice, tokenizer),
+            chat.in_transcripts_form(text) if chat and segments[-1].author == "environment" else text,
             tokens,
             logprobs,
             segment_tokens=read,

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,7 @@ def make_async_trainer(
     args = async_config(recipe, folder)
     asked = served()
     worker = RolloutWorker(
-        recipe, questions, asked, reward, encoder(tokenizer, template), recorded,
+        recipe, questions, asked, reward, partial(encoder, tokenizer, template), recorded,
         ahead=max(1, args.max_staleness) * recipe.optimiser.questions, first=first,
     )  # fmt: skip
     with named_device():

@@ -15,6 +15,7 @@ import numpy as np
 from trl.experimental.async_grpo.async_rollout_worker import RolloutSample
 
 from ...agents.models.model import Model
+from ...agents.models.tool_chat import Tools
 from ...envs.data import QuestionSet
 from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
@@ -36,7 +37,7 @@ class RolloutWorker:
     version of the weights that were live when its group began; TRL drops it where that is too old. `ahead` limits the
     groups that are in flight or wait for the trainer. `order` are the ids of the questions, by default an endless
     series of shuffled epochs; `first` groups of it were played by an earlier run. `recorded` is called with the
-    episodes of each group, in the worker's thread.
+    episodes of each group, in the worker's thread. `encode` is given the tools that an episode calls natively.
 
     Not pushed are samples without a token to learn from (a masked baseline, a failed episode) and unscored ones.
     """
@@ -47,7 +48,7 @@ class RolloutWorker:
         questions: QuestionSet,
         model: Model,
         reward: RewardFunction,
-        encode: Encode,
+        encode: Callable[[Tools | None], Encode],
         recorded: Recorded,
         *,
         ahead: int,
@@ -149,7 +150,7 @@ class RolloutWorker:
         self.played.extend(played)
         self._note(members, used)
         for trajectory, advantage in zip(played, used, strict=True):
-            row = training_row(trajectory, self._encode, self._recipe.train_baseline)
+            row = training_row(trajectory, self._encode(trajectory.tools), self._recipe.train_baseline)
             total = trajectory.reward.total if trajectory.reward is not None else None
             if row is not None and total is not None and any(row.mask):
                 metrics = {"reward": total}
