@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from math import log
 from typing import TYPE_CHECKING, Any
 
 from .fake_server import Body, Fault, LoopbackServer, refusal
@@ -29,7 +30,8 @@ class ByteTokenizer:
 class VLLMServer(LoopbackServer):
     """Replies to `/v1/completions` with the tokens of what `policy` returns for the prompt's text and the model's name.
 
-    A stop string, the end of the text, `max_tokens` and `context` end a reply as in vLLM. `latency` may be a function
+    A stop string, the end of the text, `max_tokens` and `context` end a reply as in vLLM. Log-probabilities are
+    those of the nucleus of `top_p`, as vLLM's with `logprobs_mode = "processed_logprobs"`. `latency` may be a function
     of the request. `adapters` are the paths of the LoRA weights by name; a server that is started again has none.
     The other options are those of `LoopbackServer`.
     """
@@ -128,10 +130,15 @@ class VLLMServer(LoopbackServer):
         tokens, reason, named = self._ended([*wanted, self.tokenizer.eos_token_id], body)
         choice = {
             "index": 0, "text": self.tokenizer.decode(tokens), "token_ids": tokens, "finish_reason": reason,
-            "stop_reason": named, "logprobs": {"token_logprobs": [_LIKELY] * len(tokens)},
+            "stop_reason": named, "logprobs": {"token_logprobs": [self._likely(body)] * len(tokens)},
         }  # fmt: skip
         usage = {"prompt_tokens": len(body["prompt"]), "completion_tokens": len(tokens)}
         return {"id": "fake", "model": body["model"], "choices": [choice], "usage": usage}
+
+    def _likely(self, body: Body) -> float:
+        """The nucleus has exactly the mass `top_p`."""
+        in_nucleus = self.logprobs_mode == "processed_logprobs"
+        return min(0.0, _LIKELY - log(body.get("top_p") or 1.0)) if in_nucleus else _LIKELY
 
     def _ended(self, tokens: list[int], body: Body) -> tuple[list[int], str, str | None]:
         """The tokens up to the first stop string, the end of the text or the limit, and what ended them."""

@@ -12,7 +12,7 @@ trl = pytest.importorskip("trl")
 from profilegym.errors import OptionError  # noqa: E402
 from profilegym.training.checks import problems_of  # noqa: E402
 from profilegym.training.grpo.config import _decided, config  # noqa: E402
-from profilegym.training.trl_fields import FIXED, GRPO, SFT, wrong_fields  # noqa: E402
+from profilegym.training.trl_fields import FIXED, GRPO, SFT, checkpointing, wrong_fields  # noqa: E402
 
 
 def test_a_field_of_trls_reaches_its_config(tmp_path: Path) -> None:
@@ -41,6 +41,16 @@ def test_every_field_that_the_recipe_decides_is_listed(tmp_path: Path) -> None:
     decided |= set(_decided(recipe(tmp_path, generation={"engine": "vllm"}), tmp_path))
 
     assert decided <= {*GRPO, *FIXED}
+
+
+def test_a_recipe_may_weigh_vllms_samples_in_another_way(tmp_path: Path) -> None:
+    drawn = {"engine": "vllm", "top_p": 0.9}
+    by_token, other = (
+        config(recipe(tmp_path, generation=drawn, trl=fields), tmp_path).vllm_importance_sampling_mode
+        for fields in ({}, {"vllm_importance_sampling_mode": "token_mask"})
+    )
+
+    assert (by_token, other) == ("token_truncate", "token_mask")
 
 
 def test_every_listed_field_is_trls() -> None:
@@ -92,3 +102,29 @@ def test_a_model_without_weights_here_is_refused_with_its_name() -> None:
 
     with pytest.raises(OptionError, match=naming("openai:gpt", "smollm2")):
         weights_of("openai:gpt")
+
+
+def test_lessons_are_fine_tuned_with_trls_fields_and_with_checkpointing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from profilegym.training.lessons import SFTRecipe, _settings
+    from profilegym.training.settings import check_settings
+
+    content = {
+        "about": "a test", "method": "sft", "data": {"train": "world:users=8/train"}, "gradient_checkpointing": True,
+        "lessons": {"player": "scripted:oracle"}, "optimiser": {"steps": 1}, "trl": {"max_grad_norm": 0.25},
+    }  # fmt: skip
+
+    settings = _settings(check_settings(SFTRecipe, content, "test"))
+
+    assert settings["max_grad_norm"] == 0.25
+    assert settings["gradient_checkpointing"] is True
+
+
+class OfEarlierTransformers:
+    __dataclass_fields__ = ("gradient_checkpointing",)
+
+
+def test_checkpointing_has_the_name_that_the_installed_transformers_knows() -> None:
+    assert checkpointing(OfEarlierTransformers, True) == {"gradient_checkpointing": True}
+    assert checkpointing(trl.GRPOConfig, True) == {"activation_checkpointing": True}

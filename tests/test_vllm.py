@@ -1,6 +1,7 @@
 """Rollouts that vLLM writes in the training process, with a stand-in for it, as this needs a GPU."""
 
 import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -136,6 +137,63 @@ def test_a_round_that_fails_reaches_those_who_wait_beside_one_who_gave_up(policy
     asyncio.run(work())
 
 
+def test_a_prompt_that_fills_the_context_ends_the_episode_there_and_is_not_sent(policy: Path) -> None:
+    local = HFModel.load(str(policy))
+    model = ColocatedVLLM(Broken(), local.tokenizer, Stops.of(local.model, local.tokenizer), STOP, context=2)
+
+    turn = asyncio.run(model.open(None, 0).generate(SAID, Sampling(1.0, max_tokens=8), STOP))  # type: ignore[arg-type]
+
+    assert (turn.finish, turn.text, turn.tokens) == ("context", "", [])
+
+
+def test_other_work_goes_on_while_vllm_generates(policy: Path) -> None:
+    judged = threading.Event()
+
+    class Waiting:
+        def generate(self, prompts: list[list[int]], *_: Any) -> Any:
+            assert judged.wait(10)
+            return prompts, [[0]] * len(prompts), [[[-1.0]]] * len(prompts), None
+
+    async def work() -> None:
+        turn = asyncio.create_task(asking(policy, Waiting()).turn(SAID, 8))
+        while not asked_in_thread():
+            await asyncio.sleep(0)
+        judged.set()
+        assert (await turn).tokens == [0]
+
+    def asked_in_thread() -> bool:
+        return any("asyncio" in thread.name for thread in threading.enumerate())
+
+    asyncio.run(work())
+
+
+def test_below_a_top_p_of_1_each_token_is_weighed_by_the_mass_of_its_nucleus(
+    policy: Path, tmp_path: Path, played_by: list[StandIn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batches = []
+    original = grpo.PR2Trainer._generate_and_score_completions
+
+    def spy(self: Any, inputs: Any) -> Any:
+        batches.append(original(self, inputs))
+        return batches[-1]
+
+    monkeypatch.setattr(grpo.PR2Trainer, "_generate_and_score_completions", spy)
+    monkeypatch.setattr(grpo, "only_what_teaches", lambda batch, *_: batch)
+    asked = recipe(
+        policy, generation=generation() | {"top_p": 0.8}, optimiser={"steps": 1, "questions": 3, "learning_rate": 1e-3}
+    )
+
+    train(asked, tmp_path, lambda step, metrics: None)
+
+    (output,) = batches
+    mask = (output["completion_mask"] * output["tool_mask"]).bool()
+    weights = output["importance_sampling_ratio"][mask]
+    assert output["importance_sampling_ratio"].shape == mask.shape
+    assert ((weights > 0.8 - 1e-4) & (weights < 1 - 1e-4)).any()
+    assert weights.min() >= 0.8 - 1e-4
+    assert weights.max() <= 1 + 1e-4
+
+
 def test_a_server_that_fails_is_no_turn(policy: Path) -> None:
     with pytest.raises(ModelError, match="the server hung up"):
         spoken(policy, Broken(), most=8)
@@ -163,4 +221,7 @@ def test_without_vllm_a_recipe_that_needs_it_here_is_told_what_is_missing(
         for asked, lora in ((generation(), None), (served, None), (served, adapters))
     ]
 
-    assert needs == [["vLLM not installed: pip install 'trl[vllm]'"]] * 2 + [[]]
+    (told,), (also,), nothing = needs
+    assert told == also
+    assert "profilegym[vllm]" in told
+    assert nothing == []

@@ -119,8 +119,10 @@ def _settings(recipe: SFTRecipe) -> dict[str, Any]:
         "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(fitting.schedule, fitting.schedule),
         "warmup_steps": fitting.warmup,
         "bf16": recipe.precision == "bfloat16",
+        "gradient_checkpointing": recipe.gradient_checkpointing,
         "logging_steps": 1,
         "disable_tqdm": True,
+        **recipe.trl,
     }
 
 

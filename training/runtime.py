@@ -15,7 +15,8 @@ def quieten() -> None:
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)  # TRL asks for it
+    named_by_trl = r"`(is_)?gradient_checkpointing(_\w+)?` is deprecated"
+    warnings.filterwarnings("ignore", named_by_trl, FutureWarning)
 
 
 def keep_memory() -> None:

@@ -11,6 +11,7 @@ from ..agents.models.tokenize import AS_IS, ChatTemplate, tokens_of_all
 from ..agents.models.tool_chat import Tools
 from ..envs.trajectory import Segment
 from .runtime import PADDED, keep_memory
+from .trl_fields import checkpointing
 
 IGNORED = -100  # a label without a loss, in torch and in TRL
 _LABELS = 256  # scored at once are a multiple of it, for the same reason that lengths are one of PADDED
@@ -91,7 +92,8 @@ def fine_tune(
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
-        **{"activation_checkpointing": False} | settings,
+        **checkpointing(SFTConfig, settings.pop("gradient_checkpointing", False)),
+        **settings,
     )
     labelled = sum(label != IGNORED for one in ordered for label in one.labels)
     trainer = _trainer_class(labelled / len(ordered) * batch)
