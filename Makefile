@@ -9,6 +9,8 @@
 # make vllm: the tests of vLLM itself, on the CPU, with vLLM in an environment of its own (constraints-vllm.txt).
 # environments: those that beside and clients need, one after the other, as pip writes into this folder while it builds the package.
 # WORKERS says how many processes share the tests; those that measure time (marked alone) then run one at a time.
+# make lower-bounds: some tests with the lowest versions that pyproject.toml states, in an environment of its own (not of torch).
+# make gpu: rollouts and GRPO steps on one GPU, toy size without one; make gpu-parts: what it needs where there is no network.
 # EXTRAS names the optional parts to install and test with: make test EXTRAS=dev,dense,pyserini
 
 PYTHON ?= python3
@@ -22,7 +24,9 @@ READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_policy judge judge_cache sync)
 
 
-.PHONY: train llm pilot results methods test environments beside clients clients-2 clients-3 vllm check bench docs axe screenshots clean
+LOWEST_TESTS := $(patsubst %,tests/test_%.py,profile_qa endpoint judge recipe trl_fields hf vllm_model)
+
+.PHONY: train llm pilot results methods test environments beside clients clients-2 clients-3 vllm lower-bounds gpu gpu-parts check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -62,6 +66,16 @@ clients-2 clients-3: clients-%: .venv/with-openai-%/ready
 vllm: .venv/ready-llm-dev .venv/with-vllm/ready
 	$(BIN)/python -m pytest -q -m vllm_real
 
+lower-bounds: .venv/with-lowest/ready
+	.venv/with-lowest/bin/python -m pytest -q -W default -m "not slow" $(LOWEST_TESTS)
+	.venv/with-lowest/bin/python -m pytest -q -W default tests/test_train_command.py -k smallest_recipe
+
+gpu: $(if $(wildcard gpu-parts/part-*),.venv/with-gpu/ready,.venv/ready-llm)
+	$(if $(wildcard gpu-parts/part-*),.venv/with-gpu/bin,$(BIN))/python -m profilegym bench gpu --out gpu.json
+
+gpu-parts: .venv/ready-llm
+	$(BIN)/python benchmarks/gpu_parts.py pack gpu-parts
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -94,6 +108,17 @@ screenshots: .venv/ready-dev-view
 
 .venv/with-vllm/ready: constraints-vllm.txt tests/install_vllm.py
 	$(PYTHON) tests/install_vllm.py $(@D) constraints-vllm.txt
+	touch $@
+
+.venv/with-lowest/ready: pyproject.toml tests/lowest.py
+	$(PYTHON) -m venv $(@D)
+	$(PYTHON) tests/lowest.py > $(@D)/lowest.txt
+	$(@D)/bin/python -m pip install -q --disable-pip-version-check -e '.[endpoint,train]' hypothesis pytest \
+	  -c $(@D)/lowest.txt
+	touch $@
+
+.venv/with-gpu/ready: $(wildcard gpu-parts/part-*)
+	$(PYTHON) benchmarks/gpu_parts.py install gpu-parts $(@D)
 	touch $@
 
 .venv/with-%/ready: pyproject.toml

@@ -91,3 +91,20 @@ def train(as_json: AsJson = False) -> None:
     from ...benchmarks.train import main
 
     main(as_json)
+
+
+@app.command()
+def gpu(
+    toy: Annotated[
+        bool | None, typer.Option("--toy/--full", help="Size of the models. Default: full with a GPU, toy without.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="JSON file to write.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Measure rollouts and GRPO steps on one GPU: speed, memory, and whether the weights move.
+
+    Example: profilegym bench gpu --out gpu.json
+    """
+    from ...benchmarks.gpu import main
+
+    main(as_json, toy, out)
