@@ -92,7 +92,9 @@ def test_what_cannot_be_told_here_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(checks, "find_spec", found)
     monkeypatch.setattr(checks, "_gpus", lambda: 0)
     monkeypatch.setattr(checks, "_is_cached", lambda name: False)
-    plan = plan_of(load_recipe(LARGE, ["generation.engine=vllm", "lora.rank=8", "watch.report_to=[wandb]"]))
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    here = ["generation.engine=vllm", "generation.vllm_server=null"]
+    plan = plan_of(load_recipe(LARGE, [*here, "lora.rank=8", "watch.report_to=[wandb]"]))
     told = "\n".join([*plan.missing, *plan.unknown])
 
     for part in (
@@ -102,7 +104,7 @@ def test_what_cannot_be_told_here_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         "the records of lamp-qa:Society_and_Culture/train",
         "not downloaded: hf:Qwen/Qwen2.5-7B-Instruct",
         "dense:facebook/contriever-msmarco",
-        "the endpoint of pr2:openai:Qwen/Qwen2.5-32B-Instruct",
+        "OPENAI_BASE_URL of pr2:openai:Qwen/Qwen2.5-32B-Instruct",
         "no GPU here",
     ):
         assert part in told

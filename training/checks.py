@@ -157,7 +157,7 @@ def _missing(recipe: BaseRecipe) -> Iterator[str]:
         if not find_spec(package):
             yield f"{package} not installed: pip install {package}"
     if _runs_vllm(recipe) and not find_spec("vllm"):
-        yield "vLLM not installed: pip install 'profilegym[vllm]' -c constraints-vllm.txt"
+        yield "vLLM not installed: pip install 'profilegym[vllm]'"
 
 
 def _runs_vllm(recipe: BaseRecipe) -> bool:
