@@ -22,8 +22,6 @@ AXE := .venv/axe/node_modules/axe-core/axe.min.js
 READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 
 CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_policy judge judge_cache sync)
-
-
 LOWEST_TESTS := $(patsubst %,tests/test_%.py,profile_qa endpoint judge recipe trl_fields hf vllm_model)
 
 .PHONY: train llm pilot results methods test environments beside clients clients-2 clients-3 vllm lower-bounds gpu gpu-parts check bench docs axe screenshots clean

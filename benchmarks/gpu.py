@@ -65,17 +65,22 @@ _TINY = {
     "num_key_value_heads": 2, "max_position_embeddings": 4096, "tie_word_embeddings": False,
 }  # fmt: skip
 FULL = (
-    Subject("SmolLM2-135M", smollm2.weights, {}, turn_tokens=96, max_tokens=192, max_searches=2),
+    Subject("SmolLM2-135M", smollm2.fetch, {}, turn_tokens=96, max_tokens=192, max_searches=2),
     Subject(
         "random weights, Qwen2.5-7B's shape", None, _QWEN_7B, turn_tokens=24, max_tokens=48, max_searches=1,
         optimiser="adafactor",
     ),
 )  # fmt: skip
-_SHORT = {"turn_tokens": 8, "max_tokens": 16, "max_searches": 1, "rollouts": 6, "steps": 2, "questions": 2}
-TOY = (
-    Subject("toy in place of SmolLM2", None, _TINY, personalised=2, **_SHORT),  # type: ignore[arg-type]
-    Subject("toy in place of Qwen2.5-7B's shape", None, _TINY, personalised=2, optimiser="adafactor", **_SHORT),  # type: ignore[arg-type]
-)
+
+
+def _toy(of: str, optimiser: str) -> Subject:
+    return Subject(
+        f"toy in place of {of}", None, _TINY, turn_tokens=8, max_tokens=16, max_searches=1, rollouts=6, steps=2,
+        questions=2, personalised=2, optimiser=optimiser,
+    )  # fmt: skip
+
+
+TOY = (_toy("SmolLM2", "adamw_torch"), _toy("Qwen2.5-7B's shape", "adafactor"))
 
 
 @dataclass(slots=True)
@@ -200,7 +205,7 @@ def _loaded(subject: Subject, device: str, learns: bool) -> tuple[Any, Any]:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=kind).to(device)
         return model, AutoTokenizer.from_pretrained(folder)
     in_full = "vocab_size" in subject.shape
-    tokenizer = AutoTokenizer.from_pretrained(smollm2.weights() if in_full else weights_of("pilot"))
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.fetch() if in_full else weights_of("pilot"))
     ends = {"eos_token_id": tokenizer.eos_token_id, "pad_token_id": tokenizer.pad_token_id}
     torch.manual_seed(0)
     with torch.device(device):

@@ -1,7 +1,7 @@
 """PR2 by TRL's GRPO: our rollouts, our groups and our advantages; everything else is TRL's. Its names stay in here."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -110,7 +110,9 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         stop = stops_for(episode.protocol, episode.made.get("tools") is not None)
         stops = Stops.of(self.accelerator.unwrap_model(self.model), self._tokenizer)
         device, engine = self.accelerator.device, self.vllm_generation.llm.llm_engine
-        on_device = partial(torch.cuda.device, device) if device.type == "cuda" else nullcontext
+        on_device: Callable[[], AbstractContextManager[Any]] = nullcontext
+        if device.type == "cuda":
+            on_device = partial(torch.cuda.device, device)
         context = engine.model_config.max_model_len
         return ColocatedVLLM(self.vllm_generation, self._tokenizer, stops, stop, context, on_device)
 
