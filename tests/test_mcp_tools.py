@@ -15,8 +15,16 @@ from matching import naming
 pytest.importorskip("mcp")
 pytest.importorskip("uvicorn")
 
+from mcp import MCPError
 from mcp.server import Server
-from mcp.types import CallToolRequestParams, CallToolResult, ListToolsResult, TextContent
+from mcp.types import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    TextContent,
+)
 from mcp.types import Tool as ServedTool
 from mcp_server import make_server, over_http
 
@@ -133,7 +141,7 @@ def test_an_episode_shows_and_records_what_the_server_found(data: str, good: str
 
 @pytest.mark.parametrize(
     ("fault", "says"),
-    [("ignores the user", "no document of user 'ann'"), ("lies", "a month from 3 on"), ("no ids", "needs an 'id'"),
+    [("ignores the user", "no document of user 'ann'"), ("no ids", "needs an 'id'"),
      ("hangs", "no answer within 0.3 s")],
 )  # fmt: skip
 def test_a_wrong_server_is_our_failure(data: str, fault: str, says: str) -> None:
@@ -144,13 +152,37 @@ def test_a_wrong_server_is_our_failure(data: str, fault: str, says: str) -> None
         close_connections()
 
 
-def test_errors_that_a_server_reports_can_be_the_policys(data: str) -> None:
+def test_the_policy_reads_an_error_that_a_tool_reports(data: str) -> None:
     with over_http(make_server(users(data), "lies")) as url:
-        mistake = by_month(f"mcp:{url}", errors="policy").result(question(data).profile, {"month": 1})
+        mistake = by_month(f"mcp:{url}").result(question(data).profile, {"month": 1})
+        with pytest.raises(ToolError, match=naming("a month from 3 on")):
+            by_month(f"mcp:{url}", errors="ours").result(question(data).profile, {"month": 1})
         close_connections()
 
     assert isinstance(mistake, Malformed)
     assert "a month from 3 on" in mistake.reason
+
+
+@pytest.mark.parametrize(("code", "refused"), [(INVALID_PARAMS, True), (INTERNAL_ERROR, False)])
+def test_of_the_errors_of_the_protocol_only_invalid_parameters_are_the_policys(
+    data: str, code: int, refused: bool
+) -> None:
+    async def list_tools(context: Any, params: Any) -> ListToolsResult:
+        return ListToolsResult(tools=[ServedTool(name="picky", input_schema={"type": "object"})])
+
+    async def call(context: Any, params: CallToolRequestParams) -> CallToolResult:
+        raise MCPError(code, "give a month that has passed")
+
+    profile = question(data).profile
+    with over_http(Server("picky", on_list_tools=list_tools, on_call_tool=call)) as url:
+        if refused:
+            assert make_tool(f"mcp:{url}").result(profile, {}) == Malformed("give a month that has passed")
+        else:
+            with pytest.raises(ToolError, match=naming("give a month that has passed")):
+                make_tool(f"mcp:{url}").result(profile, {})
+        with pytest.raises(ToolError):
+            make_tool(f"mcp:{url},errors=ours").result(profile, {})
+        close_connections()
 
 
 def test_many_episodes_share_a_server_that_answers_while_one_hangs(data: str, good: str) -> None:

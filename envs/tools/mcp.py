@@ -36,7 +36,8 @@ T = TypeVar("T")
 class McpServer:
     """A server: a command that speaks over stdin and stdout, or a URL. `timeout` is that of a call, in seconds.
 
-    `errors`: who is at fault where a tool reports an error, the server (the episode is unscored) or the policy.
+    `errors`: who is at fault where the server answers that a call failed: the policy, which reads why, or the server,
+    which leaves the episode unscored.
     """
 
     name: str
@@ -45,7 +46,7 @@ class McpServer:
     env: tuple[tuple[str, str], ...] = ()
     headers: tuple[tuple[str, str], ...] = ()
     timeout: float = 30.0
-    errors: Literal["ours", "policy"] = "ours"
+    errors: Literal["policy", "ours"] = "policy"
 
     async def tools(self) -> list[Tool]:
         listed = await _request(self, _all_tools)
@@ -61,7 +62,7 @@ class McpServer:
         ]
 
 
-def mcp_tools(where: str = "", *, only: str = "", timeout: float = 30.0, errors: Any = "ours") -> list[Tool]:
+def mcp_tools(where: str = "", *, only: str = "", timeout: float = 30.0, errors: Any = "policy") -> list[Tool]:
     """The tools of `http://host/mcp`, of a command, or of the servers in a JSON file with `mcpServers`.
 
     `only` names some of the tools, joined by `|`.
@@ -69,7 +70,7 @@ def mcp_tools(where: str = "", *, only: str = "", timeout: float = 30.0, errors:
     if not where.strip():
         raise OptionError("mcp: names no server: give mcp:http://host/mcp, mcp:COMMAND or mcp:servers.json")
     if errors not in ("ours", "policy"):
-        raise OptionError(f"errors={errors!r}: give ours or policy")
+        raise OptionError(f"errors={errors!r}: give policy or ours")
     if timeout <= 0:
         raise OptionError(f"timeout={timeout}: give a number of seconds above 0")
     servers = [McpServer(**fields, timeout=timeout, errors=errors) for fields in _servers(where)]
@@ -134,14 +135,33 @@ async def _all_tools(client: "mcp.Client") -> "list[mcp.Tool]":
 
 
 async def _call(server: McpServer, tool: str, profile: Profile, /, **arguments: Any) -> Result:
-    """The user goes along beside the arguments, which are the policy's."""
+    """The user goes along beside the arguments, which are the policy's.
+
+    A server refuses arguments by a result that is an error, or by the error "invalid params". Any other error, a late
+    answer and a broken connection are the server's.
+    """
     meta: Any = {USER: profile.user_id, PROFILE: profile.digest.hex()}
-    result = await _request(server, lambda client: client.call_tool(tool, arguments, meta=meta))
+    try:
+        result = await _request(server, lambda client: client.call_tool(tool, arguments, meta=meta))
+    except ToolError as error:
+        if server.errors == "policy" and (reason := _invalid_params(error.__cause__)) is not None:
+            raise BadArgument(reason[:REFUSAL_CHARS]) from error
+        raise
     text = "\n".join(block.text if block.type == "text" else f"[{block.type}]" for block in result.content)
     if result.is_error:
-        refused = server.errors == "policy"
-        raise BadArgument(text[:REFUSAL_CHARS]) if refused else ToolError(f"it reported an error: {text:.300}")
+        if server.errors == "policy":
+            raise BadArgument(text[:REFUSAL_CHARS])
+        raise ToolError(f"it reported an error: {text:.300}")
     return _result(result, text, profile)
+
+
+def _invalid_params(error: BaseException | None) -> str | None:
+    """The message of a server that refused the parameters of a request."""
+    from mcp import MCPError
+    from mcp.types import INVALID_PARAMS
+
+    cause = None if error is None else _root(error)
+    return str(cause) if isinstance(cause, MCPError) and cause.code == INVALID_PARAMS else None
 
 
 def _result(result: "CallToolResult", text: str, profile: Profile) -> Result:
