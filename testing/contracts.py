@@ -52,8 +52,11 @@ class RetrieverContract(_Contract[Retriever]):
     checks = retriever.CHECKS
 
 
-class ToolContract(_Contract[Tool]):
-    """The same for a tool; `make_tool(spec)` and `Tool.of(function)` make one."""
+class ToolContract(_Contract[Tool | tool.ToolOnData]):
+    """The same for a tool; `make_tool(spec)` and `Tool.of(function)` make one.
+
+    For a tool that knows only its own users, return `ToolOnData(tool, people_of(questions))` of `testing/tool.py`.
+    """
 
     checks = tool.CHECKS
 

@@ -81,10 +81,68 @@ def _runs(document: Document) -> Iterator[str]:
 
 @dataclass(frozen=True, slots=True)
 class ToolOnData:
-    """A tool to check with the users of a data set, in place of made-up ones."""
+    """A tool to check with the users of a data set, in place of made-up ones: `people_of(questions)`."""
 
     tool: Tool
     people: People
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """One call to check. As text it is the beginning of a counterexample."""
+
+    tool: Tool
+    profile: Profile
+    arguments: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        shown = ", ".join(f"{name}={_short(value)}" for name, value in self.arguments.items())
+        return f"{self.tool.name}({self.profile.user_id!r} with {len(self.profile)} documents, {shown})"
+
+    def on(self, profile: Profile) -> "_Call":
+        return replace(self, profile=profile)
+
+    def result(self) -> Result | BadArgument:
+        """A refused argument is a result, too; any other failure is a violation."""
+        try:
+            return self.tool.call(self.profile, self.tool.read(self.arguments))
+        except BadArgument as refusal:
+            return refusal
+        except Exception as error:
+            raise ContractViolation(f"{self} raised {type(error).__name__}: {str(error)[:200]!a}") from error
+
+    def documents(self) -> list[Document]:
+        """The documents of the result; of a search, those that it may find."""
+        return _documents(self.result(), self)
+
+    def comparable(self) -> object:
+        """The result in a form in which two can be compared."""
+        result = self.result()
+        if isinstance(result, str | BadArgument):
+            return str(result)
+        query = result.query if isinstance(result, SearchRequest) else ""
+        return query, [document.id for document in _documents(result, self)]
+
+    def milliseconds(self) -> float:
+        start = time.perf_counter()
+        self.result()
+        return 1e3 * (time.perf_counter() - start)
+
+
+def _documents(result: Result | BadArgument, call: _Call) -> list[Document]:
+    if isinstance(result, BadArgument | str):
+        return []
+    if isinstance(result, SearchRequest):
+        return [one for one in call.profile.documents if result.keep is None or result.keep(one)]
+    try:
+        return [hit.document for hit in hits_of(result, call.tool.name)[0]]
+    except ToolError as error:
+        raise ContractViolation(str(error)) from error
+
+
+def _short(value: object) -> str:
+    text = f"{len(value):,} characters" if isinstance(value, str) and len(value) > 60 else ascii(value)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 ToolCheck = Callable[[Tool, People], None]
@@ -143,32 +201,17 @@ def _valid(name: str, schema: Mapping[str, Any], profile: Profile) -> Any:
     raise ContractViolation(f"the schema of {name!r} has a type that chat models do not know: {schema!r}")
 
 
-def _call(tool: Tool, profile: Profile, arguments: Mapping[str, Any]) -> Result | BadArgument:
-    """A refused argument is a result, too; any other failure is a violation."""
-    try:
-        return tool.call(profile, tool.read(arguments))
-    except BadArgument as refusal:
-        return refusal
-    except Exception as error:
-        this = _this(tool, profile, arguments)
-        raise ContractViolation(f"{this} raised {type(error).__name__}: {str(error)[:200]!a}") from error
+def _good(tool: Tool, profile: Profile) -> list[_Call]:
+    return [_Call(tool, profile, arguments) for arguments in good_arguments(tool, profile)]
 
 
-def _documents(tool: Tool, result: Result | BadArgument, profile: Profile) -> list[Document]:
-    """The documents of a result; of a search, those that it may find."""
-    if isinstance(result, BadArgument | str):
-        return []
-    if isinstance(result, SearchRequest):
-        return [one for one in profile.documents if result.keep is None or result.keep(one)]
-    try:
-        return [hit.document for hit in hits_of(result, tool.name)[0]]
-    except ToolError as error:
-        raise ContractViolation(str(error)) from error
+def _bad(tool: Tool, profile: Profile) -> Iterator[_Call]:
+    return (_Call(tool, profile, arguments) for arguments in bad_arguments(tool, profile))
 
 
-def _all_calls(tool: Tool, profile: Profile) -> Iterable[dict[str, Any]]:
-    yield from good_arguments(tool, profile)
-    yield from bad_arguments(tool, profile)
+def _all(tool: Tool, profile: Profile) -> Iterator[_Call]:
+    yield from _good(tool, profile)
+    yield from _bad(tool, profile)
 
 
 @_check(
@@ -179,11 +222,11 @@ def _all_calls(tool: Tool, profile: Profile) -> Iterable[dict[str, Any]]:
 def _own_documents(tool: Tool, people: People) -> None:
     ann, bo = people.twins
     for profile in (ann, bo, ann):
-        for arguments in _all_calls(tool, profile):
-            for document in _documents(tool, _call(tool, profile, arguments), profile):
+        for call in _all(tool, profile):
+            for document in call.documents():
                 if document not in profile.documents:
                     raise ContractViolation(
-                        f"{_this(tool, profile, arguments)} returned {document.id!r} with the facts {document.meta!r}, "
+                        f"{call} returned {document.id!r} with the facts {document.meta!r}, "
                         "which is not a document of this profile"
                     )
 
@@ -194,15 +237,14 @@ def _own_documents(tool: Tool, people: People) -> None:
     "Make the text from the profile that is passed.",
 )
 def _others_words(tool: Tool, people: People) -> None:
-    ann, bo = people.ann, people.bo
-    for arguments in _all_calls(tool, bo):
-        _call(tool, bo, arguments)
-    for arguments in _all_calls(tool, ann):
-        result = _call(tool, ann, arguments)
+    for call in _all(tool, people.bo):
+        call.result()
+    for call in _all(tool, people.ann):
+        result = call.result()
         if isinstance(result, str | BadArgument):
             told = " ".join(str(result).split())
             if any(secret in told for secret in people.secrets):
-                raise ContractViolation(f"{_this(tool, ann, arguments)} told what another user wrote")
+                raise ContractViolation(f"{call} told what another user wrote")
 
 
 @_check(
@@ -212,9 +254,9 @@ def _others_words(tool: Tool, people: People) -> None:
     "Raise BadArgument('what to give instead.') for what the schema cannot rule out.",
 )
 def _hostile_arguments(tool: Tool, people: People) -> None:
-    for profile in (people.ann, *people.poor[:1]):
-        for arguments in bad_arguments(tool, people.ann):
-            _documents(tool, _call(tool, profile, arguments), profile)
+    for call in _bad(tool, people.ann):
+        for profile in (people.ann, *people.poor[:1]):
+            call.on(profile).documents()
 
 
 @_check(
@@ -224,14 +266,14 @@ def _hostile_arguments(tool: Tool, people: People) -> None:
 )
 def _injected_calls(tool: Tool, people: People) -> None:
     tools = Toolset([tool])
-    for arguments in _all_calls(tool, people.ann):
+    for call in _all(tool, people.ann):
         try:
-            text = json.dumps(arguments)
+            text = json.dumps(call.arguments)
         except ValueError:  # a whole number with too many digits has no text
             continue
         as_text, as_values = tools.parse(tool.name, text), tools.parse(tool.name, json.loads(text))
         if repr(as_text) != repr(as_values):
-            raise ContractViolation(f"{_this(tool, people.ann, arguments)} as text was read as {as_text!r:.80}")
+            raise ContractViolation(f"{call} as text was read as {as_text!r:.80}")
 
 
 @_check(
@@ -240,12 +282,11 @@ def _injected_calls(tool: Tool, people: People) -> None:
     "Keep no state that a call changes, and use no clock and no unseeded randomness.",
 )
 def _deterministic(tool: Tool, people: People) -> None:
-    ann, bo = people.ann, people.bo
-    for arguments in good_arguments(tool, ann):
-        first = _comparable(tool, _call(tool, ann, arguments), ann)
-        _call(tool, bo, arguments)
-        if (again := _comparable(tool, _call(tool, ann, arguments), ann)) != first:
-            raise ContractViolation(f"{_this(tool, ann, arguments)} gave {first!r:.80} and then {again!r:.80}")
+    for call in _good(tool, people.ann):
+        first = call.comparable()
+        call.on(people.bo).result()
+        if (again := call.comparable()) != first:
+            raise ContractViolation(f"{call} gave {first!r:.80} and then {again!r:.80}")
 
 
 @_check(
@@ -254,13 +295,14 @@ def _deterministic(tool: Tool, people: People) -> None:
     "Give an argument the type and the range that the function takes; describe in Annotated what else it must be.",
 )
 def _honest_schema(tool: Tool, people: People) -> None:
-    profile = people.ann
-    for arguments in good_arguments(tool, profile):
-        if isinstance(refusal := _call(tool, profile, arguments), BadArgument):
-            raise ContractViolation(f"{_this(tool, profile, arguments)} follows the schema and was refused: {refusal}")
-    good, unknown = next(good_arguments(tool, profile)), object()
+    calls = _good(tool, people.ann)
+    for call in calls:
+        if isinstance(refusal := call.result(), BadArgument):
+            raise ContractViolation(f"{call} follows the schema and was refused: {refusal}")
+    unknown = object()
     for argument in tool.arguments:
-        if not isinstance(_call(tool, profile, {**good, argument.name: unknown}), BadArgument):
+        wrong = _Call(tool, people.ann, {**calls[0].arguments, argument.name: unknown})
+        if not isinstance(wrong.result(), BadArgument):
             raise ContractViolation(f"{tool.name} takes any value for {argument.name!r}, against its schema")
 
 
@@ -281,9 +323,9 @@ def _described(tool: Tool, _: People) -> None:
     "Check document.date and document.speaker for None.",
 )
 def _few_documents(tool: Tool, people: People) -> None:
-    for profile in people.poor:
-        for arguments in good_arguments(tool, people.ann):
-            _documents(tool, _call(tool, profile, arguments), profile)
+    for call in _good(tool, people.ann):
+        for profile in people.poor:
+            call.on(profile).documents()
 
 
 @_check(
@@ -292,34 +334,9 @@ def _few_documents(tool: Tool, people: People) -> None:
     "Compute what depends on the profile once, under profile.digest.",
 )
 def _fast(tool: Tool, people: People) -> None:
-    profile = people.long
-    for arguments in good_arguments(tool, profile):
-        times = [_milliseconds(tool, profile, arguments) for _ in range(_CALLS)]
-        if median(times) > _MOST_MS:
-            raise ContractViolation(f"{_this(tool, profile, arguments)} took {median(times):.0f} ms")
-
-
-def _milliseconds(tool: Tool, profile: Profile, arguments: Mapping[str, Any]) -> float:
-    start = time.perf_counter()
-    _call(tool, profile, arguments)
-    return 1e3 * (time.perf_counter() - start)
-
-
-def _comparable(tool: Tool, result: Result | BadArgument, profile: Profile) -> object:
-    if isinstance(result, str | BadArgument):
-        return str(result)
-    query = result.query if isinstance(result, SearchRequest) else ""
-    return query, [document.id for document in _documents(tool, result, profile)]
-
-
-def _this(tool: Tool, profile: Profile, arguments: Mapping[str, Any]) -> str:
-    shown = ", ".join(f"{name}={_short(value)}" for name, value in arguments.items())
-    return f"{tool.name}({profile.user_id!r} with {len(profile)} documents, {shown})"
-
-
-def _short(value: object) -> str:
-    text = f"{len(value):,} characters" if isinstance(value, str) and len(value) > 60 else ascii(value)
-    return text if len(text) <= 60 else f"{text[:60]}…"
+    for call in _good(tool, people.long):
+        if (spent := median(call.milliseconds() for _ in range(_CALLS))) > _MOST_MS:
+            raise ContractViolation(f"{call} took {spent:.0f} ms")
 
 
 ON_DATA = [check for check in CHECKS if check.name != "few documents"]  # which needs made-up profiles
