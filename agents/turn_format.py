@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ..envs.action import Answer, Protocol, SearchProfile, parse_action
+from ..envs.text import shown_id
 
 _TOOL = re.compile(r"<tool>(.*?)</tool>", re.DOTALL)
 
@@ -15,12 +16,12 @@ def search_for(query: str, thought: str, protocol: Protocol = "tags") -> str:
 
 
 def answer_with(text: str, thought: str, protocol: Protocol = "tags", cites: Sequence[str] = ()) -> str:
-    """`cites` are ids as the policy was shown them."""
+    """`cites` are ids of documents."""
     if not cites:
         return _format("answer", text, thought, protocol)
     if protocol == "tools":
         return with_call(_escape(thought).strip(), "answer", {"text": text, "cites": list(cites)})
-    named = _escape(", ".join(cites)).replace('"', "")
+    named = ", ".join(map(shown_id, cites))
     return f'<think>{_escape(thought).rstrip()}</think>\n<answer cites="{named}">{_escape(text).strip()}</answer>'
 
 

@@ -14,7 +14,8 @@ from ..errors import DataError, EpisodeError, OptionError
 from .action import Action, Answer, Call, SearchProfile
 from .batch_step import BatchStepper
 from .data import QuestionSet
-from .episode import Episode, checked_options
+from .episode import Episode
+from .episode_options import checked_options
 from .retrieval import Retriever
 from .reward import NOT_ASKED, RewardFunction, no_reward
 from .text_space import UnicodeText
@@ -197,7 +198,7 @@ def step_info(episode: Episode, action: Action) -> Info:
 
 def called(episode: Episode, action: Action) -> tuple[str | None, Mapping[str, Any] | None]:
     """The tool and the arguments of the last call, if the action was one that was made."""
-    return episode.calls[-2:] if type(action) is Call and episode.ended is None else (None, None)
+    return episode.call_fields[-3:-1] if type(action) is Call and episode.ended is None else (None, None)
 
 
 def hit_ids(episode: Episode) -> list[str] | None:

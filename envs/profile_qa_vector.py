@@ -13,7 +13,8 @@ from ..errors import EpisodeError, OptionError
 from .action import Action, Answer, Call, Malformed, SearchProfile
 from .batch_step import BatchStepper
 from .data import QuestionSet
-from .episode import Episode, checked_options
+from .episode import Episode
+from .episode_options import checked_options
 from .profile_qa import (
     EpisodeSampler,
     Info,

@@ -6,7 +6,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Literal
 
-from .text import clean
+from .text import shown_id
 
 # Whether the answer lies in the history, need not be looked for there, or cannot be known from it.
 HistoryUse = Literal["needed", "unneeded", "unanswerable"]
@@ -54,7 +54,7 @@ class Profile:
     @cached_property
     def positions_by_shown_id(self) -> dict[str, int]:
         """As `positions`, by the id as policies see it; the first where ids look the same."""
-        return {clean(document.id): position for position, document in reversed(list(enumerate(self.documents)))}
+        return {shown_id(document.id): position for position, document in reversed(list(enumerate(self.documents)))}
 
     @cached_property
     def fields(self) -> frozenset[str]:

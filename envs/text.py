@@ -3,12 +3,18 @@
 import re
 
 _INDENT = "    "
+_NOT_IN_CITES = str.maketrans({character: f"&#{ord(character)};" for character in ',">'})
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
 
 
 def clean(text: str) -> str:
     """One line without control characters and without `<`, so that it can neither open nor close a tag."""
     return " ".join(_CONTROL.sub("�", text).split()).replace("<", "&lt;")
+
+
+def shown_id(document_id: str) -> str:
+    """A document's id as policies see it: they can name it in a call, and in the `cites` of an answer."""
+    return clean(document_id).translate(_NOT_IN_CITES)
 
 
 def clean_lines(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Literal, NamedTuple, Self
 
 from .._util.jsonl import LineWriter
 from ..errors import DataError
-from .grammar import structure
+from .grammar import FORMS, structure
 from .reward import AspectMatch, Reward, Verdict
 
 SCHEMA = 1
@@ -33,6 +33,7 @@ class Search(NamedTuple):
     """One search: its turn, its query, the ids and scores of the documents shown, and its duration.
 
     Where several tools were offered, also the tool and its arguments; the query of a tool without one is the call.
+    `returned_text`: the tool returned a text in place of documents.
     """
 
     turn: int
@@ -41,6 +42,7 @@ class Search(NamedTuple):
     ms: float | None = None
     tool: str | None = None
     arguments: Mapping[str, Any] | None = None
+    returned_text: bool = False
 
 
 # Episodes keep segments and searches as flat lists of field values. With an object for each, garbage collection and
@@ -54,16 +56,13 @@ def segments_of(segment_fields: FlatFields) -> list[Segment]:
 
 
 def searches_of(search_fields: FlatFields, search_ms: Sequence[float | None], calls: FlatFields = ()) -> list[Search]:
-    """From `turn, query, hits` of each search in turn, and from its `tool, arguments` where there were several tools.
+    """From `turn, query, hits` of each search in turn, and from its `tool, arguments, returned_text` if it has them.
 
     Durations are separate, as comparisons ignore them.
     """
-    calls = calls or [None] * (2 * len(search_ms))
     return [
-        Search(
-            search_fields[3 * i], search_fields[3 * i + 1], search_fields[3 * i + 2], ms, calls[2 * i], calls[2 * i + 1]
-        )
-        for i, ms in enumerate(search_ms)
+        Search(*search_fields[start : start + 3], ms, *calls[start : start + 3])
+        for start, ms in zip(range(0, len(search_fields), 3), search_ms, strict=True)
     ]
 
 
@@ -109,11 +108,17 @@ class Trajectory:
         return searches_of(self.search_fields, self.search_ms, self.calls)
 
     @property
+    def prompt_name(self) -> str | None:
+        """The prompt without the hash of its text."""
+        return self.prompt and self.prompt.partition("-")[0]
+
+    @property
     def structure_ok(self) -> bool | None:
-        """Whether the transcript follows the grammar of tags. None if it is not finished, or its prompt has no tags."""
-        if self.ended is None or self.prompt is None or not self.prompt.startswith("tags-"):
+        """Whether the transcript follows the grammar of its protocol. None if it is not finished, or has no prompt."""
+        form = self.prompt_name
+        if self.ended is None or form is None or form not in FORMS:
             return None
-        return structure(self.segments, self.cites is not None).ok
+        return structure(self.segments, form, self.cites is not None).ok
 
     def to_json(self) -> str:
         """One line of JSON, without its line break."""
@@ -159,7 +164,7 @@ class Trajectory:
         ]
         fields["search_fields"] = tuple(value for search in record["searches"] for value in _search_fields(search))
         fields["search_ms"] = tuple(search.get("ms") for search in record["searches"])
-        calls = tuple(value for s in record["searches"] for value in (s.get("tool"), s.get("arguments")))
+        calls = tuple(value for search in record["searches"] for value in _call_fields(search))
         fields["calls"] = calls if any(calls) else ()
         for name, kind in _LISTS.items():
             if fields[name] is not None:
@@ -200,6 +205,10 @@ def _search_fields(search: Mapping[str, Any]) -> tuple[int, str, tuple[tuple[str
     return search["turn"], search["query"], tuple((hit["document"], hit["score"]) for hit in search["hits"])
 
 
+def _call_fields(search: Mapping[str, Any]) -> tuple[str | None, Mapping[str, Any] | None, bool]:
+    return search.get("tool"), search.get("arguments"), bool(search.get("returned_text"))
+
+
 def _as_json(record: Mapping[str, Any]) -> str:
     return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -222,7 +231,8 @@ def _segment_record(segment: Segment) -> dict[str, Any]:
 def _search_record(search: Search) -> dict[str, Any]:
     hits = [{"document": document, "score": score} for document, score in search.hits]
     called = {} if search.tool is None else {"tool": search.tool, "arguments": search.arguments}
-    return {"turn": search.turn, "query": search.query, **called, "hits": hits, "ms": search.ms}
+    text = {"returned_text": True} if search.returned_text else {}
+    return {"turn": search.turn, "query": search.query, **called, "hits": hits, **text, "ms": search.ms}
 
 
 def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:

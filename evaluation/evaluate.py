@@ -13,7 +13,7 @@ from ..envs.chat import Sampling
 from ..envs.data import QuestionSet, load_questions
 from ..envs.data.leaks import split_leaks
 from ..envs.data.profile_controls import swapped
-from ..envs.episode import checked_options
+from ..envs.episode_options import checked_options
 from ..envs.retrieval import make_retriever
 from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..errors import OptionError

@@ -10,7 +10,8 @@ from ..agents.agent import make_agent
 from ..agents.replay import recorded_turns
 from ..envs.data.leaks import evidence_of
 from ..envs.data.profile_controls import ProfileOf, swapped
-from ..envs.episode import Episode, checked_options
+from ..envs.episode import Episode
+from ..envs.episode_options import checked_options
 from ..envs.question import Question
 from ..envs.retrieval import make_retriever
 from ..envs.tools.running import run_call

@@ -36,7 +36,7 @@ MEANING = {
     "needless": "share of the questions answered with a search where the history is not needed",
     "harm": "baseline minus score where the history is not needed or does not tell",
     "over_personalised": "share of the answers there that hold something wrong which the shown documents say",
-    "structure": "share of transcripts that follow the grammar of tags",
+    "structure": "share of transcripts that follow their protocol's grammar",
     "malformed": "turns per episode that were neither search nor answer",
     "prompt_tokens": "tokens per episode that the policy read",
     "completion_tokens": "tokens per episode that the policy wrote",

@@ -192,9 +192,9 @@ def place_of(trajectory: Trajectory) -> Place:
 
 
 def compliance(trajectory: Trajectory) -> bool | None:
-    """Whether the output has its agent's form; None where the agent has none, or its protocol has no tags."""
+    """Whether the output has its agent's form; None where the agent has none, or plays without tags."""
     form = _FORMS.get(trajectory.agent or "")
-    if form is None or trajectory.structure_ok is None:
+    if form is None or trajectory.structure_ok is None or trajectory.prompt_name != "tags":
         return None
     return trajectory.structure_ok and form(trajectory.segments)
 

@@ -1,4 +1,4 @@
-"""Rewards for the form of a transcript: the grammar of tags, and TagPR's tagged steps of thinking."""
+"""Rewards for the form of a transcript: the grammar of its protocol, and TagPR's tagged steps of thinking."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -20,7 +20,6 @@ class FormatReward:
     passes: Callable[[Episode], bool]
     good: float = 1.0
     bad: float = 0.0
-    tags_only: bool = False  # leave episodes of other protocols unscored
     parts_sum: ClassVar = True
     runs_inline: ClassVar = True
 
@@ -28,26 +27,18 @@ class FormatReward:
         return [self._reward(episode) for episode in episodes]
 
     def _reward(self, episode: Episode) -> Reward:
-        if self.tags_only and episode.tools is not None:
-            return Reward(
-                None, unscored=f"{self.name} is for one search tool; episode {episode.id!r} has several tools"
-            )
-        if self.tags_only and episode.protocol != "tags":
-            return Reward(
-                None, unscored=f"{self.name} is for protocol 'tags'; episode {episode.id!r} used {episode.protocol!r}"
-            )
         value = self.good if self.passes(episode) else self.bad
         return Reward(value, {self.name: value})
 
 
 def structure_reward() -> FormatReward:
-    """1 where the transcript follows the grammar of tags, else 0."""
-    return FormatReward("structure", _follows_grammar, tags_only=True)
+    """1 where the transcript follows the grammar of its protocol, else 0."""
+    return FormatReward("structure", _follows_grammar)
 
 
 def penalty(amount: float = 0.5) -> FormatReward:
     """PR2's structure penalty: minus `amount` where the transcript breaks the grammar, else 0."""
-    return FormatReward("penalty", _follows_grammar, 0.0, -float(amount), tags_only=True)
+    return FormatReward("penalty", _follows_grammar, 0.0, -float(amount))
 
 
 def tag_format() -> FormatReward:
@@ -61,7 +52,7 @@ def tag_set(least: int = 3, most: int = 2) -> FormatReward:
 
 
 def _follows_grammar(episode: Episode) -> bool:
-    return structure(episode.segments, episode.cites is not None).ok
+    return structure(episode.segments, episode.prompt_name, episode.cites is not None).ok
 
 
 def _well_formed(episode: Episode) -> bool:

@@ -56,7 +56,7 @@ def fuzz(calls: int, seed: int = 0) -> Counter[str]:
     own = [{id(document) for document in profile.documents} for profile in people]
     for number in range(calls):
         place = number % 2
-        profile, fitted = people[place], tools.fitted(people[place])
+        profile, fitted = people[place], tools.fitted(people[place].fields)
         text, protocol = _turn(rng)
         action, _ = read_action(text, protocol, fitted)
         if isinstance(action, Call):

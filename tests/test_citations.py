@@ -1,6 +1,7 @@
 """Answers that name the documents they rest on, and what calls of tools cost."""
 
 import json
+import re
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -10,11 +11,11 @@ from conftest import make_question
 from matching import naming
 
 from profilegym import Answer, Aspect, Episode, Malformed, Question, Rubric, Trajectory, make_reward, parse_action
-from profilegym.agents.turn_format import answer_with, as_call
+from profilegym.agents.turn_format import answer_with, as_call, call_tool
 from profilegym.apps.view.redaction import redacted
 from profilegym.apps.view.steps import Citation, Hit, parts_of, steps_of
 from profilegym.envs.batch_step import BatchStepper
-from profilegym.envs.episode import checked_options
+from profilegym.envs.episode_options import checked_options
 from profilegym.envs.retrieval import make_retriever
 from profilegym.envs.reward import Reward, no_reward, rewards_of
 from profilegym.errors import DataError, OptionError
@@ -94,7 +95,28 @@ def test_the_documents_are_shown_with_ids_and_the_named_ones_recorded(options: d
     assert (episode.answer, episode.cites) == ("tea", ("u1-0", "made up", "u1-1"))
     record = episode.trajectory()
     assert Trajectory.from_json(record.to_json()).cites == ["u1-0", "made up", "u1-1"]
-    assert record.structure_ok is (True if not options else None)
+    assert record.structure_ok
+
+
+@pytest.mark.parametrize("document_id", ["Smith, 2020", 'the "best" tea', "a>b <c>, 'd'"])
+@pytest.mark.parametrize("protocol", ["tags", "tools"])
+def test_any_id_can_be_cited(document_id: str, protocol: Any) -> None:
+    asked = question()
+    named = replace(asked.profile.documents[0], id=document_id)
+    asked = replace(asked, profile=replace(asked.profile, documents=(named, *asked.profile.documents[1:])))
+    searching = as_call("<search>rooibos</search>") if protocol == "tools" else SEARCH
+    options = {"cites": True, "tools": SEVERAL, "protocol": protocol}
+
+    episode = played(asked, searching, **options)
+    (shown,) = re.findall(r"^1\. \((.*)\) \[2024", episode.segments[2].text, re.MULTILINE)
+    around = played(asked, call_tool("read_around", {"id": shown}, protocol=protocol), **options)
+    for cites in ([shown], [document_id]):
+        again = played(asked, searching, answer_with("tea", "", protocol, cites), **options)
+        assert again.cites == (document_id,)
+
+    assert document_id in [name for name, _ in around.searches[0].hits]
+    if protocol == "tags":
+        assert played(asked, searching, f'<answer cites="{shown}">tea</answer>', **options).cites == (document_id,)
 
 
 def test_native_calls_have_an_argument_for_it() -> None:

@@ -65,8 +65,7 @@ def test_a_hit_is_shown_with_its_score_and_the_words_that_match() -> None:
 
     run(game.search("what about gardens or the cooking?"))
 
-    found = game.turns[0].found
-    assert found is not None
+    (found,) = game.turns[0].found
     assert found.hits
     scores = [hit.score for hit in found.hits if hit.score is not None]
     assert scores == sorted(scores, reverse=True)

@@ -28,13 +28,15 @@ from profilegym import (
 )
 from profilegym._util.sync import run_sync
 from profilegym.agents.agent import make_agent
-from profilegym.agents.models.model import make_model
+from profilegym.agents.models.model import Turn, make_model
 from profilegym.agents.models.scripted import Replies
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.agents.turn_format import as_call, call_tool
 from profilegym.apps.check import check_tool
-from profilegym.apps.play import plain
+from profilegym.apps.play import plain, text_view
+from profilegym.apps.play.game import Game, GameSetup
 from profilegym.apps.play.session import PlaySession
+from profilegym.apps.play.turns import results_of
 from profilegym.apps.view.games import rebuild_episode
 from profilegym.apps.view.play_options import settings_of
 from profilegym.apps.view.redaction import redacted
@@ -43,10 +45,10 @@ from profilegym.envs.batch_step import BatchStepper
 from profilegym.envs.episode import Episode
 from profilegym.envs.reward import no_reward
 from profilegym.envs.tools import SearchRequest, Tool, Toolset, make_tool, make_tools
+from profilegym.envs.tools.latest import latest
 from profilegym.envs.tools.running import run_call
 from profilegym.errors import BadArgument, OptionError, ToolError, UnknownName
 from profilegym.evaluation.evaluate import Settings
-from profilegym.rewards.format import structure_reward
 from profilegym.testing import PolicyServer, ToolContract
 from profilegym.testing.kit import ContractViolation
 from profilegym.testing.tool import CHECKS, person
@@ -178,12 +180,12 @@ def test_what_the_profile_lacks_is_not_offered() -> None:
     bare = Profile("u", (Document("1", "tea"),))
 
     def offered(profile: Profile) -> list[str]:
-        return [one.name for one in toolset().fitted(profile).tools["search_profile"].arguments]
+        return [one.name for one in toolset().fitted(profile.fields).tools["search_profile"].arguments]
 
     assert offered(ANN) == ["query", "after", "before", "speaker", "k"]
     assert offered(dated) == ["query", "after", "before", "k"]
     assert offered(bare) == ["query", "k"]
-    action = toolset().fitted(bare).parse("search_profile", {"query": "tea", "after": "2024-01-01"})
+    action = toolset().fitted(bare.fields).parse("search_profile", {"query": "tea", "after": "2024-01-01"})
     assert isinstance(action, Malformed)
 
 
@@ -308,10 +310,10 @@ def test_the_documents_shown_are_counted_over_the_episode() -> None:
     assert names(played.observation, 9, 4)
 
     step(played, "latest", n=3)
-    assert (played.shown_left, played.searches_left) == (1, 8)
+    assert (played.documents_left, played.searches_left) == (1, 8)
     step(played, "search_profile", query="like tea", k=5)
     assert len(shown(played)) == 1
-    assert (played.shown_left, played.searches_left) == (0, 0)
+    assert (played.documents_left, played.searches_left) == (0, 0)
     step(played, "latest")
     assert played.ended == "budget"
 
@@ -404,15 +406,6 @@ def test_a_rollout_calls_tools_as_the_environment_does() -> None:
 
     assert played.error is None
     assert [search.tool for search in played.searches] == ["overview", "latest"]
-
-
-def test_the_structure_reward_is_for_one_search_tool() -> None:
-    played = episode()
-    played.write("<think>I know.</think><answer>Tea.</answer>")
-
-    (reward,) = structure_reward()([played])
-
-    assert (reward.total, played.trajectory().structure_ok) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -571,6 +564,32 @@ def test_a_person_calls_tools_while_playing(
     *_, played = TrajectoryReader(tmp_path / "trajectories.jsonl")  # the last line of a game counts
     assert [(search.tool, search.arguments) for search in played.searches] == [("latest", {"n": 2})]
     assert played.malformed == 0
+
+
+def test_all_results_of_a_turn_are_shown_while_playing(tmp_path: Path) -> None:
+    def mood(profile: Profile) -> str:
+        """Tell the mood."""
+        return "Glad."
+
+    text = calls_of(
+        ("search_profile", {"query": "tea", "k": 1}),
+        ("latest", {"n": "many"}),
+        ("mood", {}),
+        ("answer", {"text": "Tea."}),
+    )
+    setup = GameSetup(make_retriever("bm25"), no_reward)
+    game = Game(episode(with_tools(mood, latest.function), protocol="tools", max_searches=9), setup)
+
+    run_sync(game.write(Turn(text)))
+
+    (turn,) = game.turns
+    found, refused, told = turn.found
+    assert [len(one.hits) for one in turn.found] == [1, 0, 0]
+    assert names(str(refused.text), "n")
+    assert told.text == "Glad."
+    lines = "\n".join(line.text for line in text_view.latest(game))
+    assert names(lines, found.hits[0].line, "mood()", "Glad.", "Tea.")
+    assert results_of(game.episode, 0) == turn.found
 
 
 def test_a_recipe_of_a_run_does_not_load_files_into_the_viewer() -> None:

@@ -10,13 +10,14 @@ import pytest
 from conftest import make_question
 from matching import naming
 
-from profilegym import Aspect, Episode, Question, Rubric, Trajectory
+from profilegym import Aspect, Document, Episode, Question, Rubric, Trajectory
+from profilegym.agents.turn_format import call_tool
 from profilegym.apps.view.tokens import advantage_at
 from profilegym.envs.batch_step import BatchStepper
-from profilegym.envs.episode import checked_options
+from profilegym.envs.episode_options import checked_options
 from profilegym.envs.retrieval import make_retriever
 from profilegym.envs.reward import no_reward
-from profilegym.envs.tools import Tool, Toolset
+from profilegym.envs.tools import Tool, Toolset, make_tool
 from profilegym.errors import OptionError
 from profilegym.training.advantage import turn_advantages
 from profilegym.training.call_rewards import TurnRewards, call_rewards
@@ -153,6 +154,66 @@ def test_a_mistake_and_the_text_of_a_tool_are_no_repeats() -> None:
 
     assert len(record.searches) == 1
     assert call_rewards(record, asked, AMOUNTS) == [0, 0, 0]
+
+
+def in_tags(name: str, **arguments: Any) -> str:
+    return f"<search>{arguments['query']}</search>" if name == "search_profile" else call_tool(name, arguments)
+
+
+def in_calls(name: str, **arguments: Any) -> str:
+    return call_tool(name, arguments)
+
+
+def natively(name: str, **arguments: Any) -> str:
+    return call_tool(name, arguments, protocol="tools")
+
+
+@pytest.mark.parametrize("written", [in_tags, in_calls, natively])
+def test_calls_are_rewarded_alike_however_they_are_written(written: Callable[..., str]) -> None:
+    def nothing(profile: object) -> list[Document]:
+        """Find nothing."""
+        return []
+
+    def lies(profile: object) -> str:
+        """Say that nothing was found."""
+        return "Nothing more was found."
+
+    asked = question("u1-0")
+    tools = Toolset([make_tool("search_profile"), make_tool("read_around"), Tool.of(nothing), Tool.of(lies)])
+    turns = [
+        written("search_profile", query="nowhere"),
+        written("search_profile", query="rooibos"),
+        written("search_profile", query="rooibos"),
+        written("read_around", id="u1-0"),
+        written("nothing"),
+        written("lies"),
+        written("read_around", id="u9"),
+    ]
+
+    record = played(asked, *turns, tools=tools, max_searches=9, protocol="tools" if written is natively else "tags")
+
+    assert call_rewards(record, asked, AMOUNTS) == pytest.approx([-0.1, 1, -0.1, -0.05, -0.1, 0, 0])
+    read_back = Trajectory.from_json(record.to_json())
+    assert call_rewards(read_back, asked, AMOUNTS) == call_rewards(record, asked, AMOUNTS)
+
+
+@pytest.mark.parametrize("written", [in_tags, natively])
+def test_one_search_tool_is_rewarded_alike_too(written: Callable[..., str]) -> None:
+    asked = question("u1-0")
+    turns = [written("search_profile", query=query) for query in ("nowhere", "dog", "rooibos", "rooibos")]
+
+    record = played(asked, *turns, protocol="tools" if written is natively else "tags")
+
+    assert call_rewards(record, asked, AMOUNTS) == pytest.approx([-0.1, -0.05, 1, -0.1])
+
+
+def test_several_calls_of_a_turn_add_up() -> None:
+    asked = question("u1-0", "u1-1")
+    turn = "\n".join(natively("search_profile", query=query) for query in ("rooibos", "rooibos", "dog"))
+
+    record = played(asked, turn, tools="search_profile+latest", protocol="tools")
+
+    assert call_rewards(record, asked, AMOUNTS) == pytest.approx([0.5 - 0.1 + 0.5])
 
 
 def test_what_the_prompt_shows_is_not_found_by_a_call() -> None:

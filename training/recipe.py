@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from ..envs.episode import checked_options
+from ..envs.episode_options import checked_options
 from ..errors import OptionError
 from ..evaluation.evaluate import Settings, default_reward
 from .advantage import Advantage, Mode

@@ -25,7 +25,7 @@ from ...errors import EpisodeError, ModelError, OptionError, ProfileGymError, Re
 from ...evaluation.summary import score_of
 from .calls import arguments_of, read_call
 from .policy import Policy
-from .turns import Evidence, GameTurn, initial_search, search_result, turns_of
+from .turns import Evidence, GameTurn, initial_search, results_of, turns_of
 
 PERSON = "human"
 
@@ -168,7 +168,6 @@ class Game:
         """Take a turn as written, mistakes included."""
         self._require_open()
         before, episode = self._states, self.episode.copy()
-        found, recorded = None, len(episode.search_ms)
         action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
         if episode.needs == "call":
             action = await run_call_async(episode) or action
@@ -177,9 +176,8 @@ class Game:
                 await run_call_async(episode)
             else:
                 await _search(episode, self.setup.retriever_of(self.setup.policy))
-        if len(episode.search_ms) > recorded:
-            found = search_result(episode, episode.searches[-1])
-        elif episode.needs == "text" and turn.finish == "context":
+        found = results_of(episode, len(before[-1].turns))
+        if not found and episode.needs == "text" and turn.finish == "context":
             episode.truncate()
         if episode.needs == "score":
             episode.score(await _scored(episode, self.setup.reward))
@@ -256,8 +254,8 @@ class Game:
     @property
     def _seen(self) -> set[Document | None]:
         """Documents that searches showed: not their ids, as those of two users may be equal."""
-        found = (self.opening, *(turn.found for turn in self.turns))
-        return {hit.document for one in found if one for hit in one.hits}
+        found = (*filter(None, (self.opening,)), *(one for turn in self.turns for one in turn.found))
+        return {hit.document for one in found for hit in one.hits}
 
     @property
     def _tools(self) -> Toolset:

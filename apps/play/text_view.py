@@ -76,8 +76,12 @@ def turn(game: Game, number: int) -> Iterator[Line]:
         case Malformed(reason):
             yield _line("head", f"{number + 1}. {_who(made)} wrote neither a search nor an answer.")
             yield _line("bad", reason)
-    if made.found:
-        yield from _hits(made.found)
+    for place, found in enumerate(made.found):
+        if len(made.found) > 1 and found.query:
+            yield _line("faint", f"Result {place + 1}: {_one_line(found.query)}", True)
+        yield from _hits(found)
+    if number == len(game.turns) - 1 and not isinstance(made.action, Answer) and game.episode.answer is not None:
+        yield _line("head", f"{number + 1}. {_who(made)} answered in the same turn: {game.episode.answer}")
 
 
 def budget(game: Game) -> str:
@@ -131,6 +135,9 @@ def _thought(made: GameTurn) -> Iterator[Line]:
 
 
 def _hits(found: SearchResult) -> Iterator[Line]:
+    if found.text is not None:
+        yield _line("text", found.text, True)
+        return
     for rank, hit in enumerate(found.hits, 1):
         place = f"{rank}. " + ("" if hit.score is None else f"{hit.score:.2f}  ")
         marks = tuple((start + len(place), end + len(place)) for start, end in hit.marks)

@@ -1,6 +1,8 @@
-"""The turns of a game: who took them, what a search found, and the evidence for a good answer."""
+"""The turns of a game: who took them, what their searches and calls found, and the evidence for a good answer."""
 
-from dataclasses import dataclass
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from ...agents.models.model import Turn
 from ...envs.action import Action, parse_action
@@ -10,6 +12,7 @@ from ...envs.retrieval.analyzer import analyze, analyze_with_spans
 from ...envs.trajectory import Search
 
 Span = tuple[int, int]
+_BLOCK = re.compile(r"<information>\n(.*?)\n</information>", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,20 +27,21 @@ class ShownHit:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """A query and its hits."""
+    """A query, or a call as text, and its hits. `text`: what a tool returned in place of documents, or a refusal."""
 
     query: str
     hits: tuple[ShownHit, ...]
+    text: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GameTurn:
-    """One turn: who wrote it, its text, its action, and the result of its search."""
+    """One turn: who wrote it, its text, its first action, and the results of its search or its calls."""
 
     by: str
     turn: Turn
     action: Action
-    found: SearchResult | None
+    found: tuple[SearchResult, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +64,35 @@ def initial_search(episode: Episode) -> SearchResult | None:
 
 
 def turns_of(episode: Episode, by: str) -> tuple[GameTurn, ...]:
-    found = {search.turn: search_result(episode, search) for search in episode.searches}
     written = [segment for segment in episode.segments if segment.author == "policy"]
     return tuple(
-        GameTurn(by, Turn(text, tokens, logprobs), _action(text, episode), found.get(number))
+        GameTurn(by, Turn(text, tokens, logprobs), _action(text, episode), results_of(episode, number))
         for number, (_, text, tokens, logprobs) in enumerate(written)
     )
+
+
+def results_of(episode: Episode, turn: int) -> tuple[SearchResult, ...]:
+    """What the calls of a turn returned, in order. The first has a refusal as the turn's action, so it is not here."""
+    searches = iter([search for search in episode.searches if search.turn == turn])
+    found = []
+    for place, text in enumerate(_observations(episode, turn)):
+        if block := _BLOCK.search(text):
+            search = next(searches)
+            result = search_result(episode, search)
+            found.append(replace(result, text=block[1]) if search.returned_text else result)
+        elif place:
+            found.append(SearchResult("", (), text.strip().partition("\n")[0]))
+    return tuple(found)
+
+
+def _observations(episode: Episode, turn: int) -> Iterator[str]:
+    """The environment's texts after a turn of the policy."""
+    number = -1
+    for segment in episode.segments:
+        if segment.author == "policy":
+            number += 1
+        elif number == turn:
+            yield segment.text
 
 
 def _action(text: str, episode: Episode) -> Action:

@@ -26,7 +26,7 @@ def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
     search_fields = list(trajectory.search_fields)
     search_fields[1::3] = map(redact, search_fields[1::3])
     calls = list(trajectory.calls)
-    calls[1::2] = [_redacted_value(arguments, redact) for arguments in calls[1::2]]
+    calls[1::3] = [_redacted_value(arguments, redact) for arguments in calls[1::3]]
     shown = {document for search in trajectory.searches for document, _ in search.hits}
     cites = trajectory.cites and tuple(name if name in shown else redact(name) for name in trajectory.cites)
     answer = None if trajectory.answer is None else redact(trajectory.answer)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from ...errors import BadArgument
 from ..question import Document, Profile
-from ..text import clean
+from ..text import shown_id
 from .tool import as_tool
 
 
@@ -16,7 +16,7 @@ def read_around(
     after: Annotated[int, "How many posts after it.", range(10)] = 1,
 ) -> list[Document]:
     """Read a post together with those just before and after it; in a conversation, those of the same session."""
-    position = profile.positions_by_shown_id.get(clean(id))
+    position = profile.positions_by_shown_id.get(shown_id(id))
     if position is None:
         raise BadArgument("There is no post with this id: give one that was shown in brackets.")
     documents = profile.documents

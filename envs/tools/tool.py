@@ -61,11 +61,13 @@ class Tool:
     runs_inline: bool = False
     is_async: bool = False
     by_name: Mapping[str, Argument] = field(init=False, repr=False, compare=False)
+    readers: Mapping[str, Callable[[object], Any]] = field(init=False, repr=False, compare=False)
     required: tuple[str, ...] = field(init=False, repr=False, compare=False)
     converters: Mapping[str, Callable[[Any], Any]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "by_name", {argument.name: argument for argument in self.arguments})
+        object.__setattr__(self, "readers", {argument.name: argument.type.read for argument in self.arguments})
         converters = {one.name: one.type.convert for one in self.arguments if one.type.convert is not None}
         object.__setattr__(self, "converters", converters)
         object.__setattr__(self, "required", tuple(one.name for one in self.arguments if one.required))
@@ -121,21 +123,21 @@ class Tool:
 
     def read(self, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """The arguments of a call, checked against the schema; null stands for none given. Raises `BadArgument`."""
-        values, by_name, missing = {}, self.by_name, len(self.required)
+        values, readers, required = {}, self.readers, self.required
         for name, given in arguments.items():
-            argument = by_name.get(name)
-            if argument is None:
+            read = readers.get(name)
+            if read is None:
                 raise BadArgument(f"{self.signature} has no argument of that name.")
-            if given is None and not argument.required:
+            if given is None and name not in required:
                 continue
-            value = argument.type.read(given)
+            value = read(given)
             if value is WRONG:
-                raise BadArgument(f"{name!r} of {self.name} must be {argument.type.expects}.")
+                raise BadArgument(f"{name!r} of {self.name} must be {self.by_name[name].type.expects}.")
             values[name] = value
-            missing -= argument.required
-        if missing:
-            names = ", ".join(repr(name) for name in self.required if name not in values)
-            raise BadArgument(f"{self.signature} needs {names}.")
+        for name in required:
+            if name not in values:
+                missing = ", ".join(repr(one) for one in required if one not in values)
+                raise BadArgument(f"{self.signature} needs {missing}.")
         return values
 
     def call(self, profile: Profile, arguments: Mapping[str, Any]) -> Result:

@@ -8,7 +8,6 @@ from typing import Any
 from ..._util.registry import Registry
 from ...errors import BadArgument, OptionError
 from ..action import Action, Answer, Call, Malformed, Protocol
-from ..question import Profile
 from .answer import ANSWER_WITH_CITES, answer
 from .tool import Tool
 
@@ -44,12 +43,12 @@ class Toolset:
         shown = [tool for tool in self.tools.values() if tool.name != answer.name or protocol == "tools"]
         return "\n".join(line for tool in shown for line in _described(tool))
 
-    def fitted(self, profile: Profile, cites: bool = False) -> "Toolset":
-        """Without the arguments that need what the profile's documents lack; with or without those of citations."""
-        key = profile.fields, cites
+    def fitted(self, fields: frozenset[str], cites: bool = False) -> "Toolset":
+        """Without the arguments that need a field which documents lack; with or without those of citations."""
+        key = fields, cites
         found = self._fitted.get(key)
         if found is None:
-            found = self._fitted[key] = Toolset([tool.fitted(profile.fields) for tool in self.tools.values()], cites)
+            found = self._fitted[key] = Toolset([tool.fitted(fields) for tool in self.tools.values()], cites)
         return found
 
     def parse(self, name: object, arguments: object) -> Action:
@@ -57,12 +56,12 @@ class Toolset:
         tool = self.tools.get(name) if isinstance(name, str) else None
         if tool is None:
             return self._unknown
-        if isinstance(arguments, str):
-            try:
-                arguments = json.loads(arguments)
-            except (ValueError, RecursionError):
-                return _NOT_JSON
         if type(arguments) is not dict:  # a check for Mapping takes as long as the rest
+            if isinstance(arguments, str):
+                try:
+                    arguments = json.loads(arguments)
+                except (ValueError, RecursionError):
+                    return _NOT_JSON
             if arguments is not None and not isinstance(arguments, Mapping):
                 return _NO_OBJECT
             arguments = dict(arguments or {})
