@@ -39,16 +39,16 @@ class Calls:
     """The call that runs, those that wait in the same turn, and the record of those that were made."""
 
     __slots__ = (
-        "call", "earlier", "hidden", "notes", "recorded", "repeat_hits", "shown_left", "tools", "view", "waiting",
+        "call", "earlier", "notes", "recorded", "several", "shown", "shown_left", "tools", "view", "waiting",
     )  # fmt: skip
 
-    def __init__(self, offer: Offer, max_shown: int | None, repeat_hits: bool) -> None:
+    def __init__(self, offer: Offer, max_shown: int | None) -> None:
         self.tools, self.notes, _ = offer
         self.shown_left = max_shown  # documents that may still be shown; None for any number
-        self.repeat_hits = repeat_hits
-        self.hidden = 0  # documents that were shown, and that later results leave out
+        self.shown = 0  # documents
         self.call: Call | None = None
         self.view: View | None = None
+        self.several = False  # whether the turn holds several calls
         self.waiting: tuple[Action, ...] = ()  # the further calls of the turn
         self.earlier = ""  # what the turn's earlier calls returned
         self.recorded: tuple[Any, ...] = ()  # `tool, arguments, returned_text` of each call
@@ -63,6 +63,7 @@ class Calls:
         if self.waiting and not may_call and not isinstance(action, Answer):
             action = next((one for one in self.waiting if isinstance(one, Answer)), action)
             self.waiting = ()
+        self.several = bool(self.waiting)
         return action, end
 
     def next_action(self) -> Action:
@@ -74,7 +75,7 @@ class Calls:
         """Takes the search that a tool asks for. Returns how many hits it needs for `k` new ones."""
         _, k, keep = request
         self.view = View(top_k if k is None else k, keep)
-        needed = self.view.limit + self.hidden
+        needed = self.view.limit + self.shown
         return needed if keep is None else max(needed, len(profile))  # a filter may leave out any
 
     def show_documents(self, scored: bool) -> None:
@@ -91,10 +92,9 @@ class Calls:
 
     def record(self, shown: int, returned_text: bool = False) -> None:
         """Takes that the call has its result, which showed so many documents."""
+        self.shown += shown
         if self.shown_left is not None:
             self.shown_left -= shown
-        if not self.repeat_hits:
-            self.hidden += shown
         call = self.call
         self.recorded += (None, None, False) if call is None else (call.tool, call.arguments, returned_text)
         self.call = self.view = None

@@ -16,7 +16,6 @@ from .reward import Reward
 from .text import clean, shown_id
 from .tools.costs import costs_text
 from .tools.results import hits_of, result_text, written
-from .tools.search_profile import search_profile
 from .tools.tool import Result, SearchRequest
 from .tools.toolset import Toolset
 from .trajectory import Ended, FlatFields, Kind, Search, Segment, Trajectory, searches_of, segments_of
@@ -177,11 +176,11 @@ class Episode:
         elif self.turn >= self.max_searches:
             self.malformed += isinstance(action, Malformed)
             self._end("budget")
+        elif calls is not None and isinstance(action, Call):
+            return self._begin_call(calls, action)
         elif isinstance(action, SearchProfile):
             self.query = action.query
             self.needs = "search"
-        elif isinstance(action, Call) and calls is not None:
-            return self._begin_call(calls, action)
         elif isinstance(action, Malformed):
             self.malformed += 1
             self._observe(action.reason)
@@ -339,23 +338,24 @@ class Episode:
         )  # fmt: skip
         self.tools = tools = offered.tools
         self.observation = offered.prompt
-        self._calls = Calls(offered, max_shown, self.repeat_hits)
+        self._calls = Calls(offered, max_shown)
         if cites or (tools is not None and tools.shows_ids):
             self.line_form = -self.hit_chars
 
     def _begin_call(self, calls: Calls, call: Call) -> Call | Malformed:
         """A tool that only reads the profile is called at once; others are left to what drives the episode."""
-        assert calls.tools is not None
+        tools = calls.tools
+        assert tools is not None
         calls.call = call
-        tool = calls.tools.tools[call.tool]
         # The commonest call. Without this, a step with four tools takes a fifth longer than with one.
-        if tool.function is search_profile.function and len(call.arguments) == 1:
+        if call.tool == tools.search and len(call.arguments) == 1:
             query = call.arguments["query"].strip()
             if query:
                 self.query, self.needs = query, "search"
-                self.fetch_k = self.top_k + calls.hidden
+                self.fetch_k = self.top_k + calls.shown  # those that were shown may be left out
                 return call
         self.needs = "call"
+        tool = tools.tools[call.tool]
         if not tool.runs_inline:
             return call
         result = tool.result(self.question.profile, call.arguments)
@@ -408,10 +408,7 @@ class Episode:
     def _observe(self, *parts: str) -> None:
         calls = self._calls
         if calls is not None and calls.waiting:
-            result = "".join(("\n\n", *parts, "\n\n"))
-            self.segment_fields += "environment", result, None, None
-            calls.earlier += result
-            self._begin_next_call(calls)
+            self._observe_one_of_several(calls, "".join(("\n\n", *parts, "\n\n")))
             return
         self.turn += 1
         self.needs = "text"
@@ -419,9 +416,14 @@ class Episode:
         said = reminder(left) if calls is None else calls_reminder(left, calls.shown_left, calls.tools is not None)
         self.observation = "".join(("\n\n", *parts, said))
         self.segment_fields += "environment", self.observation, None, None
-        if calls is not None and calls.earlier:
+        if calls is not None and calls.several:
             self.observation = calls.earlier.rstrip("\n") + self.observation
-            calls.earlier = ""
+            calls.earlier, calls.several = "", False
+
+    def _observe_one_of_several(self, calls: Calls, result: str) -> None:
+        self.segment_fields += "environment", result, None, None
+        calls.earlier += result
+        self._begin_next_call(calls)
 
     def _end(self, ended: Ended) -> None:
         self.ended = ended

@@ -9,6 +9,7 @@ from ..._util.registry import Registry
 from ...errors import BadArgument, OptionError
 from ..action import Action, Answer, Call, Malformed, Protocol
 from .answer import ANSWER_WITH_CITES, answer
+from .search_profile import search_profile
 from .tool import Tool
 
 _NO_OBJECT = Malformed("The arguments of a tool call are a JSON object of names and values.")
@@ -18,7 +19,8 @@ _NOT_JSON = Malformed("The arguments of the tool call are not valid JSON.")
 class Toolset:
     """Tools by name, in order; `answer` is always the last. With `cites` it also takes the ids of documents.
 
-    `shows_ids`: a tool takes a document's id, so documents are shown with theirs.
+    `shows_ids`: a tool takes a document's id, so documents are shown with theirs. `search`: the name of the built-in
+    search, if it is one of them.
     """
 
     def __init__(self, tools: Iterable[Tool], cites: bool = False) -> None:
@@ -29,6 +31,8 @@ class Toolset:
                 raise OptionError(f"there are two tools named {tool.name!r}: leave one out, or rename it")
             self.tools[tool.name] = tool
         self.shows_ids = any("id" in tool.by_name for tool in self.tools.values())
+        found = self.tools.get(search_profile.name)
+        self.search = search_profile.name if found and found.function is search_profile.function else None
         self.signatures = ", ".join(tool.signature for tool in self.tools.values())
         self._unknown = Malformed(f"There is no such tool; the tools are {self.signatures}.")
         self._fitted: dict[tuple[frozenset[str], bool], Toolset] = {}
@@ -69,8 +73,9 @@ class Toolset:
             values = tool.read(arguments)
         except BadArgument as error:
             return Malformed(str(error))
-        if tool.name == answer.name:
-            return Answer(values["text"].strip(), tuple(values.get("cites", ())))
+        if name == "answer":
+            text = values["text"].strip()
+            return Answer(text, tuple(values["cites"])) if "cites" in values else Answer(text)
         return Call(tool.name, values)
 
 
