@@ -12,7 +12,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from .._util.terminal import printable
-from ..benchmarks.retriever import METRICS, REFERENCE, UNITS, Comparison, Cost, Estimate, Row, compare
+from ..benchmarks.retriever import METRICS, REFERENCE, UNITS, Comparison, Cost, Estimate, Row, compare, rows_of
+from ..benchmarks.tool_use import SHOWN_AT_ONCE
 from ..envs.data import load_questions
 from ..evaluation import page
 from ..evaluation.intervals import LEAST, Interval
@@ -29,9 +30,11 @@ class _Titled(NamedTuple):
     rows: list[list[str]]
 
 
-def run(specs: Sequence[str], data: str, limit: int | None, form: Form, html: Path | None) -> None:
-    """Measure the retrievers and print tables; `html` is the file of a page."""
-    found = _measured(specs, data, limit)
+def run(
+    specs: Sequence[str], data: str, limit: int | None, form: Form, html: Path | None, tools: str | None = None
+) -> None:
+    """Measure the retrievers, alone and with `tools`, and print tables; `html` is the file of a page."""
+    found = _measured(specs, data, limit, tools)
     if html:
         html.write_text(as_page(found), "utf-8")
     if form == "json":
@@ -62,13 +65,13 @@ def as_page(found: Comparison) -> str:
     return page.page(title, page.tag("h1", title), *notes, *tables)
 
 
-def _measured(specs: Sequence[str], data: str, limit: int | None) -> Comparison:
+def _measured(specs: Sequence[str], data: str, limit: int | None, tools: str | None) -> Comparison:
     questions = load_questions(data)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=is_quiet()) as progress:
         total = min(len(questions), limit or len(questions))
-        tasks = {spec: progress.add_task(escape(spec), total=total) for spec in dict.fromkeys([REFERENCE, *specs])}
-        return compare(specs, questions, limit, lambda spec: progress.advance(tasks[spec]))
+        tasks = {name: progress.add_task(escape(name), total=total) for name in rows_of(specs, tools)}
+        return compare(specs, questions, limit, lambda name: progress.advance(tasks[name]), tools)
 
 
 def _show(found: Comparison, console: Console) -> None:
@@ -87,6 +90,12 @@ def _notes(found: Comparison) -> Iterator[str]:
         f"{found.data}: {found.questions:,} questions of {found.people:,} people with {found.documents:,} documents; "
         f"one search each. Left out: {found.without_evidence:,} questions without evidence."
     )
+    if found.tools is not None:
+        yield (
+            f"With {found.tools}, tools that take one text are given the question, with {SHOWN_AT_ONCE} documents of a "
+            "search; those that take an id are given each document shown, in its order; then all begins again. Cutoffs "
+            "count the documents shown."
+        )
     yield f"Means over questions, in percent. In brackets: 95 % intervals; none below {LEAST} people or questions."
     if any(row.by == "session" for row in found.rows):
         yield "By session, a session is found with any of its documents; cutoffs count documents."

@@ -1,6 +1,6 @@
 """How well retrievers find a data set's evidence, how fast they are, and how large their indexes are.
 
-Each question is one search for its text. Differences to bm25 are taken question by question.
+Each question is one search for its text, or a fixed use of tools. Differences to bm25 are taken question by question.
 """
 
 import gc
@@ -9,6 +9,7 @@ import tracemalloc
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from typing import get_args
 
@@ -22,12 +23,14 @@ from ..errors import DataError
 from ..evaluation.intervals import FEW, Interval, mean
 from ..rewards.ranking import ndcg, precision, recall, reciprocal_rank
 from ..rewards.search_metrics import Unit, evidence_by, units
+from .tool_use import ToolUse
 
 REFERENCE = "bm25"
 SHOWN = (5, 10, 15, 25, 30, 50)  # documents shown
 METRICS = (*(f"recall@{k}" for k in SHOWN), "precision@10", "nDCG@10", "MRR")
 UNITS: tuple[Unit, ...] = get_args(Unit)
 Array = npt.NDArray[np.float64]
+Searcher = Retriever | ToolUse
 
 _DEPTH = max(SHOWN)
 _ANY_QUERY = "history"  # makes a retriever index a profile
@@ -84,6 +87,7 @@ class Comparison:
     """All figures of one run."""
 
     data: str
+    tools: str | None  # that each retriever is measured with, too
     questions: int
     without_evidence: int  # questions left out
     people: int
@@ -114,15 +118,24 @@ class Measured:
 
 
 def compare(
-    specs: Sequence[str], data: QuestionSet, limit: int | None = None, advance: Callable[[str], None] | None = None
+    specs: Sequence[str],
+    data: QuestionSet,
+    limit: int | None = None,
+    advance: Callable[[str], None] | None = None,
+    tools: str | None = None,
 ) -> Comparison:
-    """Measure bm25 and the named retrievers on the first `limit` questions; `advance` is called after each question."""
+    """Measure bm25 and the named retrievers on the first `limit` questions, alone and with the `tools` of a spec.
+
+    `advance` is called with the name of a row after each of its questions.
+    """
     found, costs = dict[str, Measured](), dict[str, Cost]()
-    for spec in dict.fromkeys([REFERENCE, *specs]):
-        found[spec], costs[spec] = _measure(spec, data, limit, advance)
+    for name, (spec, its_tools) in rows_of(specs, tools).items():
+        step = None if advance is None else partial(advance, name)
+        found[name], costs[name] = _measure(spec, its_tools, data, limit, step)
     reference = found[REFERENCE]
     return Comparison(
         data=data.spec,
+        tools=tools,
         questions=(asked := len(reference.seconds)),
         without_evidence=min(len(data), limit or len(data)) - asked,
         people=len({user for of in reference.by.values() for user in of.users}),
@@ -132,27 +145,35 @@ def compare(
     )
 
 
+def rows_of(specs: Sequence[str], tools: str | None) -> dict[str, tuple[str, str | None]]:
+    """By name of a row: the retriever, and the tools that use it."""
+    names = dict.fromkeys([REFERENCE, *specs])
+    alone = {spec: (spec, None) for spec in names}
+    return alone if tools is None else alone | {f"{spec}, {tools}": (spec, tools) for spec in names}
+
+
 def _measure(
-    spec: str, data: QuestionSet, limit: int | None, advance: Callable[[str], None] | None
+    spec: str, tools: str | None, data: QuestionSet, limit: int | None, advance: Callable[[], None] | None
 ) -> tuple[Measured, Cost]:
     started = time.perf_counter()
-    retriever = make_retriever(spec)
+    alone = make_retriever(spec)
+    retriever = alone if tools is None else ToolUse(tools, alone)
     loaded = time.perf_counter() - started
     measured = Measured()
     for question in islice(data, limit):
         if evidence := {unit: wanted for unit in UNITS if (wanted := evidence_by(question, unit))}:
             _ask(retriever, question, evidence, measured)
         if advance:
-            advance(spec)
+            advance()
     if not measured.seconds:
         raise DataError(f"no question of {data.spec} names its evidence, so that no search can be scored")
-    del retriever  # its model is loaded again to weigh the index
+    del retriever, alone  # its model is loaded again to weigh the index
     milliseconds = 1e3 * np.array(measured.seconds)
     typical, slow = np.percentile(milliseconds, (50, 95)).tolist()
     return measured, Cost(loaded, measured.index_seconds, _index_bytes(spec, measured.sample), typical, slow)
 
 
-def _ask(retriever: Retriever, question: Question, evidence: dict[Unit, set[str]], measured: Measured) -> None:
+def _ask(retriever: Searcher, question: Question, evidence: dict[Unit, set[str]], measured: Measured) -> None:
     profile = question.profile
     if profile.digest not in measured.profiles:
         measured.index_seconds += _timed(retriever, profile, _ANY_QUERY, 1)[0]
@@ -179,7 +200,7 @@ def _values(question: Question, shown: list[str], wanted: set[str], by: Unit) ->
     yield reciprocal_rank(units(question, shown, by), wanted)
 
 
-def _timed(retriever: Retriever, profile: Profile, query: str, k: int) -> tuple[float, list[str]]:
+def _timed(retriever: Searcher, profile: Profile, query: str, k: int) -> tuple[float, list[str]]:
     started = time.perf_counter()
     hits = retriever.search(profile, query, k)
     return time.perf_counter() - started, [hit.document.id for hit in hits]

@@ -11,14 +11,26 @@ import pytest
 from matching import names, naming
 from typer.testing import CliRunner
 
-from profilegym import Aspect, Document, Profile, Question, Rubric, load_questions, register_retriever
+from profilegym import (
+    Aspect,
+    Document,
+    Profile,
+    Question,
+    Rubric,
+    load_questions,
+    make_retriever,
+    register_retriever,
+    register_tool,
+)
 from profilegym.apps.bench_retriever import run
 from profilegym.apps.cli import app
 from profilegym.benchmarks.retriever import METRICS, Comparison, Figure, compare
+from profilegym.benchmarks.tool_use import ToolUse
 from profilegym.envs.data.jsonl import write_jsonl
 from profilegym.envs.data.question_set import QuestionList
 from profilegym.envs.retrieval.retriever import RETRIEVERS, BaseRetriever, Hit
-from profilegym.errors import DataError
+from profilegym.envs.tools.toolset import TOOLS
+from profilegym.errors import DataError, OptionError
 from profilegym.rewards.search_metrics import Unit
 
 WORDS = ("tea", "milk", "coffee", "water", "bread", "cheese", "soup")
@@ -35,6 +47,7 @@ class Backwards(BaseRetriever):
 @pytest.fixture(autouse=True)
 def _backwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(RETRIEVERS, "_registered", {})
+    monkeypatch.setattr(TOOLS, "_registered", {})
     register_retriever("backwards", Backwards)
 
 
@@ -243,3 +256,62 @@ def test_the_command_takes_retrievers_and_data(call: Callable[..., Any], data: s
 
 def test_two_forms_at_once_are_refused(call: Callable[..., Any], data: str) -> None:
     assert names(call("random", "--data", data, "--json", "--latex").exception, "--json", "--latex")
+
+
+def story(number: int = 0) -> Question:
+    """Thirty posts; the search finds every tenth, and the evidence stands beside one of these."""
+    texts = ["tea" if place % 10 == 5 else f"word{place}" for place in range(30)]
+    profile = Profile(f"u{number}", tuple(Document(f"d{place:02}", text) for place, text in enumerate(texts)))
+    rubric = Rubric(aspects=(Aspect("Names it", documents=("d16",)),))
+    return Question(f"u{number}-q", profile.user_id, "tea", profile, rubric)
+
+
+def test_tools_are_measured_by_a_fixed_use_beside_one_search() -> None:
+    tools = "search_profile+read_around"
+    found = compare([], QuestionList([story()]), tools=tools)
+
+    alone, together = (figure_of(found, name, "recall@15") for name in ("bm25", f"bm25, {tools}"))
+    assert (alone.value.people.mean, together.value.people.mean) == (0, 1)
+    assert together.difference is not None
+    assert together.difference.people.mean == 1
+
+
+def test_a_fixed_use_gives_the_question_to_searches_and_what_they_show_to_readers() -> None:
+    def about(profile: Profile, topic: str) -> list[Document]:
+        """Find posts about a topic."""
+        return [one for one in profile.documents if one.id == "d20" and topic == "tea"]
+
+    profile = story().profile
+    register_tool("about", about)
+    use = ToolUse("about+search_profile+read_around+latest", make_retriever("bm25"))
+
+    shown = [hit.document.id for hit in use.search(profile, "tea", 30)]
+
+    assert shown[:4] == ["d20", "d05", "d15", "d25"]  # of about and the search
+    assert shown[4:7] == ["d29", "d28", "d27"]  # the latest
+    assert shown[7:9] == ["d19", "d21"]  # around the first
+    assert len(set(shown)) == len(shown)
+    assert [hit.document.id for hit in use.search(profile, "tea", 5)] == shown[:5]
+    assert use.search(Profile("nobody", ()), "tea", 5) == []
+
+
+def test_a_tool_without_a_fixed_use_is_refused() -> None:
+    def by_month(profile: Profile, month: int) -> list[Document]:
+        """Read a month."""
+        return []
+
+    register_tool("by_month", by_month)
+    for tools in ("search_profile+by_month", "search_profile"):
+        with pytest.raises(OptionError, match=naming(tools.rpartition("+")[2])):
+            ToolUse(tools, make_retriever("bm25"))
+
+
+def test_the_command_takes_tools(tmp_path: Path) -> None:
+    write_jsonl([story(number) for number in range(3)], tmp_path / "questions.jsonl")
+    data, tools = f"jsonl:{tmp_path}/questions.jsonl", "search_profile+read_around"
+
+    asked = CliRunner().invoke(app, ["bench", "retriever", "bm25", "--data", data, "--tools", tools, "--json"])
+
+    found = json.loads(asked.stdout)
+    assert found["tools"] == tools
+    assert list(found["costs"]) == ["bm25", f"bm25, {tools}"]

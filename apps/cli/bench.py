@@ -26,9 +26,12 @@ def retrieval(as_json: AsJson = False) -> None:
 
 @app.command()
 def retriever(
-    specs: Annotated[list[str], typer.Argument(metavar="SPEC", help="Retrievers: hybrid, bm25:context=2 …")],
+    specs: Annotated[list[str], typer.Argument(metavar="SPEC", help="Retrievers: bm25, hybrid, bm25:context=2 …")],
     data: Annotated[str, typer.Option(help="Data set whose questions name their evidence documents.")],
     limit: Annotated[int | None, typer.Option(help="Number of questions, from the first.", min=1)] = None,
+    tools: Annotated[
+        str | None, typer.Option(help="Tools to measure each retriever with, too: search_profile+read_around …")
+    ] = None,
     as_json: AsJson = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables.")] = False,
     html: Annotated[Path | None, typer.Option(help="HTML page to write.")] = None,
@@ -41,7 +44,7 @@ def retriever(
 
     if as_json and as_latex:
         raise OptionError("--json and --latex exclude each other")
-    run(specs, data, limit, "json" if as_json else "latex" if as_latex else "terminal", html)
+    run(specs, data, limit, "json" if as_json else "latex" if as_latex else "terminal", html, tools)
 
 
 @app.command()
