@@ -14,8 +14,8 @@ _WINDOWS = 15  # separate averaging windows along a smoothed curve
 _KINDS = ("one", "two", "three", "four")  # CSS classes: a colour and a dash pattern for each curve of a panel
 _TOP, _HEIGHT, _FOOT, _LEFT, _RIGHT = 30, 170, 26, 42, 12  # pixels around and of the plot area
 _HEALTH = (
-    "shares: of groups whose members all score the same, and so teach nothing; of episodes that break the grammar of "
-    "tags, that were cut off, that could not be scored"
+    "shares: of groups whose members all score the same, and so teach nothing; of episodes that break their "
+    "grammar, that were cut off, that could not be scored"
 )
 
 
