@@ -148,8 +148,10 @@ def compare(
 def rows_of(specs: Sequence[str], tools: str | None) -> dict[str, tuple[str, str | None]]:
     """By name of a row: the retriever, and the tools that use it."""
     names = dict.fromkeys([REFERENCE, *specs])
-    alone = {spec: (spec, None) for spec in names}
-    return alone if tools is None else alone | {f"{spec}, {tools}": (spec, tools) for spec in names}
+    rows: dict[str, tuple[str, str | None]] = {spec: (spec, None) for spec in names}
+    if tools is not None:
+        rows |= {f"{spec}, {tools}": (spec, tools) for spec in names}
+    return rows
 
 
 def _measure(

@@ -198,7 +198,10 @@ def step_info(episode: Episode, action: Action) -> Info:
 
 def called(episode: Episode, action: Action) -> tuple[str | None, Mapping[str, Any] | None]:
     """The tool and the arguments of the last call, if the action was one that was made."""
-    return episode.call_fields[-3:-1] if type(action) is Call and episode.ended is None else (None, None)
+    if type(action) is not Call or episode.ended is not None:
+        return None, None
+    tool, arguments, _ = episode.call_fields[-3:]
+    return tool, arguments
 
 
 def hit_ids(episode: Episode) -> list[str] | None:

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import starmap
 from math import inf
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
@@ -60,10 +61,9 @@ def searches_of(search_fields: FlatFields, search_ms: Sequence[float | None], ca
 
     Durations are separate, as comparisons ignore them.
     """
-    return [
-        Search(*search_fields[start : start + 3], ms, *calls[start : start + 3])
-        for start, ms in zip(range(0, len(search_fields), 3), search_ms, strict=True)
-    ]
+    calls = calls or (None, None, False) * len(search_ms)
+    each = zip(*(search_fields[i::3] for i in range(3)), search_ms, *(calls[i::3] for i in range(3)), strict=True)
+    return list(starmap(Search, each))
 
 
 @dataclass(slots=True)
