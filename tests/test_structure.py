@@ -1,5 +1,6 @@
 """The grammar of a transcript, and what is made of it."""
 
+from collections.abc import Mapping
 from time import process_time
 from typing import Any
 
@@ -113,7 +114,7 @@ def test_the_first_violation_of_a_call_in_tags_is_named(texts: tuple[str, ...], 
     assert structure(episode.segments, episode.prompt_name) == (False, problem)
 
 
-def calls(*made: tuple[str, dict[str, object]], thought: str = "") -> str:
+def calls(*made: tuple[str, Mapping[str, object]], thought: str = "") -> str:
     return "\n".join([thought, *(call_tool(name, arguments, protocol="tools") for name, arguments in made)]).lstrip()
 
 
