@@ -1,6 +1,7 @@
 """Plays episodes concurrently: batched searches, scoring during generation, and no failure affects other episodes."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -44,6 +45,32 @@ class Job:
         return int.from_bytes(blake2b(f"{run_seed}:{self.id}".encode(), digest_size=7).digest())
 
 
+class JobFeed:
+    """Jobs that arrive while others are played. The run goes on until it is closed and all are played."""
+
+    def __init__(self) -> None:
+        self.closed = False
+        self.wake: Callable[[], None] = lambda: None
+        self._next, self._urgent = deque[Job](), deque[Job]()
+
+    def __len__(self) -> int:
+        return len(self._next) + len(self._urgent)
+
+    def put(self, jobs: Iterable[Job], urgent: bool = False) -> None:
+        """Adds jobs; `urgent` ones are played before all others."""
+        (self._urgent if urgent else self._next).extend(jobs)
+        self.wake()
+
+    def close(self) -> None:
+        self.closed = True
+        self.wake()
+
+    def take(self) -> Job | None:
+        """The next job; None where there is none at the moment."""
+        waiting = self._urgent or self._next
+        return waiting.popleft() if waiting else None
+
+
 @dataclass
 class Rollout:
     """Plays episodes concurrently with one model, retriever and reward.
@@ -63,24 +90,31 @@ class Rollout:
     seed: int = 0
     options: dict[str, Any] = field(default_factory=dict)
 
-    async def run(self, requests: Iterable[Job]) -> AsyncGenerator[Trajectory, None]:
+    async def run(self, requests: Iterable[Job] | JobFeed) -> AsyncGenerator[Trajectory, None]:
         """Yields each trajectory as its episode ends. Requests are read lazily, so there may be any number of them.
 
         A spent budget stops the run: episodes that have ended or wait for their score are still yielded, then the error
         is raised.
         """
-        batcher, pending = _Batcher(self), iter(requests)
-        playing, finished = set[asyncio.Task[Trajectory]](), asyncio.Queue[asyncio.Task[Trajectory]]()
+        batcher = _Batcher(self)
+        playing, finished = set[asyncio.Task[Trajectory]](), asyncio.Queue[asyncio.Task[Trajectory] | None]()
+        if isinstance(requests, JobFeed):
+            feed, take = requests, requests.take
+            feed.wake = partial(finished.put_nowait, None)
+        else:
+            feed, take = None, partial(next, iter(requests), None)
         budget_error: BudgetSpent | None = None
         try:
             while True:
-                while not budget_error and len(playing) < self.in_flight and (request := next(pending, None)):
+                while not budget_error and len(playing) < self.in_flight and (request := take()):
                     task = asyncio.create_task(self._play(request, batcher))
                     task.add_done_callback(finished.put_nowait)
                     playing.add(task)
-                if not playing:
+                if not playing and (budget_error or feed is None or feed.closed):
                     break
                 task = await finished.get()
+                if task is None:  # more jobs, or the end of them
+                    continue
                 playing.discard(task)
                 if budget_error and task.cancelled():
                     continue

@@ -1,6 +1,6 @@
 """Evaluates an agent on a data set, with and without the profile."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import aclosing
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -15,6 +15,7 @@ from ..envs.data.leaks import split_leaks
 from ..envs.data.profile_controls import swapped
 from ..envs.episode_options import checked_options
 from ..envs.retrieval import make_retriever
+from ..envs.reward import RewardFunction
 from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..errors import OptionError
 from ..rewards import make_reward
@@ -127,12 +128,14 @@ def sum_up(run: RunDirectory) -> dict[str, Any]:
     return summary
 
 
-def rollout_of(settings: Settings, speed: Speed, model: Model, agent: Agent) -> Rollout:
-    """The engine for the settings' episodes."""
+def rollout_of(
+    settings: Settings, speed: Speed, model: Model, agent: Agent, reward: RewardFunction | None = None
+) -> Rollout:
+    """The engine for the settings' episodes. `reward`: by default, the settings' own."""
     return Rollout(
         model,
         make_retriever(settings.retriever),
-        reward_for(settings),
+        reward or reward_for(settings),
         Sampling(settings.temperature, settings.top_p, settings.turn_tokens),
         min(speed.in_flight, agent.max_concurrency or speed.in_flight),
         speed.deadline,
@@ -197,16 +200,15 @@ async def _play_all(
     for trajectory in run.finished():
         done.add(trajectory.id)
         if trajectory.kind == "baseline":
-            baselines[place_of(trajectory)] = _as_baseline(trajectory)
-    rollout = rollout_of(settings, speed, model, agent)
-    players = [agent] if agent.name == "none" else [Unpersonalised(agent.instructions), agent]
-    places = _places(settings, questions, share)
-    count = len(places) * settings.seeds * len(players)
+            baselines[place_of(trajectory)] = as_baseline(trajectory)
+    rollout, players = rollout_of(settings, speed, model, agent), players_of(agent)
+    positions = range(share.first, min(len(questions), settings.limit or len(questions)), share.of)
+    count = len(positions) * settings.seeds * len(players)
     tell = progress or (lambda *_: None)
     tell(len(done), count, None)
     with run.writer() as writer:
         for player in players:
-            jobs = (job for job in _jobs(settings, questions, player, places) if job.id not in done)
+            jobs = (job for job in jobs_of(settings, questions, player, positions) if job.id not in done)
             async with aclosing(rollout.run(jobs)) as ended:
                 async for trajectory in ended:
                     _record(trajectory, baselines, writer)
@@ -214,27 +216,30 @@ async def _play_all(
                     tell(len(done), count, trajectory)
 
 
+def players_of(agent: Agent) -> list[Agent]:
+    """The agent, after the one that plays its baselines."""
+    return [agent] if agent.name == "none" else [Unpersonalised(agent.instructions), agent]
+
+
+def jobs_of(settings: Settings, questions: QuestionSet, player: Agent, positions: Iterable[int]) -> Iterator[Job]:
+    """The episodes of a player on the questions at these positions."""
+    for attempt in range(settings.seeds):
+        for position in positions:
+            question = swapped(questions[position], player.profile, questions)
+            yield Job(question, player, attempt, settings.data)
+
+
+def as_baseline(trajectory: Trajectory) -> dict[str, Any]:
+    """What a personalised episode records of its baseline."""
+    return {"answer": trajectory.answer, "score": score_of(trajectory)}
+
+
 def _record(trajectory: Trajectory, baselines: dict[Place, dict[str, Any]], writer: TrajectoryWriter) -> None:
     if trajectory.kind == "baseline":
-        baselines[place_of(trajectory)] = _as_baseline(trajectory)
+        baselines[place_of(trajectory)] = as_baseline(trajectory)
     else:
         trajectory.baseline = baselines.get(place_of(trajectory))
     writer.write(trajectory)
-
-
-def _places(settings: Settings, questions: QuestionSet, share: Share) -> range:
-    return range(share.first, min(len(questions), settings.limit or len(questions)), share.of)
-
-
-def _jobs(settings: Settings, questions: QuestionSet, agent: Agent, places: range) -> Iterator[Job]:
-    for attempt in range(settings.seeds):
-        for position in places:
-            question = swapped(questions[position], agent.profile, questions)
-            yield Job(question, agent, attempt, settings.data)
-
-
-def _as_baseline(trajectory: Trajectory) -> dict[str, Any]:
-    return {"answer": trajectory.answer, "score": score_of(trajectory)}
 
 
 def _about(settings: Mapping[str, Any]) -> dict[str, Any]:
