@@ -56,6 +56,10 @@ class JudgeError(RewardError):
     """A judge gave no verdict."""
 
 
+class FleetError(ProfileGymError):
+    """Workers of a fleet cannot be placed, or die again and again."""
+
+
 class EpisodeError(ProfileGymError, RuntimeError):
     """A call that the state of an episode or an environment does not allow."""
 

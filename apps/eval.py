@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Console
@@ -19,13 +20,25 @@ from ..evaluation.run import RunDirectory
 from ..evaluation.summary import FEW_CATEGORIES, FIGURES, score_of
 from .options import is_quiet
 
+if TYPE_CHECKING:
+    from ..fleet.worker import Played
 
-def run_eval(settings: Settings, speed: Speed, out: Path, as_json: bool = False) -> int:
-    """Returns 1 if nothing could be scored, else 0."""
+
+def run_eval(settings: Settings, speed: Speed, out: Path, as_json: bool = False, on: str | None = None) -> int:
+    """Returns 1 if nothing could be scored, else 0. `on`: the place of the workers; by default, this process."""
     console, run = Console(stderr=as_json), RunDirectory(out)
+    if on is not None:
+        return tell(run, _on_workers(on, settings, speed, run, console), as_json)
     with Bar(console, settings) as bar:
         summary = asyncio.run(evaluate(settings, run, speed, bar.tell))
     return tell(run, summary, as_json)
+
+
+def _on_workers(on: str, settings: Settings, speed: Speed, run: RunDirectory, console: Console) -> dict[str, Any]:
+    from ..fleet.driver import evaluate_on
+
+    with Bar(console, settings) as bar:
+        return evaluate_on(on, settings, run, speed, bar.count)
 
 
 def tell(run: RunDirectory, summary: Mapping[str, Any], as_json: bool) -> int:
@@ -98,16 +111,52 @@ class Bar(Progress):
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console, disable=is_quiet())
         self._name = f"{settings.agent} {settings.model}"
-        self._scores: dict[str, list[float]] = {"personalised": [], "baseline": []}
+        self._scores = {"personalised": _Mean(), "baseline": _Mean()}
+        self._speed = _Speed()
 
     def tell(self, done: int, count: int, trajectory: Trajectory | None) -> None:
+        self._note(done, count, trajectory and trajectory.kind, trajectory and score_of(trajectory), "")
+
+    def count(self, done: int, count: int, played: "Played | None") -> None:
+        """The same for an episode of a fleet, with episodes and tokens per second."""
+        if played is not None:
+            self._speed.add(played.tokens)
+        self._note(done, count, played and played.kind, played and played.score, str(self._speed))
+
+    def _note(self, done: int, count: int, kind: str | None, score: float | None, speed: str) -> None:
         if not self.task_ids:
             self.add_task(printable(self._name), total=count, told="")
-        score = score_of(trajectory) if trajectory else None
-        if trajectory and score is not None:
-            self._scores[trajectory.kind].append(score)
-        means = [f"{kind} {sum(s) / len(s):.3f}" for kind, s in self._scores.items() if s]
-        self.update(self.task_ids[0], completed=done, told=", ".join(means))
+        if kind is not None and score is not None:
+            self._scores[kind].add(score)
+        means = [f"{kind} {mean.mean:.3f}" for kind, mean in self._scores.items() if mean.n]
+        self.update(self.task_ids[0], completed=done, told=", ".join([*means, *([speed] if speed else [])]))
+
+
+class _Mean:
+    """A mean that keeps no values."""
+
+    def __init__(self) -> None:
+        self.n, self.mean = 0, 0.0
+
+    def add(self, value: float) -> None:
+        self.n += 1
+        self.mean += (value - self.mean) / self.n
+
+
+class _Speed:
+    """Episodes and tokens per second since the first call."""
+
+    def __init__(self) -> None:
+        self._start = perf_counter()
+        self._episodes = self._tokens = 0
+
+    def add(self, tokens: int) -> None:
+        self._episodes += 1
+        self._tokens += tokens
+
+    def __str__(self) -> str:
+        seconds = max(1e-9, perf_counter() - self._start)
+        return f"{self._episodes / seconds:,.1f} episodes/s, {self._tokens / seconds:,.0f} tokens/s"
 
 
 def _told(alarm: Mapping[str, Any]) -> str:

@@ -19,11 +19,23 @@ MAY_IMPORT = {  # apart from itself, `_util` and the errors
     "evaluation": {"envs", "agents", "rewards"},
     "training": {"envs", "agents", "rewards", "evaluation"},
     "world": {"envs", "agents", "rewards", "evaluation", "training"},  # the toy: registries alone name it
-    "benchmarks": {"envs", "agents", "rewards", "evaluation", "training", "testing"},
+    "benchmarks": {"envs", "agents", "rewards", "evaluation", "training", "testing", "fleet"},
     "studies": {"envs", "agents", "rewards", "evaluation", "training", "world", "benchmarks"},
-    "apps": {"envs", "agents", "rewards", "evaluation", "training", "benchmarks", "testing"},
+    "fleet": {"envs", "agents", "rewards", "evaluation"},
+    "apps": {"envs", "agents", "rewards", "evaluation", "training", "fleet", "benchmarks", "testing"},
 }
-HEAVY = {"torch", "transformers", "openai", "sentence_transformers", "pyserini", "datasets", "httpx", "aiohttp", "trl"}
+HEAVY = {
+    "torch",
+    "transformers",
+    "openai",
+    "sentence_transformers",
+    "pyserini",
+    "datasets",
+    "httpx",
+    "aiohttp",
+    "trl",
+    "ray",
+}
 
 
 TRAINERS = {

@@ -18,6 +18,7 @@ from .shared import (
     Judge,
     MaxSearches,
     MaxShown,
+    On,
     Protocol,
     Retriever,
     Tools,
@@ -65,8 +66,11 @@ def evaluate(
     max_shown: MaxShown = None,
     cites: Cites = False,
     costs: Costs = None,
-    in_flight: Annotated[int, typer.Option(help="Maximum concurrent episodes.", rich_help_panel=SPEED)] = 256,
+    in_flight: Annotated[
+        int, typer.Option(help="Maximum concurrent episodes, for each worker.", rich_help_panel=SPEED)
+    ] = 256,
     deadline: Annotated[float, typer.Option(help="Time-out per episode, in seconds.", rich_help_panel=SPEED)] = 600.0,
+    on: On = None,
     as_json: AsJson = False,
 ) -> None:
     """Evaluate an agent and its baseline without the profile, and score both. Run again, it resumes.
@@ -80,4 +84,4 @@ def evaluate(
         agent, model_or_default(model, agent), data, judge, retriever, limit, seeds, first_seed, temperature, top_p,
         turn_tokens, max_tokens, top_k, max_searches, protocol, tools, max_shown, cites, costs,
     )  # fmt: skip
-    raise typer.Exit(run_eval(settings, Speed(in_flight, deadline), out, as_json))
+    raise typer.Exit(run_eval(settings, Speed(in_flight, deadline), out, as_json, on))

@@ -48,6 +48,14 @@ Costs = Annotated[
     ),
 ]
 Protocol = Annotated[str, typer.Option(help="tags, or tools for native tool calls.", rich_help_panel=EPISODE)]
+On = Annotated[
+    str | None,
+    typer.Option(
+        help="Workers to play on: local:N for processes, ray or ray:ADDRESS,workers=N,gpus=1 for actors. "
+        "Default: this process.",
+        rich_help_panel=SPEED,
+    ),
+]
 
 
 def model_or_default(model: str | None, agent: str | None) -> str:

@@ -34,6 +34,10 @@ class QuestionSet(Sequence[Question]):
             some = ", ".join(self.ids[:3])
             raise DataError(f"no question {question_id!r} in {self.spec}; its ids look like: {some}") from None
 
+    def user_of(self, position: int) -> str:
+        """The user of the question at a position; a data set that loads lazily may know it without loading."""
+        return self.load(position).user_id
+
     def screened(self, leaks: Leaks) -> "QuestionSet":
         """The same questions, each without what counts as a leak."""
         return _Screened(self, leaks)
@@ -102,6 +106,10 @@ class JoinedQuestions(QuestionSet):
         part = bisect_right(self._starts, position) - 1
         return self._parts[part].load(position - self._starts[part])
 
+    def user_of(self, position: int) -> str:
+        part = bisect_right(self._starts, position) - 1
+        return self._parts[part].user_of(position - self._starts[part])
+
     def screened(self, leaks: Leaks) -> "JoinedQuestions":
         return JoinedQuestions([part.screened(leaks) for part in self._parts], f"{self.spec},leaks={leaks}")
 
@@ -120,6 +128,9 @@ class _Screened(QuestionSet):
 
     def load(self, position: int) -> Question:
         return without_leaks(self._questions.load(position), self._leaks)
+
+    def user_of(self, position: int) -> str:
+        return self._questions.user_of(position)
 
     def find(self, question_id: str) -> Question:
         return without_leaks(self._questions.find(question_id), self._leaks)

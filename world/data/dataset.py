@@ -77,6 +77,9 @@ class World(QuestionSet):
         user = self._users[position // self._per_user]
         return self._user(user).questions[self._numbers(user)[position % self._per_user]]
 
+    def user_of(self, position: int) -> str:
+        return f"world-{self.options.seed}-{self._users[position // self._per_user]:06d}"
+
     def find(self, question_id: str) -> Question:
         user, number = self._locate(question_id)
         return self._user(user).questions[number]

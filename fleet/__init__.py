@@ -1,0 +1,1 @@
+"""The same runs on several processes or on a Ray cluster."""

@@ -1,0 +1,103 @@
+"""Calls of an async function over a Unix socket, any number at a time."""
+
+import asyncio
+import pickle
+from collections.abc import Awaitable, Callable
+from itertools import count
+from pathlib import Path
+from struct import Struct
+from typing import Any, Self
+
+_LENGTH = Struct("<Q")
+
+
+class Desk:
+    """Answers the calls that arrive at a socket. The folder of the socket must be this user's alone."""
+
+    def __init__(self, answer: Callable[[Any], Awaitable[Any]]) -> None:
+        self._answer = answer
+        self._tasks = set[asyncio.Task[None]]()
+
+    @classmethod
+    async def open(cls, path: Path, answer: Callable[[Any], Awaitable[Any]]) -> Self:
+        desk = cls(answer)
+        desk._server = await asyncio.start_unix_server(desk._serve, path)
+        return desk
+
+    async def close(self) -> None:
+        """Waits for calls in progress, as they may be paid for."""
+        self._server.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    _server: asyncio.Server
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while (frame := await _read(reader)) is not None:
+                task = asyncio.create_task(self._reply(writer, *frame))
+                self._tasks.add(task)
+                task.add_done_callback(self._tasks.discard)
+        finally:
+            writer.close()
+
+    async def _reply(self, writer: asyncio.StreamWriter, number: int, asked: Any) -> None:
+        try:
+            reply = True, await self._answer(asked)
+        except Exception as error:
+            reply = False, f"{type(error).__name__}: {error}"
+        if not writer.is_closing():
+            _write(writer, (number, reply))
+
+
+class Caller:
+    """Calls the function of a `Desk`, from one event loop."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self._numbers = path, count()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._connection: asyncio.Task[asyncio.StreamWriter] | None = None
+
+    async def __call__(self, asked: Any) -> Any:
+        if self._connection is None:
+            self._connection = asyncio.create_task(self._connect())
+        writer = await asyncio.shield(self._connection)
+        number = next(self._numbers)
+        future = self._waiting[number] = asyncio.get_running_loop().create_future()
+        try:
+            _write(writer, (number, asked))
+            return await future
+        finally:
+            del self._waiting[number]
+
+    async def _connect(self) -> asyncio.StreamWriter:
+        reader, writer = await asyncio.open_unix_connection(self._path)
+        self._reading = asyncio.create_task(self._read_replies(reader))
+        return writer
+
+    async def _read_replies(self, reader: asyncio.StreamReader) -> None:
+        while (frame := await _read(reader)) is not None:
+            number, (well, reply) = frame
+            future = self._waiting.get(number)
+            if future is None or future.done():
+                continue
+            if well:
+                future.set_result(reply)
+            else:
+                future.set_exception(RuntimeError(reply))
+        for future in self._waiting.values():
+            if not future.done():
+                future.set_exception(ConnectionError("the driver is gone"))
+
+
+async def _read(reader: asyncio.StreamReader) -> Any:
+    """The next frame; None at the end."""
+    try:
+        (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
+        return pickle.loads(await reader.readexactly(length))  # noqa: S301 (from a process of this fleet)
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return None
+
+
+def _write(writer: asyncio.StreamWriter, frame: Any) -> None:
+    data = pickle.dumps(frame)
+    writer.write(_LENGTH.pack(len(data)) + data)
