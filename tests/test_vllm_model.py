@@ -9,8 +9,9 @@ from matching import naming
 
 from profilegym import Question, Trajectory
 from profilegym.agents.models.model import Turn, make_model
+from profilegym.agents.models.servers import SLACK
 from profilegym.agents.models.vllm import VLLMModel
-from profilegym.agents.models.vllm_servers import SLACK, Servers
+from profilegym.agents.models.vllm_servers import Servers
 from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import ModelError, OptionError

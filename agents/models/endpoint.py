@@ -80,6 +80,7 @@ class Endpoint:
         self.url = _url(base_url, api_key)
         self.extra_body = _extra_fields(extra_body)
         self.refused: set[str] = set()  # fields that the endpoint is known to reject
+        self.only_busy = False  # repeat only what was refused for its rate: another endpoint may answer the rest
         self.limiter = AdaptiveLimiter(concurrency)
         self.breaker = CircuitBreaker(self.url, clock)
         self._key = _key(api_key)
@@ -104,6 +105,10 @@ class Endpoint:
     @property
     def usage(self) -> Usage:
         return self._ledger.usage
+
+    def share_limits(self, other: "Endpoint") -> None:
+        """Counts calls, tokens and costs together with another endpoint."""
+        self._requests, self._tokens, self._ledger = other._requests, other._tokens, other._ledger
 
     async def __aenter__(self) -> Self:
         return self
@@ -152,7 +157,8 @@ class Endpoint:
                 return await client.get(path, cast_to=object)
         except Exception as error:
             problem = failure(error, timeout)
-            raise EndpointError(f"GET {path} of {self.url}: {problem}".replace(self._key, "[key]")) from None
+            told = f"GET {path} of {self.url}: {problem}".replace(self._key, "[key]")
+            raise EndpointError(told, problem.status) from None
 
     async def is_vllm(self) -> bool:
         """Whether vLLM answers here: it alone tells its version beside `/v1`."""
@@ -265,12 +271,15 @@ class Endpoint:
         )
 
     def _retry_policy(self) -> "AsyncRetrying":
-        from tenacity import AsyncRetrying, retry_if_exception_type
+        from tenacity import AsyncRetrying, retry_if_exception
 
         return AsyncRetrying(
-            retry=retry_if_exception_type(Retryable), wait=_pause, stop=self._give_up, before_sleep=_charge_pause,
+            retry=retry_if_exception(self._repeats), wait=_pause, stop=self._give_up, before_sleep=_charge_pause,
             sleep=self._sleep, reraise=True,
         )  # fmt: skip
+
+    def _repeats(self, error: BaseException) -> bool:
+        return isinstance(error, Retryable) and (error.busy or not self.only_busy)
 
     def _give_up(self, state: "RetryCallState") -> bool:
         return state.attempt_number >= self._attempts or _call(state).left <= state.upcoming_sleep
@@ -314,6 +323,8 @@ def _url(given: str | None, api_key: str | None) -> str:
             "OPENAI_BASE_URL, such as http://localhost:8000/v1"
         )
     url = url or OPENAI
+    if "|" in url:
+        raise OptionError(f"base_url={url!r}: only a model takes several URLs, and no judge")
     if not url.startswith(("http://", "https://")):
         raise OptionError(f"base_url={url!r} must begin with http:// or https://")
     return url.rstrip("/")

@@ -15,7 +15,7 @@ from ...envs.trajectory import Segment
 from ...errors import EndpointError, ModelError, OptionError
 from .accounting import CHARACTERS_A_TOKEN, Estimate
 from .endpoint import Endpoint, sampling_fields
-from .model import STOPS, Finish, Turn
+from .model import STOPS, Finish, Model, Turn
 from .openai_formats import FORMATS, FormName
 
 PATH_MISSING = (400, 404, 405, 501)  # HTTP status of a path that a server does not have
@@ -119,13 +119,21 @@ class ServedSession:
 
 def connect(
     model: str, form: FormName = "auto", logprobs: bool = False, concurrency: int = 256, **endpoint: Any
-) -> ServedModel:
-    """`openai:MODEL,option=value…`: options of `ServedModel` and of `Endpoint`."""
+) -> Model:
+    """`openai:MODEL,option=value…`: options of `ServedModel` and of `Endpoint`; `base_url` may be `URL|URL|…`."""
+    urls = str(endpoint.pop("base_url", None) or "").split("|")
+    if len(set(urls)) < len(urls):
+        raise OptionError(f"base_url={'|'.join(urls)}: give each URL once")
     try:
-        connected = Endpoint(model, concurrency=concurrency, **endpoint)
+        connected = [Endpoint(model, base_url=url or None, concurrency=concurrency, **endpoint) for url in urls]
     except TypeError as error:
         raise OptionError(f"openai:{model}: {error}") from error
-    return ServedModel(connected, form, logprobs)
+    models = [ServedModel(one, form, logprobs) for one in connected]
+    if len(models) == 1:
+        return models[0]
+    from .openai_servers import SpreadModel
+
+    return SpreadModel(models)
 
 
 def _failed_inside(error: EndpointError) -> bool:

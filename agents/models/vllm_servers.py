@@ -1,23 +1,18 @@
-"""The vLLM servers of one model: which of them answer, and which one a conversation asks."""
+"""The vLLM servers of one model, and what each serves."""
 
-import asyncio
-import logging
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
+from functools import partial
 from typing import Any
 
-from ...errors import EndpointError, ModelError, OptionError
+from ...errors import EndpointError, OptionError
+from . import servers
 from .endpoint import Endpoint
+from .servers import Refused, Spread
 
-SLACK = 8  # more waiting requests than elsewhere, for which a conversation leaves the server that has its prefix
-RETRY, LONGEST_RETRY = 0.25, 5.0  # seconds until a server that is down is tried again: doubling
-FIRST_PATIENCE = 15.0  # seconds; before the first contact a wrong URL is more likely than a server that restarts
-_POLL, _PROBE = 0.05, 10.0  # seconds
-log = logging.getLogger(__name__)
+_PROBE = 10.0  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,75 +24,11 @@ class Served:
     context: int
 
 
-class Server:
-    """One vLLM server. `served` is None while it does not answer."""
-
-    def __init__(self, url: str, endpoint: Endpoint) -> None:
-        self.url, self.endpoint = url, endpoint
-        self.served: Served | None = None
-        self.waiting = 0  # requests that it has not answered
-        self.problem, self.tried = "not asked yet", False
-        self.refused = False  # it answers, but does not serve the model
-        self._pause, self._next_try = RETRY, 0.0
-        self._probe: asyncio.Task[None] | None = None
-
-    @contextmanager
-    def asked(self) -> Iterator[None]:
-        self.waiting += 1
-        try:
-            yield
-        finally:
-            self.waiting -= 1
-
-    def failed(self, error: object, now: float) -> None:
-        """Leaves the server out until it is tried again. Requests that fail together count once."""
-        if self.served is not None:
-            log.warning("vLLM at %s is left out until it answers again: %s", self.url, error)
-            self.served = None
-            self._wait(error, now)
-
-    def _wait(self, problem: object, now: float) -> None:
-        self.problem, self.tried = str(problem), True
-        self._next_try, self._pause = now + self._pause, min(LONGEST_RETRY, 2 * self._pause)
-
-    def probe(self, model: str | None, clock: Callable[[], float]) -> None:
-        """Asks in the background, if it is time, whether it is there again."""
-        loop = asyncio.get_running_loop()
-        asking = self._probe is not None and not self._probe.done() and self._probe.get_loop() is loop
-        if not asking and clock() >= self._next_try:
-            self._probe = loop.create_task(self._ask(model, clock))
-
-    async def _ask(self, model: str | None, clock: Callable[[], float]) -> None:
-        try:
-            reply = await self.endpoint.get("/models", _PROBE)
-            served = _served(reply, model)
-        except EndpointError as error:
-            self._wait(error, clock())
-            return
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            self._wait(f"{self.url}/v1/models cannot be read: {error!r}", clock())
-            return
-        self.refused = served is None
-        if served is None:
-            names = ", ".join(str(card.get("id")) for card in reply["data"])
-            self._wait(f"{self.url} serves {names}, not {model}", clock())
-        else:
-            self.endpoint.breaker.succeeded()
-            self.served, self.tried, self._pause = served, True, RETRY
-
-    async def close(self) -> None:
-        if self._probe is not None and self._probe.get_loop() is asyncio.get_running_loop():
-            self._probe.cancel()
-        self._probe = None
-        await self.endpoint.close()
+Server = servers.Server[Served]
 
 
-class Servers:
-    """Spreads requests over servers: by prefix, so that it is in their cache, unless another queue is shorter.
-
-    A server that fails is left out and tried again. Where none answers, a request waits for one, `patience` seconds
-    at most.
-    """
+class Servers(Spread[Served]):
+    """Spreads requests over vLLM servers."""
 
     def __init__(
         self,
@@ -113,42 +44,21 @@ class Servers:
         if not urls or len(set(urls)) < len(urls):
             raise OptionError(f"vllm:{'|'.join(urls)}: give one URL or several different ones, with | between them")
         key = api_key or os.environ.get("VLLM_API_KEY") or "none"
-        self._model, self._patience, self._clock = model, patience, clock
-        self._met = False
-        self.all = [Server(url, _endpoint(url, model, key, concurrency, timeout)) for url in map(_base, urls)]
-
-    async def choose(self, prefix: Sequence[int] = (), last: Server | None = None) -> tuple[Server, Served]:
-        """The server to ask, `last` if there is no better one. Raises `ModelError` where none answers."""
-        started = self._clock()
-        while True:
-            for server in self.all:
-                if server.served is None:
-                    server.probe(self._model, self._clock)
-            live = [server for server in self.all if server.served is not None]
-            if live and all(server.tried for server in self.all):
-                self._met = True
-                chosen = _best(live, prefix, last)
-                assert chosen.served is not None
-                return chosen, chosen.served
-            patience = self._patience if self._met else min(self._patience, FIRST_PATIENCE)
-            if all(server.refused for server in self.all) or self._clock() - started > patience:
-                raise ModelError("no vLLM server can be asked: " + "; ".join(server.problem for server in self.all))
-            await asyncio.sleep(_POLL)
-
-    def failed(self, server: Server, error: object) -> None:
-        server.failed(error, self._clock())
-
-    async def close(self) -> None:
-        for server in self.all:
-            await server.close()
+        endpoints = {url: _endpoint(url, model, key, concurrency, timeout) for url in map(_base, urls)}
+        found = [Server(url, one, partial(_ask, url, one, model)) for url, one in endpoints.items()]
+        super().__init__(found, patience=patience, clock=clock)
 
 
-def _best(live: Sequence[Server], prefix: Sequence[int], last: Server | None) -> Server:
-    """The last server, or else the one that this prefix belongs to; one with a much shorter queue before both."""
-    idlest = min(live, key=lambda server: server.waiting)
-    home = last if last in live else max(live, key=lambda s: blake2b(f"{s.url} {list(prefix)}".encode()).digest())
-    assert home is not None
-    return home if home.waiting <= idlest.waiting + SLACK else idlest
+async def _ask(url: str, endpoint: Endpoint, model: str | None) -> Served:
+    reply = await endpoint.get("/models", _PROBE)
+    try:
+        served = _served(reply, model)
+        names = ", ".join(str(card.get("id")) for card in reply["data"])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise EndpointError(f"{url}/v1/models cannot be read: {error!r}") from error
+    if served is None:
+        raise Refused(f"{url} serves {names}, not {model}")
+    return served
 
 
 def _base(url: str) -> str:

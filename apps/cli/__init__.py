@@ -20,6 +20,7 @@ from . import (
     index,
     judge,
     model,
+    plan,
     play,
     recipes,
     rejudge,
@@ -46,6 +47,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "rejudge": rejudge.rejudge,
     "explain": explain.explain,
     "index": index.index,
+    "plan": plan.plan,
     "recipes": recipes.recipes,
     "doctor": doctor.doctor,
 }

@@ -111,3 +111,17 @@ def gpu(
     from ...benchmarks.gpu import main
 
     main(as_json, toy, out)
+
+
+@app.command()
+def fleet(
+    on: Annotated[str | None, typer.Option(help="local or ray. Default: ray if it is installed.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare workers with the plain engine, one with two over an endpoint, and 64 simulated ones.
+
+    Example: profilegym bench fleet --json
+    """
+    from ...benchmarks.fleet import main
+
+    main(as_json, on)
