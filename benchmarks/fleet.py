@@ -28,7 +28,6 @@ DATA, FAST, SLOW = "world:seed=7,users=20000/test", 4_000, 400  # questions of a
 ROUNDS = 3
 AWAY, NEAR_LIMIT = 0.05, 8  # seconds to the endpoint, and episodes in flight for each worker
 ACTORS, SIMULATED = 64, 1_000_000  # episodes
-MILLION_DATA = "world:seed=7,users=1000000"
 
 
 def main(as_json: bool, on: str | None = None) -> None:
@@ -118,7 +117,7 @@ def _timed(play: Callable[[RunDirectory, _Clock], object], settings: Settings) -
 
 def simulate(episodes: int) -> dict[str, float]:
     """A driver with 64 workers that say at once that their shards are played."""
-    settings = Settings(model="scripted:oracle", data=MILLION_DATA, limit=episodes // 2)
+    settings = Settings(model="scripted:oracle", data=f"world:seed=7,users={episodes // 12 + 1}", limit=episodes // 2)
     questions, early = load_questions(settings.data), list[int]()
 
     def tell(done: int, count: int, latest: object) -> None:
