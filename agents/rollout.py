@@ -46,7 +46,7 @@ class Job:
 
 
 class JobFeed:
-    """Jobs that arrive while others are played. The run goes on until it is closed and all are played."""
+    """Jobs that arrive while others are played. The run goes on until it is closed."""
 
     def __init__(self) -> None:
         self.closed = False
@@ -57,12 +57,16 @@ class JobFeed:
         return len(self._next) + len(self._urgent)
 
     def put(self, jobs: Iterable[Job], urgent: bool = False) -> None:
-        """Adds jobs; `urgent` ones are played before all others."""
-        (self._urgent if urgent else self._next).extend(jobs)
-        self.wake()
+        """Adds jobs; `urgent` ones are played before all others. Once it is closed, none are."""
+        if not self.closed:
+            (self._urgent if urgent else self._next).extend(jobs)
+            self.wake()
 
     def close(self) -> None:
+        """Drops the jobs that are not begun; the run ends with those that are."""
         self.closed = True
+        self._next.clear()
+        self._urgent.clear()
         self.wake()
 
     def take(self) -> Job | None:
@@ -112,14 +116,14 @@ class Rollout:
                     playing.add(task)
                 if not playing and (budget_error or feed is None or feed.closed):
                     break
-                task = await finished.get()
-                if task is None:  # more jobs, or the end of them
+                ended = await finished.get()
+                if ended is None:  # more jobs, or the end of them
                     continue
-                playing.discard(task)
-                if budget_error and task.cancelled():
+                playing.discard(ended)
+                if budget_error and ended.cancelled():
                     continue
                 try:
-                    trajectory = task.result()
+                    trajectory = ended.result()
                 except BudgetSpent as error:
                     budget_error = budget_error or error
                     _cancel(playing - batcher.scoring)

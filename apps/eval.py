@@ -115,15 +115,16 @@ class Bar(Progress):
         self._speed = _Speed()
 
     def tell(self, done: int, count: int, trajectory: Trajectory | None) -> None:
-        self._note(done, count, trajectory and trajectory.kind, trajectory and score_of(trajectory), "")
+        scored = (trajectory.kind, score_of(trajectory)) if trajectory else (None, None)
+        self._note(done, count, *scored)
 
     def count(self, done: int, count: int, played: "Played | None") -> None:
         """The same for an episode of a fleet, with episodes and tokens per second."""
-        if played is not None:
-            self._speed.add(played.tokens)
-        self._note(done, count, played and played.kind, played and played.score, str(self._speed))
+        scored = (played.kind, played.score) if played else (None, None)
+        self._speed.add(played.tokens if played else 0)
+        self._note(done, count, *scored, speed=str(self._speed))
 
-    def _note(self, done: int, count: int, kind: str | None, score: float | None, speed: str) -> None:
+    def _note(self, done: int, count: int, kind: str | None, score: float | None, speed: str = "") -> None:
         if not self.task_ids:
             self.add_task(printable(self._name), total=count, told="")
         if kind is not None and score is not None:
@@ -147,10 +148,13 @@ class _Speed:
     """Episodes and tokens per second since the first call."""
 
     def __init__(self) -> None:
-        self._start = perf_counter()
+        self._start = 0.0
         self._episodes = self._tokens = 0
 
     def add(self, tokens: int) -> None:
+        if not self._start:
+            self._start = perf_counter()
+            return
         self._episodes += 1
         self._tokens += tokens
 

@@ -41,7 +41,7 @@ class JudgeDesk:
             await close()
 
 
-@dataclass(frozen=True)
+@dataclass
 class SharedJudge:
     """The judge, from a worker's side. It gets questions without their profiles, which no judge sees."""
 

@@ -84,7 +84,10 @@ class Worker:
 
     def exchange(self, orders: Sequence[Order], stop: bool = False) -> Report:
         """Takes shards, and reports what has ended. `stop`: no episode is begun any more."""
-        return run_sync(self._exchange(orders, stop))
+        try:
+            return run_sync(self._exchange(orders, stop))
+        except Exception as error:
+            return Report(ended=True, error=_described(error))
 
     async def _begin(self, task: Task) -> None:
         _enter(task)

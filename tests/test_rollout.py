@@ -12,7 +12,7 @@ from profilegym.agents.agent import make_agent
 from profilegym.agents.models.model import Turn, make_model
 from profilegym.agents.models.scripted import Replies, ScriptedModel
 from profilegym.agents.pr2 import PR2
-from profilegym.agents.rollout import Job, Rollout
+from profilegym.agents.rollout import Job, JobFeed, Rollout
 from profilegym.envs.chat import Sampling
 from profilegym.envs.episode import Episode
 from profilegym.errors import BudgetSpent
@@ -344,3 +344,35 @@ def test_every_job_has_a_seed_of_its_own() -> None:
 
     assert len({trajectory.seed for trajectory in trajectories}) == 24
     assert {t.seed for t in play(rollout(seed=4), jobs())}.isdisjoint(t.seed for t in trajectories)
+
+
+def test_jobs_may_arrive_while_others_are_played() -> None:
+    async def story() -> list[str]:
+        feed, asked, played = JobFeed(), jobs(), list[str]()
+
+        async def arrive() -> None:
+            for job in asked[:-1]:
+                feed.put([job])
+                await asyncio.sleep(0.001)
+            feed.put(asked[-1:], urgent=True)
+
+        arriving = asyncio.create_task(arrive())
+        async for trajectory in rollout(in_flight=2).run(feed):
+            played.append(trajectory.id)
+            if len(played) == len(asked):
+                feed.close()
+        await arriving
+        return played
+
+    assert sorted(asyncio.run(story())) == sorted(job.id for job in jobs())
+
+
+def test_urgent_jobs_are_next_and_a_closed_feed_has_none() -> None:
+    feed, asked = JobFeed(), jobs(limit=4)
+    feed.put(asked[:2])
+    feed.put(asked[2:3], urgent=True)
+
+    assert [feed.take(), len(feed)] == [asked[2], 2]
+    feed.close()
+    feed.put(asked[3:])
+    assert [feed.take(), len(feed)] == [None, 0]
