@@ -128,7 +128,7 @@ class Driver:
         judge, reward = self._settings.judge, None
         if judge is not None and judge.partition(",")[0] != "rubric":  # it costs nothing and has no limits
             reward = self._pool.share_judge(judge)
-        return Task(self._settings, self._speed, os.getcwd(), environment, reward)
+        return Task(self._settings, self._speed, os.getcwd(), environment, self._pool.size, reward)
 
     def _take(self, outcome: Outcome) -> None:
         hand = self._hands[outcome.worker]

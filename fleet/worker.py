@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from .shards import Shard
 
 POLL = 0.5  # seconds that a report waits for something to report
 GATHER = 0.02  # seconds to wait for more, so that fast episodes are reported together
+_LIMITS = re.compile(r"(?<=,)(requests_per_minute|tokens_per_minute|budget)=([\d.]+)(?=,|$)")
 Baseline = dict[str, Any]
 
 
@@ -31,6 +33,7 @@ class Task:
     speed: Speed
     folder: str  # where relative paths in specs start
     environment: Mapping[str, str]  # keys and addresses of endpoints
+    workers: int  # of the fleet
     reward: Callable[[], RewardFunction] | None = None  # makes the reward; by default, the settings' own
 
 
@@ -96,7 +99,7 @@ class Worker:
         agent = make_agent(task.settings.agent)
         self._players = players_of(agent)
         reward = task.reward() if task.reward else None
-        self._model: Model = make_model(task.settings.model)
+        self._model: Model = make_model(share(task.settings.model, task.workers))
         self._rollout = rollout_of(task.settings, task.speed, self._model, agent, reward)
         self._feed = JobFeed()
         self._shard_of: dict[str, int] = {}  # by episode
@@ -180,6 +183,11 @@ class Worker:
         del self._left[number]
         self._finished.append(number)
         self._news.set()
+
+
+def share(spec: str, workers: int) -> str:
+    """The spec of one worker's model: rates and budget of an endpoint are divided among all workers."""
+    return _LIMITS.sub(lambda found: f"{found[1]}={float(found[2]) / workers!r}", spec)
 
 
 def _enter(task: Task) -> None:

@@ -16,6 +16,7 @@ from profilegym.evaluation.run import RunDirectory
 from profilegym.fleet.driver import evaluate_on
 from profilegym.fleet.pool import make_pool
 from profilegym.fleet.shards import split
+from profilegym.fleet.worker import share
 from profilegym.testing import JudgeServer
 
 WORKERS = "spawn_main"  # in the command line of a worker
@@ -47,6 +48,13 @@ def test_a_place_that_there_is_not_is_an_error() -> None:
         make_pool("local:many")
     with pytest.raises(UnknownName, match=naming("slurm")):
         make_pool("slurm")
+
+
+def test_rates_and_budget_of_the_model_are_divided_among_workers() -> None:
+    spec = "openai:player,requests_per_minute=60,concurrency=8,budget=1.5"
+
+    assert share(spec, 4) == "openai:player,requests_per_minute=15.0,concurrency=8,budget=0.375"
+    assert share("hf:path/budget=3", 4) == "hf:path/budget=3"
 
 
 @pytest.mark.slow
