@@ -69,6 +69,21 @@ def test_processes_play_what_one_plays(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_greedy_model_writes_the_same_in_workers(tmp_path: Path) -> None:
+    """Log-probabilities may differ in their last digits, as other episodes share a batch."""
+    settings = replace(ASKED, model="pilot", temperature=0.0, limit=6, turn_tokens=64)
+
+    on_two(settings, tmp_path / "two")
+    unbroken(settings, tmp_path / "one")
+
+    assert texts(tmp_path / "two") == texts(tmp_path / "one")
+
+
+def texts(out: Path) -> dict[str, list[str]]:
+    return {name: [part["text"] for part in episode["segments"]] for name, episode in episodes(out).items()}
+
+
+@pytest.mark.slow
 def test_killed_workers_are_replaced_and_nothing_is_played_twice(tmp_path: Path) -> None:
     settings = slow_oracle(tmp_path)
     with driver("local:2", settings, tmp_path / "killed") as running:
