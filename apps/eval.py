@@ -115,14 +115,14 @@ class Bar(Progress):
         self._speed = _Speed()
 
     def tell(self, done: int, count: int, trajectory: Trajectory | None) -> None:
-        scored = (trajectory.kind, score_of(trajectory)) if trajectory else (None, None)
-        self._note(done, count, *scored)
+        kind, score = (trajectory.kind, score_of(trajectory)) if trajectory else (None, None)
+        self._note(done, count, kind, score)
 
     def count(self, done: int, count: int, played: "Played | None") -> None:
         """The same for an episode of a fleet, with episodes and tokens per second."""
-        scored = (played.kind, played.score) if played else (None, None)
-        self._speed.add(played.tokens if played else 0)
-        self._note(done, count, *scored, speed=str(self._speed))
+        kind, score, tokens = (played.kind, played.score, played.tokens) if played else (None, None, 0)
+        self._speed.add(tokens)
+        self._note(done, count, kind, score, str(self._speed))
 
     def _note(self, done: int, count: int, kind: str | None, score: float | None, speed: str = "") -> None:
         if not self.task_ids:

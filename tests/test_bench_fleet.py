@@ -5,6 +5,7 @@ import pytest
 from profilegym.benchmarks.fleet import measure, simulate, targets
 
 
+@pytest.mark.alone
 def test_the_driver_of_64_workers_takes_little_time_and_keeps_no_episodes() -> None:
     found = simulate(40_000)
 
@@ -12,6 +13,7 @@ def test_the_driver_of_64_workers_takes_little_time_and_keeps_no_episodes() -> N
     assert found["growth"] <= 1.05
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_workers_keep_up_with_the_plain_engine() -> None:
     result = measure("local", rounds=1, simulated=40_000)

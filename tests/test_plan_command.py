@@ -63,6 +63,7 @@ def test_the_command_estimates_several_numbers_of_users() -> None:
     assert "1,000,000" in CliRunner().invoke(app, asked[:-1], catch_exceptions=False).output
 
 
+@pytest.mark.alone
 @pytest.mark.slow
 def test_a_run_takes_what_was_estimated(tmp_path: Path) -> None:
     """Five rounds of episodes that wait most of the time, so that a busy machine changes little."""
