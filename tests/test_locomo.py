@@ -157,6 +157,7 @@ def test_splits_are_by_conversation_and_stay_where_a_file_has_more_of_them(write
     assert users("/validation", 10) == ["c3", "c8"]
     assert users("/test", 10) == ["c4", "c9"]
     assert users("/c4", 10) == ["c4"]
+    assert users("/validation+c1+c8", 10) == ["c1", "c3", "c8"]
 
 
 def test_categories_captions_and_a_speaker_can_be_chosen(write: Callable[..., str]) -> None:
@@ -185,6 +186,8 @@ def test_a_wrong_option_is_refused(write: Callable[..., str], options: str, name
 def test_a_wrong_split_is_refused_with_those_that_there_are(write: Callable[..., str]) -> None:
     with pytest.raises(DataError, match=naming("/dev", "train", "validation", "test", "conv-1")):
         load_questions(write(conversation("conv-1")) + "/dev")
+    with pytest.raises(DataError, match=naming("conv-2", "train", "conv-1")):
+        load_questions(write(conversation("conv-1")) + "/conv-1+conv-2")
     with pytest.raises(DataError, match=naming("locomo:PATH.json")):
         load_questions("locomo:")
 

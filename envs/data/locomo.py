@@ -1,7 +1,7 @@
 """LoCoMo: questions about two people's conversation over months, with the turns that hold the answer.
 
 `locomo:PATH` reads the published JSON, `locomo:PATH/SPLIT` the conversations of `train`, `validation` or `test`, or one
-conversation by its id. One user a conversation; one document a turn.
+conversation by its id; several are joined by `+`. One user a conversation; one document a turn.
 """
 
 import re
@@ -35,13 +35,15 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 class Choice:
     """What of the file is wanted."""
 
-    split: str = ""
+    splits: tuple[str, ...] = ()  # or ids of conversations; none for all
     categories: tuple[int, ...] = tuple(CATEGORIES)
     speaker: str = ""  # `a`, `b` or a name: this person's turns alone, and what is asked of them
     captions: bool = True
 
     def wants(self, sample: str, place: int) -> bool:
-        return not self.split or self.split == sample or place % _CYCLE in _SPLITS.get(self.split, ())
+        return not self.splits or any(
+            split == sample or place % _CYCLE in _SPLITS.get(split, ()) for split in self.splits
+        )
 
 
 def load(name: str, rest: str) -> QuestionList:
@@ -58,9 +60,11 @@ def load(name: str, rest: str) -> QuestionList:
         samples.append(sample)
         if choice.wants(sample, place):
             questions |= {question.id: question for question in _questions(fields, sample, choice)}
-    if not questions:
+    unknown = [split for split in choice.splits if split not in (*_SPLITS, *samples)]
+    if unknown or not questions:
+        wrong = f"names the split {unknown[0]!r}, which is not there" if unknown else "holds no questions"
         known = ", ".join([*_SPLITS, *samples])
-        raise DataError(f"{name}:{rest} holds no questions; the splits of {path} are {known}")
+        raise DataError(f"{name}:{rest} {wrong}; the splits of {path} are {known}")
     return QuestionList(list(questions.values()), f"{name}:{rest}")
 
 
@@ -75,7 +79,8 @@ def _split(name: str, target: str, options: dict[str, str]) -> tuple[str, Choice
     categories = options.get("categories", "1+2+3+4+5").split("+")
     if not all(category in map(str, CATEGORIES) for category in categories):
         raise OptionError(f"categories={options['categories']}: give some of 1 to 5 with + between them, as 1+2+3+4")
-    return path, Choice(split, tuple(map(int, categories)), options.get("speaker", ""), captions == "yes")
+    splits = tuple(split.split("+")) if split else ()
+    return path, Choice(splits, tuple(map(int, categories)), options.get("speaker", ""), captions == "yes")
 
 
 def _questions(fields: Fields, sample: str, choice: Choice) -> Iterator[Question]:
