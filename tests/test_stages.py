@@ -62,6 +62,21 @@ def test_a_stage_can_name_the_folder_of_one_before_it_wherever_a_word_stands() -
     assert stage.recipe.conclusion.controls == ["rag", "out/rm.py:make"]
 
 
+def test_a_text_that_several_stages_use_is_a_variable() -> None:
+    mine = staged(one=SFT | {"data": {"train": "{people}/train"}}, two=GRPO | {"data": {"train": "{people}/test"}})
+
+    stages = stages_of(mine.model_copy(update={"variables": {"people": "world:seed=5"}}), Path("out"))
+
+    assert [stage.recipe.data.train for stage in stages] == ["world:seed=5/train", "world:seed=5/test"]
+
+
+def test_a_variable_with_the_name_of_a_stage_is_refused() -> None:
+    mine = staged(one=SFT).model_copy(update={"variables": {"one": "text"}})
+
+    with pytest.raises(OptionError, match=naming("one")):
+        stages_of(mine, Path("out"))
+
+
 @pytest.mark.parametrize("name", ["later", "learn", "zebra", ""])
 def test_a_folder_that_no_stage_before_has_is_refused(name: str) -> None:
     mine = staged(rm=RM, learn=GRPO | {"reward": f"prlm:hf:{{{name}}}"}, later=RM)

@@ -25,13 +25,14 @@ _PLACE = re.compile(r"\{([\w-]*)\}")
 class StagedRecipe(SettingsModel):
     """Stages in order, each a recipe by name.
 
-    A stage without `model` starts with the newest policy. `{NAME}` is the folder of an earlier stage.
+    A stage without `model` starts with the newest policy. `{NAME}` is a variable, or the folder of an earlier stage.
     """
 
     about: str
     method: Literal["stages"]
     model: str = "pilot"
     seed: int = 0
+    variables: dict[str, str] = Field(default_factory=dict)  # texts that several stages use
     stages: dict[str, dict[str, Any]] = Field(min_length=1)
 
 
@@ -63,14 +64,16 @@ def stages_of(staged: StagedRecipe, out: Path) -> list[Stage]:
         raise OptionError(
             f"out={str(out)!r}: a comma separates options in specs, in which stages name this folder; use another path"
         )
+    if both := staged.variables.keys() & staged.stages.keys():
+        raise OptionError(f"{min(both)!r} is both a variable and a stage: rename one, as {{NAME}} means either")
     found: list[Stage] = []
     newest = staged.model
     for name, settings in staged.stages.items():
         if not _NAME.fullmatch(name):
             raise OptionError(f"stage {name!r}: use letters, digits, - and _, as the name is also its folder's")
         given = {"about": f"{staged.about}: {name}", "seed": staged.seed, "model": newest} | settings
-        folders = {stage.name: str(stage.folder) for stage in found}
-        recipe = _checked(_placed(given, folders, name), f"stage {name}")
+        texts = staged.variables | {stage.name: str(stage.folder) for stage in found}
+        recipe = _checked(_placed(given, texts, name), f"stage {name}")
         found.append(Stage(name, recipe, out / name))
         if not isinstance(recipe, RewardModelRecipe):
             newest = f"hf:{out / name / FINAL}"
@@ -84,21 +87,21 @@ def _checked(content: Mapping[str, Any], name: str) -> Single:
     return check_settings(_KINDS[method], content, name)
 
 
-def _placed(value: Any, folders: Mapping[str, str], stage: str) -> Any:
-    """Replace `{NAME}` by the stage's folder, at any depth."""
+def _placed(value: Any, texts: Mapping[str, str], stage: str) -> Any:
+    """Replace `{NAME}` by the text of that name, at any depth."""
     match value:
         case str():
-            return _PLACE.sub(partial(_folder, folders, stage), value)
+            return _PLACE.sub(partial(_text, texts, stage), value)
         case dict():
-            return {name: _placed(inside, folders, stage) for name, inside in value.items()}
+            return {name: _placed(inside, texts, stage) for name, inside in value.items()}
         case list():
-            return [_placed(inside, folders, stage) for inside in value]
+            return [_placed(inside, texts, stage) for inside in value]
         case _:
             return value
 
 
-def _folder(folders: Mapping[str, str], stage: str, found: re.Match[str]) -> str:
-    if found[1] not in folders:
-        known = ", ".join(folders) or "none"
-        raise OptionError(f"stage {stage}: {found[0]} is not an earlier stage; known: {known}")
-    return folders[found[1]]
+def _text(texts: Mapping[str, str], stage: str, found: re.Match[str]) -> str:
+    if found[1] not in texts:
+        known = ", ".join(texts) or "none"
+        raise OptionError(f"stage {stage}: {found[0]} is neither a variable nor an earlier stage; known: {known}")
+    return texts[found[1]]
