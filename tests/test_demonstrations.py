@@ -1,5 +1,6 @@
 """The scripted player whose episodes the pilot learns from."""
 
+import asyncio
 import re
 from collections import Counter
 
@@ -8,6 +9,9 @@ from matching import naming
 from pydantic import ValidationError
 
 import profilegym as pg
+from profilegym.agents.agent import make_agent
+from profilegym.agents.models.model import make_model
+from profilegym.agents.rollout import Job, Rollout
 from profilegym.envs.grammar import structure
 from profilegym.errors import OptionError
 from profilegym.rewards.rubric import RubricJudge
@@ -120,3 +124,32 @@ def test_shares_that_cannot_be_are_refused() -> None:
     assert re.search(naming("hasty", "copies", "stops", 1), error["msg"])
     with pytest.raises(OptionError, match=naming("habits.needles", "needless")):
         load_settings(PilotRecipe, "pilot", ["habits.needles=0.1"])
+
+
+def test_it_is_a_player_for_lessons_whose_habits_are_options_of_its_spec() -> None:
+    questions = pg.load_questions("world:seed=3,users=20,hops=1/train")
+    hasty = make_model("profilegym.world.pilot.demonstrations:player,hasty=1.0")
+
+    async def searches() -> int:
+        agent = make_agent("pr2")
+        played = Rollout(hasty, pg.make_retriever("bm25")).run(Job(question, agent) for question in questions)
+        return sum([len(one.searches) async for one in played])
+
+    assert asyncio.run(searches()) == 0
+    with pytest.raises(OptionError, match=naming("hsaty", "hasty")):
+        make_model("profilegym.world.pilot.demonstrations:player,hsaty=1.0")
+
+
+def test_a_brief_reader_quotes_what_holds_and_passes_the_other_lines_over() -> None:
+    questions = pg.load_questions(DATA)
+    brief = make_model("profilegym.world.pilot.demonstrations:player")
+
+    async def thoughts() -> list[str]:
+        agent = make_agent("pr2")
+        played = Rollout(brief, pg.make_retriever("bm25")).run(Job(question, agent) for question in questions)
+        return ["".join(one.text for one in t.segments if one.author == "policy") async for t in played]
+
+    said = asyncio.run(thoughts())
+
+    assert not any(re.search(r"^\d\. no$", text, re.MULTILINE) for text in said)
+    assert sum("[20" in text for text in said) > len(said) / 2

@@ -20,7 +20,7 @@ from ...envs.question import Profile, Question
 from ...envs.retrieval import BaseRetriever, Hit, Retriever, make_retriever
 from ...envs.text import clean, clean_lines
 from ...envs.trajectory import Segment, Trajectory
-from ...training.settings import Fraction, SettingsModel
+from ...training.settings import Fraction, SettingsModel, check_settings
 from ..data import gold_queries
 from .reading import NOTHING_YET, Reading
 
@@ -56,17 +56,20 @@ class Habits(SettingsModel):
 
 
 class Demonstrator:
-    """A scripted model that knows the right queries, has the given flaws, and answers from the posts shown."""
+    """A scripted model that knows the right queries, has the given flaws, and answers from the posts shown.
+
+    It thinks by reading the hits line by line; if `brief`, by quoting what holds.
+    """
 
     name = "demonstrator"
 
-    def __init__(self, habits: Habits) -> None:
-        self._habits = habits
+    def __init__(self, habits: Habits, brief: bool = False) -> None:
+        self._habits, self._brief = habits, brief
 
     def open(self, question: Question, seed: int | None) -> "_Session":
         rng = Random(seed)
         flaw = self._habits.flaw(rng, question.rubric.hops or 0)
-        return _Session(question, _queries(question, flaw), tempted=rng.random() < self._habits.tempted)
+        return _Session(question, _queries(question, flaw), rng.random() < self._habits.tempted, self._brief)
 
     async def close(self) -> None:
         """Nothing to close."""
@@ -77,13 +80,15 @@ class _Session:
     question: Question
     queries: Sequence[str]
     tempted: bool
+    brief: bool
 
     async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         if said[-1].text.startswith(_PLANNING):
             return Turn("\n".join(_titles(self.question)))
         reading = Reading(self.question, said, self.tempted)
         made = sum(segment.author == "policy" for segment in said)
-        thought = _thought(reading, planned=made > 0 and COVER in said[1].text)
+        planned = made > 0 and COVER in said[1].text
+        thought = _thought(reading, self.brief or planned)
         if made < len(self.queries) and "answer now." not in said[-1].text:
             return Turn(search_for(self.queries[made], thought))
         return Turn(answer_with(reading.answer, thought))
@@ -92,9 +97,14 @@ class _Session:
         """Nothing to close."""
 
 
-def _thought(reading: Reading, planned: bool) -> str:
+def player(brief: bool = True, **habits: float) -> Demonstrator:
+    """The demonstrator as a model, for lessons: `profilegym.world.pilot.demonstrations:player,hasty=0.3,copies=0.2`."""
+    return Demonstrator(check_settings(Habits, habits, "the demonstrator"), brief)
+
+
+def _thought(reading: Reading, brief: bool) -> str:
     """The hits of one search are read line by line; for the several searches of a plan that would take too long."""
-    read = reading.quotes() if planned else reading.line_by_line()
+    read = reading.quotes() if brief else reading.line_by_line()
     return read or NOTHING_YET
 
 
