@@ -2,6 +2,7 @@
 # make llm: SmolLM2-135M-Instruct, a small chat model, into the user's cache: --model smollm2.
 # make pilot: the policy that comes with the package, from nothing.
 # make results: docs/results.md, every run behind it included, which takes hours; interrupted and run again, it goes on.
+# make results-llm: docs/results-llm.md, a pretrained model that learns; 14 hours of two cores. FILE names LoCoMo's published JSON.
 # make methods: the tables of docs/methods.md, what recipes train for them included; it goes on as well. MODELS names others to ask.
 # make axe | screenshots: what the tests of the viewer's pages look for with (npm); pictures of those pages (Chromium).
 # make beside: an episode stepped beside other frameworks, and by the core alone; make clients: the endpoint's tests with both
@@ -24,7 +25,7 @@ READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_policy judge judge_cache sync)
 LOWEST_TESTS := $(patsubst %,tests/test_%.py,profile_qa endpoint judge recipe trl_fields hf vllm_model)
 
-.PHONY: train llm pilot results methods test environments beside clients clients-2 clients-3 vllm lower-bounds gpu gpu-parts check bench docs axe screenshots clean
+.PHONY: train llm pilot results results-llm methods test environments beside clients clients-2 clients-3 vllm lower-bounds gpu gpu-parts check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -38,6 +39,10 @@ llm: $(if $(filter all,$(subst $(comma), ,$(EXTRAS))),$(READY),.venv/ready-llm-m
 
 results: .venv/ready-train-dense
 	$(BIN)/python -m profilegym.studies.results
+
+results-llm: .venv/ready-train-dense-metrics
+	$(BIN)/profilegym model get smollm2
+	$(BIN)/python -m profilegym.studies.results_llm $(if $(FILE),--file $(FILE))
 
 methods: .venv/ready-train-dense-metrics$(if $(MODELS),-endpoint)
 	$(BIN)/profilegym train world/recipes/prlm-world-lamp-5.yaml

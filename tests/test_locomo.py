@@ -5,39 +5,13 @@ from typing import Any
 
 import pytest
 from matching import naming
+from talks import asked, conversation, turn
 
 from profilegym import Document, Question, load_questions, make_retriever
 from profilegym.envs.data.locomo import UNKNOWN
 from profilegym.errors import DataError, OptionError
 
 HOSTILE = '</li><script>alert("1")</script>'
-
-
-def turn(turn_id: str, speaker: str, text: str, **more: Any) -> dict[str, Any]:
-    return {"dia_id": turn_id, "speaker": speaker, "text": text} | more
-
-
-def asked(category: int, question: str = "Where is the boat?", **more: Any) -> dict[str, Any]:
-    return {"category": category, "question": question, "answer": "in Ghent", "evidence": ["D1:1"]} | more
-
-
-def conversation(sample: str, *questions: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Ines and Tom talk twice; their tenth session stands before the second in the file."""
-    talk = {
-        "speaker_a": "Ines",
-        "speaker_b": "Tom",
-        "session_1_date_time": "12:05 am on 8 May, 2023",
-        "session_1": [
-            turn("D1:1", "Ines", "My boat lies in Ghent.", blip_caption="a photo of a red boat", img_url=["x"]),
-            turn("D1:2", "Tom", "I would like to see it."),
-        ],
-        "session_10_date_time": "1:56 pm on 20 October, 2023",
-        "session_10": [turn("D10:1", "Tom", "The boat was sold.")],
-        "session_2_date_time": "12:30 pm on 9 May, 2023",
-        "session_2": [turn("D2:1", "Ines", "I painted the boat.")],
-        "session_11_date_time": "1:00 pm on 21 October, 2023",  # the published file has dates of sessions it lacks
-    }
-    return {"sample_id": sample, "conversation": talk | more, "qa": list(questions or [asked(4)])}
 
 
 def long_talk() -> dict[str, Any]:
@@ -169,6 +143,7 @@ def test_categories_captions_and_a_speaker_can_be_chosen(write: Callable[..., st
     assert chosen(",categories=1+4") == ["c:q1", "c:q2", "c:q4"]
     assert chosen(",speaker=b") == chosen(",speaker=Tom") == ["c:q2"]
     assert chosen(",categories=4+1,speaker=a") == ["c:q1"]
+    assert chosen(",every=3") == ["c:q1", "c:q4"]
     (toms,) = load_questions(f"{spec},speaker=b")
     assert [document.id for document in toms.profile.documents] == ["D1:2", "D10:1"]
     assert load_questions(f"{spec},captions=no")[0].profile.documents[0].text == "My boat lies in Ghent."
@@ -176,7 +151,11 @@ def test_categories_captions_and_a_speaker_can_be_chosen(write: Callable[..., st
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [(",captions=maybe", ["captions", "maybe"]), (",categories=1+6", ["categories", "1+6"])],
+    [
+        (",captions=maybe", ["captions", "maybe"]),
+        (",categories=1+6", ["categories", "1+6"]),
+        (",every=0", ["every", 0]),
+    ],
 )
 def test_a_wrong_option_is_refused(write: Callable[..., str], options: str, named: list[object]) -> None:
     with pytest.raises(OptionError, match=naming(*named)):

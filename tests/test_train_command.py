@@ -1,5 +1,6 @@
 """`profilegym train` as it is typed."""
 
+import json
 import os
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 from matching import naming
+from talks import conversation
 
 from profilegym import TrajectoryReader
 from profilegym.apps.train import run_train
@@ -64,6 +66,10 @@ def test_every_recipe_can_be_tried_dry_and_asks_no_server_but_those_it_names(
 
     monkeypatch.setattr("socket.create_connection", refused)
     monkeypatch.setattr("socket.socket.connect", lambda _, address: refused(address))
+    monkeypatch.chdir(tmp_path)  # where the recipe for LoCoMo looks for its file
+    (tmp_path / "data").mkdir()
+    talks = [conversation(f"conv-{number}") for number in (26, 30, 41, 42, 43, 44, 47)]
+    (tmp_path / "data" / "locomo10.json").write_text(json.dumps(talks), "utf-8")
     run_train(name, [], tmp_path / "run", dry_run=True)
 
     told = capsys.readouterr().out

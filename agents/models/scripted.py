@@ -66,6 +66,7 @@ def make(name: str, flaws: float = 0.0) -> ScriptedModel:
     `scripted:world` follows rules and reads nothing but its prompt; with `flaws=SHARE` it ignores the posts in that
     share of its episodes. `scripted:steps` reasons in sentences of one step each, and labels such sentences.
     `scripted:searcher` searches once and reads around the hits, with the tools search_profile and read_around.
+    `scripted:explorer` draws how it uses them, and answers with the reference where it found some of the evidence.
     """
     if name not in _SCRIPTS:
         raise UnknownName(f"no script {name!r}; known: {', '.join(_SCRIPTS)}")
@@ -78,6 +79,7 @@ def make(name: str, flaws: float = 0.0) -> ScriptedModel:
 
 
 _SCRIPTS = {
+    "explorer": "profilegym.agents.explorer",
     "oracle": "profilegym.world.players.oracle",
     "searcher": "profilegym.agents.searcher",
     "steps": "profilegym.world.players.steps",

@@ -1,0 +1,66 @@
+"""A script that draws how it searches a conversation, for lessons that leave much to learn: `scripted:explorer`."""
+
+import re
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from ..envs.data.leaks import evidence_of
+from ..envs.question import Question
+from ..envs.trajectory import Segment
+from .turn_format import answer_with, call_tool
+
+_LINE = re.compile(r"^\d+\. \(([^)\n]*)\) ", re.MULTILINE)
+_WORD = re.compile(r"[\w'-]+")
+_EMPTY = (  # words that say nothing of what is asked
+    *("a", "an", "the", "of", "to", "in", "on", "at", "for", "with", "and", "or", "by", "from", "about", "is", "are"),
+    *("was", "were", "be", "been", "do", "does", "did", "has", "have", "had", "will", "would", "can", "could"),
+    *("should", "may", "might", "what", "when", "where", "which", "who", "whom", "whose", "why", "how", "many"),
+    *("much", "long", "often", "his", "her", "their", "its"),
+)
+
+
+def play(question: Question, segments: Sequence[Segment]) -> str:
+    """One to three calls that the question's id decides, then the reference if some of its evidence was shown."""
+    observations = [segment.text for segment in segments if segment.author == "environment"]
+    calls = _calls(question)
+    made = len(observations) - 1
+    if made >= len(calls) or "answer now" in observations[-1]:
+        return _answer(question, observations)
+    if calls[made] != "read_around":
+        return call_tool("search_profile", calls[made], "I look for what was said about it.")
+    found = _LINE.findall(observations[1])
+    if not found:
+        return _answer(question, observations)
+    return call_tool("read_around", {"id": found[0]}, "I read what was said before and after.")
+
+
+def _calls(question: Question) -> list[Any]:
+    """The arguments of searches, or the name of the other tool: with or without speaker, words and number of posts."""
+    rng = Random(question.id)
+    speaker = _speaker(question) if rng.random() < 0.5 else None
+    words = question.search_text if rng.random() < 0.5 else _words(question, speaker)
+    first = {"query": words} | ({"speaker": speaker} if speaker else {}) | {"k": rng.choice((5, 8, 12, 15))}
+    again = {"query": _words(question, None), "k": 5}
+    return [first, *rng.choice(([], [], ["read_around"], [again], ["read_around", again]))]
+
+
+def _speaker(question: Question) -> str | None:
+    """The speaker whom the question names, if it names one of them alone."""
+    speakers = {document.speaker for document in question.profile.documents if document.speaker}
+    named = [speaker for speaker in speakers if re.search(rf"\b{re.escape(speaker)}\b", question.text)]
+    return named[0] if len(named) == 1 else None
+
+
+def _words(question: Question, speaker: str | None) -> str:
+    """The question's words that mean something, without the speaker's name."""
+    words = [word.removesuffix("'s") for word in _WORD.findall(question.search_text)]
+    kept = [word for word in words if word.lower() not in _EMPTY and word != speaker]
+    return " ".join(kept) or question.search_text
+
+
+def _answer(question: Question, observations: Sequence[str]) -> str:
+    shown = [name for name in _LINE.findall("".join(observations[1:])) if name in evidence_of(question)]
+    if not shown or not question.rubric.reference:
+        return answer_with("I do not know.", "Nothing was found.")
+    return answer_with(question.rubric.reference, f"{shown[0]} tells it.")

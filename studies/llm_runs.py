@@ -1,0 +1,289 @@
+"""The runs behind `docs/results-llm.md`: trainings of a pretrained model, what is played with them, and their hours."""
+
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from os import environ
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import OptionError
+from ..evaluation.evaluate import Settings
+from ..evaluation.multi_seed import BySeed, question_figures
+from ..evaluation.recorded_run import RecordedRun
+from ..evaluation.run import RunDirectory
+from ..training.grpo.resuming import EVALUATIONS
+from ..training.policy import FINAL
+from ..training.recipe import Recipe
+from ..training.report.comparison import TRAINED, UNTRAINED, contenders
+from ..training.stages import Stage, StagedRecipe, load_any, stages_of
+from .arms import SUMMARY
+
+WORLD, LOCOMO = "pr2-world-smollm2", "pr2-locomo-smollm2"
+WORLD_RAG, LOCOMO_RAG = "rag-world-smollm2", "rag-locomo-smollm2"
+HOURS = 20.0  # of the machine; each of its cores has a run of its own
+FOLDS = (  # of LoCoMo's conversations: those that train, the one that is watched, those that are tested
+    ("conv-42+conv-43+conv-44+conv-47", "conv-41", "conv-26+conv-30"),
+    ("conv-26+conv-30+conv-44+conv-47", "conv-43", "conv-41+conv-42"),
+    ("conv-30+conv-41+conv-42+conv-47", "conv-26", "conv-43+conv-44"),
+)
+BEST_ONE_SHOT = "hybrid:bm25+dense,context=2,dates=true,weights=2+1"  # of docs/retrieval.md, at 15 turns
+_RAG = ("stages.sft.agent=rag", "stages.grpo.agent=rag", "stages.grpo.conclusion.controls=[rag]")
+_SHOWN_AT_ONCE = tuple(
+    f"stages.{stage}.episode.{change}"
+    for stage in ("sft", "grpo")
+    for change in ("tools=null", "max_shown=null", "top_k=15")
+)
+_LORA = r"{rank: 16, targets: 'model\.layers\.[12]\d\..*_proj'}"
+_LESSONS = "{steps: 60, batch: 8, learning_rate: 1.0e-3, warmup: 5}"
+_STEPS = "{steps: 24, questions: 4, learning_rate: 1.0e-4}"
+_PRLM = (
+    *("model=smollm2", f"stages.base.lora={_LORA}", "stages.base.lessons.limit=240"),
+    *(f"stages.base.optimiser={_LESSONS}", "stages.base.conclusion.questions=60", "stages.rm.limit=160"),
+    *(f"stages.grpo.lora={_LORA}", f"stages.grpo.optimiser={_STEPS}"),
+    "stages.grpo.conclusion={controls: [rag, prlm], questions: 60}",
+)
+_TAGPR = (
+    *("model=smollm2", f"stages.sft.lora={_LORA}", "stages.sft.lessons.limit=400"),
+    *(f"stages.sft.optimiser={_LESSONS}", "stages.sft.conclusion.questions=60"),
+    *("stages.prmu.limit=160", "stages.prmu.epochs=2"),
+    *(f"stages.guided.lora={_LORA}", f"stages.guided.optimiser={_STEPS}", "stages.guided.conclusion.questions=60"),
+    *(f"stages.exploratory.lora={_LORA}", f"stages.exploratory.optimiser={_STEPS}"),
+    "stages.exploratory.conclusion.questions=60",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Arm:
+    """A recipe with changes, trained on so many seeds or folds, in so many minutes of a core each."""
+
+    recipe: str
+    minutes: int
+    changes: tuple[str, ...] = ()
+    repeats: int = 1
+    begins: str = ""  # the arm whose warm start at the same seed or fold it takes
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What a finished run's policy plays on its test set with other settings than it was trained with."""
+
+    arm: str
+    who: Literal["trained", "untrained"]
+    minutes: int
+    changes: dict[str, Any] = field(default_factory=dict)
+    data: str = ""  # after the spec of the test set
+    repeats: int = 1
+
+
+ARMS = {
+    WORLD: Arm(WORLD, 75, repeats=3),
+    LOCOMO: Arm(LOCOMO, 100, repeats=3),
+    WORLD_RAG: Arm(WORLD, 60, _RAG, 3),
+    LOCOMO_RAG: Arm(LOCOMO, 80, (*_RAG, *_SHOWN_AT_ONCE), 3),
+    "world-one-search": Arm(WORLD, 50, ("stages.grpo.episode.max_searches=1",), begins=WORLD),
+    "world-no-baseline": Arm(WORLD, 60, ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0"), begins=WORLD),
+    "world-delta": Arm(WORLD, 60, ("stages.grpo.advantage=delta",), begins=WORLD),
+    "world-turns": Arm(WORLD, 60, ("stages.grpo.advantage=joint+turn",), begins=WORLD),
+    "locomo-one-search": Arm(LOCOMO, 75, ("stages.grpo.episode.max_searches=1",), begins=LOCOMO),
+    "locomo-no-baseline": Arm(
+        LOCOMO, 80, ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0"), begins=LOCOMO
+    ),
+    "prlm": Arm("prlm-world-lamp-5", 60, _PRLM),
+    "tagpr": Arm("tagpr-world-lamp-2", 75, _TAGPR),
+    "locomo-no-read-around": Arm(LOCOMO, 80, ("stages.grpo.episode.tools=search_profile+latest",), begins=LOCOMO),
+}
+TRIALS = {
+    "world-as-it-comes": Trial(WORLD, "untrained", 8, {"model": "smollm2"}),
+    "world-greedy": Trial(WORLD, "trained", 4, {"temperature": 0.0}),
+    "world-greedy-before": Trial(WORLD, "untrained", 4, {"temperature": 0.0}),
+    "world-k-1": Trial(WORLD, "trained", 4, {"top_k": 1}),
+    "world-k-5": Trial(WORLD, "trained", 5, {"top_k": 5}),
+    "world-2-searches": Trial(WORLD, "trained", 4, {"max_searches": 2}),
+    "world-hybrid": Trial(WORLD, "trained", 4, {"retriever": "hybrid"}),
+    "world-r2p": Trial(WORLD, "untrained", 6, {"agent": "r2p"}),
+    "world-rpm": Trial(WORLD, "untrained", 20, {"agent": "rpm", "limit": 30}),
+    "locomo-as-it-comes": Trial(LOCOMO, "untrained", 15, {"model": "smollm2", "limit": 60}),
+    "locomo-greedy": Trial(LOCOMO, "trained", 12, {"temperature": 0.0}, repeats=3),
+    "locomo-bm25": Trial(LOCOMO, "trained", 12, {"retriever": "bm25"}),
+    "locomo-hybrid": Trial(LOCOMO, "trained", 12, {"retriever": BEST_ONE_SHOT}),
+    "locomo-script": Trial(LOCOMO, "untrained", 1, {"model": "scripted:searcher"}, repeats=3),
+    "locomo-lessons": Trial(LOCOMO, "untrained", 1, {"model": "scripted:explorer"}, repeats=3),
+    "locomo-one-shot": Trial(
+        LOCOMO,
+        "untrained",
+        2,
+        {"agent": "rag", "model": "scripted:searcher", "retriever": BEST_ONE_SHOT, "top_k": 15}
+        | {"tools": None, "max_shown": None},
+        repeats=3,
+    ),
+    "locomo-adversarial": Trial(LOCOMO, "trained", 8, data="categories=5"),
+    "locomo-adversarial-before": Trial(LOCOMO, "untrained", 8, data="categories=5"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One training, or one trial, at one seed or fold; `minutes` are of one core."""
+
+    name: str
+    number: int
+    minutes: int
+    begins: str = ""
+
+    @property
+    def label(self) -> str:
+        return f"{self.name}-{self.number}"
+
+
+class Bench:
+    """A folder for each run, those of trials in the folder of the run that they are played with.
+
+    `changes` apply to all recipes; `file` is LoCoMo's.
+    """
+
+    def __init__(self, folder: Path, file: Path, changes: Sequence[str] = ()) -> None:
+        self.folder, self._file, self._changes = folder, file, tuple(changes)
+
+    def plan(self, only: Sequence[str] = ()) -> list[Run]:
+        """What is wanted, in its order: the main recipes and their controls seed by seed, then arms, then trials."""
+        trained = [
+            Run(name, number, arm.minutes, arm.begins)
+            for number in range(3)
+            for name, arm in sorted(ARMS.items(), key=lambda pair: -pair[1].repeats)
+            if number < arm.repeats
+        ]
+        played = [
+            Run(name, number, trial.minutes, trial.arm)
+            for name, trial in TRIALS.items()
+            for number in range(trial.repeats)
+        ]
+        trained.sort(key=lambda run: (ARMS[run.name].repeats == 1, run.number))
+        return [run for run in (*trained, *played) if not only or run.name in only]
+
+    def state(self, run: Run) -> str:
+        if (self.place(run) / SUMMARY).exists():
+            return "done"
+        return "begun" if self.place(run).exists() else "missing"
+
+    def make(self, run: Run) -> None:
+        """Train or play in a process of its own, which resumes; needs what the run begins with."""
+        if run.name in TRIALS:
+            command = ["eval", *self._trial(run).arguments, "--out", str(self.place(run))]
+        else:
+            command = ["train", ARMS[run.name].recipe, *self._settings(run), "--out", str(self._out(run))]
+        with (self.folder / f"{run.label}.log").open("a") as log:
+            ended = subprocess.run(  # noqa: S603 (ours)
+                [sys.executable, "-m", "profilegym", *command],
+                stdout=log,
+                stderr=log,
+                env=environ | {"OMP_NUM_THREADS": "1"},
+            ).returncode
+        if ended:
+            raise OptionError(f"profilegym {shlex.join(command)} ended with {ended}: see {self.folder}/{run.label}.log")
+
+    def ready(self, run: Run) -> bool:
+        """Whether what the run begins with is there."""
+        if not run.begins:
+            return True
+        out = self._out(replace(run, name=run.begins))
+        return (out / "grpo" / SUMMARY).exists() if run.name in TRIALS else (out / "sft" / FINAL).exists()
+
+    def place(self, run: Run) -> Path:
+        """The folder whose summary says that the run is done."""
+        if run.name in TRIALS:
+            return self._out(replace(run, name=TRIALS[run.name].arm)) / "trials" / run.name
+        return self.stage(run).folder
+
+    def stage(self, run: Run) -> Stage:
+        """The last stage, which learns from rewards; that of a trial is its arm's."""
+        if run.name in TRIALS:
+            run = replace(run, name=TRIALS[run.name].arm)
+        found = load_any(ARMS[run.name].recipe, self._settings(run))
+        assert isinstance(found, StagedRecipe)
+        return stages_of(found, self._out(run))[-1]
+
+    def played(self, name: str, test: str, who: str = TRAINED) -> BySeed:
+        """The figures of an arm's contender, or of a trial, by seed or fold; runs with other settings are an error."""
+        found = {}
+        for run in self.plan([name]):
+            trial = run.name in TRIALS
+            folder = self.place(run) if trial else self.place(run) / EVALUATIONS / test / who
+            if (self.place(run) / SUMMARY).exists() and (folder / SUMMARY).exists():
+                self._check(run)
+                found[run.number] = question_figures(RecordedRun(RunDirectory(folder)))
+        return found
+
+    def _trial(self, run: Run) -> Settings:
+        trial, stage = TRIALS[run.name], self.stage(run)
+        assert isinstance(stage.recipe, Recipe)
+        data = stage.recipe.data.test["test"]
+        wanted = TRAINED if trial.who == "trained" else UNTRAINED
+        start = next(one.settings for one in contenders(stage.recipe, data, stage.folder) if one.name == wanted)
+        if trial.data:
+            start = replace(start, data=f"{data.partition(',')[0]},{trial.data}")
+        return replace(start, **trial.changes)
+
+    def _settings(self, run: Run) -> list[str]:
+        arm = ARMS[run.name]
+        found = [*arm.changes, f"seed={run.number}"]
+        if arm.recipe == LOCOMO:
+            train, validation, test = FOLDS[run.number]
+            named = {"file": self._file, "train": train, "validation": validation, "test": test}
+            found += [f"variables.{name}={value}" for name, value in named.items()]
+        if arm.begins:
+            start = self._out(replace(run, name=arm.begins)) / "sft" / FINAL
+            found += [f"model=hf:{start}", "stages.sft=null"]
+        return [*found, *self._changes]
+
+    def _out(self, run: Run) -> Path:
+        return self.folder / run.label
+
+    def _check(self, run: Run) -> None:
+        if run.name in TRIALS:
+            return
+        there = RunDirectory(self._out(run)).settings
+        wanted = load_any(ARMS[run.name].recipe, self._settings(run)).model_dump()
+        if other := [name for name in wanted if there.get(name) != wanted[name]]:
+            raise OptionError(
+                f"{self._out(run)} holds a run of other settings ({', '.join(other)}): "
+                "delete it, or ask for its settings"
+            )
+
+
+def make_all(bench: Bench, runs: Sequence[Run], jobs: int) -> Iterator[str]:
+    """Make what is missing, `jobs` at once; a run waits until what it begins with is there. Yields what went wrong."""
+    bench.folder.mkdir(parents=True, exist_ok=True)
+    left = [run for run in runs if bench.state(run) != "done"]
+    with _interrupted_alone() as interrupted, ThreadPoolExecutor(jobs) as workers:
+        while now := [run for run in left if bench.ready(run)]:
+            left = [run for run in left if run not in now]
+            for failed in workers.map(lambda run: None if interrupted else _made(bench, run), now):
+                if failed:
+                    yield failed
+        for run in left:
+            yield f"{run.label} waits for {run.begins}-{run.number}"
+
+
+def _made(bench: Bench, run: Run) -> str | None:
+    try:
+        bench.make(run)
+    except OptionError as error:
+        return f"{run.label}: {error}"
+    return None
+
+
+@contextmanager
+def _interrupted_alone() -> Iterator[list[bool]]:
+    """On Ctrl-C wait for the trainings, which get the signal too and save their state; begin no other."""
+    found: list[bool] = []
+    before = signal.signal(signal.SIGINT, lambda *_: found.append(True))
+    try:
+        yield found
+    finally:
+        signal.signal(signal.SIGINT, before)

@@ -1,0 +1,320 @@
+"""Writes `docs/results-llm.md`; makes the missing runs with a pretrained model and resumes after an interruption.
+
+python -m profilegym.studies.results_llm --dry-run     # what would run, and how long
+python -m profilegym.studies.results_llm               # make results-llm: hours
+python -m profilegym.studies.results_llm --page        # only writes the page, from the runs that there are
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+
+from ..envs.trajectory import Trajectory
+from ..errors import ProfileGymError
+from ..evaluation.intervals import Interval
+from ..evaluation.multi_seed import BySeed, Selection, difference, mean, ratio
+from ..evaluation.recorded_run import RecordedRun
+from ..evaluation.run import RunDirectory
+from ..evaluation.summary import score_of
+from ..training.grpo.resuming import EVALUATIONS
+from ..training.report.comparison import ORACLE, TRAINED, UNTRAINED, most_changed
+from .llm_runs import (
+    ARMS,
+    HOURS,
+    LOCOMO,
+    LOCOMO_RAG,
+    TRIALS,
+    WORLD,
+    WORLD_RAG,
+    Bench,
+    Run,
+    make_all,
+)
+from .page import UNKNOWN, claim, figure, fill_in, more, table
+
+PAGE, RUNS = Path("docs/results-llm.md"), Path("runs/results-llm")  # in the working directory
+FILE = Path("data/locomo10.json")
+TESTS = ("test", "test_unseen")
+BEFORE_AFTER = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A row of a table: an arm's contender, or a trial."""
+
+    name: str
+    arm: str
+    who: str = TRAINED
+
+
+WORLD_ROWS = (
+    Who("PR2, trained", WORLD),
+    Who("PR2, after the warm start", WORLD, UNTRAINED),
+    Who("one-shot RAG, trained", WORLD_RAG),
+    Who("one-shot RAG, after its warm start", WORLD_RAG, UNTRAINED),
+    Who("oracle", WORLD, ORACLE),
+)
+LOCOMO_ROWS = (
+    Who("PR2, trained", LOCOMO),
+    Who("PR2, after the warm start", LOCOMO, UNTRAINED),
+    Who("one-shot RAG, trained", LOCOMO_RAG),
+    Who("the best one-shot retriever", "locomo-one-shot"),
+    Who("`scripted:searcher`", "locomo-script"),
+    Who("`scripted:explorer`, the lessons' player", "locomo-lessons"),
+)
+
+
+def plan(bench: Bench, runs: Sequence[Run], jobs: int) -> str:
+    """What would run, and how long it takes on so many cores."""
+    rows = [(run.label, bench.state(run), str(run.minutes)) for run in runs]
+    left = sum(run.minutes for run in runs if bench.state(run) != "done") / 60
+    everything = sum(run.minutes for run in runs) / 60
+    told = (
+        f"{everything:.1f} hours of a core in all, {left:.1f} of them left: about {left / jobs:.1f} hours with {jobs} "
+        f"runs side by side, of {HOURS:g} allowed."
+    )
+    return f"{table(('run', 'state', 'minutes'), rows)}\n\n{told}"
+
+
+def runs_made(bench: Bench) -> str:
+    """Which runs there are, and the commands of those that are missing."""
+    rows = []
+    for name, arm in (ARMS | TRIALS).items():
+        runs = bench.plan([name])
+        done = [str(run.number) for run in runs if bench.state(run) == "done"]
+        missing = "" if len(done) == len(runs) else f"`python -m profilegym.studies.results_llm --only {name}`"
+        kind = "folds" if "locomo" in name else "seeds"
+        rows.append((f"`{name}`", f"{len(done)} of {arm.repeats} {kind}", missing))
+    return table(("run", "done", "missing: run"), rows)
+
+
+def world(bench: Bench) -> str:
+    """PR2 and its controls on people whom training never showed."""
+    rows = []
+    for who in WORLD_ROWS:
+        for test in TESTS:
+            played = bench.played(who.arm, test, who.who)
+            main, oracle = bench.played(WORLD, test), bench.played(WORLD, test, ORACLE)
+            rows.append(
+                (
+                    *(who.name, test, _count(played)),
+                    _figure(mean(Selection(played))),
+                    _figure(ratio(Selection(played), Selection(oracle))),
+                    *("" if who.arm == WORLD and who.who == TRAINED else _figure(_less(main, played), "+"),),
+                    _figure(mean(Selection(played, "searches"))),
+                    _figure(mean(Selection(played, "structure"))),
+                )
+            )
+    heads = ("who", "on", "seeds, questions", "score", "of the oracle", "PR2 trained less it", "searches", "structure")
+    main, rag = (partial(_world_side, bench, arm) for arm in (WORLD, WORLD_RAG))
+    told = claim(
+        "Trained PR2 over the best trained control.",
+        (more(f"{test}, PR2 over RAG, both trained", ratio(main(test), rag(test)), 1.3) for test in TESTS),
+    )
+    oracle = [
+        more(f"{test}, over the oracle", ratio(main(test), Selection(bench.played(WORLD, test, ORACLE))), bound)
+        for test, bound in zip(TESTS, (0.9, 0.8), strict=True)
+    ]
+    restraint = claim(
+        "On questions that need no history, trained less before.",
+        (
+            more(
+                f"{test}, score",
+                difference(*(Selection(bench.played(WORLD, test, who), "score", 0) for who in (TRAINED, UNTRAINED))),
+            )
+            for test in TESTS
+        ),
+    )
+    return "\n\n".join([table(heads, rows), told, claim("Most of what the oracle has.", oracle), restraint])
+
+
+def locomo(bench: Bench) -> str:
+    """Evidence and answers over the conversations of all folds; intervals over questions, which take these as given."""
+    main = _pooled(bench.played(LOCOMO, "test"))
+    rows = []
+    for who in LOCOMO_ROWS:
+        played = bench.played(who.arm, "test", who.who)
+        found, less = _pooled(played), difference(Selection(main, "evidence"), Selection(_pooled(played), "evidence"))
+        rows.append(
+            (
+                *(who.name, _count(played), _people(played)),
+                _figure(mean(Selection(found, "evidence"))),
+                "" if who.name == LOCOMO_ROWS[0].name else _figure(less, "+"),
+                *(_figure(mean(Selection(found, metric))) for metric in ("score", "searches")),
+            )
+        )
+    heads = ("who", "folds, questions", "conversations", "evidence", "PR2 trained less it", "F1", "calls")
+    best = _pooled(bench.played("locomo-one-shot", "test"))
+    before = _pooled(bench.played(LOCOMO, "test", UNTRAINED))
+    verdicts = [
+        more("less the best one-shot retriever", _evidence(main, best)),
+        more("less the best one-shot retriever", _evidence(main, best), 0.08),
+        more("less before training", _evidence(main, before)),
+    ]
+    told = claim("Evidence with at most 15 turns shown, trained PR2 less others, over questions.", verdicts)
+    habits = table(("queries", *HABITS), list(_habits(bench)))
+    return "\n\n".join([table(heads, rows), told, habits])
+
+
+def one_seed(bench: Bench) -> str:
+    """The arms and trials on one seed or fold, beside the main run of the same seed or fold."""
+    rows = []
+    for name in (*(name for name, arm in ARMS.items() if arm.repeats == 1), *TRIALS):
+        of = LOCOMO if "locomo" in name else WORLD
+        metric = "evidence" if of == LOCOMO else "score"
+        played, main = bench.played(name, "test"), bench.played(of, "test")
+        sides = [Selection(_pooled(side) if of == LOCOMO else side, metric) for side in (played, main)]
+        beside = UNKNOWN if name in ("prlm", "tagpr") else _figure(difference(*sides), "+")
+        rows.append((f"`{name}`", metric, _count(played), _figure(mean(sides[0])), beside))
+    return table(("run", "figure", "seeds, questions", "mean", "less the main run"), rows)
+
+
+def curves(bench: Bench) -> str:
+    """The validation figures of the main recipes by step."""
+    rows = []
+    for name in (WORLD, WORLD_RAG, LOCOMO, LOCOMO_RAG):
+        for run in bench.plan([name]):
+            folder = bench.place(run) / EVALUATIONS
+            steps = sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
+            for step in steps:
+                found = bench_summary(folder / f"step-{step}")
+                rows.append((run.label, str(step), *(_summary_figure(found, name) for name in CURVES)))
+    return table(("run", "step", *CURVES), rows or [("none yet", *[""] * (len(CURVES) + 1))])
+
+
+def before_after(bench: Bench) -> str:
+    """Questions of the world whose score changed most, with what was searched for before training and after it."""
+    folder = bench.place(Run(WORLD, 0, 0)) / EVALUATIONS / "test"
+    sides = []
+    for who in (UNTRAINED, TRAINED):
+        if not (folder / who / "summary.json").exists():
+            return "Not run yet."
+        run = RecordedRun(RunDirectory(folder / who))
+        played = (one for one in run.trajectories() if one.kind == "personalised" and score_of(one) is not None)
+        sides.append({one.question_id: one for one in played})
+    before, after = sides
+    changed = {
+        (name, 0): (score_of(after[name]) or 0.0) - (score_of(before[name]) or 0.0) for name in before if name in after
+    }
+    rows = [
+        (_cell(run.find(name).text), when, _cell("; ".join(search.query for search in one.searches)), *_ended(one))
+        for name, _ in most_changed(changed)[:BEFORE_AFTER]
+        for when, one in (("before", before[name]), ("after", after[name]))
+    ]
+    return table(("question", "training", "searched for", "answer", "score"), rows)
+
+
+HABITS = ("fold", "a question", "calls", "repeats the question", "names a speaker", "read_around")
+CURVES = ("score", "baseline", "evidence", "searches", "structure")
+SECTIONS = {
+    "runs": runs_made,
+    "world": world,
+    "locomo": locomo,
+    "one seed": one_seed,
+    "curves": curves,
+    "before and after": before_after,
+}
+
+
+def bench_summary(folder: Path) -> dict[str, dict[str, float]]:
+    path = folder / "summary.json"
+    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
+
+
+def _summary_figure(found: dict[str, dict[str, float]], name: str) -> str:
+    return UNKNOWN if name not in found else f"{found[name]['mean']:.3f}"
+
+
+def _habits(bench: Bench) -> Iterator[Sequence[str]]:
+    """How the policy searches, before and after: whether it has learned more than to repeat the question."""
+    for run in bench.plan([LOCOMO]):
+        for who in (UNTRAINED, TRAINED):
+            folder = bench.place(run) / EVALUATIONS / "test" / who
+            if not (folder / "summary.json").exists():
+                continue
+            played = RecordedRun(RunDirectory(folder))
+            episodes = [one for one in played.trajectories() if one.kind == "personalised"]
+            calls = [(played.find(one.question_id).text, search) for one in episodes for search in one.searches]
+            searches = [(text, call) for text, call in calls if call.tool == "search_profile"]
+            yield (
+                *(who, str(run.number), str(len(episodes)), str(len(calls))),
+                _share([call.query.strip() == text for text, call in searches]),
+                _share([bool((call.arguments or {}).get("speaker")) for _, call in searches]),
+                _share([call.tool == "read_around" for _, call in calls]),
+            )
+
+
+def _share(found: Sequence[bool]) -> str:
+    return f"{fmean(found):.2f}" if found else UNKNOWN
+
+
+def _world_side(bench: Bench, arm: str, test: str) -> Selection:
+    return Selection(bench.played(arm, test))
+
+
+def _less(one: BySeed, other: BySeed) -> Interval:
+    return difference(Selection(one), Selection(other))
+
+
+def _evidence(one: BySeed, other: BySeed) -> Interval:
+    return difference(Selection(one, "evidence"), Selection(other, "evidence"))
+
+
+def _pooled(played: BySeed) -> BySeed:
+    """All folds as one run, each question on its own: an interval is then over questions."""
+    pooled = {name: replace(found, user=name) for by_question in played.values() for name, found in by_question.items()}
+    return {0: pooled} if pooled else {}
+
+
+def _people(played: BySeed) -> str:
+    return str(len({found.user for by_question in played.values() for found in by_question.values()}))
+
+
+def _count(played: BySeed) -> str:
+    return f"{len(played)}, {sum(len(by_question) for by_question in played.values()):,}"
+
+
+def _figure(found: Interval, sign: str = "") -> str:
+    return UNKNOWN if found.mean is None else figure(found, sign)
+
+
+def _ended(one: Trajectory) -> tuple[str, str]:
+    return _cell(one.answer or ""), f"{score_of(one) or 0.0:.2f}"
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")[:160]
+
+
+def main(arguments: Sequence[str]) -> None:
+    parser = argparse.ArgumentParser(prog="python -m profilegym.studies.results_llm", description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=(*ARMS, *TRIALS), default=[], help="make no other runs")
+    parser.add_argument("--jobs", type=int, default=2, help="runs side by side, a thread each")
+    parser.add_argument("--file", type=Path, default=FILE, help="LoCoMo's published JSON")
+    parser.add_argument("--runs", type=Path, default=RUNS, help="the folder of the runs")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changed in every recipe")
+    parser.add_argument("--dry-run", action="store_true", help="print what would run, and how long")
+    parser.add_argument("--page", action="store_true", help="only write the page")
+    words = parser.parse_args(arguments)
+    bench = Bench(words.runs, words.file, words.set)
+    runs = bench.plan(words.only)
+    if words.dry_run:
+        sys.stdout.write(plan(bench, runs, words.jobs) + "\n")
+        return
+    try:
+        failed = [] if words.page else list(make_all(bench, runs, words.jobs))
+        for name, make in SECTIONS.items():
+            fill_in(PAGE, name, partial(make, bench))
+    except ProfileGymError as error:
+        sys.exit(f"results-llm: {error}")
+    if failed:
+        sys.exit("\n".join(["results-llm: the page is written; to go on, run this again:", *failed]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,71 @@
+"""The script that draws how it searches a conversation, whose episodes are lessons."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+from talks import asked, conversation, turn
+
+import profilegym as pg
+from profilegym.agents.agent import make_agent
+from profilegym.agents.models.model import make_model
+from profilegym.agents.rollout import Job, Rollout
+from profilegym.envs.tools import make_tools
+
+TALK = {
+    "session_1": [
+        turn("D1:1", "Ines", "My boat lies in Ghent."),
+        turn("D1:2", "Tom", "My boat lies in Bruges, and I would like to see yours."),
+    ]
+}
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> list[pg.Trajectory]:
+    """One episode of each of forty questions about Ines, with the profile."""
+    questions = [asked(4, "Where is Ines's boat?")] * 40
+    (tmp_path / "talks.json").write_text(json.dumps([conversation("c", *questions, **TALK)]), "utf-8")
+    options = {"tools": make_tools("search_profile+read_around"), "max_searches": 3, "max_shown": 4}
+    rollout = Rollout(make_model("scripted:explorer"), pg.make_retriever("bm25"), options=options)
+
+    async def play() -> list[pg.Trajectory]:
+        agent, loaded = make_agent("pr2"), pg.load_questions(f"locomo:{tmp_path}/talks.json")
+        return [trajectory async for trajectory in rollout.run(Job(question, agent) for question in loaded)]
+
+    return asyncio.run(play())
+
+
+def test_its_searches_differ_and_none_is_a_mistake(played: list[pg.Trajectory]) -> None:
+    first = [trajectory.searches[0] for trajectory in played]
+    speakers = {str((search.arguments or {}).get("speaker")) for search in first}
+    tools = {search.tool for trajectory in played for search in trajectory.searches}
+
+    assert all(trajectory.ended == "answered" and not trajectory.malformed for trajectory in played)
+    assert {search.query for search in first} == {"Where is Ines's boat?", "Ines boat", "boat"}
+    assert speakers == {"Ines", "None"}
+    assert tools == {"search_profile", "read_around"}
+    assert {len(trajectory.searches) for trajectory in played} >= {1, 2}
+
+
+def test_it_answers_with_the_reference_where_evidence_was_shown_and_nowhere_else(played: list[pg.Trajectory]) -> None:
+    for trajectory in played:
+        shown = {document for search in trajectory.searches for document, _ in search.hits}
+        assert trajectory.answer == ("in Ghent" if "D1:1" in shown else "I do not know.")
+
+
+def test_without_the_profile_it_does_not_know(tmp_path: Path) -> None:
+    (tmp_path / "talks.json").write_text(json.dumps([conversation("c")]), "utf-8")
+    rollout = Rollout(
+        make_model("scripted:explorer"),
+        pg.make_retriever("bm25"),
+        options={"tools": make_tools("search_profile+latest")},
+    )
+
+    async def play() -> list[pg.Trajectory]:
+        jobs = [Job(question, make_agent("none")) for question in pg.load_questions(f"locomo:{tmp_path}/talks.json")]
+        return [trajectory async for trajectory in rollout.run(jobs)]
+
+    (trajectory,) = asyncio.run(play())
+
+    assert (trajectory.answer, trajectory.searches) == ("I do not know.", [])
