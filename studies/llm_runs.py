@@ -148,7 +148,7 @@ class Bench:
     """
 
     def __init__(self, folder: Path, file: Path, changes: Sequence[str] = ()) -> None:
-        self.folder, self._file, self._changes = folder, file, tuple(changes)
+        self.folder, self.file, self._changes = folder, file, tuple(changes)
 
     def plan(self, only: Sequence[str] = ()) -> list[Run]:
         """What is wanted, in its order: the main recipes and their controls seed by seed, then arms, then trials."""
@@ -234,7 +234,7 @@ class Bench:
         found = [*arm.changes, f"seed={run.number}"]
         if arm.recipe == LOCOMO:
             train, validation, test = FOLDS[run.number]
-            named = {"file": self._file, "train": train, "validation": validation, "test": test}
+            named = {"file": self.file, "train": train, "validation": validation, "test": test}
             found += [f"variables.{name}={value}" for name, value in named.items()]
         if arm.begins:
             start = self._out(replace(run, name=arm.begins)) / "sft" / FINAL

@@ -1,0 +1,183 @@
+"""The page of results with a pretrained model: its plan, and what it says of the runs that there are."""
+
+import asyncio
+import json
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from matching import naming
+from talks import asked, conversation
+
+pytest.importorskip("trl")
+
+from profilegym.errors import OptionError
+from profilegym.evaluation.evaluate import evaluate
+from profilegym.evaluation.intervals import Interval
+from profilegym.evaluation.run import RunDirectory
+from profilegym.studies import llm_runs, results_llm
+from profilegym.studies.llm_runs import ARMS, FOLDS, HOURS, LOCOMO, TRIALS, WORLD, Bench, Run, make_all
+from profilegym.studies.page import figure
+from profilegym.training.stages import load_any
+
+PAGE = Path(__file__).parent.parent / "docs" / "results-llm.md"
+PLAYERS = {"trained": "scripted:oracle", "untrained": "scripted:world", "oracle": "scripted:oracle"}
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    talks = [
+        conversation(f"conv-{number}", *([asked(4)] * 3), asked(5), asked(5)) for number in (26, 30, 41, 42, 43, 44, 47)
+    ]
+    (tmp_path / "talks.json").write_text(json.dumps(talks), "utf-8")
+    return Bench(tmp_path / "runs", tmp_path / "talks.json")
+
+
+def conclude(bench: Bench, run: Run, players: dict[str, str]) -> None:
+    """Play the run's test sets with stand-ins, as its conclusion would."""
+    stage = bench.stage(run)
+    out = stage.folder.parent
+    with RunDirectory(out).writing(load_any(ARMS[run.name].recipe, bench._settings(run)).model_dump()):
+        for test, data in stage.recipe.data.test.items():
+            for who, model in players.items():
+                settings = stage.recipe.playing(data, 12, model=model)
+                asyncio.run(evaluate(settings, RunDirectory(stage.folder / "evaluations" / test / who)))
+    RunDirectory(stage.folder).write_json("summary.json", {})
+
+
+def test_the_plan_keeps_to_its_hours_and_begins_with_the_main_recipes(bench: Bench) -> None:
+    runs = bench.plan()
+
+    assert sum(run.minutes for run in runs) / 60 / 2 <= HOURS
+    assert [run.label for run in runs[:2]] == [f"{WORLD}-0", f"{LOCOMO}-0"]
+    assert {run.name for run in runs} == {*ARMS, *TRIALS}
+    assert all(run.minutes <= 75 for run in runs if run.name in ARMS and ARMS[run.name].recipe == WORLD)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_every_arm_is_a_recipe_that_loads(bench: Bench, name: str) -> None:
+    for run in bench.plan([name]):
+        assert bench.stage(run).recipe.seed == run.number
+
+
+@pytest.mark.parametrize("name", TRIALS)
+def test_every_trial_has_settings_that_can_be_played(bench: Bench, name: str) -> None:
+    settings = bench._trial(bench.plan([name])[0])
+
+    assert settings.arguments[0] == "--agent"
+
+
+def test_of_seven_conversations_six_are_tested_once_and_none_where_it_trains_or_is_watched() -> None:
+    folds = [[set(part.split("+")) for part in fold] for fold in FOLDS]
+    tested = [name for _, _, test in folds for name in sorted(test)]
+
+    assert len(tested) == len(set(tested)) == 6
+    assert all(len(train) == 4 and len(watched) == 1 and len(test) == 2 for train, watched, test in folds)
+    assert all(len(train | watched | test) == 7 for train, watched, test in folds)
+    (always,) = set.union(*folds[0]) - set(tested)
+    assert all(always in train for train, _, _ in folds)
+
+
+def test_a_run_waits_for_the_warm_start_that_it_begins_with(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def train(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        out = Path(command[-1])
+        made.append(out.name)
+        (out / "sft" / "final").mkdir(parents=True)
+        return subprocess.CompletedProcess(command, 0)
+
+    monkeypatch.setattr(llm_runs.subprocess, "run", train)
+    failed = list(make_all(bench, bench.plan(["world-delta", WORLD]), jobs=2))
+
+    assert failed == []
+    assert sorted(made[:3]) == [f"{WORLD}-{seed}" for seed in range(3)]
+    assert made[3:] == ["world-delta-0"]
+
+
+def test_a_training_that_fails_is_told_and_those_that_wait_for_it_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(llm_runs.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 3))
+
+    failed = list(make_all(bench, bench.plan(["locomo-one-search", LOCOMO]), jobs=2))
+
+    assert len(failed) == 4
+    assert "ended with 3" in failed[0]
+    assert failed[-1] == f"locomo-one-search-0 waits for {LOCOMO}-0"
+
+
+def test_the_page_shows_the_runs_that_there_are_and_the_commands_of_the_others(bench: Bench) -> None:
+    run = bench.plan([WORLD])[0]
+    conclude(bench, run, PLAYERS)
+    summary = json.loads((bench.place(run) / "evaluations/test/untrained/summary.json").read_text())
+
+    shown, made = results_llm.world(bench), results_llm.runs_made(bench)
+
+    assert f"| PR2, after the warm start | test | 1, 12 | {figure(Interval(**summary['score']))} |" in shown
+    assert "| one-shot RAG, trained | test | 0, 0 | – |" in shown
+    assert "test, PR2 over RAG, both trained, more than 1.3: not known" in shown
+    assert "test, over the oracle, more than 0.9: **inconclusive**, 1.000" in shown
+    assert f"| `{WORLD}` | 1 of 3 seeds | `python -m profilegym.studies.results_llm --only {WORLD}` |" in made
+
+
+def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench: Bench) -> None:
+    for run in bench.plan([LOCOMO])[:2]:
+        conclude(bench, run, {"trained": "scripted:explorer", "untrained": "scripted:searcher"})
+
+    shown = results_llm.locomo(bench)
+
+    (row,) = [line for line in shown.splitlines() if line.startswith("| PR2, trained |")]
+    assert row.split(" | ")[1:3] == ["2, 12", "4"]
+    assert "; 12]" in row
+    (habit,) = [line for line in shown.splitlines() if line.startswith("| trained | 1 |")]
+    assert habit.split(" | ")[2] == "6"
+
+
+def test_a_run_of_other_settings_is_never_shown(bench: Bench) -> None:
+    conclude(bench, bench.plan([WORLD])[0], PLAYERS)
+    other = Bench(bench.folder, bench.folder / "x.json", ["stages.grpo.optimiser.steps=7"])
+
+    with pytest.raises(OptionError, match=naming("stages")):
+        other.played(WORLD, "test")
+
+
+def test_questions_before_and_after_show_what_was_searched_for(bench: Bench) -> None:
+    assert results_llm.before_after(bench) == "Not run yet."
+    conclude(bench, bench.plan([WORLD])[0], PLAYERS)
+
+    rows = results_llm.before_after(bench).splitlines()[2:]
+
+    assert 2 <= len(rows) <= 20
+    assert all(row.split(" | ")[1] == ("before", "after")[number % 2] for number, row in enumerate(rows))
+
+
+def test_the_page_is_written_from_whatever_there_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "docs").mkdir()
+    (tmp_path / "docs" / "results-llm.md").write_text(PAGE.read_text("utf-8"), "utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    results_llm.main(["--page"])
+
+    written = (tmp_path / "docs" / "results-llm.md").read_text("utf-8")
+    assert written.count("--only") == len({*ARMS, *TRIALS})
+    assert "Not run yet." in written
+
+
+def test_a_dry_run_tells_what_is_left_and_runs_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
+    results_llm.main(["--dry-run", "--only", WORLD, "--runs", str(bench.folder)])
+
+    told = capsys.readouterr().out
+    assert f"| {WORLD}-2 | missing |" in told
+    assert "3.8 hours of a core in all, 3.8 of them left" in told
+    assert not bench.folder.exists()
+
+
+def test_a_trial_is_part_of_the_run_that_it_is_played_with(bench: Bench) -> None:
+    run = bench.plan(["world-k-5"])[0]
+
+    assert bench.place(run) == bench.folder / f"{WORLD}-0" / "trials" / "world-k-5"
+    assert bench._trial(run).top_k == 5
+    assert bench._trial(replace(run, name="locomo-adversarial")).data.endswith("/conv-26+conv-30,categories=5")
