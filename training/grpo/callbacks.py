@@ -117,7 +117,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         recipe, trainer = self._recipe, self._trainer
         run = RunDirectory(self._out / EVALUATIONS / f"step-{step}")
         settings = recipe.playing(str(recipe.data.validation), recipe.watch.questions)
-        speed, model = Speed(recipe.generation.in_flight), trainer.policy()
+        speed = Speed(recipe.generation.in_flight, recipe.generation.deadline)
+        model = trainer.policy()
         with trainer.accelerator.autocast():
             summary = evaluate_together(self._processes, settings, run, speed, model, trainer.share)
         values = {
