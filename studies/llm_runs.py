@@ -33,6 +33,7 @@ FOLDS = (  # of LoCoMo's conversations: those that train, the one that is watche
     ("conv-30+conv-41+conv-42+conv-47", "conv-26", "conv-43+conv-44"),
 )
 BEST_ONE_SHOT = "hybrid:bm25+dense,context=2,dates=true,weights=2+1"  # of docs/retrieval.md, at 15 turns
+_DEADLINE = "7200"  # seconds of a trial's episode, as in the recipes
 _RAG = ("stages.sft.agent=rag", "stages.grpo.agent=rag", "stages.grpo.conclusion.controls=[rag]")
 _SHOWN_AT_ONCE = tuple(
     f"stages.{stage}.episode.{change}"
@@ -174,7 +175,7 @@ class Bench:
     def make(self, run: Run) -> None:
         """Train or play in a process of its own, which resumes; needs what the run begins with."""
         if run.name in TRIALS:
-            command = ["eval", *self._trial(run).arguments, "--out", str(self.place(run))]
+            command = ["eval", *self._trial(run).arguments, "--deadline", _DEADLINE, "--out", str(self.place(run))]
         else:
             command = ["train", ARMS[run.name].recipe, *self._settings(run), "--out", str(self._out(run))]
         with (self.folder / f"{run.label}.log").open("a") as log:

@@ -95,42 +95,41 @@ def runs_made(bench: Bench) -> str:
 
 def world(bench: Bench) -> str:
     """PR2 and its controls on people whom training never showed."""
-    rows = []
-    for who in WORLD_ROWS:
-        for test in TESTS:
-            played = bench.played(who.arm, test, who.who)
-            main, oracle = bench.played(WORLD, test), bench.played(WORLD, test, ORACLE)
-            rows.append(
-                (
-                    *(who.name, test, _count(played)),
-                    _figure(mean(Selection(played))),
-                    _figure(ratio(Selection(played), Selection(oracle))),
-                    *("" if who.arm == WORLD and who.who == TRAINED else _figure(_less(main, played), "+"),),
-                    _figure(mean(Selection(played, "searches"))),
-                    _figure(mean(Selection(played, "structure"))),
-                )
-            )
     heads = ("who", "on", "seeds, questions", "score", "of the oracle", "PR2 trained less it", "searches", "structure")
-    main, rag = (partial(_world_side, bench, arm) for arm in (WORLD, WORLD_RAG))
-    told = claim(
-        "Trained PR2 over the best trained control.",
-        (more(f"{test}, PR2 over RAG, both trained", ratio(main(test), rag(test)), 1.3) for test in TESTS),
+    rows = [_world_row(bench, who, test) for who in WORLD_ROWS for test in TESTS]
+    side = partial(_world_side, bench)
+    over_rag = (
+        more(f"{test}, PR2 over RAG, both trained", ratio(side(WORLD, test), side(WORLD_RAG, test)), 1.3)
+        for test in TESTS
     )
-    oracle = [
-        more(f"{test}, over the oracle", ratio(main(test), Selection(bench.played(WORLD, test, ORACLE))), bound)
+    over_oracle = (
+        more(f"{test}, over the oracle", ratio(side(WORLD, test), side(WORLD, test, ORACLE)), bound)
         for test, bound in zip(TESTS, (0.9, 0.8), strict=True)
-    ]
-    restraint = claim(
-        "On questions that need no history, trained less before.",
-        (
-            more(
-                f"{test}, score",
-                difference(*(Selection(bench.played(WORLD, test, who), "score", 0) for who in (TRAINED, UNTRAINED))),
-            )
-            for test in TESTS
-        ),
     )
-    return "\n\n".join([table(heads, rows), told, claim("Most of what the oracle has.", oracle), restraint])
+    restraint = (
+        more(f"{test}, score", difference(*(side(WORLD, test, who, 0) for who in (TRAINED, UNTRAINED))))
+        for test in TESTS
+    )
+    return "\n\n".join(
+        [
+            table(heads, rows),
+            claim("Trained PR2 over the best trained control.", over_rag),
+            claim("Most of what the oracle has.", over_oracle),
+            claim("On questions that need no history, trained less before.", restraint),
+        ]
+    )
+
+
+def _world_row(bench: Bench, who: Who, test: str) -> Sequence[str]:
+    played, first = bench.played(who.arm, test, who.who), who == WORLD_ROWS[0]
+    main, oracle = _world_side(bench, WORLD, test), _world_side(bench, WORLD, test, ORACLE)
+    return (
+        *(who.name, test, _count(played)),
+        _figure(mean(Selection(played))),
+        _figure(ratio(Selection(played), oracle)),
+        "" if first else _figure(difference(main, Selection(played)), "+"),
+        *(_figure(mean(Selection(played, metric))) for metric in ("searches", "structure")),
+    )
 
 
 def locomo(bench: Bench) -> str:
@@ -199,7 +198,9 @@ def before_after(bench: Bench) -> str:
         sides.append({one.question_id: one for one in played})
     before, after = sides
     changed = {
-        (name, 0): (score_of(after[name]) or 0.0) - (score_of(before[name]) or 0.0) for name in before if name in after
+        (name, "0"): (score_of(after[name]) or 0.0) - (score_of(before[name]) or 0.0)
+        for name in before
+        if name in after
     }
     rows = [
         (_cell(run.find(name).text), when, _cell("; ".join(search.query for search in one.searches)), *_ended(one))
@@ -253,12 +254,8 @@ def _share(found: Sequence[bool]) -> str:
     return f"{fmean(found):.2f}" if found else UNKNOWN
 
 
-def _world_side(bench: Bench, arm: str, test: str) -> Selection:
-    return Selection(bench.played(arm, test))
-
-
-def _less(one: BySeed, other: BySeed) -> Interval:
-    return difference(Selection(one), Selection(other))
+def _world_side(bench: Bench, arm: str, test: str, who: str = TRAINED, hops: int | None = None) -> Selection:
+    return Selection(bench.played(arm, test, who), hops=hops)
 
 
 def _evidence(one: BySeed, other: BySeed) -> Interval:
