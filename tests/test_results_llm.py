@@ -17,9 +17,10 @@ from profilegym.errors import OptionError
 from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.intervals import Interval
 from profilegym.evaluation.run import RunDirectory
-from profilegym.studies import llm_runs, results_llm
+from profilegym.studies import results_llm
 from profilegym.studies.llm_runs import ARMS, FOLDS, HOURS, LOCOMO, TRIALS, WORLD, Bench, Run, make_all
 from profilegym.studies.page import figure
+from profilegym.training.recipe import Recipe
 from profilegym.training.stages import load_any
 
 PAGE = Path(__file__).parent.parent / "docs" / "results-llm.md"
@@ -38,6 +39,7 @@ def bench(tmp_path: Path) -> Bench:
 def conclude(bench: Bench, run: Run, players: dict[str, str]) -> None:
     """Play the run's test sets with stand-ins, as its conclusion would."""
     stage = bench.stage(run)
+    assert isinstance(stage.recipe, Recipe)
     out = stage.folder.parent
     with RunDirectory(out).writing(load_any(ARMS[run.name].recipe, bench._settings(run)).model_dump()):
         for test, data in stage.recipe.data.test.items():
@@ -89,7 +91,7 @@ def test_a_run_waits_for_the_warm_start_that_it_begins_with(bench: Bench, monkey
         (out / "sft" / "final").mkdir(parents=True)
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(llm_runs.subprocess, "run", train)
+    monkeypatch.setattr(subprocess, "run", train)
     failed = list(make_all(bench, bench.plan(["world-delta", WORLD]), jobs=2))
 
     assert failed == []
@@ -100,7 +102,7 @@ def test_a_run_waits_for_the_warm_start_that_it_begins_with(bench: Bench, monkey
 def test_a_training_that_fails_is_told_and_those_that_wait_for_it_too(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(llm_runs.subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 3))
+    monkeypatch.setattr(subprocess, "run", lambda command, **_: subprocess.CompletedProcess(command, 3))
 
     failed = list(make_all(bench, bench.plan(["locomo-one-search", LOCOMO]), jobs=2))
 
