@@ -1,5 +1,6 @@
 """The validation questions that are played between the steps of a training."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,11 +19,11 @@ from profilegym.training.grpo.callbacks import Interruption, RunCallback
 def test_they_keep_to_the_recipes_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Speed] = []
 
-    async def evaluate(settings: Any, run: Any, speed: Speed, **_: Any) -> dict[str, Any]:
+    def evaluate_together(_: Any, settings: Any, run: Any, speed: Speed, *more: Any) -> dict[str, Any]:
         seen.append(speed)
         return {}
 
-    monkeypatch.setattr(callbacks, "evaluate", evaluate)
+    monkeypatch.setattr(callbacks, "evaluate_together", evaluate_together)
     asked = recipe(
         tmp_path,
         data={"train": DATA, "validation": "world:users=20/validation"},
@@ -30,7 +31,9 @@ def test_they_keep_to_the_recipes_deadline(tmp_path: Path, monkeypatch: pytest.M
         watch={"evaluate": 1},
     )
     trainer = SimpleNamespace(
-        accelerator=SimpleNamespace(is_main_process=True),
+        accelerator=SimpleNamespace(autocast=nullcontext),
+        processes=Processes(),
+        share=None,
         state=SimpleNamespace(global_step=0),
         rollouts=SimpleNamespace(close=lambda: None),
         policy=lambda: None,
