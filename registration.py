@@ -20,7 +20,7 @@ def make_env(data: Any = "world", retriever: Any = "bm25", reward: Any = "rubric
     """Called by `gym.make`. `data`, `retriever` and `reward` are specs or objects."""
     from .envs.profile_qa import ProfileQAEnv
 
-    return ProfileQAEnv(*_parts(data, retriever, reward), **options)
+    return ProfileQAEnv(*parts_of(data, retriever, reward), **options)
 
 
 def make_vector_env(
@@ -29,7 +29,7 @@ def make_vector_env(
     """Called by `gym.make_vec(…, vectorization_mode="vector_entry_point")`."""
     from .envs.profile_qa_vector import ProfileQAVectorEnv
 
-    return ProfileQAVectorEnv(*_parts(data, retriever, reward), num_envs=num_envs, **options)
+    return ProfileQAVectorEnv(*parts_of(data, retriever, reward), num_envs=num_envs, **options)
 
 
 def openai_judge(
@@ -90,7 +90,8 @@ def openai_judge(
     )
 
 
-def _parts(data: Any, retriever: Any, reward: Any) -> tuple[Any, Any, Any]:
+def parts_of(data: Any, retriever: Any, reward: Any) -> tuple[Any, Any, Any]:
+    """Questions, retriever and reward of their specs; objects are returned as they are."""
     from .envs.retrieval import make_retriever
     from .rewards import make_reward
     from .rewards.rubric import RubricReward

@@ -5,6 +5,7 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import Future
 from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
@@ -19,9 +20,14 @@ def run_sync(coroutine: Coroutine[Any, Any, T]) -> T:
     return _background_loop().run(coroutine)
 
 
+def in_background(coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+    """Starts a coroutine on the background loop, from any thread, and gives the future of its result."""
+    return asyncio.run_coroutine_threadsafe(coroutine, _background_loop().loop)
+
+
 async def on_background_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     """Awaits, in any event loop, a coroutine that the background loop runs with the connections that it keeps."""
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(coroutine, _background_loop().loop))
+    return await asyncio.wrap_future(in_background(coroutine))
 
 
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:

@@ -2,28 +2,25 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from math import isfinite
-from time import perf_counter
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 from ..envs.chat import Sampling
 from ..envs.episode import Episode
 from ..envs.question import Question
-from ..envs.retrieval import Hit, Retriever
-from ..envs.reward import Reward, RewardFunction, no_reward, score_async
+from ..envs.retrieval import Retriever
+from ..envs.reward import Reward, RewardFunction, no_reward
 from ..envs.tools.running import run_call_async
 from ..envs.trajectory import Kind, Trajectory
-from ..errors import BudgetSpent, RewardError
+from ..errors import BudgetSpent
 from .agent import Agent, ModelHandle
+from .batcher import Batcher
 from .models.model import Model
 from .pr2 import Unpersonalised
 
-Request = TypeVar("Request")
-Result = TypeVar("Result")
 DEFAULT_SAMPLING = Sampling(temperature=1.0)
 
 
@@ -100,7 +97,7 @@ class Rollout:
         A spent budget stops the run: episodes that have ended or wait for their score are still yielded, then the error
         is raised.
         """
-        batcher = _Batcher(self)
+        batcher = Batcher(self.retriever, self.reward)
         playing, finished = set[asyncio.Task[Trajectory]](), asyncio.Queue[asyncio.Task[Trajectory] | None]()
         if isinstance(requests, JobFeed):
             feed, take = requests, requests.take
@@ -135,7 +132,7 @@ class Rollout:
         if budget_error:
             raise budget_error
 
-    async def _play(self, request: Job, batcher: "_Batcher") -> Trajectory:
+    async def _play(self, request: Job, batcher: Batcher) -> Trajectory:
         """An error ends this episode alone; only a spent budget ends the run."""
         options = {**self.options, "id": request.id, "data": request.data, "seed": request.seed(self.seed)}
         try:
@@ -177,7 +174,7 @@ def _cancel(tasks: Iterable[asyncio.Task[Trajectory]]) -> None:
         task.cancel()
 
 
-async def _play(agent: Agent, episode: Episode, handle: ModelHandle, batcher: "_Batcher") -> None:
+async def _play(agent: Agent, episode: Episode, handle: ModelHandle, batcher: Batcher) -> None:
     """Plays until the transcript is complete."""
     while episode.needs != "score":
         if episode.needs == "call":
@@ -189,94 +186,3 @@ async def _play(agent: Agent, episode: Episode, handle: ModelHandle, batcher: "_
         else:
             turn = await agent.act(episode, handle)
             episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
-
-
-class _Batcher:
-    """Batches the searches and scores that episodes request in the same iteration of the event loop."""
-
-    def __init__(self, rollout: Rollout) -> None:
-        self._rollout = rollout
-        self._searches: dict[tuple[int, int], _MicroBatch[Episode, tuple[list[Hit], float]]] = {}
-        self._scores = _MicroBatch(self._score)
-        self.scoring = set[asyncio.Task[Any]]()  # tasks that wait for a score
-
-    async def search(self, episode: Episode, retriever: Retriever | None) -> tuple[list[Hit], float]:
-        """The hits, and the duration in milliseconds."""
-        chosen = retriever or self._rollout.retriever
-        key = (id(chosen), episode.fetch_k)
-        if key not in self._searches:
-            self._searches[key] = _MicroBatch(partial(_search, chosen, episode.fetch_k))
-        return await self._searches[key].submit(episode)
-
-    async def score(self, episode: Episode) -> Reward:
-        """A failed reward gives an unscored result with the reason, never a score of 0."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.scoring.add(task)
-        try:
-            return await self._scores.submit(episode)
-        except BudgetSpent:
-            raise
-        except Exception as error:
-            return Reward(None, unscored=f"the reward function failed: {type(error).__name__}: {error}")
-        finally:
-            self.scoring.discard(task)
-
-    async def _score(self, episodes: Sequence[Episode]) -> Sequence[Reward]:
-        rewards = await score_async(self._rollout.reward, episodes)
-        for reward in rewards:
-            if reward.total is not None and not isfinite(reward.total):
-                raise RewardError(f"a reward of {reward.total!r}")
-        return rewards
-
-
-async def _search(retriever: Retriever, k: int, episodes: Sequence[Episode]) -> list[tuple[list[Hit], float]]:
-    requests = [(episode.question.profile, episode.query) for episode in episodes]
-    start = perf_counter()
-    if getattr(retriever, "runs_inline", False):
-        found = retriever.search_many(requests, k)
-    else:  # does not block generation
-        found = await asyncio.to_thread(retriever.search_many, requests, k)
-    ms = 1e3 * (perf_counter() - start) / len(requests)
-    return [(hits, ms) for hits in found]
-
-
-class _MicroBatch(Generic[Request, Result]):
-    """Collects the requests of one event-loop iteration and answers them in one call.
-
-    If that call fails, each request is repeated alone, so that only the failing ones fail.
-    """
-
-    def __init__(self, call: Callable[[Sequence[Request]], Awaitable[Sequence[Result]]]) -> None:
-        self._call = call
-        self._pending: list[tuple[Request, asyncio.Future[Result]]] = []
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def submit(self, request: Request) -> Result:
-        loop = asyncio.get_running_loop()
-        if not self._pending:
-            loop.call_soon(self._send)
-        future: asyncio.Future[Result] = loop.create_future()
-        self._pending.append((request, future))
-        return await future
-
-    def _send(self) -> None:
-        batch, self._pending = self._pending, []
-        task = asyncio.create_task(self._answer(batch))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _answer(self, batch: Sequence[tuple[Request, asyncio.Future[Result]]]) -> None:
-        try:
-            results = await self._call([request for request, _ in batch])
-            pairs = list(zip(batch, results, strict=True))
-        except Exception as error:
-            if len(batch) == 1:
-                if not batch[0][1].done():  # the caller may have been cancelled
-                    batch[0][1].set_exception(error)
-            else:
-                await asyncio.gather(*(self._answer([one]) for one in batch))
-            return
-        for (_, future), result in pairs:
-            if not future.done():
-                future.set_result(result)

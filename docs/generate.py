@@ -20,7 +20,7 @@ from profilegym.apps.cli import app
 ROOT = Path(__file__).parent.parent
 TOP = (
     *("_util", "envs", "agents", "rewards", "evaluation", "training", "world"),
-    *("fleet", "testing", "apps", "benchmarks", "studies"),
+    *("fleet", "interop", "testing", "apps", "benchmarks", "studies"),
 )
 
 

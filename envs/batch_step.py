@@ -36,11 +36,11 @@ class BatchStepper:
             action = self._call_one(episode) or action
         while episode.needs == "search" or episode.needs == "call":  # the turn may hold several calls
             if episode.needs == "search":
-                self._search_one(episode)
+                self.search_one(episode)
             else:
                 self._call_one(episode)
         if episode.needs == "score":
-            self._score_one(episode)
+            self.score_one(episode)
         return action
 
     def step(self, episodes: Sequence[Episode], texts: Sequence[str]) -> tuple[list[Action], list[int]]:
@@ -143,7 +143,7 @@ class BatchStepper:
             with ThreadPoolExecutor(_RETRY_THREADS) as threads:
                 list(threads.map(self._search, *zip(*batches, strict=True)))
 
-    def _search_one(self, episode: Episode) -> None:
+    def search_one(self, episode: Episode) -> None:
         start = perf_counter()
         try:
             hits = self._retriever.search(episode.question.profile, episode.query, episode.fetch_k)
@@ -173,7 +173,7 @@ class BatchStepper:
     def _score_each(self, episodes: list[Episode]) -> None:
         for i, episode in enumerate(episodes):
             try:
-                self._score_one(episode)
+                self.score_one(episode)
             except BudgetSpent as error:
                 for other in episodes[i + 1 :]:
                     _score_failed(other, error)
@@ -181,7 +181,7 @@ class BatchStepper:
             except ProfileGymError:  # recorded on the episode
                 continue
 
-    def _score_one(self, episode: Episode) -> None:
+    def score_one(self, episode: Episode) -> None:
         try:
             (reward,) = self._rewards([episode])
             episode.score(_finite(reward, episode))

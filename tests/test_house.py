@@ -18,6 +18,7 @@ MAY_IMPORT = {  # apart from itself, `_util` and the errors
     "testing": {"envs", "agents", "rewards"},
     "evaluation": {"envs", "agents", "rewards"},
     "training": {"envs", "agents", "rewards", "evaluation"},
+    "interop": {"envs", "agents", "rewards", "evaluation", "training"},  # one file a framework, each an extra
     "world": {"envs", "agents", "rewards", "evaluation", "training"},  # the toy: registries alone name it
     "benchmarks": {"envs", "agents", "rewards", "evaluation", "training", "testing", "fleet"},
     "studies": {"envs", "agents", "rewards", "evaluation", "training", "world", "benchmarks"},

@@ -151,7 +151,7 @@ def played(folder: Path, template: str, question: Question, *turns: str) -> tupl
         action = episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)
         assert not isinstance(action, Malformed)
         while episode.needs in ("call", "search"):
-            stepper._search_one(episode)
+            stepper.search_one(episode)
     return reader, episode.trajectory()
 
 

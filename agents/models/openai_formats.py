@@ -1,12 +1,12 @@
 """Request formats of OpenAI-compatible endpoints: raw completions, chat messages, native tool calls."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby, takewhile, zip_longest
 from typing import Any, Literal
 
 from ...envs.action import TOOLS
-from ...envs.trajectory import Author, Segment
+from ...envs.trajectory import Segment
 from ..turn_format import with_calls
 from .call_forms import read_tagged
 from .tool_chat import without_tools_as_text
@@ -44,10 +44,7 @@ class Chat:
     logprobs_option: int = True
 
     def body(self, segments: Sequence[Segment], stop: Sequence[str], tools: Tools = TOOLS) -> dict[str, Any]:
-        messages = [{"role": _ROLES[author], "content": text} for author, text in _messages(segments)]
-        if segments[-1].author == "policy":
-            messages.append(_CONTINUE)
-        return {"messages": messages, **({"stop": list(stop)} if stop else {})}
+        return {"messages": _to_go_on(messages_of(segments)), **({"stop": list(stop)} if stop else {})}
 
     def text(self, choice: Mapping[str, Any], segments: Sequence[Segment], stop: Sequence[str]) -> str:
         return _with_stop(choice["message"].get("content") or "", choice, stop, _prefix(segments))
@@ -81,10 +78,8 @@ class ToolCalls(Chat):
 
     def body(self, segments: Sequence[Segment], stop: Sequence[str], tools: Tools = TOOLS) -> dict[str, Any]:
         """Without stop strings: the server knows where a call ends."""
+        messages = _to_go_on(tool_messages_of(segments))
         several = tools is not TOOLS
-        messages = _tool_messages(segments)
-        if several:
-            messages[0]["content"] = without_tools_as_text(messages[0]["content"])
         return {"messages": messages, "tools": list(tools), "tool_choice": "auto", "parallel_tool_calls": several}
 
     def text(self, choice: Mapping[str, Any], segments: Sequence[Segment], stop: Sequence[str]) -> str:
@@ -105,10 +100,17 @@ FORMATS: dict[FormName, Completions | Chat] = {
 }
 
 
-def _messages(segments: Sequence[Segment]) -> Iterator[tuple[Author, str]]:
-    """Author and text of each message; consecutive segments of one author are one message."""
-    for author, group in groupby(segments, key=lambda segment: segment.author):
-        yield author, "".join(segment.text for segment in group).strip()
+def messages_of(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+    """A transcript as chat messages; consecutive segments of one author are one message."""
+    return [
+        {"role": _ROLES[author], "content": "".join(segment.text for segment in group).strip()}
+        for author, group in groupby(segments, key=lambda segment: segment.author)
+    ]
+
+
+def _to_go_on(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A conversation that the assistant is to continue."""
+    return [*messages, _CONTINUE] if messages[-1]["role"] == "assistant" else messages
 
 
 def _prefix(segments: Sequence[Segment]) -> str:
@@ -136,8 +138,11 @@ def _closing_tag(text: str, stop: Sequence[str]) -> str:
     return closing if opened_at > text.rfind(closing) else ""
 
 
-def _tool_messages(segments: Sequence[Segment]) -> list[dict[str, Any]]:
-    """A call and its result share an id, made of the numbers of the message and of the call."""
+def tool_messages_of(segments: Sequence[Segment]) -> list[dict[str, Any]]:
+    """A transcript as chat messages for a model that is given the tools apart from them.
+
+    A call and its result share an id, made of the numbers of the message and of the call.
+    """
     messages: list[dict[str, Any]] = []
     parts = [list(group) for _, group in groupby(segments, key=lambda segment: segment.author)]
     waiting: list[str] = []  # ids of the calls that the next results answer
@@ -154,7 +159,8 @@ def _tool_messages(segments: Sequence[Segment]) -> list[dict[str, Any]]:
             waiting = []
         else:
             messages.append({"role": _ROLES[author], "content": text})
-    return messages if segments[-1].author == "environment" else [*messages, _CONTINUE]
+    messages[0]["content"] = without_tools_as_text(messages[0]["content"])
+    return messages
 
 
 def _call_message(text: str, number: int, results: int) -> dict[str, Any] | None:
