@@ -22,7 +22,7 @@ from ..envs.episode import Episode, checked_options
 from ..envs.retrieval import Retriever
 from ..envs.reward import RewardFunction
 from ..envs.tools.running import run_call_async
-from ..envs.trajectory import Kind, Trajectory
+from ..envs.trajectory import Ended, Kind, Trajectory
 from ..errors import BudgetSpent, EpisodeError, ProfileGymError
 from ..evaluation.summary import figures, score_of
 from ..registration import parts_of
@@ -35,9 +35,11 @@ _AGENTS = {"personalised": PR2(), "baseline": Unpersonalised()}
 class Outcome:
     """What an attempt was worth. `reward` is None where it could not be scored, and `unscored` says why.
 
-    `score` is the judge's, `figures` the metrics of `profilegym eval` that are known.
+    `score` is the judge's, `figures` the metrics of `profilegym eval` that are known. `ended` says how it ended:
+    answered, budget, length or error.
     """
 
+    ended: Ended
     reward: float | None
     unscored: str | None
     score: float | None
@@ -227,4 +229,5 @@ class Attempt:
             raise EpisodeError(f"attempt {self.episode.id} is not over: it needs {self.episode.needs}")
         record = self.trajectory()
         known = {name: float(value) for name, value in figures(record, self.episode.question, {}) if value is not None}
-        return Outcome(reward.total, self.episode.error or reward.unscored, score_of(record), known)
+        assert record.ended is not None
+        return Outcome(record.ended, reward.total, self.episode.error or reward.unscored, score_of(record), known)

@@ -1,0 +1,136 @@
+"""TRL: environments and rewards for its own trainers, and the rollout worker of its asynchronous one."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from inspect import Parameter, Signature
+from typing import TYPE_CHECKING, Any
+
+from ..agents.turn_format import answer_with
+from ..errors import EpisodeError
+from .driver import Attempt, Driver
+
+if TYPE_CHECKING:
+    from ..training.grpo.rollout_worker import RolloutWorker
+
+_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list[str]}
+_OVER = "The episode is over."
+TRLReward = Callable[..., Awaitable[list[float | None]]]
+
+
+class EnvironmentFactory:
+    """What `GRPOTrainer(environment_factory=…)` takes; `questions()` are the rows of its data set.
+
+    The tools are methods of the environments it makes. A copy in another process loads its data there.
+    """
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self._options = dict(options)
+        self._made: tuple[Driver, type] | None = None
+
+    def __call__(self) -> Any:
+        if self._made is None:
+            self._made = _environment_class(self._driver())
+        return self._made[1]()
+
+    def questions(self) -> list[dict[str, Any]]:
+        """A row a question: its id. `reset` adds the prompt."""
+        return [
+            {"prompt": [{"role": "user", "content": ""}], "question_id": question_id}
+            for question_id in self._driver().questions.ids
+        ]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return EnvironmentFactory, (self._options,)
+
+    def _driver(self) -> Driver:
+        return self._made[0] if self._made else Driver(**self._options)
+
+
+def environment_factory(data: Any = "world", **options: Any) -> EnvironmentFactory:
+    """Episodes with native tool calls for TRL's own trainers. The options are those of `Driver`, `tools=` among them.
+
+    A judge is asked as soon as the policy calls `answer`, so a step waits for it once. What could not be scored has no
+    reward, which leaves it out of its group's mean.
+    """
+    return EnvironmentFactory({"data": data, **options, "protocol": "tools"})
+
+
+def reward_func(reward: Any, data: Any = "world", **options: Any) -> TRLReward:
+    """A reward of this package for `GRPOTrainer(reward_funcs=…)`: the completion answers the row's `question_id`.
+
+    It is the text inside `<answer>`, or the whole text. Asynchronous: one latency of the judge for a step.
+    """
+    driver = Driver(data, reward=reward, **options)
+
+    async def profile_reward(completions: Sequence[Any], question_id: Sequence[str], **_: Any) -> list[float | None]:
+        attempts = [driver.attempt(one, "baseline") for one in question_id]
+        for attempt, completion in zip(attempts, completions, strict=True):
+            text = completion if isinstance(completion, str) else completion[-1]["content"] or ""
+            await attempt.write_async(text if "</answer>" in text else answer_with(text, ""))
+        outcomes = await asyncio.gather(*(attempt.outcome_async() for attempt in attempts))
+        return [outcome.reward for outcome in outcomes]
+
+    return profile_reward
+
+
+class _Environment:
+    """One rollout at a time. The tools are added as methods of a subclass."""
+
+    _driver: Driver
+    _attempt: Attempt | None = None
+
+    def reset(self, *, question_id: str, **_: Any) -> str:
+        """Begins an episode; gives the task and the question, for the end of the prompt."""
+        self._attempt = self._driver.attempt(question_id)
+        return str(self._attempt.messages[0]["content"])
+
+    async def get_reward(self) -> float | None:
+        """None where it could not be scored. Without an answer the rollout was cut off."""
+        attempt = self._playing()
+        attempt.stop()
+        return (await attempt.outcome_async()).reward
+
+    def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
+        attempt = self._playing()
+        return attempt.call(name, arguments).strip() or _OVER if not attempt.done else _OVER
+
+    def _playing(self) -> Attempt:
+        if self._attempt is None:
+            raise EpisodeError("there is no episode yet: call reset(question_id=…) first")
+        return self._attempt
+
+
+def _environment_class(driver: Driver) -> tuple[Driver, type]:
+    """The tools of a driver's episodes as methods, in the form that chat templates describe: types and docstrings."""
+    tools = driver.attempt(driver.questions.ids[0]).tools
+    methods = {tool["function"]["name"]: _method(tool["function"]) for tool in tools}
+    return driver, type("ProfileQA", (_Environment,), {"_driver": driver, **methods})
+
+
+def _method(function: Mapping[str, Any]) -> Callable[..., str]:
+    name, schema = function["name"], function["parameters"]
+
+    def method(self: _Environment, **arguments: Any) -> str:
+        return self._call(name, arguments)
+
+    types = {one: _TYPES.get(str(about.get("type")), str) for one, about in schema["properties"].items()}
+    described = [f"    {one}: {about.get('description', one)}" for one, about in schema["properties"].items()]
+    self_first, named = Parameter("self", Parameter.POSITIONAL_ONLY), Parameter.KEYWORD_ONLY
+    parameters = [
+        Parameter(one, named, annotation=of, default=Parameter.empty if one in schema.get("required", ()) else None)
+        for one, of in types.items()
+    ]
+    method.__name__ = method.__qualname__ = name
+    method.__doc__ = "\n".join([function["description"], "", "Args:", *described])
+    method.__annotations__ = {**types, "return": str}
+    method.__signature__ = Signature([self_first, *parameters])  # type: ignore[attr-defined]
+    return method
+
+
+def __getattr__(name: str) -> "type[RolloutWorker]":
+    """`RolloutWorker` for `AsyncGRPOTrainer(rollout_worker=…)`, which imports torch and TRL."""
+    if name != "RolloutWorker":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from ..training.grpo.rollout_worker import RolloutWorker
+
+    return RolloutWorker

@@ -1,0 +1,89 @@
+"""One question and a few scripted policies in every framework: the same transcript, searches, reward, unscored cases.
+
+A framework is a file `tests/interop/case_NAME.py`, which runs with the interpreter of `.venv/with-NAME` (made by `make
+interop`), or with this one. `python tests/test_interop.py` writes the table of docs/interop.md anew.
+"""
+
+import json
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CASES = sorted(path.stem.removeprefix("case_") for path in (ROOT / "tests/interop").glob("case_*.py"))
+SCRIPTS = ("right", "wrong", "corrected", "out of turns", "outage")
+PAGE = ROOT / "docs/interop.md"
+HEAD = (
+    "| framework | tested with | does the control count in the group's mean? | what is unscored | tokens |\n"
+    "|---|---|---|---|---|\n"
+)
+
+
+@cache
+def run(case: str) -> Any:
+    """The facts and the results of a framework, which plays all scripts in one process."""
+    apart = ROOT / f".venv/with-{case.partition('_')[0]}/bin/python"
+    python = str(apart if apart.exists() else sys.executable)
+    command = [python, str(ROOT / f"tests/interop/case_{case}.py")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if "ModuleNotFoundError" in done.stderr or "MissingExtra" in done.stderr:
+        pytest.skip(f"{case} is not installed: make interop")
+    assert done.returncode == 0, done.stderr[-4000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@cache
+def expected(protocol: str) -> Any:
+    code = (
+        "import json, sys; from dataclasses import asdict; from scripted import SCRIPTS, native; "
+        "print(json.dumps({script.name: asdict(native(script, sys.argv[1])) for script in SCRIPTS}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, protocol], cwd=ROOT / "tests/interop", capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", SCRIPTS)
+@pytest.mark.parametrize("case", CASES)
+def test_every_framework_plays_the_same_episode(case: str, script: str) -> None:
+    ran = run(case)
+
+    assert ran["results"][script] == expected(ran["facts"]["protocol"])[script]
+
+
+def test_the_core_scores_the_scripts_as_they_deserve() -> None:
+    for protocol in ("tags", "tools"):
+        results = expected(protocol)
+
+        assert set(results) == set(SCRIPTS)
+        assert [results[name]["reward"] for name in SCRIPTS] == [1.0, 0.0, 1.0, 0.0, None]
+        assert [results[name]["unscored"] for name in SCRIPTS] == [False, False, False, False, True]
+        assert [len(results[name]["searches"]) for name in SCRIPTS] == [1, 2, 1, 3, 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_the_table_says_what_was_tested(case: str) -> None:
+    assert row(run(case)["facts"]) in PAGE.read_text("utf-8"), "stale: python tests/test_interop.py"
+
+
+def row(facts: Any) -> str:
+    cells = (facts["framework"], facts["versions"], facts["control"], facts["unscored"], facts["tokens"])
+    return f"| {' | '.join(cells)} |"
+
+
+def write_table() -> None:
+    head, mark, rest = PAGE.read_text("utf-8").partition("<!-- table -->\n")
+    tail = rest.partition("<!-- /table -->")[2]
+    rows = "".join(f"{row(run(case)['facts'])}\n" for case in CASES)
+    PAGE.write_text(f"{head}{mark}{HEAD}{rows}<!-- /table -->{tail}", "utf-8")
+
+
+if __name__ == "__main__":
+    write_table()
