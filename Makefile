@@ -7,6 +7,7 @@
 # make axe | screenshots: what the tests of the viewer's pages look for with (npm); pictures of those pages (Chromium).
 # make beside: an episode stepped beside other frameworks, and by the core alone; make clients: the endpoint's tests with both
 # majors of the openai client. Each has a virtual environment of its own in .venv, made when it is missing.
+# make interop: one episode in every framework of docs/interop.md, those that do not go together in environments of their own.
 # make vllm: the tests of vLLM itself, on the CPU, with vLLM in an environment of its own (constraints-vllm.txt).
 # environments: those that beside and clients need, one after the other, as pip writes into this folder while it builds the package.
 # WORKERS says how many processes share the tests; those that measure time (marked alone) then run one at a time.
@@ -25,7 +26,7 @@ READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_policy judge judge_cache sync)
 LOWEST_TESTS := $(patsubst %,tests/test_%.py,profile_qa endpoint judge recipe trl_fields hf vllm_model)
 
-.PHONY: train llm pilot results results-llm methods test environments beside clients clients-2 clients-3 vllm lower-bounds gpu gpu-parts check bench docs axe screenshots clean
+.PHONY: train llm pilot results results-llm methods test environments beside clients clients-2 clients-3 interop vllm lower-bounds gpu gpu-parts check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -66,6 +67,9 @@ clients: clients-2 clients-3
 clients-2 clients-3: clients-%: .venv/with-openai-%/ready
 	.venv/with-openai-$*/bin/python -m pytest -q $(CLIENT_TESTS)
 
+interop: .venv/ready-llm-dev environments
+	$(BIN)/python -m pytest -q -k interop
+
 vllm: .venv/ready-llm-dev .venv/with-vllm/ready
 	$(BIN)/python -m pytest -q -m vllm_real
 
@@ -105,7 +109,7 @@ screenshots: .venv/ready-dev-view
 	$(BIN)/python docs/screenshots.py
 
 .venv/with-verifiers/ready: WITH := 'verifiers==0.4.*'
-.venv/with-openenv/ready: WITH := 'openenv==0.10.*'
+.venv/with-openenv/ready: WITH := 'openenv==0.10.*' httpx
 .venv/with-openai-2/ready: WITH := 'openai[aiohttp]==2.54.0' hypothesis pytest
 .venv/with-openai-3/ready: WITH := 'openai[aiohttp]==3.*' hypothesis pytest
 

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from .envs.tools import SearchRequest, Tool, as_tool, make_tools, register_tool
     from .envs.trajectory import Trajectory, TrajectoryReader, TrajectoryWriter
     from .errors import BadArgument, ProfileGymError
+    from .interop import openenv as openenv
+    from .interop import trl as trl
     from .rewards import make_judge, make_reward, register_judge, register_reward
     from .rewards.cache import Cache
     from .rewards.judge import LLMJudge
@@ -50,6 +52,7 @@ _MODULES = {
     "rewards.cache": ("Cache",),
     "rewards.judge": ("LLMJudge",),
 }
+_FRAMEWORKS = ("openenv", "trl")  # `pg.trl`: modules of `interop`, each for a package that may not be installed
 _MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
 __all__ = [  # noqa: RUF022 (in the order of an episode)
@@ -69,6 +72,8 @@ __all__ = [  # noqa: RUF022 (in the order of an episode)
 
 def __getattr__(name: str) -> Any:
     """Imports a public name on first use, so that `import profilegym` stays fast."""
+    if name in _FRAMEWORKS:
+        return importlib.import_module(f".interop.{name}", __name__)
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(f".{_MODULE_OF[name]}", __name__), name)
@@ -77,7 +82,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_FRAMEWORKS})
 
 
 register()

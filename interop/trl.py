@@ -3,44 +3,34 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import Parameter, Signature
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..agents.turn_format import answer_with
 from ..errors import EpisodeError
 from .driver import Attempt, Driver
 
-if TYPE_CHECKING:
-    from ..training.grpo.rollout_worker import RolloutWorker
-
 _TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list[str]}
 _OVER = "The episode is over."
-TRLReward = Callable[..., Awaitable[list[float | None]]]
 
 
 class EnvironmentFactory:
-    """What `GRPOTrainer(environment_factory=…)` takes; `questions()` are the rows of its data set.
-
-    The tools are methods of the environments it makes. A copy in another process loads its data there.
-    """
+    """What `GRPOTrainer(environment_factory=…)` takes; `questions()` are the rows of its data set."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
         self._options = dict(options)
         self._made: tuple[Driver, type] | None = None
 
     def __call__(self) -> Any:
-        if self._made is None:
-            self._made = _environment_class(self._driver())
+        self._made = self._made or _environment_class(self._driver())
         return self._made[1]()
 
     def questions(self) -> list[dict[str, Any]]:
-        """A row a question: its id. `reset` adds the prompt."""
-        return [
-            {"prompt": [{"role": "user", "content": ""}], "question_id": question_id}
-            for question_id in self._driver().questions.ids
-        ]
+        """The id of each; `reset` adds the prompt."""
+        prompt = [{"role": "user", "content": ""}]
+        return [{"prompt": prompt, "question_id": question_id} for question_id in self._driver().questions.ids]
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return EnvironmentFactory, (self._options,)
+        return EnvironmentFactory, (self._options,)  # as an environment's class cannot be pickled
 
     def _driver(self) -> Driver:
         return self._made[0] if self._made else Driver(**self._options)
@@ -49,13 +39,12 @@ class EnvironmentFactory:
 def environment_factory(data: Any = "world", **options: Any) -> EnvironmentFactory:
     """Episodes with native tool calls for TRL's own trainers. The options are those of `Driver`, `tools=` among them.
 
-    A judge is asked as soon as the policy calls `answer`, so a step waits for it once. What could not be scored has no
-    reward, which leaves it out of its group's mean.
+    A judge is asked when the policy calls `answer`, so a step waits for it once. Unscored is no reward at all.
     """
     return EnvironmentFactory({"data": data, **options, "protocol": "tools"})
 
 
-def reward_func(reward: Any, data: Any = "world", **options: Any) -> TRLReward:
+def reward_func(reward: Any, data: Any = "world", **options: Any) -> Callable[..., Awaitable[list[float | None]]]:
     """A reward of this package for `GRPOTrainer(reward_funcs=…)`: the completion answers the row's `question_id`.
 
     It is the text inside `<answer>`, or the whole text. Asynchronous: one latency of the judge for a step.
@@ -74,7 +63,7 @@ def reward_func(reward: Any, data: Any = "world", **options: Any) -> TRLReward:
 
 
 class _Environment:
-    """One rollout at a time. The tools are added as methods of a subclass."""
+    """One rollout at a time; a subclass has the tools as methods."""
 
     _driver: Driver
     _attempt: Attempt | None = None
@@ -115,22 +104,17 @@ def _method(function: Mapping[str, Any]) -> Callable[..., str]:
 
     types = {one: _TYPES.get(str(about.get("type")), str) for one, about in schema["properties"].items()}
     described = [f"    {one}: {about.get('description', one)}" for one, about in schema["properties"].items()]
-    self_first, named = Parameter("self", Parameter.POSITIONAL_ONLY), Parameter.KEYWORD_ONLY
-    parameters = [
-        Parameter(one, named, annotation=of, default=Parameter.empty if one in schema.get("required", ()) else None)
-        for one, of in types.items()
-    ]
-    method.__name__ = method.__qualname__ = name
+    defaults = {one: Parameter.empty if one in schema.get("required", ()) else None for one in types}
+    named = [Parameter(one, Parameter.KEYWORD_ONLY, annotation=types[one], default=defaults[one]) for one in types]
+    method.__name__ = name
     method.__doc__ = "\n".join([function["description"], "", "Args:", *described])
     method.__annotations__ = {**types, "return": str}
-    method.__signature__ = Signature([self_first, *parameters])  # type: ignore[attr-defined]
+    vars(method)["__signature__"] = Signature([Parameter("self", Parameter.POSITIONAL_ONLY), *named])
     return method
 
 
-def __getattr__(name: str) -> "type[RolloutWorker]":
-    """`RolloutWorker` for `AsyncGRPOTrainer(rollout_worker=…)`, which imports torch and TRL."""
-    if name != "RolloutWorker":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+def rollout_worker(*arguments: Any, **options: Any) -> Any:
+    """A `RolloutWorker` for `AsyncGRPOTrainer(rollout_worker=…)`: tags, exact tokens, and the control in the group."""
     from ..training.grpo.rollout_worker import RolloutWorker
 
-    return RolloutWorker
+    return RolloutWorker(*arguments, **options)

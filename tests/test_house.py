@@ -54,6 +54,11 @@ TRAINERS = {
 }  # their classes inherit; loaded by a run
 
 
+FRAMEWORKS = {
+    path for path in (ROOT / "interop").glob("*.py") if path.stem not in ("__init__", "driver")
+}  # imported by a user of that framework alone
+
+
 def library_files() -> list[Path]:
     return sorted(path for folder in MAY_IMPORT for path in (ROOT / folder).rglob("*.py"))
 
@@ -102,9 +107,19 @@ def test_no_circle_of_imports() -> None:
         visit(name, ())
 
 
-@pytest.mark.parametrize("path", sorted(set(library_files()) - TRAINERS), ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize(
+    "path", sorted(set(library_files()) - TRAINERS - FRAMEWORKS), ids=lambda path: str(path.relative_to(ROOT))
+)
 def test_heavy_things_are_imported_where_they_are_used(path: Path) -> None:
     assert not {name.split(".")[0] for name in imports(path, top_level_only=True)} & HEAVY
+
+
+@pytest.mark.parametrize("path", sorted(FRAMEWORKS), ids=lambda path: path.stem)
+def test_a_framework_is_one_thin_file_that_nothing_else_imports(path: Path) -> None:
+    module = f".interop.{path.stem}"
+
+    assert len(path.read_text("utf-8").splitlines()) <= 120
+    assert not [str(other) for other in library_files() if other != path and module in imports(other)]
 
 
 @pytest.mark.slow

@@ -98,7 +98,8 @@ def play(script: Script) -> Played:
         trainer.train()
     reward = next(line for line in trainer.state.log_history if "reward" in line)["rewards/ProfileQA/mean"]
     shown = [text for text in shown if text != "The episode is over."]
-    return played(records[0], shown, None if isnan(reward) else reward, isnan(reward))
+    unscored = reward is None or isnan(reward)
+    return played(records[0], shown, None if unscored else reward, unscored)
 
 
 main(FACTS, play)
