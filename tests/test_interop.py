@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from profilegym.agents.models import smollm2
+
 ROOT = Path(__file__).parent.parent
 CASES = sorted(path.stem.removeprefix("case_") for path in (ROOT / "tests/interop").glob("case_*.py"))
 SCRIPTS = ("right", "wrong", "corrected", "out of turns", "outage")
@@ -26,14 +28,18 @@ HEAD = (
 @cache
 def run(case: str) -> Any:
     """The facts and the results of a framework, which plays all scripts in one process."""
-    apart = ROOT / f".venv/with-{case.partition('_')[0]}/bin/python"
+    return json.loads(output(case, f"tests/interop/case_{case}.py").splitlines()[-1])
+
+
+def output(framework: str, script: str) -> str:
+    """What a script writes, run by the interpreter that has the framework."""
+    apart = ROOT / f".venv/with-{framework.partition('_')[0]}/bin/python"
     python = str(apart if apart.exists() else sys.executable)
-    command = [python, str(ROOT / f"tests/interop/case_{case}.py")]
-    done = subprocess.run(command, capture_output=True, text=True)
+    done = subprocess.run([python, str(ROOT / script)], capture_output=True, text=True)
     if "ModuleNotFoundError" in done.stderr or "MissingExtra" in done.stderr:
-        pytest.skip(f"{case} is not installed: make interop")
+        pytest.skip(f"{framework} is not installed: make interop")
     assert done.returncode == 0, done.stderr[-4000:]
-    return json.loads(done.stdout.splitlines()[-1])
+    return done.stdout
 
 
 @cache
@@ -65,6 +71,24 @@ def test_the_core_scores_the_scripts_as_they_deserve() -> None:
         assert [results[name]["reward"] for name in SCRIPTS] == [1.0, 0.0, 1.0, 0.0, None]
         assert [results[name]["unscored"] for name in SCRIPTS] == [False, False, False, False, True]
         assert [len(results[name]["searches"]) for name in SCRIPTS] == [1, 2, 1, 3, 1]
+
+
+@pytest.mark.slow
+def test_the_package_passes_the_validation_of_openenv() -> None:
+    assert "validation passed" in output("openenv", "tests/interop/package_openenv.py")
+
+
+@pytest.mark.slow
+def test_the_client_of_openenv_plays_the_example() -> None:
+    assert "done True" in output("openenv", "examples/openenv_client.py")
+
+
+@pytest.mark.slow
+def test_the_trainer_of_trl_takes_two_steps_in_the_example() -> None:
+    if not (smollm2.folder() / "config.json").exists():
+        pytest.skip("the weights are not here: make llm")
+
+    assert "step 2" in output("trl", "examples/trl_environment.py")
 
 
 @pytest.mark.slow

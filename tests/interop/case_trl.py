@@ -21,7 +21,7 @@ import profilegym as pg
 from profilegym.interop.trl import environment_factory
 
 FACTS = Facts(
-    "TRL `environment_factory`", ("trl", "transformers"), "no: the rows of a group share everything",
+    "TRL `environment_factory`", ("trl",), "no: the rows of a group share everything",
     "`None`, left out of the group's mean", "TRL's, exact", "tools",
 )  # fmt: skip
 BEGINS, ENDS = "<|im_start|>", "<|im_end|>"

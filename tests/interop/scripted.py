@@ -70,7 +70,8 @@ class Facts:
     versions: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
-        self.versions = ", ".join(f"{name} {version(name)}" for name in self.packages)
+        minor = {name: ".".join(version(name).split(".")[:2]) for name in self.packages}
+        self.versions = ", ".join(f"{name} {number}" for name, number in minor.items())
 
 
 async def dead(episodes: Sequence[pg.Episode]) -> list[pg.Reward]:
