@@ -98,6 +98,7 @@ class Trajectory:
     calls: FlatFields = ()
     tools: Sequence[Mapping[str, Any]] | None = None  # their schemas, where there were several in protocol "tools"
     error: str | None = None
+    source: Mapping[str, Any] | None = None  # of an imported episode: its file, its place there, and its other fields
 
     @property
     def segments(self) -> list[Segment]:
@@ -129,8 +130,9 @@ class Trajectory:
         for name in _ONLY_WHERE_USED:
             if record[name] is None:
                 del record[name]
-        if self.tools is not None:
-            record["tools"] = self.tools
+        for name in ("tools", "source"):
+            if getattr(self, name) is not None:
+                record[name] = getattr(self, name)
         if (reward := self.reward) is not None:
             record["reward"] = {"total": reward.total, "parts": dict(reward.parts), "unscored": reward.unscored}
         try:
@@ -169,7 +171,7 @@ class Trajectory:
         for name, kind in _LISTS.items():
             if fields[name] is not None:
                 fields[name] = [kind(value) for value in fields[name]]
-        fields["tools"] = record.get("tools")
+        fields["tools"], fields["source"] = record.get("tools"), record.get("source")
         fields["verdict"] = verdict = verdict_of(record.get("verdict"))
         fields["flags"] = flags = tuple(record.get("flags") or ())
         if (reward := record.get("reward")) is not None:

@@ -7,6 +7,7 @@ from itertools import zip_longest
 from math import exp
 from typing import Literal
 
+from ...envs.tools.results import numbered_lines
 from ...envs.trajectory import Search, Segment, Trajectory
 from ..play.turns import matches
 
@@ -17,8 +18,7 @@ _TAG = re.compile(
     r"""(<\s*+(think|search|tool|answer)(?:\s++cites\s*+=\s*+(?:"[^"<>]*+"|'[^'<>]*+'))?+\s*+>)(.*?)(<\s*+/\s*+\2\s*+>|\Z)""",
     re.DOTALL | re.IGNORECASE,
 )
-_BLOCK = re.compile(r"<information>\n(.*?)\n</information>", re.DOTALL)
-_NUMBERED = re.compile(r"^\d+\. (.*)$", re.MULTILINE)
+_BLOCK = re.compile(r"<information>\n?(.*?)\n?</information>", re.DOTALL)
 
 PartKind = Literal["think", "search", "tool", "answer", "text"]
 _KINDS: Mapping[str, PartKind] = {"think": "think", "search": "search", "tool": "tool", "answer": "answer"}
@@ -191,7 +191,7 @@ def _environment_step(
     block = _BLOCK.search(segment.text) if search else None
     if search is None or block is None or (search.tool is not None and not search.hits):
         return Step(number, "environment", None, (Part("text", text),), text, None, "", trained, None)
-    lines = _NUMBERED.findall(block[1])
+    lines = numbered_lines(block[1])
     places = [_anchor(index, rank) for rank in range(1, len(search.hits) + 1)]
     hits = [
         Hit(

@@ -1,6 +1,7 @@
 """What a tool returned, in the form in which an episode shows and records it."""
 
 import json
+import re
 from collections.abc import Sequence
 
 from ...errors import ToolError
@@ -10,6 +11,7 @@ from ..retrieval import Hit
 from ..text import clean_lines
 
 MOST_SHOWN = 20  # documents that one call shows
+_NUMBERS = (re.compile(r"^Doc \d+ ?", re.MULTILINE), re.compile(r"^\d+\. ", re.MULTILINE))  # Search-R1's, and ours
 
 
 def hits_of(result: Sequence[Document | Hit], tool: str) -> tuple[list[Hit], bool]:
@@ -34,3 +36,12 @@ def written(call: Call) -> str:
     """The call as a text for records: `latest(n=3)`."""
     arguments = ", ".join(f"{k}={json.dumps(v, ensure_ascii=False)}" for k, v in call.arguments.items())
     return f"{call.tool}({arguments})"
+
+
+def numbered_lines(block: str) -> list[str]:
+    """What a block of results shows for each document; the whole block where nothing in it is numbered."""
+    for number in _NUMBERS:
+        _, *lines = number.split(block)
+        if lines:
+            return [line.strip() for line in lines]
+    return [block.strip()] if block.strip() else []

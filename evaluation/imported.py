@@ -1,0 +1,79 @@
+"""Writes episodes that another framework recorded into a run directory."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from ..envs.data.jsonl import write_jsonl
+from ..envs.question import Profile, Question
+from ..envs.trajectory import Trajectory
+from .run import RunDirectory
+
+QUESTIONS, BAD = "questions.jsonl", "bad_records.jsonl"
+
+
+class Imported(NamedTuple):
+    """An episode of another framework, and its question with the documents that it saw."""
+
+    question: Question
+    trajectory: Trajectory
+
+
+class Unreadable(NamedTuple):
+    """A record that is not what it should be: its file, its place there, what is wrong, and its text."""
+
+    file: str
+    place: str
+    problem: str
+    text: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.file}, {self.place}: {self.problem}"
+
+
+@dataclass
+class Imports:
+    """What an import found."""
+
+    episodes: int = 0
+    questions: dict[str, Question] = field(default_factory=dict)
+    bad: list[Unreadable] = field(default_factory=list)
+
+    def add(self, question: Question) -> None:
+        """Several episodes of a question may have seen different documents: its profile has them all."""
+        known = self.questions.get(question.id)
+        if known is not None:
+            documents = {document.id: document for document in (*known.profile.documents, *question.profile.documents)}
+            question = replace(known, profile=Profile(known.user_id, tuple(documents.values())))
+        self.questions[question.id] = question
+
+
+def write_imports(records: Iterable[Imported | Unreadable], run: RunDirectory) -> Imports:
+    """Episodes whose data set is not known are given one of their own, in the directory.
+
+    Episodes that are there already are not written again, so an import that was interrupted goes on. What could not be
+    read is kept in `bad_records.jsonl`.
+    """
+    found, there = Imports(), {trajectory.id for trajectory in run.trajectories()}
+    with run.writer() as writer:
+        for record in records:
+            if isinstance(record, Unreadable):
+                found.bad.append(record)
+                continue
+            question, trajectory = record
+            if trajectory.data is None:
+                trajectory = replace(trajectory, data=data_of(run))
+                found.add(question)
+            found.episodes += 1
+            if trajectory.id not in there:
+                there.add(trajectory.id)
+                writer.write(trajectory)
+    write_jsonl(found.questions.values(), run.path / QUESTIONS)
+    run.write_text(BAD, "".join(json.dumps(bad._asdict(), ensure_ascii=False) + "\n" for bad in found.bad))
+    return found
+
+
+def data_of(run: RunDirectory) -> str:
+    """The spec of the questions that an import wrote."""
+    return f"jsonl:{(run.path / QUESTIONS).resolve()}"
