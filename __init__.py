@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from .errors import BadArgument, ProfileGymError
     from .interop import openenv as openenv
     from .interop import trl as trl
+    from .evaluation.run import RunDirectory
     from .rewards import make_judge, make_reward, register_judge, register_reward
     from .rewards.cache import Cache
     from .rewards.judge import LLMJudge
@@ -43,6 +44,7 @@ _MODULES = {
     "envs.data": ("QuestionList", "QuestionSet", "load_questions", "register_data"),
     "envs.episode": ("Episode",),
     "errors": ("BadArgument", "ProfileGymError"),
+    "evaluation.run": ("RunDirectory",),
     "envs.question": ("Aspect", "Document", "Profile", "Question", "Rubric"),
     "envs.retrieval": ("BaseRetriever", "Hit", "Retriever", "make_retriever", "register_retriever"),
     "envs.reward": ("AspectMatch", "Reward", "Verdict"),
@@ -65,7 +67,7 @@ __all__ = [  # noqa: RUF022 (in the order of an episode)
     "LLMJudge", "Cache", "Endpoint", "make_judge", "register_judge",
     "BaseAgent", "ModelHandle", "make_agent", "register_agent", "Rollout", "Job",
     "Turn", "Sampling", "make_model", "register_model",
-    "Trajectory", "TrajectoryReader", "TrajectoryWriter",
+    "Trajectory", "TrajectoryReader", "TrajectoryWriter", "RunDirectory",
     "ProfileGymError", "BadArgument",
 ]  # fmt: skip
 

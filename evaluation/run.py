@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
@@ -17,6 +17,7 @@ from .._util.files import write_whole
 from ..envs.trajectory import BadLine, Trajectory, TrajectoryReader, TrajectoryWriter
 from ..errors import DataError, OptionError
 
+Form = Literal["sft", "dpo"]
 _PACKAGES = ("profilegym", "numpy", "torch", "transformers", "trl", "openai")
 
 
@@ -76,6 +77,16 @@ class RunDirectory:
     def finished(self) -> Iterator[Trajectory]:
         """Episodes that did not end by an error of ours, and need not be played again."""
         return (trajectory for trajectory in self.trajectories() if trajectory.ended != "error")
+
+    def to_dataset(self, form: Form = "sft", min_score: float | None = None) -> Any:
+        """The episodes as a `datasets.Dataset` for TRL's trainers.
+
+        `sft`: a conversation a row, of the episodes with the profile that score at least `min_score`. `dpo`: pairs of a
+        question's answers with the profile and without it, the better one chosen, after the same searches.
+        """
+        from .run_dataset import dataset_of
+
+        return dataset_of(self, form, min_score)
 
     def writer(self) -> TrajectoryWriter:
         return TrajectoryWriter(self.trajectories_file)

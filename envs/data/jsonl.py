@@ -44,10 +44,8 @@ def write_jsonl(questions: Iterable[Question], path: str | Path, profiles: str |
     written: dict[str, Profile] = {}
     with Path(path).open("w", encoding="utf-8") as file:
         for question in questions:
-            line = _line(question)
-            if profiles is None:
-                line["profile"] = _documents(question.profile)
-            elif written.setdefault(question.user_id, question.profile) != question.profile:
+            line = as_record(question) if profiles is None else _line(question)
+            if profiles and written.setdefault(question.user_id, question.profile) != question.profile:
                 raise DataError(
                     f"user {question.user_id!r} has two profiles, one of them in question {question.id!r}; "
                     "write one file, or load the data with leaks=none"
@@ -58,6 +56,16 @@ def write_jsonl(questions: Iterable[Question], path: str | Path, profiles: str |
             for user_id, profile in written.items():
                 line = {"user_id": user_id, "profile": _documents(profile)}
                 file.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def question_parser() -> Callable[[Fields, int], Question]:
+    """Parses records that hold their profiles. Equal profiles of a user are one object."""
+    return partial(_question, _Embedded(), _QUESTION)
+
+
+def as_record(question: Question) -> dict[str, object]:
+    """All that is known of a question, with its profile."""
+    return _line(question) | {"profile": _documents(question.profile)}
 
 
 class _Embedded:

@@ -3,10 +3,10 @@
 from abc import abstractmethod
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import accumulate
-from typing import Self, overload
+from typing import Any, Self, overload
 
 from ...errors import DataError
 from ..question import Question
@@ -26,6 +26,25 @@ class QuestionSet(Sequence[Question]):
     @abstractmethod
     def load(self, position: int) -> Question:
         """The question at a position between 0 and `len - 1`."""
+
+    @staticmethod
+    def from_hf(
+        dataset: Sequence[Mapping[str, Any]], mapping: Mapping[str, str] | None = None, spec: str = "a dataset"
+    ) -> "QuestionSet":
+        """The questions of a `datasets.Dataset`, or of any sequence of rows.
+
+        `mapping` names the column of a field where it has another name: `{"id": "qid", "text": "question"}`; with a
+        dot, a field of the documents or of the rubric: `{"profile.text": "body", "rubric.reference": "answer"}`.
+        """
+        from .hf_dataset import from_rows
+
+        return from_rows(dataset, mapping or {}, spec)
+
+    def to_hf(self) -> Any:
+        """A `datasets.Dataset` with a question a row, which `from_hf` reads back."""
+        from .hf_dataset import to_dataset
+
+        return to_dataset(self)
 
     def find(self, question_id: str) -> Question:
         try:
