@@ -110,6 +110,7 @@ screenshots: .venv/ready-dev-view
 
 .venv/with-verifiers/ready: WITH := 'verifiers==0.4.*'
 .venv/with-openenv/ready: WITH := 'openenv==0.10.*' httpx
+.venv/with-inspect/ready: WITH := 'inspect_ai==0.3.285'
 .venv/with-openai-2/ready: WITH := 'openai[aiohttp]==2.54.0' hypothesis pytest
 .venv/with-openai-3/ready: WITH := 'openai[aiohttp]==3.*' hypothesis pytest
 

@@ -129,10 +129,10 @@ def _with_stop(text: str, choice: Mapping[str, Any], stop: Sequence[str], prefix
         return text
     if "stop_reason" in choice:  # None or a token id: the model ended the text itself
         return text + choice["stop_reason"] if choice["stop_reason"] in stop else text
-    return text + _closing_tag(prefix + text, stop)
+    return text + closing_tag(prefix + text, stop)
 
 
-def _closing_tag(text: str, stop: Sequence[str]) -> str:
+def closing_tag(text: str, stop: Sequence[str]) -> str:
     """Closes the tag that was opened last, if it is open."""
     opened_at, closing = max(((text.rfind(one.replace("/", "", 1)), one) for one in stop), default=(-1, ""))
     return closing if opened_at > text.rfind(closing) else ""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from .conversation import POLICY, Conversation, Message, imported
 from .files import json_lines, listed
 
 CONTROLS = ("control", "baseline")  # seats that play without the profile
+OURS = "profilegym"  # the key of what an attempt of this package adds to a trace's `info`
 _CUT = ("max_turns", "max_input_tokens", "max_output_tokens", "max_total_tokens", "compaction_failed")
 _READ = ("task", "agent", "nodes", "calls", "rewards", "ok", "errors")  # other fields are kept as they are
 
@@ -24,7 +26,7 @@ def read(path: Path) -> Iterator[Imported | Unreadable]:
                 yield record
                 continue
             try:
-                yield from [imported(one) for one in _conversations(file, number, record)]
+                yield from [_with_ours(imported(one)) for one in _conversations(file, number, record)]
             except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
                 problem = f"not an episode of verifiers 0.4: {type(error).__name__}: {error}"
                 yield Unreadable(str(file), f"line {number}", problem, json.dumps(record, ensure_ascii=False))
@@ -55,7 +57,7 @@ def _conversation(
 ) -> Conversation:
     task, agent = trace["task"], trace["agent"]
     data, seat = task["data"], agent.get("name", "agent")
-    ours = (trace.get("info") or {}).get("profilegym") or {}
+    ours = (trace.get("info") or {}).get(OURS) or {}
     error = _problem(trace.get("errors")) or _problem(episode.get("errors"))
     rest = {name: value for name, value in trace.items() if name not in _READ and value not in (None, [], {})}
     return Conversation(
@@ -63,7 +65,6 @@ def _conversation(
         agent=seat,
         attempt=attempt,
         question_id=str(data.get("id") or task.get("key") or task.get("hash")),
-        text=ours.get("text"),
         user_id=ours.get("user_id"),
         data=ours.get("data"),
         reference=data["answer"] if isinstance(data.get("answer"), str) else None,
@@ -74,6 +75,19 @@ def _conversation(
         error=error,
         usage=_usage(trace.get("calls") or ()),
         source={"format": "verifiers", "file": file.name, "line": number, "task": task, "fields": rest},
+    )
+
+
+def _with_ours(found: Imported) -> Imported:
+    """Attempts of this package tell more: which documents their searches showed, and how they ended."""
+    ours = (found.trajectory.source or {})["fields"].get("info", {}).get(OURS)
+    if not ours or found.trajectory.error:
+        return found
+    searches = [(turn, query, tuple(map(tuple, hits))) for turn, query, hits in ours["searches"]]
+    told = {name: ours[name] for name in ("answer", "ended", "malformed", "prompt")}
+    fields = tuple(value for search in searches for value in search)
+    return found._replace(
+        trajectory=replace(found.trajectory, search_fields=fields, search_ms=(None,) * len(searches), calls=(), **told)
     )
 
 

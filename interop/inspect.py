@@ -1,0 +1,144 @@
+"""Inspect: any data set as a `Task`, with the environment as its solver, and its judge as a scorer.
+
+inspect eval profilegym/profile_qa -T data=world/test --model openai/MODEL
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ..agents.models.openai_formats import closing_tag
+from ..envs.trajectory import Kind
+from ..errors import MissingExtra
+from .driver import Attempt, Driver
+
+try:
+    from inspect_ai import Task, task
+    from inspect_ai.agent import Agent
+    from inspect_ai.dataset import MemoryDataset, Sample
+    from inspect_ai.model import ChatMessageUser
+    from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
+    from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
+    from inspect_ai.tool import ToolDef, ToolParams
+    from inspect_ai.util import store
+except ImportError as error:
+    raise MissingExtra("a task of Inspect", "inspect") from error
+
+from .inspect_log import OURS, scored
+
+_KEY = "profilegym:attempt"
+
+
+@task
+def profile_qa(
+    data: str = "world/test",
+    retriever: str = "bm25",
+    reward: str = "score:rubric",
+    control: bool = False,
+    protocol: str = "tags",
+    top_k: int = 3,
+    max_searches: int = 4,
+) -> Task:
+    """The questions of a data set. With `control` the policy has no profile: the gain is the difference of two logs."""
+    options: dict[str, Any] = {"protocol": protocol, "top_k": top_k, "max_searches": max_searches}
+    return ProfileTask(Driver(data, retriever, reward, **options), "baseline" if control else "personalised").task()
+
+
+class ProfileTask:
+    """A task whose samples are attempts of a driver.
+
+    With protocol "tools", the policy may be any agent of Inspect, whose final answer is the answer of the attempt:
+    `ours.task(react(tools=ours.tools(), submit=AgentSubmit(answer_only=True)))`.
+    """
+
+    def __init__(self, driver: Driver, kind: Kind = "personalised") -> None:
+        self.driver = driver
+        self.kind = kind
+        self._attempts: dict[str, Attempt] = {}  # by the uuid of the sample
+
+    def task(self, player: Solver | Agent | None = None) -> Task:
+        questions = self.driver.questions
+        samples = [Sample(id=one.id, input=one.text, target=one.rubric.reference or "") for one in questions]
+        in_tags = self._first().episode.protocol == "tags"
+        return Task(
+            dataset=MemoryDataset(samples, name=questions.spec),
+            setup=self._begin(),
+            solver=player or (self._play() if in_tags else generate()),
+            scorer=self._score(),
+            cleanup=self._forget,
+            name=f"profile_qa_{self.kind}",
+        )
+
+    def tools(self) -> list[ToolDef]:
+        """The tools of an attempt, apart from `answer`, for Inspect's agents."""
+        functions = [tool["function"] for tool in self._first().tools if tool["function"]["name"] != "answer"]
+        return [self._tool(function) for function in functions]
+
+    def _first(self) -> Attempt:
+        """An attempt that is not played, to see what all attempts have."""
+        return self.driver.attempt(self.driver.questions.ids[0], self.kind)
+
+    def _tool(self, function: Mapping[str, Any]) -> ToolDef:
+        async def execute(**kwargs: Any) -> str:
+            attempt = self._attempts[store().get(_KEY)]
+            if attempt.done:
+                return "The conversation is over: answer now."
+            return (await attempt.call_async(function["name"], kwargs)).strip()
+
+        parameters = ToolParams.model_validate(function["parameters"])
+        return ToolDef(execute, function["name"], function["description"], parameters)
+
+    def _begin(self) -> Solver:
+        @solver(name="profilegym_begin")
+        def begin() -> Solver:
+            async def solve(state: TaskState, generate: Generate) -> TaskState:
+                attempt = self.driver.attempt(str(state.sample_id), self.kind, str(state.epoch))
+                self._attempts[state.uuid] = attempt
+                state.store.set(_KEY, state.uuid)
+                state.messages = [ChatMessageUser(content=attempt.messages[0]["content"])]
+                if attempt.episode.protocol == "tools":
+                    state.tools = self.tools()
+                return state
+
+            return solve
+
+        return begin()
+
+    def _play(self) -> Solver:
+        @solver(name="profilegym_play")
+        def play() -> Solver:
+            async def solve(state: TaskState, generate: Generate) -> TaskState:
+                attempt = self._attempts[state.uuid]
+                while not attempt.done:
+                    state = await generate(state, tool_calls="none", stop_seqs=list(attempt.stops))
+                    text = state.messages[-1].text
+                    text += closing_tag(text, attempt.stops)  # which providers leave out, as it stopped the model
+                    state.messages[-1].text = text
+                    if shown := await attempt.write_async(text):
+                        state.messages.append(ChatMessageUser(content=shown.strip()))
+                return state
+
+            return solve
+
+        return play()
+
+    def _score(self) -> Scorer:
+        @scorer(metrics=[mean(), stderr()], name=OURS)
+        def score() -> Scorer:
+            async def of(state: TaskState, target: Target) -> Score:
+                attempt = self._attempts[state.uuid]
+                if not attempt.done and attempt.episode.protocol == "tools" and state.output.completion:
+                    await attempt.call_async("answer", {"text": state.output.completion})
+                attempt.stop()
+                await attempt.outcome_async()
+                trajectory = attempt.trajectory()
+                trajectory.model = str(state.model)
+                state.metadata[OURS] = json.loads(trajectory.to_json())
+                return scored(trajectory)
+
+            return of
+
+        return score()
+
+    async def _forget(self, state: TaskState) -> None:
+        self._attempts.pop(state.uuid, None)
