@@ -22,7 +22,7 @@ def policy(said: Sequence[tuple[str, str]]) -> str:
     question, last = said[0][1].rpartition("Question: ")[2], said[-1][1]
     if "nothing to search" in said[0][1]:
         return "<answer>I do not know.</answer>"
-    if "<information>" not in last:
+    if len(said) == 1:
         return f"<think>I look.</think>\n<search>{question}</search>"
     return f"<think>Found.</think>\n<answer>{last.partition('1. ')[2].partition(chr(10))[0]}</answer>"
 

@@ -60,6 +60,7 @@ class PolicyServer(LoopbackServer):
         usage = {"prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote}
         return {
             "id": "played",
+            "object": "text_completion" if path == "/completions" else "chat.completion",
             "created": 0,
             "model": body["model"],
             "choices": [{"index": 0, **choice}],

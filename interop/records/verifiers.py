@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ...agents.models.model import STOPS
+from ...agents.models.openai_formats import closing_tag
 from ...envs.reward import Reward
 from ...envs.trajectory import Ended
 from ...evaluation.imported import Imported, Unreadable
@@ -60,6 +62,9 @@ def _conversation(
     ours = (trace.get("info") or {}).get(OURS) or {}
     error = _problem(trace.get("errors")) or _problem(episode.get("errors"))
     rest = {name: value for name, value in trace.items() if name not in _READ and value not in (None, [], {})}
+    if ours:  # endpoints leave out the tag that stopped the model
+        stops = STOPS["tags"]
+        messages = [m._replace(text=m.text + closing_tag(m.text, stops)) if m.role == POLICY else m for m in messages]
     return Conversation(
         messages=messages,
         agent=seat,
@@ -81,7 +86,7 @@ def _conversation(
 def _with_ours(found: Imported) -> Imported:
     """Attempts of this package tell more: which documents their searches showed, and how they ended."""
     ours = (found.trajectory.source or {})["fields"].get("info", {}).get(OURS)
-    if not ours or found.trajectory.error:
+    if not ours:
         return found
     searches = [(turn, query, tuple(map(tuple, hits))) for turn, query, hits in ours["searches"]]
     told = {name: ours[name] for name in ("answer", "ended", "malformed", "prompt")}
