@@ -55,7 +55,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -m alone $(shell grep -l pytest.mark.alone tests/test_*.py)
 
 environments:
-	$(MAKE) -j1 $(patsubst %,.venv/with-%/ready,alone verifiers openenv openai-2 openai-3)
+	$(MAKE) -j1 $(patsubst %,.venv/with-%/ready,alone inspect verifiers openenv openai-2 openai-3)
 
 beside: .venv/with-alone/ready .venv/with-verifiers/ready .venv/with-openenv/ready
 	.venv/with-alone/bin/python tests/beside/step_alone.py

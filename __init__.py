@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from .envs.tools import SearchRequest, Tool, as_tool, make_tools, register_tool
     from .envs.trajectory import Trajectory, TrajectoryReader, TrajectoryWriter
     from .errors import BadArgument, ProfileGymError
+    from .evaluation.run import RunDirectory
     from .interop import openenv as openenv
     from .interop import trl as trl
-    from .evaluation.run import RunDirectory
     from .rewards import make_judge, make_reward, register_judge, register_reward
     from .rewards.cache import Cache
     from .rewards.judge import LLMJudge

@@ -1,13 +1,7 @@
-"""Inspect: any data set as a `Task`, with the environment as its solver, and its judge as a scorer.
-
-inspect eval profilegym/profile_qa -T data=world/test --model openai/MODEL
-"""
+"""Inspect: any data set as a `Task`, with the environment as its solver, and its judge as a scorer."""
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
-from ..agents.models.openai_formats import closing_tag
 from ..envs.trajectory import Kind
 from ..errors import MissingExtra
 from .driver import Attempt, Driver
@@ -19,12 +13,13 @@ try:
     from inspect_ai.model import ChatMessageUser
     from inspect_ai.scorer import Score, Scorer, Target, mean, scorer, stderr
     from inspect_ai.solver import Generate, Solver, TaskState, generate, solver
-    from inspect_ai.tool import ToolDef, ToolParams
+    from inspect_ai.tool import ToolDef
     from inspect_ai.util import store
 except ImportError as error:
     raise MissingExtra("a task of Inspect", "inspect") from error
 
 from .inspect_log import OURS, scored
+from .inspect_tools import closed, concluded, tools_of
 
 _KEY = "profilegym:attempt"
 
@@ -40,8 +35,8 @@ def profile_qa(
     max_searches: int = 4,
 ) -> Task:
     """The questions of a data set. With `control` the policy has no profile: the gain is the difference of two logs."""
-    options: dict[str, Any] = {"protocol": protocol, "top_k": top_k, "max_searches": max_searches}
-    return ProfileTask(Driver(data, retriever, reward, **options), "baseline" if control else "personalised").task()
+    driver = Driver(data, retriever, reward, protocol=protocol, top_k=top_k, max_searches=max_searches)
+    return ProfileTask(driver, "baseline" if control else "personalised").task()
 
 
 class ProfileTask:
@@ -52,8 +47,7 @@ class ProfileTask:
     """
 
     def __init__(self, driver: Driver, kind: Kind = "personalised") -> None:
-        self.driver = driver
-        self.kind = kind
+        self.driver, self.kind = driver, kind
         self._attempts: dict[str, Attempt] = {}  # by the uuid of the sample
 
     def task(self, player: Solver | Agent | None = None) -> Task:
@@ -71,22 +65,11 @@ class ProfileTask:
 
     def tools(self) -> list[ToolDef]:
         """The tools of an attempt, apart from `answer`, for Inspect's agents."""
-        functions = [tool["function"] for tool in self._first().tools if tool["function"]["name"] != "answer"]
-        return [self._tool(function) for function in functions]
+        return tools_of(self._first(), lambda: self._attempts[store().get(_KEY)])
 
     def _first(self) -> Attempt:
         """An attempt that is not played, to see what all attempts have."""
         return self.driver.attempt(self.driver.questions.ids[0], self.kind)
-
-    def _tool(self, function: Mapping[str, Any]) -> ToolDef:
-        async def execute(**kwargs: Any) -> str:
-            attempt = self._attempts[store().get(_KEY)]
-            if attempt.done:
-                return "The conversation is over: answer now."
-            return (await attempt.call_async(function["name"], kwargs)).strip()
-
-        parameters = ToolParams.model_validate(function["parameters"])
-        return ToolDef(execute, function["name"], function["description"], parameters)
 
     def _begin(self) -> Solver:
         @solver(name="profilegym_begin")
@@ -111,10 +94,8 @@ class ProfileTask:
                 attempt = self._attempts[state.uuid]
                 while not attempt.done:
                     state = await generate(state, tool_calls="none", stop_seqs=list(attempt.stops))
-                    text = state.messages[-1].text
-                    text += closing_tag(text, attempt.stops)  # which providers leave out, as it stopped the model
-                    state.messages[-1].text = text
-                    if shown := await attempt.write_async(text):
+                    state.messages[-1].text = closed(state.messages[-1].text, attempt)
+                    if shown := await attempt.write_async(state.messages[-1].text):
                         state.messages.append(ChatMessageUser(content=shown.strip()))
                 return state
 
@@ -126,12 +107,7 @@ class ProfileTask:
         @scorer(metrics=[mean(), stderr()], name=OURS)
         def score() -> Scorer:
             async def of(state: TaskState, target: Target) -> Score:
-                attempt = self._attempts[state.uuid]
-                if not attempt.done and attempt.episode.protocol == "tools" and state.output.completion:
-                    await attempt.call_async("answer", {"text": state.output.completion})
-                attempt.stop()
-                await attempt.outcome_async()
-                trajectory = attempt.trajectory()
+                trajectory = await concluded(self._attempts[state.uuid], state.output.completion)
                 trajectory.model = str(state.model)
                 state.metadata[OURS] = json.loads(trajectory.to_json())
                 return scored(trajectory)

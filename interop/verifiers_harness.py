@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import aiohttp
 import verifiers.v1 as vf
 
 from ..agents.models.model import STOPS
@@ -21,6 +20,8 @@ class ProfileHarness(vf.Harness[ProfileHarnessConfig]):  # type: ignore[misc]
     async def launch(
         self, ctx: Any, trace: Any, runtime: Any, endpoint: str, secret: str, mcp_urls: Any, data: Any
     ) -> Any:
+        import aiohttp
+
         system, prompt = self.resolve_prompt(data)
         said = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
         messages = [one if isinstance(one, dict) else one.model_dump(exclude_none=True) for one in said]

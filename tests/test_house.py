@@ -55,8 +55,8 @@ TRAINERS = {
 
 
 FRAMEWORKS = {
-    path for path in (ROOT / "interop").glob("*.py") if path.stem not in ("__init__", "driver")
-}  # imported by a user of that framework alone
+    path for path in (ROOT / "interop").glob("*.py") if "_" not in path.stem and path.stem != "driver"
+}  # imported by a user of that framework alone; its further parts are named after it, as `inspect_log`
 
 
 def library_files() -> list[Path]:

@@ -1,0 +1,41 @@
+"""An attempt in Inspect: its tools for agents, its turns and its end."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from inspect_ai.tool import ToolDef, ToolParams
+
+from ..agents.models.openai_formats import closing_tag
+from ..envs.trajectory import Trajectory
+from .driver import Attempt
+
+
+def tools_of(any_attempt: Attempt, current: Callable[[], Attempt]) -> list[ToolDef]:
+    """Every tool but `answer`, which an agent's own submission stands for. `current` is the attempt of the sample."""
+    functions = [tool["function"] for tool in any_attempt.tools if tool["function"]["name"] != "answer"]
+    return [_tool(function, current) for function in functions]
+
+
+def _tool(function: Mapping[str, Any], current: Callable[[], Attempt]) -> ToolDef:
+    async def execute(**kwargs: Any) -> str:
+        attempt = current()
+        if attempt.done:
+            return "The conversation is over: answer now."
+        return (await attempt.call_async(function["name"], kwargs)).strip()
+
+    parameters = ToolParams.model_validate(function["parameters"])
+    return ToolDef(execute, function["name"], function["description"], parameters)
+
+
+def closed(text: str, attempt: Attempt) -> str:
+    """The turn with the tag that providers leave out, as it stopped the model."""
+    return text + closing_tag(text, attempt.stops)
+
+
+async def concluded(attempt: Attempt, completion: str) -> Trajectory:
+    """The record, scored. What an agent wrote last is its answer; an attempt that a limit cut off is truncated."""
+    if not attempt.done and attempt.episode.protocol == "tools" and completion:
+        await attempt.call_async("answer", {"text": completion})
+    attempt.stop()
+    await attempt.outcome_async()
+    return attempt.trajectory()
