@@ -18,8 +18,9 @@ try:
 except ImportError as error:
     raise MissingExtra("a task of Inspect", "inspect") from error
 
-from .inspect_log import OURS, scored
+from .inspect_log import scored
 from .inspect_tools import closed, concluded, tools_of
+from .records.inspect import OURS
 
 _KEY = "profilegym:attempt"
 

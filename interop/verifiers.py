@@ -24,7 +24,7 @@ from .verifiers_harness import ProfileHarness
 _HERE = vf.SubprocessConfig()  # nothing is started in it
 
 
-class ProfileTask(vf.Task[vf.TaskData]):  # type: ignore[misc]
+class ProfileTask(vf.Task[vf.TaskData]):
     """Its data is the id of a question alone, as it is written to disk; the rest is looked up where it is played."""
 
     @property
@@ -32,7 +32,7 @@ class ProfileTask(vf.Task[vf.TaskData]):  # type: ignore[misc]
         return str(self.data.id)
 
 
-class ProfileTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
+class ProfileTasksetConfig(vf.TasksetConfig):
     data: str = "world/train"
     retriever: str = "bm25"
     reward: str = "rubric"
@@ -40,7 +40,7 @@ class ProfileTasksetConfig(vf.TasksetConfig):  # type: ignore[misc]
     max_searches: int = 4
 
 
-class ProfileTaskset(vf.Taskset[ProfileTask, ProfileTasksetConfig]):  # type: ignore[misc]
+class ProfileTaskset(vf.Taskset[ProfileTask, ProfileTasksetConfig]):
     """A task for each question of a data set."""
 
     @cached_property
@@ -54,13 +54,13 @@ class ProfileTaskset(vf.Taskset[ProfileTask, ProfileTasksetConfig]):  # type: ig
             yield ProfileTask(vf.TaskData(id=question_id), self.config.task)
 
 
-class ProfileEnvConfig(vf.EnvConfig):  # type: ignore[misc]
+class ProfileEnvConfig(vf.EnvConfig):
     player: vf.AgentConfig = vf.AgentConfig(runtime=_HERE)
     control: vf.AgentConfig = vf.AgentConfig(runtime=_HERE)
     with_control: bool = True
 
 
-class ProfileEnv(vf.Env[ProfileEnvConfig]):  # type: ignore[misc]
+class ProfileEnv(vf.Env[ProfileEnvConfig]):
     """The player searches the profile; the control answers without it and is never trained.
 
     The player's trace has the reward, the figures of `profilegym eval` and the gain over the control as metrics. An

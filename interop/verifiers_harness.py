@@ -7,11 +7,11 @@ import verifiers.v1 as vf
 from ..agents.models.model import STOPS
 
 
-class ProfileHarnessConfig(vf.HarnessConfig):  # type: ignore[misc]
+class ProfileHarnessConfig(vf.HarnessConfig):
     stop: tuple[str, ...] = STOPS["tags"]
 
 
-class ProfileHarness(vf.Harness[ProfileHarnessConfig]):  # type: ignore[misc]
+class ProfileHarness(vf.Harness[ProfileHarnessConfig]):
     """One request to the model a turn, from this process: no program is started."""
 
     APPENDS_SYSTEM_PROMPT = SUPPORTS_RESUME = True

@@ -101,10 +101,11 @@ def _branches(nodes: Sequence[Mapping[str, Any]]) -> list[list[Message]]:
     parents = {node.get("parent") for node in nodes}
     found = []
     for leaf in (place for place in range(len(nodes)) if place not in parents):
-        path, place = list[Message](), leaf
-        while place is not None:
-            path.append(_message(nodes[place]))
-            place = nodes[place].get("parent")
+        path = list[Message]()
+        at: int | None = leaf
+        while at is not None:
+            path.append(_message(nodes[at]))
+            at = nodes[at].get("parent")
         found.append(path[::-1])
     return found or [[]]
 
