@@ -48,8 +48,7 @@ class ProfileTask:
     """
 
     def __init__(self, driver: Driver, kind: Kind = "personalised") -> None:
-        self.driver, self.kind = driver, kind
-        self._attempts: dict[str, Attempt] = {}  # by the uuid of the sample
+        self.driver, self.kind, self._attempts = driver, kind, dict[str, Attempt]()  # by the uuid of the sample
 
     def task(self, player: Solver | Agent | None = None) -> Task:
         questions = self.driver.questions
