@@ -6,7 +6,7 @@ from inspect import Parameter, Signature
 from typing import Any
 
 from ..agents.turn_format import answer_with
-from ..errors import EpisodeError
+from ..errors import EpisodeError, MissingExtra
 from .driver import Attempt, Driver
 
 _TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list[str]}
@@ -29,18 +29,15 @@ class EnvironmentFactory:
         prompt = [{"role": "user", "content": ""}]
         return [{"prompt": prompt, "question_id": question_id} for question_id in self._driver().questions.ids]
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return EnvironmentFactory, (self._options,)  # as an environment's class cannot be pickled
+    def __reduce__(self) -> tuple[Any, ...]:  # an environment's class cannot be pickled
+        return EnvironmentFactory, (self._options,)
 
     def _driver(self) -> Driver:
         return self._made[0] if self._made else Driver(**self._options)
 
 
 def environment_factory(data: Any = "world", **options: Any) -> EnvironmentFactory:
-    """Episodes with native tool calls for TRL's own trainers. The options are those of `Driver`, `tools=` among them.
-
-    A judge is asked when the policy calls `answer`, so a step waits for it once. Unscored is no reward at all.
-    """
+    """Episodes with native tool calls for TRL's own trainers. The options are those of `Driver`, such as `tools`."""
     return EnvironmentFactory({"data": data, **options, "protocol": "tools"})
 
 
@@ -75,9 +72,8 @@ class _Environment:
 
     async def get_reward(self) -> float | None:
         """None where it could not be scored. Without an answer the rollout was cut off."""
-        attempt = self._playing()
-        attempt.stop()
-        return (await attempt.outcome_async()).reward
+        self._playing().stop()
+        return (await self._playing().outcome_async()).reward
 
     def _call(self, name: str, arguments: Mapping[str, Any]) -> str:
         attempt = self._playing()
@@ -115,6 +111,8 @@ def _method(function: Mapping[str, Any]) -> Callable[..., str]:
 
 def rollout_worker(*arguments: Any, **options: Any) -> Any:
     """A `RolloutWorker` for `AsyncGRPOTrainer(rollout_worker=…)`: tags, exact tokens, and the control in the group."""
-    from ..training.grpo.rollout_worker import RolloutWorker
-
+    try:
+        from ..training.grpo.rollout_worker import RolloutWorker
+    except ImportError as error:
+        raise MissingExtra("the rollout worker of TRL", "train") from error
     return RolloutWorker(*arguments, **options)
