@@ -39,6 +39,7 @@ def model_of(script: Script) -> PolicyServer:
 
 def play(script: Script) -> Played:
     judge = f"{__file__}:dead_judge" if script.judge == "dead" else script.judge
+    arguments = sys.argv  # which the command replaces
     with tempfile.TemporaryDirectory() as folder, model_of(script) as model:
         vf_eval(
             [
@@ -57,6 +58,7 @@ def play(script: Script) -> Played:
                 *("--sampling.max-tokens", "256", "--env.taskset.max-searches", str(OPTIONS["max_searches"])),
             ]
         )
+        sys.argv = arguments
         traces = Path(folder) / "run" / "traces.jsonl"
         check(traces.read_text("utf-8"))
         records = [one.trajectory for one in read(traces) if hasattr(one, "trajectory")]
