@@ -14,6 +14,7 @@ from tiny_policy import DATA, recipe
 from profilegym.evaluation.evaluate import Speed
 from profilegym.training.grpo import callbacks
 from profilegym.training.grpo.callbacks import Interruption, RunCallback
+from profilegym.training.processes import Processes
 
 
 def test_they_keep_to_the_recipes_deadline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
