@@ -18,7 +18,8 @@ from ..agents.turn_format import with_calls
 from ..envs.action import TOOLS
 from ..envs.batch_step import BatchStepper
 from ..envs.data import QuestionSet
-from ..envs.episode import Episode, checked_options
+from ..envs.episode import Episode
+from ..envs.episode_options import checked_options
 from ..envs.retrieval import Retriever
 from ..envs.reward import RewardFunction
 from ..envs.tools.running import run_call_async
