@@ -11,6 +11,7 @@ from inspect_ai import eval as evaluate
 from inspect_ai.model import ChatMessage, GenerateConfig, ModelOutput, ModelUsage, get_model
 from inspect_ai.tool import ToolChoice, ToolInfo
 
+from profilegym.evaluation.imported import Unreadable
 from profilegym.interop.inspect import profile_qa
 from profilegym.interop.records.inspect import read
 
@@ -30,7 +31,9 @@ def policy(said: list[ChatMessage], tools: list[ToolInfo], choice: ToolChoice, c
 model = get_model("mockllm/model", custom_outputs=policy)
 with tempfile.TemporaryDirectory() as folder:
     (log,) = evaluate(profile_qa("world:users=20/test"), model=model, limit=3, display="none", log_dir=folder)
-    for question, trajectory in read(Path(folder)):
+    for found in read(Path(folder)):
+        assert not isinstance(found, Unreadable), found
+        question, trajectory = found
         worth = trajectory.reward.total if trajectory.reward else None
         print(f"{question.id}: {len(trajectory.searches)} searches, score {worth}")
     assert log.results is not None

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from verifiers.v1.cli.eval.main import main as vf_eval
 
+from profilegym.evaluation.imported import Unreadable
 from profilegym.interop.records.verifiers import read
 from profilegym.testing import PolicyServer
 
@@ -45,6 +46,8 @@ with tempfile.TemporaryDirectory() as folder, PolicyServer(policy) as model:
             *("--env.taskset.data", "world:users=20/test", "--sampling.max-tokens", "256"),
         ]
     )
-    for question, trajectory in read(Path(folder) / "run" / "traces.jsonl"):
+    for found in read(Path(folder) / "run" / "traces.jsonl"):
+        assert not isinstance(found, Unreadable), found
+        question, trajectory = found
         worth = trajectory.reward.total if trajectory.reward else None
         print(f"{trajectory.kind:12} {question.id}: {len(trajectory.searches)} searches, reward {worth}")

@@ -131,6 +131,6 @@ def test_trls_trainers_take_them(run: RunDirectory) -> None:
     from trl.data_utils import is_conversational, maybe_extract_prompt
 
     for form in ("sft", "dpo"):
-        (row, *_) = run.to_dataset(form)  # type: ignore[arg-type]
+        (row, *_) = run.to_dataset(form)
         assert is_conversational(row)
     assert maybe_extract_prompt(row)["chosen"] == row["chosen"]

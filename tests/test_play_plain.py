@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from matching import names, naming
-from test_locomo import asked, conversation, turn
+from talks import asked, conversation, turn
 
 import profilegym as pg
 from profilegym.apps.cli.play import play_plain

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from test_locomo import asked, conversation
+from talks import asked, conversation
 from typer.testing import CliRunner
 
 from profilegym import Question
