@@ -27,7 +27,7 @@ with tempfile.TemporaryDirectory() as folder:
             max_steps=2,
             per_device_train_batch_size=2,
             num_generations=2,
-            max_completion_length=48,
+            max_completion_length=16,
             use_cpu=True,
             logging_steps=1,
             save_strategy="no",

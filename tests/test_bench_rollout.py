@@ -77,7 +77,7 @@ def test_the_report_is_one_json_object_with_all_parts(quick: None, capsys: pytes
     assert set(report["reading"]["5"]) == {"in one go", "token by token"}
     assert report["alone"] == {"episodes": 4, "same": 4}
     assert list(report["memory"]) == ["8", "16"]
-    assert len(report["claims"]) == 5
+    assert len(report["claims"]) == 6
     assert all(target["name"] and "holds" in target for target in report["claims"])
 
 

@@ -146,7 +146,7 @@ def test_another_question_can_be_picked_of_the_same_person(typed: Typed) -> None
 def test_a_model_that_cannot_be_had_is_one_line_and_the_game_goes_on(typed: Typed, tmp_path: Path) -> None:
     told = typed("ask", "answer Milk", settings=Settings(model="scripted:nobody", data=DATA))
 
-    assert "Error: no script 'nobody'; known: oracle" in told
+    assert "Error: no script 'nobody'; known: explorer, oracle" in told
     assert "Error: the policy gave no answer without the profile:" in told
     assert [trajectory.answer for trajectory in records(tmp_path)] == ["Milk"]
 

@@ -208,7 +208,7 @@ async def test_the_screen_stays_awake_while_a_model_hangs_and_escape_gives_it_up
 async def test_a_model_that_fails_is_a_line_on_the_screen(tmp_path: Path) -> None:
     async with seated(tmp_path, Settings(model="scripted:nobody", data=DATA)) as person:
         await person.press("ctrl+o")
-        await person.until("Error: no script 'nobody'; known: oracle")
+        await person.until("Error: no script 'nobody'; known: explorer, oracle")
         await person.press("tab")
         await person.enter("tea")
         await person.until("gave no answer without the profile", "no script", "Score 0.00")

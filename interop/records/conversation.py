@@ -166,7 +166,8 @@ def _add_search(found: _Transcript, query: str, result: str, tool: str | None = 
     shown = [document for document in shown if document.text != NOTHING_FOUND]
     found.documents |= {document.id: document for document in shown}
     found.searches += found.turns, query, tuple(dict.fromkeys((document.id, None) for document in shown))
-    found.calls += tool, arguments if isinstance(arguments, Mapping) or tool is None else {"arguments": arguments}
+    given = arguments if isinstance(arguments, Mapping) or tool is None else {"arguments": arguments}
+    found.calls += tool, given, False
 
 
 def _document(line: str) -> Document:

@@ -37,11 +37,14 @@ class Script:
 
 
 SCRIPTS = (
-    Script("right", (("search", "food"), ("answer", RIGHT))),
-    Script("wrong", (("search", "food"), ("search", "a pet"), ("answer", "I do not know."))),
+    Script("right", (("search", "what should I carry back"), ("answer", RIGHT))),
+    Script("wrong", (("search", "what should I carry back"), ("search", "a pet"), ("answer", "I do not know."))),
     Script("corrected", (("search", " "), ("search", "music"), ("answer", RIGHT))),
-    Script("out of turns", (("search", "food"), ("search", "a pet"), ("search", "music"), ("search", "work"))),
-    Script("outage", (("search", "food"), ("answer", RIGHT)), "dead"),
+    Script(
+        "out of turns",
+        (("search", "what should I carry back"), ("search", "a pet"), ("search", "music"), ("search", "work")),
+    ),
+    Script("outage", (("search", "what should I carry back"), ("answer", RIGHT)), "dead"),
 )
 OPTIONS: dict[str, Any] = {"max_searches": 3}
 
