@@ -31,12 +31,15 @@ with tempfile.TemporaryDirectory() as folder:
             use_cpu=True,
             logging_steps=1,
             save_strategy="no",
+            gradient_checkpointing=False,
             report_to=[],
             disable_tqdm=True,
         ),
         train_dataset=Dataset.from_list(environments.questions()),
         processing_class=tokenizer,
-        peft_config=LoraConfig(r=8, task_type="CAUSAL_LM"),
+        peft_config=LoraConfig(
+            r=8, task_type="CAUSAL_LM", layers_to_transform=[28, 29]
+        ),
         environment_factory=environments,
     )
     trainer.train()

@@ -69,8 +69,8 @@ class _nothing:  # noqa: N801
 def play(script: Script) -> Played:
     model, records = Scripted(script), []
     worker = rollout_worker(
-        check_settings(Recipe, RECIPE, "a test"), QUESTIONS, model, pg.make_reward(judge_of(script)), as_bytes,
-        records.extend, ahead=1, order=[ASKED],
+        check_settings(Recipe, RECIPE, "a test"), QUESTIONS, model, pg.make_reward(judge_of(script)),
+        lambda _: as_bytes, records.extend, ahead=1, order=[ASKED],
     )  # fmt: skip
     worker.start()
     end, failed = time.monotonic() + 120, False
