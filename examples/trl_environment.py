@@ -37,9 +37,7 @@ with tempfile.TemporaryDirectory() as folder:
         ),
         train_dataset=Dataset.from_list(environments.questions()),
         processing_class=tokenizer,
-        peft_config=LoraConfig(
-            r=8, task_type="CAUSAL_LM", layers_to_transform=[28, 29]
-        ),
+        peft_config=LoraConfig(r=8, task_type="CAUSAL_LM", layers_to_transform=[28, 29]),
         environment_factory=environments,
     )
     trainer.train()
