@@ -1,7 +1,7 @@
 """`python tests/lowest.py`: the lowest versions of direct dependencies that `pyproject.toml` states, as constraints.
 
 Those of the core and of the extras that `make lower-bounds` installs. torch is left out: its CPU builds of earlier
-versions are not on the package index.
+versions were not installed here.
 """
 
 import re
