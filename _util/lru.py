@@ -37,5 +37,8 @@ class Lru(Generic[K, V]):
             if len(self._values) > self._size:
                 self._values.popitem(last=False)
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._values
+
     def __len__(self) -> int:
         return len(self._values)

@@ -24,6 +24,7 @@ Progress = Callable[[int, int, Played | None], None]  # episodes done, total, an
 PASSED_ON = ("OPENAI_", "VLLM_", "HF_", "PROFILEGYM_")  # environment variables that workers get
 MOST_DEATHS = 3  # of a worker in a row, before it played one episode
 AHEAD = 0.5  # seconds of play that a worker has in its queue
+LEAST = 0.1  # seconds of play that are worth an order, near the end too
 _WAIT = 0.5  # seconds
 log = logging.getLogger(__name__)
 
@@ -180,7 +181,7 @@ class Driver:
         orders: list[Order] = []
         wanted = max(self._speed.in_flight, int(AHEAD * hand.rate)) - queued
         share = self._waiting_episodes // (2 * len(self._hands))
-        given, most = 0, min(wanted, max(1, share))
+        given, most = 0, min(wanted, max(1, share, int(LEAST * hand.rate)))
         while self._waiting and given < most and not self._stopped_by:
             shard = self._waiting.popleft()
             recorded = self._progress_of(shard.number)

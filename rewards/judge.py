@@ -12,7 +12,7 @@ from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Reward, Verdict
 from ..errors import BudgetSpent, EndpointError, JudgeError, OptionError, RewardError
 from .cache import Cache, key_of
-from .judge_attacks import flags
+from .judge_attacks import flags, reads_new_profile
 from .judge_prompts import (
     ASPECT_PROMPT,
     MATCHES,
@@ -66,8 +66,10 @@ class Score:
     parts_sum: ClassVar = True
 
     async def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
-        pairs = zip(episodes, await self.judge.score_many(answers_of(episodes)), strict=True)
-        return await in_thread(lambda: [judged(*pair) for pair in pairs])  # flags: milliseconds for a new profile
+        verdicts = await self.judge.score_many(answers_of(episodes))
+        if any(reads_new_profile(*pair) for pair in answers_of(episodes)):
+            return await in_thread(_judged, episodes, verdicts)
+        return _judged(episodes, verdicts)
 
 
 def score(judge: str | Judge = "rubric", **options: Any) -> Score:
@@ -77,6 +79,10 @@ def score(judge: str | Judge = "rubric", **options: Any) -> Score:
 def answers_of(episodes: Sequence[Episode]) -> list[Pair]:
     """The questions and answers to judge; a missing answer counts as an empty one."""
     return [(episode.question, episode.answer or "") for episode in episodes]
+
+
+def _judged(episodes: Sequence[Episode], verdicts: Sequence[Verdict | RewardError]) -> list[Reward]:
+    return [judged(*pair) for pair in zip(episodes, verdicts, strict=True)]
 
 
 def judged(episode: Episode, verdict: Verdict | RewardError) -> Reward:

@@ -166,6 +166,11 @@ def _parrots(question: Question, answer: str) -> bool:
     return True
 
 
+def reads_new_profile(question: Question, answer: str) -> bool:
+    """Whether `flags` has to read a profile that it does not know, which takes milliseconds for a large one."""
+    return len(answer.split()) >= _LEAST_RUNS * _RUN and question.profile.digest not in _profile_texts
+
+
 def _profile_text(profile: Profile) -> str:
     text = _profile_texts.get(profile.digest)
     if text is None:
