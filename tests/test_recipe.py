@@ -218,6 +218,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_nearest_right_one(chang
         ({"generation": {"turn_tokens": 300, "max_tokens": 200}}, "turn_tokens=300 is more than an episode's"),
         ({"data": {"train": "world/train"}}, "watch.evaluate=50 needs data.validation"),
         ({"watch": {"evaluate": 0, "stop_on_collapse": True}}, "which needs watch.evaluate above 0"),
+        ({"watch": {"evaluate": 0, "choose_by": "evidence"}}, "watch.choose_by='evidence' compares evaluations"),
         (
             {"data": {"train": "world/train", "validation": "lamp-qa:Society_and_Culture/validation"}},
             "lamp-qa:Society_and_Culture/validation has no metric of its own: set judge",

@@ -160,6 +160,18 @@ def test_a_run_that_fell_back_says_from_where_and_to_where(folder: Path, tmp_pat
     assert "Stopped at step 2 of 9, as signs of collapse stayed; the policy is that of step 1." in page
 
 
+def test_a_run_that_chose_its_policy_says_of_which_step_it_is(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "best").mkdir()
+    (tmp_path / "best" / "best.json").write_text('{"step": 1, "evidence": 0.5}')
+    (tmp_path / "metrics.jsonl").write_bytes((folder / "metrics.jsonl").read_bytes())
+    (tmp_path / "recipe.yaml").write_bytes((folder / "recipe.yaml").read_bytes())
+
+    write_report(load_recipe(tmp_path / "recipe.yaml", ["watch.choose_by=evidence", "data.test=null"]), tmp_path)
+
+    told = "The policy is that of step 1 of 2: it had the highest evidence on the validation questions."
+    assert told in (tmp_path / "report.html").read_text()
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 @pytest.mark.parametrize("width", [390, 1280])
 def test_a_real_browser_shows_it_without_complaint_on_a_telephone_and_on_a_desk(

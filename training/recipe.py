@@ -131,7 +131,8 @@ class Watch(SettingsModel):
     questions: PositiveInt = 60  # from the validation set
     save: PositiveInt = 50
     keep: PositiveInt = 3
-    stop_on_collapse: bool = False  # and restore the best checkpoint
+    choose_by: Literal["score", "evidence"] | None = None  # the figure of the best policy, which is then the final one
+    stop_on_collapse: bool = False  # and restore the best policy, by score where `choose_by` names nothing else
     report_to: list[Literal["tensorboard", "trackio", "wandb"]] = Field(default_factory=list)
 
 
@@ -248,6 +249,10 @@ class Recipe(PolicyRecipe):
         yield (
             self.watch.stop_on_collapse and not self.watch.evaluate,
             "watch.stop_on_collapse restores the best checkpoint, which needs watch.evaluate above 0",
+        )
+        yield (
+            self.watch.choose_by is not None and not self.watch.evaluate,
+            f"watch.choose_by={self.watch.choose_by!r} compares evaluations, which needs watch.evaluate above 0",
         )
 
     def _scored(self) -> Iterator[str]:

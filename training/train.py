@@ -92,8 +92,9 @@ def _steps_done(out: Path) -> int:
 
 
 def _keep_final(trainer: Any, course: RunCallback, out: Path) -> None:
-    """Save a plain transformers model: the last policy, or the best one after a collapse."""
-    if not course.fell_back:
+    """Save a plain transformers model: the last policy, or the best where that was asked for or after a collapse."""
+    best = course.takes_best and (course.best_folder / "config.json").exists()
+    if not trainer.processes.decided(best):
         trainer.save_policy(out / FINAL)
     elif trainer.processes.first:
         shutil.copytree(course.best_folder, out / FINAL, dirs_exist_ok=True)

@@ -55,7 +55,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
     def __init__(
         self, recipe: Recipe, out: Path, trainer: Any, interruption: Interruption, on_step: StepCallback
     ) -> None:
-        self.fell_back = False
+        self.takes_best = recipe.watch.choose_by is not None
         self.best_folder = out / BEST
         self._recipe, self._out, self._trainer = recipe, out, trainer
         self._interruption, self._on_step = interruption, on_step
@@ -92,7 +92,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
                 self._look(state.global_step, played, logs)
         stops = self._recipe.watch.stop_on_collapse and bool(self._watch.collapsed)
         if self._processes.decided(stops):
-            self.fell_back = self._processes.decided((self.best_folder / "config.json").exists())
+            self.takes_best = True
             control.should_training_stop = True
 
     def close(self) -> None:
@@ -123,21 +123,22 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             summary = evaluate_together(self._processes, settings, run, speed, model, trainer.share)
         values = {
             f"validation_{name}": summary[name]["mean"]
-            for name in ("score", "baseline", "gain", "searches")
+            for name in ("score", "baseline", "gain", "searches", "evidence")
             if name in summary
         }
         with self._processes.together():
             self._write(step, values)
-        self._keep_if_best(step, values.get("validation_score"))
+        name = recipe.watch.choose_by or "score"
+        self._keep_if_best(step, name, values.get(f"validation_{name}"))
 
-    def _keep_if_best(self, step: int, score: float | None) -> None:
+    def _keep_if_best(self, step: int, name: str, value: float | None) -> None:
         note = self.best_folder / "best.json"
-        best = json.loads(note.read_text())["score"] if self._processes.first and note.exists() else None
-        if self._processes.decided(score is not None and (best is None or score > best)):
+        best = json.loads(note.read_text())[name] if self._processes.first and note.exists() else None
+        if self._processes.decided(value is not None and (best is None or value > best)):
             self._trainer.save_policy(self.best_folder)
             with self._processes.together():
                 if self._processes.first:
-                    note.write_text(json.dumps({"step": step, "score": score}))
+                    note.write_text(json.dumps({"step": step, name: value}))
 
 
 @dataclass

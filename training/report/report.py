@@ -14,7 +14,7 @@ from ...evaluation.svg import binned, histogram, points
 from ...evaluation.transcript import parts
 from ..grpo.resuming import BEST
 from ..metrics import METRICS, read_metrics
-from ..recipe import PolicyRecipe
+from ..recipe import PolicyRecipe, Recipe
 from ..settings import flat
 from .comparison import (
     ORACLE,
@@ -51,7 +51,7 @@ def _body(recipe: PolicyRecipe, run: RunDirectory, steps: Steps, tests: Sequence
     """The result first, then the training curves, then single episodes."""
     yield tag("h1", recipe.about)
     yield tag("p", _lead(steps, tests), class_="lead")
-    yield _stopped(recipe, run, steps)
+    yield _ended(recipe, run, steps)
     first, others = tests[:1], tests[1:]
     for test in first:
         compared = test.compared()
@@ -81,14 +81,17 @@ def _lead(steps: Steps, tests: Sequence[TestSet]) -> str:
     return f"{nothing}; {told}."
 
 
-def _stopped(recipe: PolicyRecipe, run: RunDirectory, steps: Steps) -> Markup | None:
-    """Only a collapse ends a finished run before its last step."""
-    if not steps or steps[-1]["step"] >= recipe.optimiser.steps:
+def _ended(recipe: PolicyRecipe, run: RunDirectory, steps: Steps) -> Markup | None:
+    """Which step's policy is the final one, where it is not the last. Only a collapse ends a finished run early."""
+    if not steps or not isinstance(recipe, Recipe):
         return None
-    last, best = steps[-1]["step"], run.path / BEST / "best.json"
+    last, best, by = steps[-1]["step"], run.path / BEST / "best.json", recipe.watch.choose_by
     kept = json.loads(best.read_text("utf-8"))["step"] if best.exists() else last
-    told = f"Stopped at step {last:,} of {recipe.optimiser.steps:,}, as signs of collapse stayed"
-    return tag("div", tag("p", tag("b", f"{told}; the policy is that of step {kept:,}.")), class_="alarm")
+    if last < recipe.optimiser.steps:
+        told = f"Stopped at step {last:,} of {recipe.optimiser.steps:,}, as signs of collapse stayed"
+        return tag("div", tag("p", tag("b", f"{told}; the policy is that of step {kept:,}.")), class_="alarm")
+    told = f"The policy is that of step {kept:,} of {last:,}: it had the highest {by} on the validation questions."
+    return tag("p", told, class_="note") if by else None
 
 
 def _judged(test: TestSet) -> Markup:
