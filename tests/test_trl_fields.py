@@ -105,6 +105,19 @@ def test_a_model_without_weights_here_is_refused_with_its_name() -> None:
         weights_of("openai:gpt")
 
 
+def test_rows_that_do_not_divide_a_batch_of_lessons_are_refused() -> None:
+    from profilegym.training.lessons import SFTRecipe
+    from profilegym.training.settings import check_settings
+
+    content = {
+        "about": "a test", "method": "sft", "data": {"train": "world:users=8/train"},
+        "lessons": {"player": "scripted:oracle"}, "optimiser": {"steps": 1, "batch": 8, "rows": 3},
+    }  # fmt: skip
+
+    with pytest.raises(OptionError, match=naming("optimiser.rows=3", "batch of 8")):
+        check_settings(SFTRecipe, content, "test")
+
+
 def test_lessons_are_fine_tuned_with_trls_fields_and_with_checkpointing() -> None:
     from profilegym.training.lessons import SFTRecipe, _settings
     from profilegym.training.settings import check_settings
@@ -118,6 +131,34 @@ def test_lessons_are_fine_tuned_with_trls_fields_and_with_checkpointing() -> Non
 
     assert settings["max_grad_norm"] == 0.25
     assert settings["gradient_checkpointing"] is True
+
+
+def test_rows_split_a_batch_of_lessons_into_passes_and_change_nothing_else(tmp_path: Path) -> None:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    from profilegym.training.sft import Example, fine_tune
+
+    policy = make_tiny_policy(tmp_path / "policy")
+    examples = [
+        Example(list(range(9, 9 + n)), [-100] * 3 + list(range(12, 9 + n))) for n in (5, 9, 14, 20, 7, 11, 30, 6)
+    ]
+
+    def trained(rows: int) -> dict[str, torch.Tensor]:
+        learned = fine_tune(
+            AutoModelForCausalLM.from_pretrained(policy), AutoTokenizer.from_pretrained(policy), examples,
+            tmp_path / str(rows), seed=0, max_steps=3, per_device_train_batch_size=rows,
+            gradient_accumulation_steps=4 // rows, learning_rate=0.1, optim="sgd", bf16=False,
+            disable_tqdm=True,
+        )  # fmt: skip
+        weights: dict[str, torch.Tensor] = learned.state_dict()
+        return weights
+
+    start = AutoModelForCausalLM.from_pretrained(policy).state_dict()
+    whole, split = trained(4), trained(1)
+
+    assert any((whole[name] - start[name]).abs().max() > 1e-4 for name in whole)
+    assert all(torch.allclose(whole[name], split[name], atol=1e-6) for name in whole)
 
 
 class OfEarlierTransformers:

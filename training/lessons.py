@@ -45,6 +45,7 @@ class SFTOptimiser(StepCount):
     """Each step trains on `batch` lessons."""
 
     batch: PositiveInt = 16
+    rows: PositiveInt | None = None  # lessons in a forward and backward pass; None: all of a batch
     learning_rate: PositiveFloat = 1e-5
     schedule: Literal["constant", "linear", "cosine"] = "cosine"
     warmup: NonNegativeInt = 0
@@ -57,6 +58,14 @@ class SFTRecipe(PolicyRecipe):
     data: Data
     lessons: Lessons
     optimiser: SFTOptimiser
+
+    def _problems(self) -> Iterator[tuple[bool, str]]:
+        yield from super()._problems()
+        rows, batch = self.optimiser.rows, self.optimiser.batch
+        yield (
+            rows is not None and batch % rows != 0,
+            f"optimiser.rows={rows} does not divide a batch of {batch} lessons",
+        )
 
     def _scored(self) -> Iterator[str]:
         if self.lessons.player is not None:
@@ -114,7 +123,8 @@ def _settings(recipe: SFTRecipe) -> dict[str, Any]:
     return {
         "seed": recipe.seed,
         "max_steps": fitting.steps,
-        "per_device_train_batch_size": fitting.batch,
+        "per_device_train_batch_size": fitting.rows or fitting.batch,
+        "gradient_accumulation_steps": fitting.batch // (fitting.rows or fitting.batch),
         "learning_rate": fitting.learning_rate,
         "lr_scheduler_type": {"constant": "constant_with_warmup"}.get(fitting.schedule, fitting.schedule),
         "warmup_steps": fitting.warmup,

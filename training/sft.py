@@ -81,7 +81,8 @@ def fine_tune(
     from trl import SFTConfig
 
     keep_memory()
-    batch = settings["per_device_train_batch_size"]
+    rows = settings["per_device_train_batch_size"]
+    batch = rows * settings.get("gradient_accumulation_steps", 1)
     ordered = _alike_together(examples, batch, Random(settings["seed"]))
     columns = {"input_ids": [one.input_ids for one in ordered], "labels": [one.labels for one in ordered]}
     config = SFTConfig(
@@ -96,7 +97,7 @@ def fine_tune(
         **settings,
     )
     labelled = sum(label != IGNORED for one in ordered for label in one.labels)
-    trainer = _trainer_class(labelled / len(ordered) * batch)
+    trainer = _trainer_class(labelled / len(ordered) * rows)
     data = Dataset.from_dict(columns)
     learning = trainer(
         model, config, train_dataset=data, processing_class=tokenizer, callbacks=list(callbacks), peft_config=adapters
@@ -121,13 +122,17 @@ def _alike_together(examples: Sequence[Example], batch: int, luck: Random) -> li
 def _trainer_class(usual: float) -> Any:
     """TRL's, but for its loss: off the GPU that scores every position, three times as many as have a label.
 
-    It divides by the `usual` number of labels in a batch. By a batch's own, a token of a short transcript would count
-    for more than one of a long transcript, and short are those that search too little.
+    It divides by the `usual` number of labels in a pass. By a pass's own, a token of a short transcript would count for
+    more than one of a long transcript, and short are those that search too little.
     """
     from torch.nn.functional import cross_entropy, pad
     from trl import SFTTrainer
 
     class LabelledOnly(SFTTrainer):  # type: ignore[misc]
+        def __init__(self, *arguments: Any, **settings: Any) -> None:
+            super().__init__(*arguments, **settings)
+            self.model_accepts_loss_kwargs = False  # so the sum over a batch's passes is divided by their number
+
         def compute_loss(self, model: Any, inputs: Any, return_outputs: bool = False, **_: Any) -> Any:
             labels = inputs["labels"][:, 1:]
             labelled = labels != IGNORED
