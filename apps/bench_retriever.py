@@ -31,10 +31,16 @@ class _Titled(NamedTuple):
 
 
 def run(
-    specs: Sequence[str], data: str, limit: int | None, form: Form, html: Path | None, tools: str | None = None
+    specs: Sequence[str],
+    data: str,
+    limit: int | None,
+    form: Form,
+    html: Path | None,
+    tools: str | None = None,
+    on: str | None = None,
 ) -> None:
     """Measure the retrievers, alone and with `tools`, and print tables; `html` is the file of a page."""
-    found = _measured(specs, data, limit, tools)
+    found = _measured(specs, data, limit, tools, on)
     if html:
         html.write_text(as_page(found), "utf-8")
     if form == "json":
@@ -65,13 +71,13 @@ def as_page(found: Comparison) -> str:
     return page.page(title, page.tag("h1", title), *notes, *tables)
 
 
-def _measured(specs: Sequence[str], data: str, limit: int | None, tools: str | None) -> Comparison:
+def _measured(specs: Sequence[str], data: str, limit: int | None, tools: str | None, on: str | None) -> Comparison:
     questions = load_questions(data)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True, disable=is_quiet()) as progress:
         total = min(len(questions), limit or len(questions))
         tasks = {name: progress.add_task(escape(name), total=total) for name in rows_of(specs, tools)}
-        return compare(specs, questions, limit, lambda name: progress.advance(tasks[name]), tools)
+        return compare(specs, questions, limit, lambda name: progress.advance(tasks[name]), tools, on)
 
 
 def _show(found: Comparison, console: Console) -> None:

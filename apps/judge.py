@@ -14,18 +14,20 @@ from ..evaluation.intervals import BRACKETS
 from ..evaluation.judge_audit.audit import Audit, audit
 from ..evaluation.judge_audit.findings import Finding, findings
 from ..evaluation.judge_audit.page import audit_page
+from ..evaluation.judging import judge_all
 from ..rewards.registry import make_judge
-from .rejudge import INTERRUPTED, bar
+from .rejudge import INTERRUPTED, bar, judging_on
 
 _REASONS = 5
 
 
-def run_audit(judge: str, data: str, limit: int, out: Path | None, as_json: bool = False) -> int:
+def run_audit(judge: str, data: str, limit: int, out: Path | None, as_json: bool = False, on: str | None = None) -> int:
     """Returns 0, 1 if the judge gave no verdict at all, 130 if interrupted."""
     errors, made, questions = Console(stderr=True), make_judge(judge), load_questions(data)
+    judging = judge_all if on is None else judging_on(on, judge)
     try:
         with bar(errors, f"trying {made.name}") as progress:
-            found = asyncio.run(audit(made, questions, limit, progress.tell))
+            found = asyncio.run(audit(made, questions, limit, progress.tell, judging))
     except KeyboardInterrupt:
         errors.print("stopped; with a cache in the judge's spec, …,cache=FILE, the same command goes on from there")
         return INTERRUPTED

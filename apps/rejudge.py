@@ -16,8 +16,9 @@ from ..evaluation.intervals import BRACKETS, reach, spread
 from ..evaluation.judge_audit.agreement import Agreement
 from ..evaluation.judge_audit.findings import percent
 from ..evaluation.judge_scores import JudgeScores, judge_scores
+from ..evaluation.judging import Judging, judge_all
 from ..evaluation.late_verdicts import FILE
-from ..evaluation.rejudge import Outcome, rejudge
+from ..evaluation.rejudge import Outcome, chosen_judge, rejudge
 from ..evaluation.report import write_report
 from ..evaluation.run import RunDirectory
 from .options import is_quiet
@@ -25,12 +26,14 @@ from .options import is_quiet
 INTERRUPTED = 130  # exit code of an interrupted command
 
 
-def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool = False) -> int:
+def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool = False, on: str | None = None) -> int:
     """Returns 0 if every answer has a verdict, 1 if some could not be scored, 130 if interrupted."""
     run, errors = RunDirectory(path), Console(stderr=True)
     try:
         with bar(errors, f"judging {path}") as progress:
-            outcome = asyncio.run(rejudge(run, judge, everything=everything, progress=progress.tell))
+            judging = judge_all if on is None else judging_on(on, judge or chosen_judge(run))
+            work = rejudge(run, judge, everything=everything, progress=progress.tell, judging=judging)
+            outcome = asyncio.run(work)
     except KeyboardInterrupt:
         errors.print(f"stopped; what was judged is in {path / FILE}: the same command goes on from there", style="bold")
         return INTERRUPTED
@@ -42,6 +45,12 @@ def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool =
     else:
         report(outcome, scores)
     return int(bool(outcome.reasons))
+
+
+def judging_on(on: str, judge: str) -> Judging:
+    from ..fleet import judging  # only where it is asked for
+
+    return judging.judging_on(on, judge)
 
 
 def _update_summary(run: RunDirectory) -> None:

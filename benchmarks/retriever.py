@@ -3,12 +3,14 @@
 Each question is one search for its text, or a fixed use of tools. Differences to bm25 are taken question by question.
 """
 
+import asyncio
 import gc
 import time
 import tracemalloc
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
 from typing import get_args
@@ -16,11 +18,12 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
-from ..envs.data import QuestionSet
+from ..envs.data import QuestionSet, load_questions
 from ..envs.question import Document, Profile, Question
 from ..envs.retrieval import Retriever, make_retriever
 from ..errors import DataError
 from ..evaluation.intervals import FEW, Interval, mean
+from ..fleet.mapping import Found, Items, Work, map_on
 from ..rewards.ranking import ndcg, precision, recall, reciprocal_rank
 from ..rewards.search_metrics import Unit, evidence_by, units
 from .tool_use import ToolUse
@@ -97,7 +100,7 @@ class Comparison:
 
 
 @dataclass(slots=True)
-class Found:
+class Searched:
     """What one retriever found by document or by session: a row per question with such evidence."""
 
     ids: list[str] = field(default_factory=list)
@@ -105,16 +108,30 @@ class Found:
     categories: list[str | None] = field(default_factory=list)
     values: list[list[float]] = field(default_factory=list)  # in the order of METRICS
 
+    def add(self, other: "Searched") -> None:
+        self.ids += other.ids
+        self.users += other.users
+        self.categories += other.categories
+        self.values += other.values
+
 
 @dataclass(slots=True)
 class Measured:
     """The searches of one retriever: a time per question with evidence."""
 
-    by: dict[Unit, Found] = field(default_factory=lambda: {unit: Found() for unit in UNITS})
+    by: dict[Unit, Searched] = field(default_factory=lambda: {unit: Searched() for unit in UNITS})
     seconds: list[float] = field(default_factory=list)
     index_seconds: float = 0.0
     profiles: dict[bytes, int] = field(default_factory=dict)  # documents by digest
     sample: list[Profile] = field(default_factory=list)
+
+    def add(self, other: "Measured") -> None:
+        """Adds later searches; the sample stays as it is."""
+        for unit, found in other.by.items():
+            self.by[unit].add(found)
+        self.seconds += other.seconds
+        self.index_seconds += other.index_seconds
+        self.profiles |= other.profiles
 
 
 def compare(
@@ -123,15 +140,17 @@ def compare(
     limit: int | None = None,
     advance: Callable[[str], None] | None = None,
     tools: str | None = None,
+    on: str | None = None,
 ) -> Comparison:
     """Measure bm25 and the named retrievers on the first `limit` questions, alone and with the `tools` of a spec.
 
-    `advance` is called with the name of a row after each of its questions.
+    `advance` is called with the name of a row after each of its questions. `on` is the place of workers that search;
+    times are then those of searches beside each other.
     """
     found, costs = dict[str, Measured](), dict[str, Cost]()
     for name, (spec, its_tools) in rows_of(specs, tools).items():
         step = None if advance is None else partial(advance, name)
-        found[name], costs[name] = _measure(spec, its_tools, data, limit, step)
+        found[name], costs[name] = _measure(spec, its_tools, data, limit, step, on)
     reference = found[REFERENCE]
     return Comparison(
         data=data.spec,
@@ -155,27 +174,75 @@ def rows_of(specs: Sequence[str], tools: str | None) -> dict[str, tuple[str, str
 
 
 def _measure(
-    spec: str, tools: str | None, data: QuestionSet, limit: int | None, advance: Callable[[], None] | None
+    spec: str,
+    tools: str | None,
+    data: QuestionSet,
+    limit: int | None,
+    advance: Callable[[], None] | None,
+    on: str | None,
 ) -> tuple[Measured, Cost]:
     started = time.perf_counter()
-    alone = make_retriever(spec)
-    retriever = alone if tools is None else ToolUse(tools, alone)
+    retriever = _searcher(spec, tools)
     loaded = time.perf_counter() - started
     measured = Measured()
-    for question in islice(data, limit):
-        if evidence := {unit: wanted for unit in UNITS if (wanted := evidence_by(question, unit))}:
-            _ask(retriever, question, evidence, measured)
-        if advance:
-            advance()
+    if on is not None:
+        measured = asyncio.run(_measured_on(on, spec, tools, data, limit, advance))
+    else:
+        for question in islice(data, limit):
+            _ask(retriever, question, measured)
+            if advance:
+                advance()
     if not measured.seconds:
         raise DataError(f"no question of {data.spec} names its evidence, so that no search can be scored")
-    del retriever, alone  # its model is loaded again to weigh the index
+    del retriever  # its model is loaded again to weigh the index
     milliseconds = 1e3 * np.array(measured.seconds)
     typical, slow = np.percentile(milliseconds, (50, 95)).tolist()
     return measured, Cost(loaded, measured.index_seconds, _index_bytes(spec, measured.sample), typical, slow)
 
 
-def _ask(retriever: Searcher, question: Question, evidence: dict[Unit, set[str]], measured: Measured) -> None:
+def _searcher(spec: str, tools: str | None) -> Searcher:
+    alone = make_retriever(spec)
+    return alone if tools is None else ToolUse(tools, alone)
+
+
+async def _measured_on(
+    on: str, spec: str, tools: str | None, data: QuestionSet, limit: int | None, advance: Callable[[], None] | None
+) -> Measured:
+    """The workers' measurements, in the order of the questions."""
+    positions = range(min(len(data), limit or len(data)))
+    make, users = partial(_measuring, spec, tools, data.spec), map(data.user_of, positions)
+    found = dict[int, Measured]()
+    async with aclosing(map_on(on, make, positions, users)) as measurements:
+        async for position, one in measurements:
+            found[position] = one
+            if advance:
+                advance()
+    whole = Measured()
+    for position in positions:
+        new = found[position].profiles.keys() - whole.profiles.keys()
+        if new and sum(map(len, whole.sample)) < _WEIGHED:
+            whole.sample.append(data[position].profile)
+        whole.add(found[position])
+    return whole
+
+
+def _measuring(spec: str, tools: str | None, data: str, workers: int) -> Work:
+    retriever, questions, indexed = _searcher(spec, tools), load_questions(data), dict[bytes, int]()
+
+    async def work(items: Items) -> AsyncIterator[Found]:
+        for number, position in items.items():
+            one = Measured(profiles=indexed)  # of this worker
+            _ask(retriever, questions[position], one)
+            profile = questions[position].profile
+            yield number, replace(one, profiles={profile.digest: len(profile)} if one.seconds else {}, sample=[])
+
+    return work
+
+
+def _ask(retriever: Searcher, question: Question, measured: Measured) -> None:
+    evidence = {unit: wanted for unit in UNITS if (wanted := evidence_by(question, unit))}
+    if not evidence:
+        return
     profile = question.profile
     if profile.digest not in measured.profiles:
         measured.index_seconds += _timed(retriever, profile, _ANY_QUERY, 1)[0]
@@ -230,7 +297,7 @@ def _rows(searched: dict[str, Measured]) -> Iterator[Row]:
             yield from _rows_by(unit, found)
 
 
-def _rows_by(unit: Unit, found: dict[str, Found]) -> Iterator[Row]:
+def _rows_by(unit: Unit, found: dict[str, Searched]) -> Iterator[Row]:
     reference = found[REFERENCE]
     names = sorted({name for name in reference.categories if name is not None})
     for category in [None, *names] if len(names) > 1 else [None]:
@@ -240,7 +307,7 @@ def _rows_by(unit: Unit, found: dict[str, Found]) -> Iterator[Row]:
             yield Row(spec, unit, category, len(places), _figures(one, compared, places))
 
 
-def _figures(found: Found, reference: Found | None, places: list[int]) -> list[Figure]:
+def _figures(found: Searched, reference: Searched | None, places: list[int]) -> list[Figure]:
     ids, users = [found.ids[place] for place in places], [found.users[place] for place in places]
     values = np.array([found.values[place] for place in places])
     others = None if reference is None else np.array([reference.values[place] for place in places])

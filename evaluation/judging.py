@@ -40,6 +40,9 @@ class Judgement(Generic[T]):
     seconds: float
 
 
+Judging = Callable[[Judge, Iterable[Case[Any]]], AsyncIterator[Judgement[Any]]]
+
+
 def judge_all(
     judge: Judge, cases: Iterable[Case[T]], max_concurrency: int = MAX_CONCURRENCY
 ) -> AsyncIterator[Judgement[T]]:

@@ -10,7 +10,7 @@ from ..envs.trajectory import Trajectory
 from ..errors import DataError, OptionError
 from ..rewards.judge import Judge
 from ..rewards.registry import make_judge
-from .judging import Case, Judgement, close, count_reason, judge_all
+from .judging import Case, Judgement, Judging, close, count_reason, judge_all
 from .late_verdicts import Key, LateVerdict, VerdictWriter, read_verdicts, verdict_key
 from .run import RunDirectory
 
@@ -47,20 +47,21 @@ async def rejudge(
     *,
     everything: bool = False,
     progress: Progress = lambda *_: None,
+    judging: Judging = judge_all,
 ) -> Outcome:
     """The run's own judge is asked about answers without a verdict; another judge, or `everything`, about all.
 
     Each verdict is appended as soon as it is there. Nothing is overwritten; after an interruption, a second call
-    continues.
+    continues. `judging` says where the judge works.
     """
-    spec = _chosen(run) if judge is None else judge
+    spec = chosen_judge(run) if judge is None else judge
     made: Judge = make_judge(spec)
     outcome = Outcome(made.name, _is_own(run, spec, made.name))
     pending = list(_pending(run, outcome, everything))
     sets = {data: load_questions(data) for data in {one.data for one in pending}}
     try:
         with VerdictWriter(run.path) as writer:
-            async for judgement in judge_all(made, _cases(pending, sets)):
+            async for judgement in judging(made, _cases(pending, sets)):
                 writer.write(_noted(judgement, outcome))
                 progress(outcome.scored + outcome.reasons.total(), len(pending))
     finally:
@@ -77,7 +78,8 @@ def own_judge(run: RunDirectory) -> str | None:
     return names.pop() if len(names) == 1 else None
 
 
-def _chosen(run: RunDirectory) -> str:
+def chosen_judge(run: RunDirectory) -> str:
+    """The run's own judge. A run without one is an error."""
     judge = own_judge(run)
     if judge is None:
         raise OptionError(f"{run.path} has no judge of its own: name one, --judge rubric or --judge openai:MODEL")

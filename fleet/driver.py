@@ -1,7 +1,6 @@
 """The driver of a fleet: gives shards to workers, writes what they played, and replaces workers that die."""
 
 import logging
-import os
 import time
 from collections import deque
 from collections.abc import Callable
@@ -18,10 +17,9 @@ from ..evaluation.run import RunDirectory
 from ..evaluation.summary import Place, place_of
 from .pool import Outcome, Pool, make_pool
 from .shards import Shard, split
-from .worker import Baseline, Order, Played, Report, Task
+from .worker import Baseline, Order, Played, Report, Surroundings, Task
 
 Progress = Callable[[int, int, Played | None], None]  # episodes done, total, and the latest
-PASSED_ON = ("OPENAI_", "VLLM_", "HF_", "PROFILEGYM_")  # environment variables that workers get
 MOST_DEATHS = 3  # of a worker in a row, before it played one episode
 AHEAD = 0.5  # seconds of play that a worker has in its queue
 LEAST = 0.1  # seconds of play that are worth an order, near the end too
@@ -125,21 +123,20 @@ class Driver:
         self._pool.call(hand.number, "begin", self._task())
 
     def _task(self) -> Task:
-        environment = {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)}
         judge, reward = self._settings.judge, None
         if judge is not None and judge.partition(",")[0] != "rubric":  # it costs nothing and has no limits
             reward = self._pool.share_judge(judge)
-        return Task(self._settings, self._speed, os.getcwd(), environment, self._pool.size, reward)
+        return Task(self._settings, self._speed, Surroundings.of_driver(), self._pool.size, reward)
 
     def _take(self, outcome: Outcome) -> None:
         hand = self._hands[outcome.worker]
         if outcome.report is None:
             self._replace(hand, str(outcome.died))
             return
-        report = outcome.report
+        report: Report = outcome.report
         self._record(hand, report)
         if report.error is not None:
-            self._stop(_error(*report.error))
+            self._stop(error_of(*report.error))
         if report.ended:
             hand.ended = True
             return
@@ -219,7 +216,7 @@ class Driver:
         self._progress.pop(number, None)
 
 
-def _error(kind: str, message: str) -> ProfileGymError:
+def error_of(kind: str, message: str) -> ProfileGymError:
     """The error of a worker, here."""
     known = getattr(errors, kind, None)
     if isinstance(known, type) and issubclass(known, ProfileGymError) and known is not MissingExtra:

@@ -55,11 +55,11 @@ class SharedJudge:
         return found
 
     async def score_many(self, pairs: Sequence[Pair]) -> list[Verdict | RewardError]:
-        replies = await self.ask([(_bare(question), answer) for question, answer in pairs])
+        replies = await self.ask([(bare(question), answer) for question, answer in pairs])
         if isinstance(replies, Spent):
             raise BudgetSpent(replies.reason)
         return [JudgeError(reply) if isinstance(reply, str) else reply for reply in replies]
 
 
-def _bare(question: Question) -> Question:
+def bare(question: Question) -> Question:
     return replace(question, profile=Profile(question.user_id, ()))

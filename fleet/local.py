@@ -62,7 +62,7 @@ class LocalPool:
             self._judge = desk, run_sync(Desk.open(path, desk.answer))
         return partial(_asking, str(path), self._judge[0].name())
 
-    def start(self, worker: int) -> None:
+    def start(self, worker: int, kind: type = Worker) -> None:
         if worker in self._processes:
             self._pipes.pop(worker).close()
             died = self._processes.pop(worker)
@@ -71,7 +71,9 @@ class LocalPool:
             died.close()
         self._pipes[worker], theirs = self._context.Pipe()
         threads = max(1, (os.cpu_count() or 1) // self.size)
-        process = self._context.Process(target=_work, args=(theirs, threads), name=f"worker-{worker}", daemon=True)
+        process = self._context.Process(
+            target=_work, args=(theirs, threads, kind), name=f"worker-{worker}", daemon=True
+        )
         process.start()
         theirs.close()
         self._processes[worker] = process
@@ -97,11 +99,11 @@ class LocalPool:
             return Outcome(worker, died=f"its process ended with exit code {process.exitcode}")
 
 
-def _work(pipe: Connection, threads: int) -> None:
+def _work(pipe: Connection, threads: int, kind: type) -> None:
     """Serves calls until the driver is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # read when torch is imported
-    worker = Worker()
+    worker = kind()
     while True:
         try:
             method, arguments = pipe.recv()

@@ -81,10 +81,10 @@ class RayPool:
             self._judge = actor.remote(spec, os.getcwd(), keys)
         return partial(_asking, name, self._ray.get(self._judge.name.remote()))
 
-    def start(self, worker: int) -> None:
+    def start(self, worker: int, kind: type = Worker) -> None:
         if worker in self._actors:
             self._ray.kill(self._actors.pop(worker))
-        actor = self._ray.remote(Worker).options(
+        actor = self._ray.remote(kind).options(
             num_cpus=self._needs["CPU"], num_gpus=self._needs["GPU"], scheduling_strategy="SPREAD", max_concurrency=1,
         )  # fmt: skip
         self._actors[worker] = actor.remote()

@@ -7,7 +7,7 @@ from typing import Any, Protocol, Self
 
 from .._util.registry import Registry
 from ..envs.reward import RewardFunction
-from .worker import Report
+from .worker import Worker
 
 POOLS = Registry(
     "place to run", {"local": "profilegym.fleet.local:LocalPool", "ray": "profilegym.fleet.on_ray:RayPool"}
@@ -16,10 +16,10 @@ POOLS = Registry(
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a call: a report, or the reason why the worker died."""
+    """What came of a call: what the method returned, or the reason why the worker died."""
 
     worker: int
-    report: Report | None = None
+    report: Any = None
     died: str | None = None
 
 
@@ -40,12 +40,12 @@ class Pool(Protocol):
         """Makes the one judge of the fleet; returns what makes a worker's reward that asks it."""
         ...
 
-    def start(self, worker: int) -> None:
-        """Starts a worker, anew if it died."""
+    def start(self, worker: int, kind: type = Worker) -> None:
+        """Starts a worker of a class, anew if it died."""
         ...
 
     def call(self, worker: int, method: str, *arguments: Any) -> None:
-        """Calls a method of `Worker`; one call at a time for each worker."""
+        """Calls a method of the worker; one call at a time for each worker."""
         ...
 
     def wait(self, seconds: float) -> Sequence[Outcome]:

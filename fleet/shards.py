@@ -15,12 +15,12 @@ class Shard:
     positions: tuple[int, ...]
 
 
-def split(users: Iterable[str], workers: int) -> list[Shard]:
+def split(users: Iterable[str], workers: int, largest: int = LARGEST) -> list[Shard]:
     """Shards of the questions whose users these are, in order. All questions of a user are in one shard."""
     asked: dict[str, list[int]] = {}
     for position, user in enumerate(users):
         asked.setdefault(user, []).append(position)
-    size = max(1, min(LARGEST, sum(map(len, asked.values())) // (PER_WORKER * workers)))
+    size = max(1, min(largest, sum(map(len, asked.values())) // (PER_WORKER * workers)))
     shards, positions = list[Shard](), list[int]()
     for own in asked.values():
         if positions and len(positions) + len(own) > size:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .._util.sync import run_sync
 from ..agents.agent import make_agent
@@ -21,8 +21,28 @@ from .shards import Shard
 
 POLL = 0.5  # seconds that a report waits for something to report
 GATHER = 0.02  # seconds to wait for more, so that fast episodes are reported together
-_LIMITS = re.compile(r"(?<=,)(requests_per_minute|tokens_per_minute|budget)=([\d.]+)(?=,|$)")
+PASSED_ON = ("OPENAI_", "VLLM_", "HF_", "PROFILEGYM_")  # environment variables that workers get
+LIMITS = ("requests_per_minute", "tokens_per_minute", "budget")
 Baseline = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """Where the driver runs."""
+
+    folder: str  # where relative paths in specs start
+    environment: Mapping[str, str]  # keys and addresses of endpoints
+
+    @classmethod
+    def of_driver(cls) -> Self:
+        return cls(os.getcwd(), {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)})
+
+    def enter(self) -> None:
+        """Works in the driver's folder where this machine has it, with the driver's keys."""
+        if Path(self.folder).is_dir():
+            os.chdir(self.folder)
+        for name, value in self.environment.items():
+            os.environ.setdefault(name, value)
 
 
 @dataclass(frozen=True)
@@ -31,8 +51,7 @@ class Task:
 
     settings: Settings
     speed: Speed
-    folder: str  # where relative paths in specs start
-    environment: Mapping[str, str]  # keys and addresses of endpoints
+    surroundings: Surroundings
     workers: int  # of the fleet
     reward: Callable[[], RewardFunction] | None = None  # makes the reward; by default, the settings' own
 
@@ -82,7 +101,7 @@ class Worker:
         try:
             run_sync(self._begin(task))
         except Exception as error:
-            return Report(ended=True, error=_described(error))
+            return Report(ended=True, error=described(error))
         return Report()
 
     def exchange(self, orders: Sequence[Order], stop: bool = False) -> Report:
@@ -90,10 +109,10 @@ class Worker:
         try:
             return run_sync(self._exchange(orders, stop))
         except Exception as error:
-            return Report(ended=True, error=_described(error))
+            return Report(ended=True, error=described(error))
 
     async def _begin(self, task: Task) -> None:
-        _enter(task)
+        task.surroundings.enter()
         self._settings = task.settings
         self._questions = load_questions(task.settings.data)
         agent = make_agent(task.settings.agent)
@@ -133,7 +152,7 @@ class Worker:
                 self._note(trajectory)
             await self._model.close()
         except Exception as error:
-            self._error = _described(error)
+            self._error = described(error)
         finally:
             asyncio.get_running_loop().call_soon(self._news.set)  # once this task is done
 
@@ -185,17 +204,10 @@ class Worker:
         self._news.set()
 
 
-def share(spec: str, workers: int) -> str:
+def share(spec: str, workers: int, limits: Sequence[str] = LIMITS) -> str:
     """The spec of one worker's model: rates and budget of an endpoint are divided among all workers."""
-    return _LIMITS.sub(lambda found: f"{found[1]}={float(found[2]) / workers!r}", spec)
-
-
-def _enter(task: Task) -> None:
-    """Works in the driver's folder where this machine has it, with the driver's keys."""
-    if Path(task.folder).is_dir():
-        os.chdir(task.folder)
-    for name, value in task.environment.items():
-        os.environ.setdefault(name, value)
+    pattern = rf"(?<=,)({'|'.join(limits)})=([\d.]+)(?=,|$)"
+    return re.sub(pattern, lambda found: f"{found[1]}={float(found[2]) / workers!r}", spec)
 
 
 def _place(job: Job) -> Place:
@@ -207,5 +219,5 @@ def _tokens(trajectory: Trajectory) -> int:
     return (usage.get("prompt_tokens") or 0) + (usage.get("completion_tokens") or 0)
 
 
-def _described(error: Exception) -> tuple[str, str]:
+def described(error: Exception) -> tuple[str, str]:
     return type(error).__name__, str(error)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ...errors import OptionError
-from .shared import AsJson
+from .shared import AsJson, On
 
 app = typer.Typer(
     name="bench", help="Measure retrieval, speed and memory beside other libraries.", no_args_is_help=True
@@ -32,6 +32,7 @@ def retriever(
     tools: Annotated[
         str | None, typer.Option(help="Tools to measure each retriever with, too: search_profile+read_around …")
     ] = None,
+    on: On = None,
     as_json: AsJson = False,
     as_latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX tables.")] = False,
     html: Annotated[Path | None, typer.Option(help="HTML page to write.")] = None,
@@ -44,7 +45,7 @@ def retriever(
 
     if as_json and as_latex:
         raise OptionError("--json and --latex exclude each other")
-    run(specs, data, limit, "json" if as_json else "latex" if as_latex else "terminal", html, tools)
+    run(specs, data, limit, "json" if as_json else "latex" if as_latex else "terminal", html, tools, on)
 
 
 @app.command()

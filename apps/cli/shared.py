@@ -51,9 +51,7 @@ Protocol = Annotated[str, typer.Option(help="tags, or tools for native tool call
 On = Annotated[
     str | None,
     typer.Option(
-        help="Workers to play on: local:N for processes, ray or ray:ADDRESS,workers=N,gpus=1 for actors. "
-        "Default: this process.",
-        rich_help_panel=SPEED,
+        help="Workers: local:N for processes, ray or ray:ADDRESS,workers=N,gpus=1 for actors. Default: this process.",
     ),
 ]
 

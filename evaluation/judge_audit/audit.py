@@ -18,7 +18,7 @@ from ...rewards.judge import Judge
 from ...rewards.judge_attacks import flags
 from ...rewards.rubric import RubricJudge
 from ..intervals import Interval, mean
-from ..judging import close
+from ..judging import Judging, close, judge_all
 from .agreement import Agreement, agreement
 from .collect import Collected, Progress, collect
 from .synthetic_answers import KINDS, SyntheticAnswer
@@ -117,11 +117,20 @@ class Audit:
     reasons: Mapping[str, int]
 
 
-async def audit(judge: Judge, questions: QuestionSet, limit: int = 50, progress: Progress = lambda *_: None) -> Audit:
-    """Uses up to `limit` questions spread over the set; cached replies cost nothing."""
+async def audit(
+    judge: Judge,
+    questions: QuestionSet,
+    limit: int = 50,
+    progress: Progress = lambda *_: None,
+    judging: Judging = judge_all,
+) -> Audit:
+    """Uses up to `limit` questions spread over the set; cached replies cost nothing.
+
+    `judging` says where each answer is judged once. Comparisons and the timed rounds are always judged here.
+    """
     asked = _spread(questions, limit)
     try:
-        collected = await collect(judge, asked, progress)
+        collected = await collect(judge, asked, progress, judging)
     finally:
         await close(judge)
     attacks = _attacks(collected)
@@ -139,7 +148,7 @@ async def audit(judge: Judge, questions: QuestionSet, limit: int = 50, progress:
         places=_places(collected) if collected.compares else None,
         attacks=tuple(_by_kind(attacks)),
         successes=tuple(_successes(attacks)),
-        cost=_cost(collected),
+        cost=_cost(collected, judging is judge_all),
         unscored=_share(collected.unscored),
         reasons=dict(collected.reasons.most_common()),
     )
@@ -245,8 +254,11 @@ def _successes(attacks: Sequence[_Attacked]) -> Iterator[Success]:
             yield Success(one.item.attack.id, one.gained, one.flags, one.item.attack.answer)
 
 
-def _cost(collected: Collected) -> Cost:
-    """Tokens and price per call of the rounds, and the time of those answered."""
+def _cost(collected: Collected, all_here: bool) -> Cost:
+    """Tokens and price per call of the rounds, and the time of those answered.
+
+    `all_here`: no workers judged, whose usage is not known here.
+    """
     before, after = collected.usage
     n = len(collected.rounds) * len(collected.repeated)
 
@@ -255,7 +267,7 @@ def _cost(collected: Collected) -> Cost:
         return (taken[1] - taken[0]) / n if n and None not in taken else None
 
     p50, p95 = map(float, np.percentile(collected.seconds, (50, 95))) if collected.seconds else (None, None)
-    spent = getattr(after, "cost", None)
+    spent = getattr(after, "cost", None) if all_here else None
     return Cost(each("calls"), each("prompt_tokens"), each("completion_tokens"), each("cost"), spent, p50, p95)
 
 

@@ -1,15 +1,16 @@
 """Collects a judge's verdicts on synthetic answers: once, repeatedly, and in pairs."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ...envs.question import Question
 from ...envs.reward import Verdict
 from ...errors import RewardError
 from ...rewards.judge import Comparing, Judge
-from ..judging import MAX_CONCURRENCY, Case, Judgement, count_reason, judge_all, map_unordered
+from ..judging import Case, Judgement, Judging, count_reason, judge_all, map_unordered
 from .synthetic_answers import SyntheticAnswer, attack_answers, synthetic_answers
 
 REPEATED = ("right", "partial")  # kinds that are judged repeatedly
@@ -18,6 +19,7 @@ COMPARED = (("right", "wrong"), ("right", "partial"), ("partial", "wrong"))  # t
 TIMED_CONCURRENCY = 8  # few enough to stay below an endpoint's usual limits
 
 Progress = Callable[[int, int], object]  # judgements done, and of how many
+_Work = Callable[[Iterable[Case[int]]], AsyncIterator[Judgement[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +60,10 @@ class Collected:
         return len(self.unscored)
 
 
-async def collect(judge: Judge, questions: Sequence[Question], progress: Progress) -> Collected:
-    return await _Collector(judge, questions, progress).work()
+async def collect(
+    judge: Judge, questions: Sequence[Question], progress: Progress, judging: Judging = judge_all
+) -> Collected:
+    return await _Collector(judge, questions, progress).work(judging)
 
 
 class _Collector:
@@ -74,9 +78,11 @@ class _Collector:
         rounds = ROUNDS * len(self.collected.repeated) if self.uncached else 0
         self.progress, self.done, self.total = progress, 0, len(made) + 2 * len(self.pairs) + rounds
 
-    async def work(self) -> Collected:
+    async def work(self, judging: Judging) -> Collected:
         collected = self.collected
-        collected.verdicts = [found.verdict for found in await self._judge(self.judge, collected.answers)]
+        collected.verdicts = [
+            found.verdict for found in await self._judged(partial(judging, self.judge), collected.answers)
+        ]
         await self._compare()
         if self.uncached:
             await self._repeat(self.uncached)
@@ -85,18 +91,17 @@ class _Collector:
     async def _repeat(self, judge: Judge) -> None:
         before = getattr(self.judge, "usage", None)
         for _ in range(ROUNDS):
-            found = await self._judge(judge, self.collected.repeated, TIMED_CONCURRENCY)
+            work = partial(judge_all, judge, max_concurrency=TIMED_CONCURRENCY)
+            found = await self._judged(work, self.collected.repeated)
             self.collected.rounds.append([one.verdict for one in found])
             self.collected.seconds += [one.seconds for one in found if one.verdict]
         self.collected.usage = before, getattr(self.judge, "usage", None)
 
-    async def _judge(
-        self, judge: Judge, made: Sequence[SyntheticAnswer], max_concurrency: int = MAX_CONCURRENCY
-    ) -> list[Judgement[int]]:
+    async def _judged(self, work: _Work, made: Sequence[SyntheticAnswer]) -> list[Judgement[int]]:
         """Judgements in the order of the answers."""
         cases = (Case(place, item.question, item.answer) for place, item in enumerate(made))
         found = []
-        async for judgement in judge_all(judge, cases, max_concurrency):
+        async for judgement in work(cases):
             found.append(judgement)
             self.collected.unscored.append((judgement.case.question.user_id, judgement.unscored is not None))
             if judgement.unscored is not None:
