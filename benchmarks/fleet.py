@@ -22,7 +22,7 @@ from ..evaluation.evaluate import Settings, Speed, evaluate
 from ..evaluation.run import RunDirectory
 from ..fleet.driver import Driver, evaluate_on
 from ..fleet.pool import Outcome
-from ..fleet.worker import Order, Played, Report
+from ..fleet.worker import Order, Played, Report, Worker
 from .measurement import Target, at_least, at_most, resident_bytes, show
 from .server_process import serving
 
@@ -170,7 +170,7 @@ class _Simulated:
     def share_judge(self, spec: str) -> Callable[[], RewardFunction]:
         raise NotImplementedError
 
-    def start(self, worker: int) -> None:
+    def start(self, worker: int, kind: type = Worker) -> None:
         """There is nothing to start."""
 
     def call(self, worker: int, method: str, *arguments: Any) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 async def map_on(
     place: str, make: Make, items: Sequence[Any], users: Iterable[str], largest: int = LARGEST
-) -> AsyncIterator[Found]:
+) -> AsyncGenerator[Found, None]:
     """Yields each result as it arrives. Items of one user go to one worker; `largest` is the most items of a shard.
 
     What a worker had not given when it died is given to another. A spent budget is raised once the shards that were

@@ -26,6 +26,7 @@ from . import (
     recipes,
     rejudge,
     replay,
+    retrieval,
     serve,
     train,
     view,
@@ -55,7 +56,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
 }
 for name, command in COMMANDS.items():
     app.command(name)(command)
-for group in (data.app, check.app, judge.app, model.app, bench.app, serve.app):
+for group in (data.app, check.app, judge.app, model.app, bench.app, retrieval.app, serve.app):
     app.add_typer(group)
 
 
