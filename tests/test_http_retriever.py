@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -31,6 +32,8 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
+        self.clients: list[Any] = []  # the other end of the connection of each request
+        self.forgets = False  # closes each connection after a reply, without a word
         self.gave: list[str] = []  # what was slow and is over
         self.replies: list[ChatReply] = []
         self.answer: Callable[[dict[str, Any]], Any] = lambda asked: {"result": [[] for _ in asked["queries"]]}
@@ -43,8 +46,12 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     server: Server
+    protocol_version = "HTTP/1.1"  # connections are kept
+    disable_nagle_algorithm = True
 
     def do_POST(self) -> None:
+        self.server.clients.append(self.client_address)
+        self.close_connection = self.server.forgets
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(asked)
         self.server.paths.append(self.path)
@@ -186,6 +193,41 @@ def test_a_malformed_reply_says_what_was_found(server: Server, reply: Any, named
 
     with pytest.raises(RetrievalError, match=naming(server.url, *named)):
         Http(server.url, retries=0).search(ANN, "tea", 3)
+
+
+def test_connections_are_kept_and_opened_again_where_the_server_closed_them(server: Server) -> None:
+    retriever = Http(server.url, retries=0)
+    for _ in range(3):
+        retriever.search(ANN, "tea", 3)
+    assert len(set(server.clients)) == 1
+
+    server.forgets = True
+    for _ in range(3):
+        retriever.search(ANN, "tea", 3)
+
+    assert len(server.asked) == 6
+    assert len(set(server.clients)) == 3
+
+
+def test_a_late_reply_is_never_read_as_that_of_another_user(server: Server) -> None:
+    retriever = Http(server.url, timeout=0.2, retries=0)
+    server.replies = [(200, "slow"), (200, {"result": [[hit(id="1")]]})]
+    with pytest.raises(RetrievalError):
+        retriever.search(ANN, "tea", 3)
+    server.held.set()
+
+    assert retriever.search(BO, "coffee", 3) == [(BO.documents[0], 1.0)]
+
+
+def test_each_thread_has_a_connection_and_its_own_answers(server: Server) -> None:
+    server.answer = lambda asked: {"result": [[hit(id=query.split()[-1])] for query in asked["queries"]]}
+    retriever = Http(server.url)
+
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda n: retriever.search(ANN, f"tea {n % 3 + 1}", 3), range(60)))
+
+    assert [hits[0].document.id for hits in found] == [str(n % 3 + 1) for n in range(60)]
+    assert len(set(server.clients)) <= 4
 
 
 def test_a_lone_surrogate_reaches_the_server_as_a_replacement_character(server: Server) -> None:

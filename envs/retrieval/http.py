@@ -6,12 +6,14 @@ POST {"queries": [q, …], "topk": k, "return_scores": true, "profile_ids": [use
 
 import json
 import math
+import os
+import threading
+import weakref
 from collections.abc import Sequence
-from http.client import HTTPException
+from http.client import CannotSendRequest, HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
+from urllib.request import getproxies, proxy_bypass
 
 import tenacity
 
@@ -29,6 +31,7 @@ class Http:
     """Asks a server that has the users' documents. Documents of another user's profile are an error.
 
     A document is identified by its `id`, or by its `contents` if the server sends no id. A batch is one request.
+    Each thread keeps its connection.
     """
 
     def __init__(self, url: str, *, timeout: float = 30.0, retries: int = 3, backoff: float = 0.5) -> None:
@@ -41,6 +44,7 @@ class Http:
             )
         self._url = url
         self._timeout = timeout
+        self._mine = threading.local()
         self._attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Retryable),
             stop=tenacity.stop_after_attempt(retries + 1),
@@ -75,19 +79,23 @@ class Http:
         raise self._unexpected(f"{len(requests)} lists under 'result', one per query", reply)
 
     def _post(self, body: bytes) -> Any:
-        request = Request(self._url, body, {"Content-Type": "application/json"})  # noqa: S310 (http or https: checked)
         try:
-            with urlopen(request, timeout=self._timeout) as response:  # noqa: S310
-                return self._decode(response.read())
-        except HTTPError as error:
-            error_class = _Retryable if error.code in (408, 429) or error.code >= 500 else RetrievalError
-            raise error_class(
-                f"{self._url} answered {error.code} {error.reason}: {_truncated(error.read())}"
-            ) from error
+            status, reason, data = self._connection().post(body)
         except (OSError, HTTPException) as error:  # refused, timed out, or closed early
             raise _Retryable(
                 f"{self._url} gave no answer within {self._timeout:g} s: {error!r}; is the server up?"
             ) from error
+        if status // 100 != 2:
+            error_class = _Retryable if status in (408, 429) or status >= 500 else RetrievalError
+            raise error_class(f"{self._url} answered {status} {reason}: {_truncated(data)}")
+        return self._decode(data)
+
+    def _connection(self) -> "_Connection":
+        """This thread's own; a forked process makes a new one, as replies must not go to another process."""
+        if getattr(self._mine, "process", None) != os.getpid():
+            self._mine.process, self._mine.connection = os.getpid(), _Connection(self._url, self._timeout)
+        connection: _Connection = self._mine.connection
+        return connection
 
     def _decode(self, data: bytes) -> Any:
         try:
@@ -128,6 +136,41 @@ class Http:
 
     def _unexpected(self, expected: str, found: object) -> RetrievalError:
         return RetrievalError(f"{self._url} sent an invalid reply: expected {expected}, got {_truncated(found)}")
+
+
+class _Connection:
+    """A connection that is kept between requests, of one thread. A proxy of the environment is used, as by urllib."""
+
+    def __init__(self, url: str, timeout: float) -> None:
+        parts = urlsplit(url)
+        host, encrypted = parts.netloc.rpartition("@")[2], parts.scheme == "https"
+        proxy = None if proxy_bypass(host) else getproxies().get(parts.scheme)
+        first = urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc if proxy else host
+        self._connection = (HTTPSConnection if encrypted else HTTPConnection)(first, timeout=timeout)
+        weakref.finalize(self, self._connection.close)
+        if proxy and encrypted:
+            self._connection.set_tunnel(host)
+        path = parts.path or "/"
+        self._target = url if proxy and not encrypted else f"{path}?{parts.query}" if parts.query else path
+
+    def post(self, body: bytes) -> tuple[int, str, bytes]:
+        """Status, reason and data of the reply. A connection that the server closed in between is opened again."""
+        kept = self._connection.sock is not None
+        try:
+            return self._post(body)
+        except (ConnectionError, CannotSendRequest):
+            if not kept:
+                raise
+            return self._post(body)
+
+    def _post(self, body: bytes) -> tuple[int, str, bytes]:
+        try:
+            self._connection.request("POST", self._target, body, {"Content-Type": "application/json"})
+            response = self._connection.getresponse()
+            return response.status, response.reason, response.read()
+        except BaseException:  # a late reply must not be read as that of the next request
+            self._connection.close()
+            raise
 
 
 def https(url: str, **options: Any) -> Http:
