@@ -101,7 +101,16 @@ class ProfileManager(AgentLoopManager):
 
 
 _THEIRS = frozenset(
-    "trainer_config server_manager tokenizer processor dataset_cls data_config hf_model_type tools".split()
+    [
+        "trainer_config",
+        "server_manager",
+        "tokenizer",
+        "processor",
+        "dataset_cls",
+        "data_config",
+        "hf_model_type",
+        "tools",
+    ]
 )
 
 
