@@ -55,7 +55,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -m alone $(shell grep -l pytest.mark.alone tests/test_*.py)
 
 environments:
-	$(MAKE) -j1 $(patsubst %,.venv/with-%/ready,alone inspect verifiers openenv openai-2 openai-3)
+	$(MAKE) -j1 $(patsubst %,.venv/with-%/ready,alone inspect verifiers openenv skyrl verl openai-2 openai-3)
 
 beside: .venv/with-alone/ready .venv/with-verifiers/ready .venv/with-openenv/ready
 	.venv/with-alone/bin/python tests/beside/step_alone.py
@@ -111,6 +111,13 @@ screenshots: .venv/ready-dev-view
 .venv/with-verifiers/ready: WITH := 'verifiers==0.4.*'
 .venv/with-openenv/ready: WITH := 'openenv==0.10.*' httpx
 .venv/with-inspect/ready: WITH := 'inspect_ai==0.3.285'
+# These two pin releases for GPUs that nothing here uses, so they come without what they require.
+.venv/with-skyrl/ready: WITH := 'skyrl-gym==0.4.*' torch==2.13.0 'ray==2.57.0' 'transformers<=5.16.1' aiohttp cloudpathlib \
+  jaxtyping loguru orjson pybase64 tqdm
+.venv/with-skyrl/ready: WITHOUT := 'skyrl==0.4.*'
+.venv/with-verl/ready: WITH := torch==2.13.0 'ray>=2.50' 'tensordict>=0.8,<=0.10,!=0.9.0' 'transformers>=5.5.3,<5.11,!=5.6.0' accelerate \
+  cachetools codetiming datasets dill fastapi hydra-core pandas peft pillow pyarrow torchdata uvicorn
+.venv/with-verl/ready: WITHOUT := 'verl==0.9.*'
 .venv/with-openai-2/ready: WITH := 'openai[aiohttp]==2.54.0' hypothesis pytest
 .venv/with-openai-3/ready: WITH := 'openai[aiohttp]==3.*' hypothesis pytest
 
@@ -132,6 +139,7 @@ screenshots: .venv/ready-dev-view
 .venv/with-%/ready: pyproject.toml
 	$(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install -q --disable-pip-version-check -e . $(WITH)
+	$(if $(WITHOUT),$(@D)/bin/python -m pip install -q --no-deps --ignore-requires-python $(WITHOUT))
 	touch $@
 
 clean:

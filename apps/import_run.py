@@ -24,9 +24,9 @@ _MOST_TOLD = 20  # unreadable records on the terminal; all are in the file
 
 def run_import(form: str, path: Path, out: Path, as_json: bool = False) -> int:
     """Returns 1 if there was a record that could not be read; the others are imported all the same."""
-    read, _ = FORMATS.find(form)
-    if not path.exists():
+    if not path.exists():  # before the format is loaded, which may need an extra
         raise DataError(f"there is no file {path}")
+    read, _ = FORMATS.find(form)
     run = RunDirectory(out)
     imported = {"format": form, "path": str(path)}
     with run.writing({"agent": form, "data": data_of(run), "profile": "own", "imported": imported}):

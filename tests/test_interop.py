@@ -9,15 +9,21 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from runpy import run_path
 from typing import Any
 
 import pytest
 
 from profilegym.agents.models import smollm2
+from profilegym.interop.estimators import MODES
+from profilegym.training.advantage import Mode, advantages
 
 ROOT = Path(__file__).parent.parent
 CASES = sorted(path.stem.removeprefix("case_") for path in (ROOT / "tests/interop").glob("case_*.py"))
 SCRIPTS = ("right", "wrong", "corrected", "out of turns", "outage")
+_VALUES = run_path(str(ROOT / "tests/interop/values.py"))
+ROWS: list[tuple[str, float, bool]] = _VALUES["ROWS"]
+EXPECTED: dict[str, tuple[float, ...]] = _VALUES["EXPECTED"]
 PAGE = ROOT / "docs/interop.md"
 HEAD = (
     "| framework | tested with | does the control count in the group's mean? | what is unscored | tokens |\n"
@@ -36,7 +42,7 @@ def output(framework: str, script: str) -> str:
     apart = ROOT / f".venv/with-{framework.partition('_')[0]}/bin/python"
     python = str(apart if apart.exists() else sys.executable)
     done = subprocess.run([python, str(ROOT / script)], capture_output=True, text=True)
-    if "ModuleNotFoundError" in done.stderr or "MissingExtra" in done.stderr:
+    if done.returncode and ("ModuleNotFoundError" in done.stderr or "MissingExtra" in done.stderr):
         pytest.skip(f"{framework} is not installed: make interop")
     assert done.returncode == 0, done.stderr[-4000:]
     return done.stdout
@@ -81,6 +87,37 @@ def test_the_package_passes_the_validation_of_openenv() -> None:
 @pytest.mark.slow
 def test_the_client_of_openenv_plays_the_example() -> None:
     assert "done True" in output("openenv", "examples/openenv_client.py")
+
+
+@pytest.mark.slow
+def test_an_episode_of_skyrl_is_played_by_the_example() -> None:
+    assert "done True, reward 0.0" in output("skyrl", "examples/skyrl_env.py")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["skyrl", "verl"])
+def test_the_estimators_of_other_trainers_give_the_advantages_of_this_package(framework: str) -> None:
+    """Canary: the framework's own mean of a group counts the control too, masked or not."""
+    found = json.loads(output(framework, f"tests/interop/estimators_{framework}.py").splitlines()[-1])
+    trained = [framework == "skyrl" or not is_control for *_, is_control in ROWS]  # verl masks the control here
+
+    for mode, expected in EXPECTED.items():
+        wanted = [value if kept else 0.0 for value, kept in zip(expected, trained, strict=True)]
+        assert found["ours"][mode] == pytest.approx(wanted, abs=1e-5)
+    kept = [
+        value for value, (group, *_), one in zip(EXPECTED["joint"], ROWS, trained, strict=True) if group == "a" and one
+    ]
+    assert found["its own"][: len(kept)] == pytest.approx(kept, abs=1e-4)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_advantages_of_this_package_are_those_of_the_shared_values(mode: Mode) -> None:
+    for group in "abc":
+        own = [reward for one, reward, is_control in ROWS if one == group and not is_control]
+        controls = [reward for one, reward, is_control in ROWS if one == group and is_control]
+        expected = [value for value, (one, *_) in zip(EXPECTED[mode], ROWS, strict=True) if one == group]
+
+        assert advantages(mode, own, controls) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.slow

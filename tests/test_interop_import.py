@@ -295,7 +295,8 @@ def test_lines_of_search_r1_have_rewards_answers_and_other_fields(tmp_path: Path
 def test_a_file_that_is_not_there_and_an_unknown_format_are_errors(tmp_path: Path) -> None:
     from profilegym.apps.import_run import run_import as run
 
-    with pytest.raises(DataError, match=naming(tmp_path / "nothing")):
-        run("trl", tmp_path / "nothing", tmp_path / "run")
+    for form in ("trl", "inspect"):  # also where what reads a format is not installed
+        with pytest.raises(DataError, match=naming(tmp_path / "nothing")):
+            run(form, tmp_path / "nothing", tmp_path / "run")
     with pytest.raises(UnknownName, match=naming("'wandb'")):
         run("wandb", tmp_path, tmp_path / "run")
