@@ -208,7 +208,15 @@ def _groups(recipe: Recipe, plan: Plan) -> Iterator[str]:
     of = f" of {known:,}, {recipe.optimiser.steps * recipe.optimiser.questions / known:.2g} epochs" if known else ""
     yield f"groups: {recipe.optimiser.questions} questions a step{of}"
     yield f"each: {group.personalised} with the profile, {group.baseline} without; advantage {recipe.advantage}"
-    yield f"weights: {recipe.precision}{', LoRA' if recipe.lora else ''}"
+    yield f"weights: {_weights(recipe)}"
+
+
+def _weights(recipe: Recipe) -> str:
+    """What learns is float32, whatever the precision of the arithmetic."""
+    if recipe.lora is None:
+        return "float32" if recipe.precision == "float32" else f"float32, computed in {recipe.precision}"
+    kept = recipe.precision if recipe.lora.bits == 16 else f"{recipe.lora.bits} bits"
+    return f"{kept}, with adapters of rank {recipe.lora.rank} in float32"
 
 
 def _ready(asked: Sequence[Readiness]) -> Iterator[str]:

@@ -70,7 +70,7 @@ def _trl(recipe: Recipe) -> Readiness:
     except (ImportError, NotImplementedError, TypeError, ValueError) as error:
         return Readiness(f"TRL's {name}", "unfit", str(error))
     rows, passes = made.per_device_train_batch_size, made.gradient_accumulation_steps
-    told = f"{passes} passes of {rows} rows a step and process"
+    told = f"a step of {rows * passes} rows, {rows} in a pass: {passes} passes for all processes together"
     if recipe.precision == "bfloat16" and not torch.cuda.is_available():
         told += "; no GPU here, so whether it computes in bfloat16 was not checked"
     return Readiness(f"TRL's {name}", "fine", told)
