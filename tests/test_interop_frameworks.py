@@ -98,7 +98,7 @@ def test_the_tools_of_a_trl_environment_are_methods_with_types_and_docstrings() 
 def test_the_tools_of_a_trl_environment_fit_every_question() -> None:
     """The profile of the second question has dates, that of the first has none."""
     made = load_questions(DATA)[0]
-    documents = [replace(document, date=None) for document in made.profile.documents]
+    documents = tuple(replace(document, date=None) for document in made.profile.documents)
     undated = replace(made, id="undated", profile=replace(made.profile, documents=documents))
     for questions in ([undated, made], [made, undated]):
         environment = environment_factory(QuestionList(questions), tools="search_profile+latest")()
