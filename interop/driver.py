@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import count
 from secrets import token_hex
 from typing import Any
@@ -77,6 +78,21 @@ class Driver:
         self._options = checked_options(options)
         self._numbers, self._prefix = count(), token_hex(4)
 
+    @cached_property
+    def tools(self) -> list[Mapping[str, Any]]:
+        """The tools of all questions, for protocol "tools".
+
+        Profiles whose documents have other fields have other arguments: those that not all take are optional.
+        """
+        examples = {question.profile.fields: question.id for question in self.questions}
+        functions: dict[str, dict[str, Any]] = {}
+        for question_id in examples.values():
+            for tool in self.attempt(question_id).tools:
+                function = tool["function"]
+                known = functions.setdefault(function["name"], dict(function))
+                known["parameters"] = _either(known["parameters"], function["parameters"])
+        return [{"type": "function", "function": function} for function in functions.values()]
+
     def attempt(self, question_id: str, kind: Kind = "personalised", name: str | None = None) -> "Attempt":
         """A new attempt at a question. `kind="baseline"` is the control: no searches and no profile.
 
@@ -86,6 +102,12 @@ class Driver:
         attempt_id = f"{question.id}:{agent.name}:{name or f'{self._prefix}-{next(self._numbers)}'}"
         options = {**self._options, "id": attempt_id, "data": self.questions.spec}
         return Attempt(self, agent.begin(question, **options))
+
+
+def _either(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """Parameters that have the properties of both, and require what both do."""
+    required = [name for name in one.get("required", ()) if name in other.get("required", ())]
+    return {**one, "properties": {**one["properties"], **other["properties"]}, "required": required}
 
 
 class Attempt:

@@ -65,7 +65,7 @@ class ProfileTask:
 
     def tools(self) -> list[ToolDef]:
         """The tools of an attempt, apart from `answer`, for Inspect's agents."""
-        return tools_of(self._first(), lambda: self._attempts[store().get(_KEY)])
+        return tools_of(self.driver.tools, lambda: self._attempts[store().get(_KEY)])
 
     def _first(self) -> Attempt:
         """An attempt that is not played, to see what all attempts have."""

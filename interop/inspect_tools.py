@@ -1,6 +1,6 @@
 """An attempt in Inspect: its tools for agents, its turns and its end."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from inspect_ai.tool import ToolDef, ToolParams
@@ -10,9 +10,9 @@ from ..envs.trajectory import Trajectory
 from .driver import Attempt
 
 
-def tools_of(any_attempt: Attempt, current: Callable[[], Attempt]) -> list[ToolDef]:
+def tools_of(tools: Iterable[Mapping[str, Any]], current: Callable[[], Attempt]) -> list[ToolDef]:
     """Every tool but `answer`, which an agent's own submission stands for. `current` is the attempt of the sample."""
-    functions = [tool["function"] for tool in any_attempt.tools if tool["function"]["name"] != "answer"]
+    functions = [tool["function"] for tool in tools if tool["function"]["name"] != "answer"]
     return [_tool(function, current) for function in functions]
 
 

@@ -92,6 +92,6 @@ class ProfileSessions(ResourceSessionFactory[ProfileSession]):
         self._sampling = sampling or Sampling(temperature=1.0)
 
     def create(self, task: Any, seed: int | None = None, episode_id: str | None = None) -> ProfileSession:
-        chosen = task if isinstance(task, Mapping) else {"id": str(task)}
+        chosen: Mapping[str, Any] = task if isinstance(task, Mapping) else {"id": str(task)}
         attempt = self._driver.attempt(chosen["id"], chosen.get("kind", "personalised"), episode_id)
         return ProfileSession(attempt, self._model, self._sampling, seed)

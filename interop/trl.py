@@ -87,8 +87,7 @@ class _Environment:
 
 def _environment_class(driver: Driver) -> tuple[Driver, type]:
     """The tools of a driver's episodes as methods, in the form that chat templates describe: types and docstrings."""
-    tools = driver.attempt(driver.questions.ids[0]).tools
-    methods = {tool["function"]["name"]: _method(tool["function"]) for tool in tools}
+    methods = {tool["function"]["name"]: _method(tool["function"]) for tool in driver.tools}
     return driver, type("ProfileQA", (_Environment,), {"_driver": driver, **methods})
 
 

@@ -90,6 +90,16 @@ def test_the_client_of_openenv_plays_the_example() -> None:
 
 
 @pytest.mark.slow
+def test_inspect_evaluates_by_its_own_command_and_its_log_is_imported() -> None:
+    assert "2 episodes imported" in output("inspect", "tests/interop/inspect_command.py")
+
+
+@pytest.mark.slow
+def test_the_server_of_openenv_has_its_web_page_and_closes_sessions_that_are_idle() -> None:
+    assert "the page is there" in output("openenv", "tests/interop/server_openenv.py")
+
+
+@pytest.mark.slow
 def test_an_episode_of_skyrl_is_played_by_the_example() -> None:
     assert "done True, reward 0.0" in output("skyrl", "examples/skyrl_env.py")
 

@@ -4,6 +4,7 @@ import asyncio
 import inspect
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from gymnasium.wrappers import RecordEpisodeStatistics
 from matching import naming
 
 import profilegym as pg
-from profilegym import Episode, Reward, TrajectoryReader
+from profilegym import Episode, QuestionList, Reward, TrajectoryReader, load_questions
 from profilegym.errors import EpisodeError, OptionError, RewardError
 from profilegym.interop.gymnasium import ChatMessages, Recording, TurnCost, Unscored
 from profilegym.interop.trl import environment_factory, reward_func
@@ -92,6 +93,21 @@ def test_the_tools_of_a_trl_environment_are_methods_with_types_and_docstrings() 
     assert signature.parameters["n"].annotation is int
     assert inspect.signature(environment.answer).parameters["text"].default is inspect.Parameter.empty
     assert "Args:" in str(inspect.getdoc(environment.search_profile))
+
+
+def test_the_tools_of_a_trl_environment_fit_every_question() -> None:
+    """The profile of the second question has dates, that of the first has none."""
+    made = load_questions(DATA)[0]
+    documents = tuple(replace(document, date=None) for document in made.profile.documents)
+    undated = replace(made, id="undated", profile=replace(made.profile, documents=documents))
+    for questions in ([undated, made], [made, undated]):
+        environment = environment_factory(QuestionList(questions), tools="search_profile+latest")()
+        parameters = inspect.signature(environment.search_profile).parameters
+
+        assert "after" in parameters or "before" in parameters
+        assert parameters["query"].default is inspect.Parameter.empty
+        environment.reset(question_id="undated")
+        assert "<information>" in environment.search_profile(query="food")
 
 
 def test_a_trl_environment_plays_its_rows_and_corrects_wrong_arguments() -> None:
