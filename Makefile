@@ -55,7 +55,7 @@ test: $(READY)
 	$(BIN)/python -m pytest -m alone $(shell grep -l pytest.mark.alone tests/test_*.py)
 
 environments:
-	$(MAKE) -j1 $(patsubst %,.venv/with-%/ready,alone inspect verifiers openenv skyrl verl openai-2 openai-3)
+	$(MAKE) -j1 $(patsubst %,.venv/with-%/ready,alone inspect verifiers openenv openai-2 openai-3)
 
 beside: .venv/with-alone/ready .venv/with-verifiers/ready .venv/with-openenv/ready
 	.venv/with-alone/bin/python tests/beside/step_alone.py
@@ -68,6 +68,7 @@ clients-2 clients-3: clients-%: .venv/with-openai-%/ready
 	.venv/with-openai-$*/bin/python -m pytest -q $(CLIENT_TESTS)
 
 interop: .venv/ready-llm-dev environments
+	$(MAKE) -j1 .venv/with-skyrl/ready .venv/with-verl/ready
 	$(BIN)/python -m pytest -q -k interop
 
 vllm: .venv/ready-llm-dev .venv/with-vllm/ready

@@ -44,9 +44,11 @@ def measure(place: str, rounds: tuple[int, int] = (ROUNDS, FEW), simulated: int 
     one, two = (f"{place}:{'workers=' if place == 'ray' else ''}{count}" for count in (1, 2))
     plain, by_one, near, far, cost = (list[float]() for _ in range(5))
     for number in range(rounds[0]):
-        sides = [lambda: plain.append(_alone(settings)), lambda: by_one.append(by_workers(one, settings, Speed())[0])]
-        for side in sides if number % 2 else reversed(sides):
-            side()
+        if number % 2:
+            plain.append(_alone(settings))
+        by_one.append(by_workers(one, settings, Speed())[0])
+        if not number % 2:
+            plain.append(_alone(settings))
     with serving("rollout_server", AWAY) as server:
         asked = Settings(model=f"openai:player,base_url={server.url},api_key=none", data=DATA, limit=SLOW)
         for _ in range(rounds[1]):

@@ -123,7 +123,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """With PROFILEGYM_NO_SKIPS=1 a skipped test fails the run: something optional is not installed.
 
-    Tests of vLLM itself have an environment and a command of their own: make vllm.
+    Tests of vLLM, SkyRL and verl have environments and commands of their own: make vllm, make interop.
     """
     reporter: Any = session.config.pluginmanager.get_plugin("terminalreporter")
     skipped = reporter.stats.get("skipped", ()) if reporter else ()
@@ -133,4 +133,4 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _matters(report: Any) -> bool:
     """A file that was skipped as a whole has no keywords."""
-    return "vllm_real" not in getattr(report, "keywords", ())
+    return not {"vllm_real", "large"} & set(getattr(report, "keywords", ()))

@@ -20,6 +20,8 @@ from profilegym.training.advantage import Mode, advantages
 
 ROOT = Path(__file__).parent.parent
 CASES = sorted(path.stem.removeprefix("case_") for path in (ROOT / "tests/interop").glob("case_*.py"))
+APART = ("skyrl", "verl")  # their environments are of some gigabytes each: make interop
+MARKED = [pytest.param(case, marks=pytest.mark.large if case in APART else ()) for case in CASES]
 SCRIPTS = ("right", "wrong", "corrected", "out of turns", "outage")
 _VALUES = run_path(str(ROOT / "tests/interop/values.py"))
 ROWS: list[tuple[str, float, bool]] = _VALUES["ROWS"]
@@ -62,7 +64,7 @@ def expected(protocol: str) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", SCRIPTS)
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MARKED)
 def test_every_framework_plays_the_same_episode(case: str, script: str) -> None:
     ran = run(case)
 
@@ -100,12 +102,14 @@ def test_the_server_of_openenv_has_its_web_page_and_closes_sessions_that_are_idl
 
 
 @pytest.mark.slow
+@pytest.mark.large
 def test_an_episode_of_skyrl_is_played_by_the_example() -> None:
     assert "done True, reward 0.0" in output("skyrl", "examples/skyrl_env.py")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("framework", ["skyrl", "verl"])
+@pytest.mark.large
+@pytest.mark.parametrize("framework", APART)
 def test_the_estimators_of_other_trainers_give_the_advantages_of_this_package(framework: str) -> None:
     """Canary: the framework's own mean of a group counts the control too, masked or not."""
     found = json.loads(output(framework, f"tests/interop/estimators_{framework}.py").splitlines()[-1])
@@ -139,7 +143,7 @@ def test_the_trainer_of_trl_takes_two_steps_in_the_example() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", MARKED)
 def test_the_table_says_what_was_tested(case: str) -> None:
     assert row(run(case)["facts"]) in PAGE.read_text("utf-8"), "stale: python tests/test_interop.py"
 

@@ -17,7 +17,10 @@ _SCORED = (
     *("advantages", "old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"),
     "importance_sampling_ratio",
 )
-_CHUNK = 256  # positions whose logits are held at once
+_CHUNK, _LOGITS = (
+    256,
+    2**24,
+)  # positions whose logits are held at once, and logits: fewer positions of a large vocabulary
 
 
 def only_what_teaches(batch: Batch, chunks: int, most: Callable[[int], int]) -> Batch:
@@ -129,7 +132,8 @@ def _scoring_head(head: Any, wanted: Any, targets: Any, temperature: float, entr
             places = places.new_zeros(1)
         before = hidden[:, :-1].flatten(0, 1)[places]
         tokens = targets.flatten()[places]
-        chunks = zip(before.split(_CHUNK), tokens.split(_CHUNK), strict=True)
+        size = max(1, min(_CHUNK, _LOGITS // head.out_features))
+        chunks = zip(before.split(size), tokens.split(size), strict=True)
         found = torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])
         rows = found.new_zeros(wanted.numel(), 2).index_put((places,), found)
         return rows.view(*wanted.shape, 2) * wanted.unsqueeze(-1)
