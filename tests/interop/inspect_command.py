@@ -5,15 +5,21 @@ import sys
 import tempfile
 from pathlib import Path
 
+import inspect_ai
+
 from profilegym import RunDirectory
 
 TASK = Path(__file__).parent / "inspect_mocked.py"
 
 with tempfile.TemporaryDirectory() as folder:
     logs, run = Path(folder, "logs"), Path(folder, "run")
-    inspect = Path(sys.executable).parent / "inspect"
     (Path(folder) / TASK.name).write_text(TASK.read_text("utf-8"), "utf-8")
-    command = [str(inspect), *f"eval {TASK.name} --limit 2 --display none --log-dir {logs}".split()]
+    command = [
+        sys.executable,
+        "-m",
+        inspect_ai.__name__,
+        *f"eval {TASK.name} --limit 2 --display none --log-dir {logs}".split(),
+    ]
     subprocess.run(command, check=True, cwd=folder)
     (log,) = logs.glob("*.eval")
     subprocess.run(
