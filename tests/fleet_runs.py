@@ -68,6 +68,11 @@ def episodes(out: Path) -> dict[str, Any]:
     return found
 
 
+def texts(out: Path) -> dict[str, list[str]]:
+    """What was written. Log-probabilities may differ in their last digits, as other episodes share a batch."""
+    return {name: [part["text"] for part in episode["segments"]] for name, episode in episodes(out).items()}
+
+
 def _timeless(record: dict[str, Any]) -> dict[str, Any]:
     for search in record["searches"]:
         search["ms"] = None
@@ -110,8 +115,8 @@ def until(is_so: Callable[[], bool], running: subprocess.Popen[str]) -> None:
 
 
 def moments(seed: int, count: int, most: int = 80) -> list[int]:
-    """Numbers of recorded episodes after which something is killed."""
-    return sorted(random.Random(seed).sample(range(1, most), count))
+    """Numbers of recorded episodes after which something is killed; KILLS=10 in the environment kills ten times."""
+    return sorted(random.Random(seed).sample(range(1, most), int(os.environ.get("KILLS", count))))
 
 
 def children(process: int, word: str = "") -> list[int]:

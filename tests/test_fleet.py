@@ -6,7 +6,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fleet_runs import ASKED, after, children, driver, episodes, finish, kill, moments, slow_oracle, unbroken, wait_gone
+from fleet_runs import (
+    ASKED,
+    after,
+    children,
+    driver,
+    episodes,
+    finish,
+    kill,
+    moments,
+    slow_oracle,
+    texts,
+    unbroken,
+    wait_gone,
+)
 from matching import naming
 
 from profilegym import load_questions
@@ -70,17 +83,12 @@ def test_processes_play_what_one_plays(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_a_greedy_model_writes_the_same_in_workers(tmp_path: Path) -> None:
-    """Log-probabilities may differ in their last digits, as other episodes share a batch."""
     settings = replace(ASKED, model="pilot", temperature=0.0, limit=6, turn_tokens=64)
 
     on_two(settings, tmp_path / "two")
     unbroken(settings, tmp_path / "one")
 
     assert texts(tmp_path / "two") == texts(tmp_path / "one")
-
-
-def texts(out: Path) -> dict[str, list[str]]:
-    return {name: [part["text"] for part in episode["segments"]] for name, episode in episodes(out).items()}
 
 
 @pytest.mark.slow

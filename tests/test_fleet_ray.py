@@ -18,6 +18,7 @@ from fleet_runs import (
     kill,
     moments,
     slow_oracle,
+    texts,
     unbroken,
     until,
     wait_gone,
@@ -99,6 +100,15 @@ def test_actors_play_what_one_process_plays_and_are_gone_afterwards(cluster: Two
     assert cluster.actors() == []
 
 
+def test_a_greedy_model_writes_the_same_in_actors(cluster: TwoNodes, tmp_path: Path) -> None:
+    settings = replace(ASKED, model="pilot", temperature=0.0, limit=6, turn_tokens=64)
+    with driver(f"ray:{cluster.address},workers=2", settings, tmp_path / "ray") as running:
+        finish(running)
+    unbroken(settings, tmp_path / "plain")
+
+    assert texts(tmp_path / "ray") == texts(tmp_path / "plain")
+
+
 def test_killed_actors_are_replaced_and_nothing_is_recorded_twice(cluster: TwoNodes, tmp_path: Path) -> None:
     settings, killed = slow_oracle(tmp_path), []
     with driver(f"ray:{cluster.address}", settings, tmp_path / "killed") as running:
@@ -116,9 +126,9 @@ def test_killed_actors_are_replaced_and_nothing_is_recorded_twice(cluster: TwoNo
 def test_a_killed_node_s_work_goes_on_elsewhere(cluster: TwoNodes, tmp_path: Path) -> None:
     settings = slow_oracle(tmp_path)
     with driver(f"ray:{cluster.address},workers=2", settings, tmp_path / "killed") as running:
-        (moment,) = moments(4, 1)
-        after(moment, tmp_path / "killed", running)
-        cluster.kill_node()
+        for moment in moments(4, 1):
+            after(moment, tmp_path / "killed", running)
+            cluster.kill_node()
         finish(running)
 
     assert episodes(tmp_path / "killed") == unbroken(settings, tmp_path / "whole")
