@@ -1,5 +1,6 @@
 """What several tests need: small people with their questions, and a retriever and a reward that do as they are told."""
 
+import logging
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -25,6 +26,13 @@ CANARIES = (
     "CANARY-REFERENCE",
     "CANARY-ACCEPTED",
 )
+
+
+@pytest.fixture(autouse=True)
+def _log_level() -> Iterator[None]:
+    """A command that was run in this process with --quiet would hide the warnings of later tests."""
+    yield
+    logging.getLogger("profilegym").setLevel(logging.NOTSET)
 
 
 def make_profile(

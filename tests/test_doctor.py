@@ -1,8 +1,6 @@
 """What the commands about the installation print: doctor, recipes, version, and options that all share."""
 
 import json
-import logging
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -20,12 +18,6 @@ from profilegym.training.recipe import load_recipe
 from profilegym.training.stages import load_any
 
 KEY = "sk-not-to-be-shown"
-
-
-@pytest.fixture(autouse=True)
-def _log_level() -> Iterator[None]:
-    yield
-    logging.getLogger("profilegym").setLevel(logging.NOTSET)
 
 
 def run(*words: str) -> str:

@@ -27,6 +27,16 @@ class _Retryable(RetrievalError):
     """A temporary failure."""
 
 
+class _OfThread(threading.local):
+    """A thread's connection and its process. Copies and unpickled instances start empty."""
+
+    process: int | None = None
+    connection: "_Connection"
+
+    def __reduce__(self) -> tuple[type["_OfThread"], tuple[()]]:
+        return _OfThread, ()
+
+
 class Http:
     """Asks a server that has the users' documents. Documents of another user's profile are an error.
 
@@ -44,7 +54,7 @@ class Http:
             )
         self._url = url
         self._timeout = timeout
-        self._mine = threading.local()
+        self._mine = _OfThread()
         self._attempts = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Retryable),
             stop=tenacity.stop_after_attempt(retries + 1),
@@ -92,10 +102,9 @@ class Http:
 
     def _connection(self) -> "_Connection":
         """This thread's own; a forked process makes a new one, as replies must not go to another process."""
-        if getattr(self._mine, "process", None) != os.getpid():
+        if self._mine.process != os.getpid():
             self._mine.process, self._mine.connection = os.getpid(), _Connection(self._url, self._timeout)
-        connection: _Connection = self._mine.connection
-        return connection
+        return self._mine.connection
 
     def _decode(self, data: bytes) -> Any:
         try:
