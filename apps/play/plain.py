@@ -83,7 +83,8 @@ class _PlainGame:
 
     def play(self) -> None:
         self._begin(self._session.question_id or self._choose())
-        _print("Type what to search for. help lists all commands.")
+        others = ", or: call TOOL …" if self._game.episode.tools else ""
+        _print(f"Type what to search for{others}. help lists all commands.")
         while True:
             command, rest = _read(_ask(self._prompt()), self._game)
             if command == "quit":
