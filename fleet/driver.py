@@ -21,8 +21,7 @@ from .worker import Baseline, Order, Played, Report, Surroundings, Task
 
 Progress = Callable[[int, int, Played | None], None]  # episodes done, total, and the latest
 MOST_DEATHS = 3  # of a worker in a row, before it played one episode
-AHEAD = 0.5  # seconds of play that a worker has in its queue
-LEAST = 0.1  # seconds of play that are worth an order, near the end too
+AHEAD = 0.2  # seconds of play that a worker has in its queue
 _WAIT = 0.5  # seconds
 log = logging.getLogger(__name__)
 
@@ -178,7 +177,7 @@ class Driver:
         orders: list[Order] = []
         wanted = max(self._speed.in_flight, int(AHEAD * hand.rate)) - queued
         share = self._waiting_episodes // (2 * len(self._hands))
-        given, most = 0, min(wanted, max(1, share, int(LEAST * hand.rate)))
+        given, most = 0, min(wanted, max(1, share))
         while self._waiting and given < most and not self._stopped_by:
             shard = self._waiting.popleft()
             recorded = self._progress_of(shard.number)

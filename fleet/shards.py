@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LARGEST = 16  # questions in a shard, unless one user has more
-PER_WORKER = 8  # shards for each worker at least, where there are so many users
+PER_WORKER = 32  # shards for each worker at least, where there are so many users: the last ones are played side by side
 
 
 @dataclass(frozen=True, slots=True)
