@@ -10,8 +10,10 @@ import pytest
 
 pytest.importorskip("trl")
 
+from matching import naming
 from tiny_policy import DATA, recipe
 
+from profilegym.errors import OptionError
 from profilegym.evaluation.evaluate import Speed
 from profilegym.training.grpo import callbacks
 from profilegym.training.grpo.callbacks import Interruption, RunCallback
@@ -83,3 +85,15 @@ def test_the_final_policy_is_the_last_one_or_the_best_of_the_figure_that_is_name
     _keep_final(trainer, course, tmp_path)
 
     assert (tmp_path / "final" / "config.json").read_text() == step
+
+
+def test_evidence_cannot_choose_where_no_question_names_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callbacks, "evaluate_together", lambda *_: {"score": {"mean": 0.5}})
+    trainer = Trainer()
+    course = RunCallback(
+        asked(tmp_path, choose_by="evidence"), tmp_path, trainer, Interruption(), lambda step, values: None
+    )
+
+    with pytest.raises(OptionError, match=naming("choose_by=evidence", "world:users=20/validation")):
+        course.on_train_begin(None, trainer.state, None)
+    course.close()

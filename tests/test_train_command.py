@@ -85,6 +85,8 @@ def test_a_dry_run_of_the_large_recipe_tells_what_its_judge_takes_and_what_it_co
     assert run.returncode == 0, run.stderr
     for part in ("judge calls", "judge tokens read", "cost: not known", "not checked here:", "not downloaded: hf:Qwen"):
         assert part in run.stdout
+    assert "weights: float32, computed in bfloat16" in run.stdout
+    assert "a step of 96 rows, 2 in a pass: 48 passes for all processes together" in run.stdout
 
 
 def test_a_dry_run_tells_the_cost_where_the_prices_are_known(

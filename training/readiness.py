@@ -13,6 +13,7 @@ from urllib.request import Request, urlopen
 
 from ..agents.models.weights import weights_of
 from .checks import judges_of
+from .processes import Processes
 from .recipe import BaseRecipe, PolicyRecipe, Recipe
 
 State = Literal["fine", "missing", "unfit"]
@@ -69,7 +70,7 @@ def _trl(recipe: Recipe) -> Readiness:
         made = _config(recipe)
     except (ImportError, NotImplementedError, TypeError, ValueError) as error:
         return Readiness(f"TRL's {name}", "unfit", str(error))
-    rows, passes = made.per_device_train_batch_size, made.gradient_accumulation_steps
+    rows, passes = made.per_device_train_batch_size, made.gradient_accumulation_steps * Processes.launched().count
     told = f"a step of {rows * passes} rows, {rows} in a pass: {passes} passes for all processes together"
     if recipe.precision == "bfloat16" and not torch.cuda.is_available():
         told += "; no GPU here, so whether it computes in bfloat16 was not checked"

@@ -13,6 +13,7 @@ from transformers import TrainerCallback
 from ...envs.data import load_questions
 from ...envs.question import Question
 from ...envs.trajectory import Trajectory
+from ...errors import OptionError
 from ...evaluation.alarms import Alarms
 from ...evaluation.evaluate import Speed
 from ...evaluation.run import RunDirectory
@@ -129,6 +130,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         with self._processes.together():
             self._write(step, values)
         name = recipe.watch.choose_by or "score"
+        if name == "evidence" and name not in summary:
+            raise OptionError(f"watch.choose_by=evidence: no question of {recipe.data.validation} names its evidence")
         self._keep_if_best(step, name, values.get(f"validation_{name}"))
 
     def _keep_if_best(self, step: int, name: str, value: float | None) -> None:

@@ -91,7 +91,7 @@ def _ended(recipe: PolicyRecipe, run: RunDirectory, steps: Steps) -> Markup | No
         told = f"Stopped at step {last:,} of {recipe.optimiser.steps:,}, as signs of collapse stayed"
         return tag("div", tag("p", tag("b", f"{told}; the policy is that of step {kept:,}.")), class_="alarm")
     told = f"The policy is that of step {kept:,} of {last:,}: it had the highest {by} on the validation questions."
-    return tag("p", told, class_="note") if by else None
+    return tag("p", told, class_="note") if by and best.exists() else None
 
 
 def _judged(test: TestSet) -> Markup:
