@@ -83,11 +83,14 @@ def install(folder: Path, place: Path) -> None:
     venv.create(place, system_site_packages=True, with_pip=True)
     join(folder, wheels)
     python = str(place / "bin" / "python")
-    pip = [python, "-m", "pip", "install", "-q", "--no-index", "--find-links", str(wheels)]
-    subprocess.run([*pip, *requirements(), *_TO_BUILD], check=True)  # noqa: S603
-    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)], check=True)  # noqa: S603
     offline = os.environ | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels.resolve())}
-    subprocess.run([python, "-m", "profilegym", "model", "get", "smollm2"], check=True, env=offline)  # noqa: S603
+    pip = [python, "-m", "pip", "install", "-q"]
+    for command in (
+        [*pip, *requirements(), *_TO_BUILD],
+        [*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT)],
+        [python, "-m", "profilegym", "model", "get", "smollm2"],
+    ):
+        subprocess.run(command, check=True, env=offline)  # noqa: S603
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from .shards import Shard
 POLL = 0.5  # seconds that a report waits for something to report
 GATHER = 0.02  # seconds to wait for more, so that fast episodes are reported together
 PASSED_ON = ("OPENAI_", "VLLM_", "HF_", "PROFILEGYM_")  # environment variables that workers get
-LIMITS = ("requests_per_minute", "tokens_per_minute", "budget")
+_LIMITS = re.compile(r"(?<=,)(requests_per_minute|tokens_per_minute|budget)=([\d.]+)(?=,|$)")
 Baseline = dict[str, Any]
 
 
@@ -204,10 +204,9 @@ class Worker:
         self._news.set()
 
 
-def share(spec: str, workers: int, limits: Sequence[str] = LIMITS) -> str:
+def share(spec: str, workers: int) -> str:
     """The spec of one worker's model: rates and budget of an endpoint are divided among all workers."""
-    pattern = rf"(?<=,)({'|'.join(limits)})=([\d.]+)(?=,|$)"
-    return re.sub(pattern, lambda found: f"{found[1]}={float(found[2]) / workers!r}", spec)
+    return _LIMITS.sub(lambda found: f"{found[1]}={float(found[2]) / workers!r}", spec)
 
 
 def _place(job: Job) -> Place:

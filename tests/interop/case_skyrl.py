@@ -1,16 +1,14 @@
 """SkyRL: its own generator plays a group of one member and a control, with a scripted inference engine."""
 
 import asyncio
-from math import isnan
 from typing import Any
 
 import older_python  # noqa: F401
-from scripted import ASKED, Facts, Played, Script, driver_options, main, played
+from scripted import ASKED, Facts, Played, Script, driver_options, is_unscored, main, played
 from skyrl.train.config import GeneratorConfig, SkyRLGymConfig
 from skyrl.train.generators.base import TrajectoryID
 
 import profilegym as pg
-from profilegym.errors import RewardError
 from profilegym.interop import skyrl
 from profilegym.interop.skyrl_train import ProfileGenerator
 
@@ -76,15 +74,6 @@ def generate(script: Script, records: list[pg.Trajectory], unscored: str = "nan"
     return asyncio.run(generator.generate(asked, disable_tqdm=True)), model
 
 
-def raises(script: Script) -> bool:
-    """Whether an episode that is unscored ends the training, where that is not asked to be NaN."""
-    try:
-        generate(script, [], "raise")
-    except RewardError:
-        return True
-    return False
-
-
 def play(script: Script) -> Played:
     records: list[pg.Trajectory] = []
     output, model = generate(script, records)
@@ -99,9 +88,8 @@ def play(script: Script) -> Played:
     assert trained == "".join(segment.text for segment in own.segments if segment.author == "policy")
     assert not any(output["loss_masks"][1]), "the control is trained"
     reward = sum(output["rewards"][0])
-    if isnan(reward):
-        assert raises(script), "an unscored episode went on"
-    return played(own, shown, None if isnan(reward) else reward, isnan(reward))
+    unscored = is_unscored(reward, lambda: generate(script, [], "raise"))
+    return played(own, shown, None if unscored else reward, unscored)
 
 
 main(FACTS, play)

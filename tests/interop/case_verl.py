@@ -1,14 +1,13 @@
 """verl: its own worker and manager play a group of one member and a control, with a scripted server."""
 
 import warnings
-from math import isnan
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import torch
 from omegaconf import OmegaConf
-from scripted import ASKED, Facts, Played, Script, driver_options, main, played
+from scripted import ASKED, Facts, Played, Script, driver_options, is_unscored, main, played
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 from verl import DataProto
@@ -17,7 +16,6 @@ from verl.workers.rollout.replica import TokenOutput
 
 import profilegym as pg
 import profilegym.interop.verl as ours
-from profilegym.errors import RewardError
 from profilegym.interop.driver import Driver
 
 FACTS = Facts(
@@ -99,15 +97,6 @@ def generate(script: Script, records: list[pg.Trajectory], unscored: str = "nan"
     return Manager(Worker(server)).generate_sequences(batch), server
 
 
-def raises(script: Script) -> bool:
-    """Whether an episode that is unscored ends the training, where that is not asked to be NaN."""
-    try:
-        generate(script, [], "raise")
-    except RewardError:
-        return True
-    return False
-
-
 def play(script: Script) -> Played:
     records: list[pg.Trajectory] = []
     output, server = generate(script, records)
@@ -121,9 +110,8 @@ def play(script: Script) -> Played:
     assert trained == "".join(segment.text for segment in own.segments if segment.author == "policy")
     assert not mask[1].any(), "the control is trained"
     reward = float(output.batch["rm_scores"][0].sum())
-    if isnan(reward):
-        assert raises(script), "an unscored episode went on"
-    return played(own, shown, None if isnan(reward) else reward, isnan(reward))
+    unscored = is_unscored(reward, lambda: generate(script, [], "raise"))
+    return played(own, shown, None if unscored else reward, unscored)
 
 
 warnings.simplefilter("ignore")

@@ -5,11 +5,13 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
+from math import isnan
 from typing import Any
 
 import profilegym as pg
 from profilegym.agents.turn_format import answer_with, search_for
 from profilegym.envs.action import Protocol
+from profilegym.errors import RewardError
 from profilegym.interop.driver import Driver
 
 DATA = "world:users=20/test"
@@ -47,6 +49,17 @@ SCRIPTS = (
     Script("outage", (("search", "what should I carry back"), ("answer", RIGHT)), "dead"),
 )
 OPTIONS: dict[str, Any] = {"max_searches": 3}
+
+
+def is_unscored(reward: float, again: Callable[[], object]) -> bool:
+    """Whether a reward is NaN. `again` plays the same where NaN was not asked for, which must raise."""
+    if not isnan(reward):
+        return False
+    try:
+        again()
+    except RewardError:
+        return True
+    raise AssertionError("an unscored episode went on")
 
 
 @dataclass

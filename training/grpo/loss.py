@@ -17,10 +17,8 @@ _SCORED = (
     *("advantages", "old_per_token_logps", "ref_per_token_logps", "sampling_per_token_logps"),
     "importance_sampling_ratio",
 )
-_CHUNK, _LOGITS = (
-    256,
-    2**24,
-)  # positions whose logits are held at once, and logits: fewer positions of a large vocabulary
+_CHUNK = 256  # positions whose logits are held at once, at most
+_LOGITS = 2**24  # held at once: so fewer positions of a large vocabulary
 
 
 def only_what_teaches(batch: Batch, chunks: int, most: Callable[[int], int]) -> Batch:
