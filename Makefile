@@ -8,6 +8,7 @@
 # make beside: an episode stepped beside other frameworks, and by the core alone; make clients: the endpoint's tests with both
 # majors of the openai client. Each has a virtual environment of its own in .venv, made when it is missing.
 # make interop: one episode in every framework of docs/interop.md, those that do not go together in environments of their own.
+# make interop-cost: a step in each framework's own loop beside the smallest search environment in it.
 # make vllm: the tests of vLLM itself, on the CPU, with vLLM in an environment of its own (constraints-vllm.txt).
 # environments: those that beside and clients need, one after the other, as pip writes into this folder while it builds the package.
 # WORKERS says how many processes share the tests; those that measure time (marked alone) then run one at a time.
@@ -26,7 +27,7 @@ READY := .venv/ready-$(subst $(comma),-,$(EXTRAS))
 CLIENT_TESTS := $(patsubst %,tests/test_%.py,endpoint endpoint_server openai_policy judge judge_cache sync)
 LOWEST_TESTS := $(patsubst %,tests/test_%.py,profile_qa endpoint judge recipe trl_fields hf vllm_model)
 
-.PHONY: train llm pilot results results-llm methods test environments beside clients clients-2 clients-3 interop vllm lower-bounds gpu gpu-parts check bench docs axe screenshots clean
+.PHONY: train llm pilot results results-llm methods test environments beside clients clients-2 clients-3 interop interop-cost vllm lower-bounds gpu gpu-parts check bench docs axe screenshots clean
 export PROFILEGYM_NO_SKIPS
 
 train: .venv/ready-train
@@ -70,6 +71,11 @@ clients-2 clients-3: clients-%: .venv/with-openai-%/ready
 interop: .venv/ready-llm-dev environments
 	$(MAKE) -j1 .venv/with-skyrl/ready .venv/with-verl/ready
 	$(BIN)/python -m pytest -q -k interop
+
+interop-cost: .venv/ready-llm-dev environments
+	$(MAKE) -j1 .venv/with-skyrl/ready .venv/with-verl/ready
+	for one in openenv skyrl verifiers verl inspect; do .venv/with-$$one/bin/python tests/interop/cost_$$one.py 2>/dev/null || exit; done
+	$(BIN)/python tests/interop/cost_trl.py
 
 vllm: .venv/ready-llm-dev .venv/with-vllm/ready
 	$(BIN)/python -m pytest -q -m vllm_real

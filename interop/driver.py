@@ -21,6 +21,7 @@ from ..envs.batch_step import BatchStepper
 from ..envs.data import QuestionSet
 from ..envs.episode import Episode
 from ..envs.episode_options import checked_options
+from ..envs.question import Question
 from ..envs.retrieval import Retriever
 from ..envs.reward import RewardFunction
 from ..envs.tools.running import run_call_async
@@ -33,19 +34,25 @@ Recorded = Callable[[Trajectory], None]
 _AGENTS = {"personalised": PR2(), "baseline": Unpersonalised()}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Outcome:
     """What an attempt was worth. `reward` is None where it could not be scored, and `unscored` says why.
 
-    `score` is the judge's, `figures` the metrics of `profilegym eval` that are known. `ended` says how it ended:
-    answered, budget, length or error.
+    `score` is the judge's. `ended` says how it ended: answered, budget, length or error.
     """
 
     ended: Ended
     reward: float | None
     unscored: str | None
     score: float | None
-    figures: Mapping[str, float] = field(default_factory=dict)
+    _trajectory: Trajectory = field(repr=False)
+    _question: Question = field(repr=False)
+
+    @cached_property
+    def figures(self) -> Mapping[str, float]:
+        """The metrics of `profilegym eval` that are known."""
+        known = figures(self._trajectory, self._question, {})
+        return {name: float(value) for name, value in known if value is not None}
 
     def gain(self, control: "Outcome") -> float | None:
         """The score minus that of the control; None where one of the two is unscored."""
@@ -251,6 +258,6 @@ class Attempt:
         if reward is None:
             raise EpisodeError(f"attempt {self.episode.id} is not over: it needs {self.episode.needs}")
         record = self.trajectory()
-        known = {name: float(value) for name, value in figures(record, self.episode.question, {}) if value is not None}
         assert record.ended is not None
-        return Outcome(record.ended, reward.total, self.episode.error or reward.unscored, score_of(record), known)
+        why = self.episode.error or reward.unscored
+        return Outcome(record.ended, reward.total, why, score_of(record), record, self.episode.question)

@@ -115,4 +115,5 @@ def play(script: Script) -> Played:
 
 
 warnings.simplefilter("ignore")
-main(FACTS, play)
+if __name__ == "__main__":
+    main(FACTS, play)
