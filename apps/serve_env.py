@@ -22,7 +22,7 @@ from ..evaluation.evaluate import default_reward
 from ..fleet.local import LocalPool
 from ..fleet.sessions import Application, Front
 
-_END = 5.0  # seconds that connections have to end
+_END = 5  # seconds that connections have to end
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from .socket_calls import read_frame, write_frame
 from .worker import described
 
 Message = MutableMapping[str, Any]
-Receive, Send = Callable[[], Awaitable[Message]], Callable[[Message], Awaitable[None]]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Message, Receive, Send], Awaitable[None]]  # as ASGI has it
 PATH = "/ws"
 _UNREACHABLE = (OSError, RuntimeError)  # as servers tell that a client is gone
@@ -281,7 +282,7 @@ async def _tell(send: Send, error: Ended) -> None:
     told = json.dumps({"type": "error", "data": {"message": str(error), "code": error.code}})
     with suppress(*_UNREACHABLE):
         await send({"type": "websocket.send", "text": told})
-        await send({"type": "websocket.close", "code": 1001, "reason": str(error)[:120]})
+        await send({"type": "websocket.close", "code": 1001})
 
 
 def _error(outcome: Outcome) -> ProfileGymError | None:
