@@ -1,4 +1,4 @@
-"""Calls of an async function over a Unix socket, any number at a time."""
+"""Frames over a Unix socket, and calls of an async function by them, any number at a time."""
 
 import asyncio
 import pickle
@@ -33,7 +33,7 @@ class Desk:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while (frame := await _read(reader)) is not None:
+            while (frame := await read_frame(reader)) is not None:
                 task = asyncio.create_task(self._reply(writer, *frame))
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
@@ -46,7 +46,7 @@ class Desk:
         except Exception as error:
             reply = False, f"{type(error).__name__}: {error}"
         if not writer.is_closing():
-            _write(writer, (number, reply))
+            write_frame(writer, (number, reply))
 
 
 class Caller:
@@ -64,7 +64,7 @@ class Caller:
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
-            _write(writer, (number, asked))
+            write_frame(writer, (number, asked))
             return await future
         finally:
             del self._waiting[number]
@@ -75,7 +75,7 @@ class Caller:
         return writer
 
     async def _read_replies(self, reader: asyncio.StreamReader) -> None:
-        while (frame := await _read(reader)) is not None:
+        while (frame := await read_frame(reader)) is not None:
             number, (well, reply) = frame
             future = self._waiting.get(number)
             if future is None or future.done():
@@ -89,7 +89,7 @@ class Caller:
                 future.set_exception(ConnectionError("the driver is gone"))
 
 
-async def _read(reader: asyncio.StreamReader) -> Any:
+async def read_frame(reader: asyncio.StreamReader) -> Any:
     """The next frame; None at the end."""
     try:
         (length,) = _LENGTH.unpack(await reader.readexactly(_LENGTH.size))
@@ -98,6 +98,6 @@ async def _read(reader: asyncio.StreamReader) -> Any:
         return None
 
 
-def _write(writer: asyncio.StreamWriter, frame: Any) -> None:
+def write_frame(writer: asyncio.StreamWriter, frame: Any) -> None:
     data = pickle.dumps(frame)
     writer.write(_LENGTH.pack(len(data)) + data)

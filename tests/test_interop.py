@@ -102,6 +102,11 @@ def test_the_server_of_openenv_has_its_web_page_and_closes_sessions_that_are_idl
 
 
 @pytest.mark.slow
+def test_sessions_of_openenv_s_client_are_spread_over_workers_that_may_die() -> None:
+    assert "spread over workers" in output("openenv", "tests/interop/workers_openenv.py")
+
+
+@pytest.mark.slow
 @pytest.mark.large
 def test_an_episode_of_skyrl_is_played_by_the_example() -> None:
     assert "done True, reward 0.0" in output("skyrl", "examples/skyrl_env.py")

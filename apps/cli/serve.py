@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ...errors import MissingExtra
-from .shared import Data, Judge, MaxSearches, MaxShown, Retriever, TopK
+from .shared import Data, Judge, MaxSearches, MaxShown, Retriever, Tools, TopK
 
 app = typer.Typer(name="serve", help="Serve an episode to other programs.", no_args_is_help=True)
 
@@ -56,3 +56,33 @@ def mcp(
     session.check()
     with suppress(KeyboardInterrupt):  # Ctrl-C is how to end it
         asyncio.run(serve(session, port))
+
+
+@app.command()
+def env(
+    data: Data = "world:seed=7/test",
+    workers: Annotated[
+        int | None, typer.Option(help="Processes that share the sessions. Default: this process alone.")
+    ] = None,
+    port: Annotated[int, typer.Option(help="Port; 0 chooses a free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 for all of this machine.")] = "127.0.0.1",
+    sessions: Annotated[int, typer.Option(min=1, help="Maximum sessions at a time, of all workers.")] = 256,
+    idle: Annotated[float, typer.Option(help="Seconds until an idle session is ended.")] = 600.0,
+    judge: Judge = None,
+    retriever: Retriever = "bm25",
+    tools: Tools = None,
+    top_k: TopK = 3,
+    max_searches: MaxSearches = 4,
+    max_shown: MaxShown = None,
+) -> None:
+    """Serve the environment to trainers by OpenEnv's server; its clients choose questions and play episodes.
+
+    Example: profilegym serve env --data world:seed=7/train --workers 4
+    """
+    if not all(map(find_spec, ("openenv", "uvicorn"))):
+        raise MissingExtra("profilegym serve env", "openenv")
+    from ..serve_env import Served, serve
+
+    options = {"top_k": top_k, "max_searches": max_searches, "max_shown": max_shown}
+    served = Served(data, judge, retriever, sessions, idle, options | ({"tools": tools} if tools else {}))
+    serve(served, workers, host, port)

@@ -1,0 +1,99 @@
+"""`profilegym serve env`: OpenEnv's server for a data set, in this process or with its sessions on several."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+
+from .._util.loopback import listen
+from ..envs.reward import RewardFunction
+from ..errors import OptionError
+from ..evaluation.evaluate import default_reward
+from ..fleet.local import LocalPool
+from ..fleet.sessions import Application, Front
+
+_END = 5  # seconds that connections have to end
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is served. `sessions` may be open at a time, each until it was idle for `idle` seconds."""
+
+    data: str
+    judge: str | None = None
+    retriever: str = "bm25"
+    sessions: int = 256
+    idle: float = 600.0
+    options: Mapping[str, Any] = field(default_factory=dict)  # of episodes
+    asking: Callable[[], RewardFunction] | None = None  # makes the reward; by default, that of the judge
+
+    def application(self) -> Application:
+        reward = self.asking() if self.asking else f"score:{self.judge}" if self.judge else default_reward(self.data)
+        make = import_module("profilegym.interop.openenv").make_app  # an extra, so its name is not imported
+        app: Application = make(
+            self.data, retriever=self.retriever, reward=reward, sessions=self.sessions, idle_seconds=self.idle,
+            **self.options,
+        )  # fmt: skip
+        return app
+
+    def in_worker(self) -> Application:
+        """Without the web page, which the first process has."""
+        os.environ["ENABLE_WEB_INTERFACE"] = "false"
+        return self.application()
+
+
+def serve(served: Served, workers: int | None, host: str, port: int) -> None:
+    """Serve until interrupted or terminated. No process is left behind."""
+    if workers is not None and not 1 <= workers <= served.sessions:
+        raise OptionError(f"--workers {workers}: give 1 to {served.sessions}, the number of sessions")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with suppress(KeyboardInterrupt), listen(port, host) as listening:
+        if workers is None:
+            application = served.application()
+            _tell(listening, served, "this process")
+            asyncio.run(_run(application, listening))
+        else:
+            _serve_by(workers, served, listening)
+
+
+def _serve_by(workers: int, served: Served, listening: socket.socket) -> None:
+    with tempfile.TemporaryDirectory(prefix="profilegym-") as folder, LocalPool(workers) as pool:
+        if served.judge is not None and served.judge.partition(",")[0] != "rubric":  # which has no limits
+            served = replace(served, asking=pool.share_judge(served.judge))
+        front = Front(served.application(), pool, served.in_worker, Path(folder), served.sessions, served.idle)
+        front.start()
+        _tell(listening, served, f"{workers} workers")
+        asyncio.run(_run_front(front, listening))
+
+
+async def _run_front(front: Front, listening: socket.socket) -> None:
+    replacing = asyncio.create_task(front.replace())
+    try:
+        await _run(front, listening)
+    finally:
+        replacing.cancel()
+
+
+async def _run(application: Application, listening: socket.socket) -> None:
+    config = uvicorn.Config(
+        application, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=_END
+    )
+    await uvicorn.Server(config).serve(sockets=[listening])
+
+
+def _tell(listening: socket.socket, served: Served, where: str) -> None:
+    host, port = listening.getsockname()
+    print(  # noqa: T201 (a person reads it)
+        f"http://{host}:{port} serves {served.data}, sessions in {where}. Ctrl-C ends the server.",
+        file=sys.stderr, flush=True,
+    )  # fmt: skip
