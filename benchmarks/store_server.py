@@ -152,21 +152,21 @@ def _times(questions: QuestionSet, folder: Path, remote: Http, client: Client) -
     """Medians in µs. The three take turns, so that other work of the machine slows each of them."""
     stored, step = BM25(store=folder), max(1, len(questions) // TIMED)
     some = [questions[position] for position in range(0, len(questions), step)]
-    first, later = ({"store": [], "server": [], "empty request": []} for _ in range(2))
+    works: dict[str, Callable[[Question], object]] = {
+        "store": lambda one: stored.search(one.profile, one.text, K),
+        "server": lambda one: remote.search(one.profile, one.text, K),
+        "empty request": lambda _: client.ask([], []),
+    }
+    first, later = ({name: list[float]() for name in works} for _ in range(2))
     for number in range(ROUNDS):
-        seconds: dict[str, list[float]] = later if number else first
+        seconds = later if number else first
         for one in some:
-            _timed(seconds["store"], lambda one=one: stored.search(one.profile, one.text, K))
-            _timed(seconds["server"], lambda one=one: remote.search(one.profile, one.text, K))
-            _timed(seconds["empty request"], lambda: client.ask([], []))
+            for name, work in works.items():
+                start = time.perf_counter()
+                work(one)
+                seconds[name].append(time.perf_counter() - start)
     medians = {f"{name}, first of a profile, µs": 1e6 * median(first[name]) for name in ("store", "server")}
     return medians | {f"{name}, µs": 1e6 * median(times) for name, times in later.items()}
-
-
-def _timed(seconds: list[float], work: Callable[[], object]) -> None:
-    start = time.perf_counter()
-    work()
-    seconds.append(time.perf_counter() - start)
 
 
 def crossings(users: int, server: Asked) -> dict[str, float]:
