@@ -129,9 +129,8 @@ def measure(users: int, folder: Path) -> dict[str, float]:
 
 
 def targets(found: dict[str, float]) -> Iterator[Target]:
-    for use in ("", ", first of a profile"):
-        bound = found[f"store{use}, µs"] + found["empty request, µs"]
-        yield at_most(f"server over store and empty request{use}", found[f"server{use}, µs"] / bound, 2.0)
+    bound = found["store, µs"] + found["empty request, µs"]
+    yield at_most("server over store and empty request", found["server, µs"] / bound, 2.0)
     yield at_most("documents of another user", found["documents of another user"], 0)
     yield at_most("answers that are missing", found["users"] - found["answers"], 0)
 
