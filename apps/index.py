@@ -1,58 +1,96 @@
-"""`profilegym index`: builds a BM25 index of a data set's profiles that many processes share."""
+"""`profilegym index`: builds BM25 indexes of a data set's profiles that many processes share, in shards of users."""
 
+import asyncio
 import os
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
-from functools import cache
-from itertools import islice
-from multiprocessing import get_context
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
 from ..envs.data import QuestionSet, load_questions
 from ..envs.retrieval.bm25 import postings
-from ..envs.retrieval.store import FILE, StoreWriter, encode
+from ..envs.retrieval.sharded_store import Manifest, begin, shard_of, shard_path
+from ..envs.retrieval.store import Store, StoreWriter, encode
+from ..errors import DataError
+from ..fleet.mapping import Found, Items, Work, map_on
 from .options import is_quiet
 
-_CHUNK = 200  # questions that a worker takes at a time
-Block = tuple[bytes, bytes]
 
-
-def index(spec: str, out: Path) -> None:
-    """Index every profile of the data set once. After an interruption, run it again."""
+def index(spec: str, out: Path, on: str | None = None) -> None:
+    """Index every profile of the data set once. After an interruption, run it again: it builds what is missing."""
     console, start = Console(), perf_counter()
-    count = len(load_questions(spec))
-    with Progress(console=console, disable=is_quiet()) as progress, StoreWriter(out) as writer:
-        task = progress.add_task(f"indexing {spec}", total=count)
-        for done, blocks in _blocks(spec, count):
-            for digest, block in blocks:
-                writer.add(digest, block)
-            progress.advance(task, done)
-    size, seconds = (out / FILE).stat().st_size, perf_counter() - start
-    console.print(f"{len(writer):,} users, {size / 1e6:,.1f} MB, {seconds:,.1f} s. Use it with: bm25:store={out}")
+    questions = load_questions(spec)
+    manifest = Manifest.of(spec, len(questions))
+    begin(out, manifest)
+    missing = manifest.missing(out)
+    if missing:
+        asyncio.run(_build(questions, manifest, missing, out.absolute(), on or f"local:{os.cpu_count() or 1}", console))
+    elif not is_quiet():
+        console.print(f"{out} holds all shards of {spec} already; to build them anew, remove it")
+    paths = _shards(out, manifest)
+    users = sum(len(Store(path, manifest.command(out))) for path in paths)
+    size, seconds = sum(path.stat().st_size for path in paths), perf_counter() - start
+    console.print(
+        f"{users:,} users in {len(paths):,} shards, {size / 1e6:,.1f} MB, {seconds:,.1f} s. "
+        f"Use it with: bm25:store={out}"
+    )
 
 
-def _blocks(spec: str, count: int) -> Iterator[tuple[int, list[Block]]]:
-    """In the order of the questions, one worker per core, with a bounded number of pending chunks."""
-    ranges = iter([range(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK)])
-    workers = os.cpu_count() or 1
-    with ProcessPoolExecutor(workers, get_context("spawn")) as pool:
-        waiting = [(chunk, pool.submit(_index_range, spec, chunk)) for chunk in islice(ranges, 2 * workers)]
-        while waiting:
-            chunk, future = waiting.pop(0)
-            yield len(chunk), future.result()
-            waiting += [(chunk, pool.submit(_index_range, spec, chunk)) for chunk in islice(ranges, 1)]
+async def _build(
+    questions: QuestionSet, manifest: Manifest, missing: Sequence[int], out: Path, on: str, console: Console
+) -> None:
+    orders = _Orders(questions, manifest, missing)
+    make = partial(_indexing, manifest.data, str(out))
+    with Progress(console=console, disable=is_quiet()) as progress:
+        done = manifest.shards - len(missing)
+        task = progress.add_task(f"indexing {manifest.data}", total=manifest.shards, completed=done)
+        async with aclosing(map_on(on, make, orders, map(str, missing), largest=1)) as found:
+            async for _ in found:
+                progress.advance(task)
 
 
-def _index_range(spec: str, positions: range) -> list[Block]:
-    questions = _open(spec)
-    profiles = {question.profile.digest: question.profile for question in map(questions.__getitem__, positions)}
-    return [(digest, encode(postings(profile))) for digest, profile in profiles.items()]
+class _Orders(Sequence[Any]):
+    """For each missing shard its number and the positions of its questions; kept is one byte a question."""
+
+    def __init__(self, questions: QuestionSet, manifest: Manifest, missing: Sequence[int]) -> None:
+        numbers = (shard_of(questions.user_of(at), manifest.shards) for at in range(len(questions)))
+        self._shards = np.fromiter(numbers, np.uint8, len(questions))
+        self._missing = missing
+
+    def __len__(self) -> int:
+        return len(self._missing)
+
+    def __getitem__(self, place: Any) -> Any:
+        number = self._missing[place]
+        return number, np.flatnonzero(self._shards == number)
 
 
-@cache
-def _open(spec: str) -> QuestionSet:
-    return load_questions(spec)
+def _indexing(spec: str, out: str, workers: int) -> Work:
+    """A worker writes its shards itself: only the number of their users goes to the driver."""
+    questions = load_questions(spec)
+
+    async def work(items: Items) -> AsyncIterator[Found]:
+        for place, (number, positions) in items.items():
+            with StoreWriter(shard_path(Path(out), number)) as writer:
+                for profile in (questions[position].profile for position in positions.tolist()):
+                    if profile.digest not in writer:
+                        writer.add(profile.digest, encode(postings(profile)))
+                        await asyncio.sleep(0)  # the driver hears in time that this worker lives
+            yield place, len(writer)
+
+    return work
+
+
+def _shards(out: Path, manifest: Manifest) -> list[Path]:
+    if missing := manifest.missing(out):
+        raise DataError(
+            f"the workers built {len(missing)} shards that are not here, such as {shard_path(out, missing[0])}: "
+            "--out must be a folder that all machines share"
+        )
+    return [shard_path(out, number) for number in range(manifest.shards)]

@@ -37,12 +37,7 @@ class Searches:
         self._questions = load_questions(data)
         self._retriever = make_retriever(retriever)
         self._inline = getattr(self._retriever, "runs_inline", False)
-        positions = reversed(range(len(self._questions)))
-        self._position_of = {self._questions.user_of(position): position for position in positions}
         self._profiles: Lru[str, Profile] = Lru(KEPT)
-
-    def __len__(self) -> int:
-        return len(self._position_of)
 
     async def answer(self, asked: Any) -> dict[str, Any]:
         """The reply to a request: one list of hits for each query, by one batched search."""
@@ -57,9 +52,10 @@ class Searches:
     def _profile(self, user: str) -> Profile:
         profile = self._profiles.get(user)
         if profile is None:
-            if user not in self._position_of:
+            position = self._questions.first_of(user)
+            if position is None:
                 raise UnknownUser(f"no user {user!r} in {self._questions.spec}")
-            profile = self._questions[self._position_of[user]].profile
+            profile = self._questions[position].profile
             self._profiles.put(user, profile)
         return profile
 
@@ -82,7 +78,7 @@ def serve(data: str, retriever: str, port: int) -> None:
     """Serve on this machine until interrupted."""
     searches, listening = Searches(data, retriever), listen(port)
     address = f"http://127.0.0.1:{listening.getsockname()[1]}/retrieve"
-    print(f"{address} searches for {len(searches):,} users. Ctrl-C ends the server.", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"{address} searches the histories of {data}. Ctrl-C ends the server.", file=sys.stderr, flush=True)  # noqa: T201
     config = uvicorn.Config(application(searches), log_level="error", access_log=False, server_header=False)
     uvicorn.Server(config).run(sockets=[listening])
 

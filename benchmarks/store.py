@@ -1,4 +1,4 @@
-"""`python -m profilegym.benchmarks.store SPEC FOLDER`: BM25 from an index on disk beside one in memory."""
+"""`python -m profilegym.benchmarks.store SPEC STORE`: BM25 from an index on disk beside one in memory."""
 
 import sys
 import time
@@ -12,26 +12,26 @@ from ..envs.data import load_questions
 from ..envs.question import Question
 from ..envs.retrieval.analyzer import analyze
 from ..envs.retrieval.bm25 import BM25
-from ..envs.retrieval.store import FILE, Store
+from ..envs.retrieval.sharded_store import open_store
 from ..errors import DataError
 
 USERS, ROUNDS, K = 1000, 5, 10
 
 
-def main(spec: str, folder: str) -> None:
+def main(spec: str, store: str) -> None:
     questions = load_questions(spec)
     some = [questions[position] for position in range(0, len(questions), max(len(questions) // USERS, 1))]
-    known = Store(Path(folder))
+    known = open_store(Path(store))
     for question in some:  # what both need is paid before
         analyze(question.text)
-        if known.find(question.profile.digest) is None:
-            raise DataError(f"user {question.user_id} is not in {folder}: index {spec} anew")
+        if known.find(question.profile) is None:
+            raise DataError(f"user {question.user_id} is not in {store}: index {spec} anew")
     start = time.perf_counter()
-    stored = BM25(store=folder)
+    stored = BM25(store=store)
     opened, memory = time.perf_counter() - start, BM25()
     first = {"store": _p50(stored, some), "memory": _p50(memory, some)}  # each profile for the first time
     rounds = [(_p50(memory, some), _p50(stored, some)) for _ in range(ROUNDS)]
-    size = (Path(folder) / FILE).stat().st_size
+    size = sum(path.stat().st_size for path in Path(store).glob("*.bm25"))
     Console().print(
         f"{size / 1e6:,.0f} MB, opened in {1e3 * opened:.2f} ms; a query takes (p50 over {len(some)} users, µs)\n"
         f"  in memory {median(ours for ours, _ in rounds):.0f}, first use of a profile {first['memory']:.0f}\n"

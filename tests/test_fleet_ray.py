@@ -1,6 +1,9 @@
 """Evaluations on a Ray cluster of two nodes with one core each, with actors, nodes and drivers killed."""
 
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +12,7 @@ from typing import Any
 import pytest
 from fleet_runs import (
     ASKED,
+    PATIENCE,
     after,
     children,
     driver,
@@ -25,6 +29,8 @@ from fleet_runs import (
 )
 from matching import names
 
+from profilegym import load_questions
+from profilegym.envs.retrieval.bm25 import BM25
 from profilegym.testing import JudgeServer
 
 pytest.importorskip("ray")
@@ -167,3 +173,15 @@ def test_the_judge_is_one_actor_with_the_limits_of_all(cluster: TwoNodes, tmp_pa
 
         assert server.most_in_flight == 2
     assert all(episode["verdict"] for episode in episodes(tmp_path / "run").values())
+
+
+def test_actors_index_what_one_process_indexes(cluster: TwoNodes, tmp_path: Path) -> None:
+    data = "world:users=400,docs=40"
+    command = [sys.executable, "-m", "profilegym", "index", data, "--out", str(tmp_path / "store")]
+    subprocess.run([*command, "--on", f"ray:{cluster.address},workers=2"], check=True, timeout=PATIENCE)
+
+    questions = load_questions(data)
+    requests = [(question.profile, question.text) for question in questions]
+    assert BM25(store=tmp_path / "store").search_many(requests, 5) == BM25().search_many(requests, 5)
+    assert sorted(os.listdir(tmp_path / "store")) == ["000.bm25", "001.bm25", "store.json"]
+    assert cluster.actors() == []

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
@@ -16,8 +17,11 @@ from matching import names, naming
 pytest.importorskip("starlette")
 pytest.importorskip("uvicorn")
 
-from profilegym import Profile, load_questions, make_retriever
+from profilegym import Document, Profile, Question, load_questions, make_retriever
+from profilegym.apps.index import index
 from profilegym.apps.serve_retrieval import Searches, UnknownUser
+from profilegym.envs.data import QuestionList, register_data
+from profilegym.envs.retrieval import bm25
 from profilegym.errors import OptionError, RetrievalError
 
 DATA = "world:seed=7,users=40/test"
@@ -30,6 +34,13 @@ def url() -> Iterator[str]:
         assert server.stderr
         yield server.stderr.readline().split()[0]
         server.send_signal(signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("served") / "store"
+    index(DATA, folder, "local:1")
+    return folder
 
 
 def ask(url: str, **asked: Any) -> tuple[int, Any]:
@@ -74,3 +85,30 @@ def test_a_request_of_another_form_is_refused(asked: Any) -> None:
 def test_one_unknown_user_fails_the_request_before_any_search() -> None:
     with pytest.raises(UnknownUser, match=naming("nobody")):
         asyncio.run(Searches(DATA, "bm25").answer({"queries": ["tea"], "profile_ids": ["nobody"]}))
+
+
+@pytest.mark.slow
+def test_no_profile_of_a_store_is_indexed_by_the_server(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def indexed(profile: Profile) -> None:
+        raise AssertionError(f"{profile.user_id} was indexed")
+
+    questions = load_questions(DATA)
+    asked = {"queries": [q.text for q in questions], "profile_ids": [q.user_id for q in questions], "topk": 4}
+    expected = asyncio.run(Searches(DATA, "bm25").answer(asked))
+    monkeypatch.setattr(bm25, "postings", indexed)
+
+    assert asyncio.run(Searches(DATA, f"bm25:store={store}").answer(asked)) == expected
+
+
+def test_users_with_the_same_document_ids_get_their_own_texts() -> None:
+    people = [Profile(f"u{n}", (Document("1", f"boat of owner{n}"), Document("2", "tea"))) for n in range(300)]
+    asking = [Question(f"q{n}", who.user_id, "boat", who) for n, who in enumerate(people)]
+    register_data("alike", lambda name, rest: QuestionList(asking, name))
+    users = [who.user_id for who in people] * 2
+
+    answer = asyncio.run(
+        Searches("alike", "bm25").answer({"queries": ["boat"] * len(users), "profile_ids": users, "topk": 2})
+    )
+
+    texts = [hit["document"]["contents"] for (hit,) in answer["result"]]
+    assert texts == [f"boat of owner{user[1:]}" for user in users]

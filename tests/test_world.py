@@ -1,5 +1,6 @@
 import json
 import pickle
+import tracemalloc
 from collections import Counter
 from hashlib import blake2b
 from itertools import combinations
@@ -344,3 +345,32 @@ def test_the_world_writes_itself_as_lamp_qa(tmp_path: Path, world: World) -> Non
         assert (question.id, question.text, question.profile.documents) == (same.id, same.text, same.profile.documents)
         assert question.rubric.narrative == same.rubric.narrative
         assert [a.title for a in question.rubric.aspects] == [a.title for a in same.rubric.aspects]
+
+
+@pytest.mark.parametrize(
+    "spec", ["world:users=33/test", "world:users=37,hops=1/validation", "world:users=25", "world-lamp-2:users=13/test"]
+)
+def test_a_user_s_first_question_is_found_by_the_user_s_id(spec: str) -> None:
+    questions = load_questions(spec)
+    firsts: dict[str, int] = {}
+    for position, question in enumerate(questions):
+        assert questions.user_of(position) == question.user_id
+        firsts.setdefault(question.user_id, position)
+
+    assert {user: questions.first_of(user) for user in firsts} == firsts
+    name = next(iter(firsts)).rpartition("-")[0]
+    absent = ["", "nobody", f"{name}-", f"{name}-999999", f"{name}-0000007", f"{name}-²", "world-1-000007"]
+    assert [questions.first_of(user) for user in absent] == [None] * len(absent)
+
+
+def test_a_world_of_a_million_users_is_not_held_in_memory() -> None:
+    tracemalloc.start()
+    questions = load_questions("world:users=1000000/test")
+    found = questions.first_of("world-0-999988")
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    assert found is not None
+    assert questions[found].user_id == "world-0-999988"
+    assert len(questions) == 1_200_000
+    assert peak < 1_000_000

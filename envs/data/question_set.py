@@ -57,6 +57,10 @@ class QuestionSet(Sequence[Question]):
         """The user of the question at a position; a data set that loads lazily may know it without loading."""
         return self.load(position).user_id
 
+    def first_of(self, user_id: str) -> int | None:
+        """The position of a user's first question; None if the user has none."""
+        return self._firsts.get(user_id)
+
     def screened(self, leaks: Leaks) -> "QuestionSet":
         """The same questions, each without what counts as a leak."""
         return _Screened(self, leaks)
@@ -89,6 +93,10 @@ class QuestionSet(Sequence[Question]):
     @cached_property
     def _positions(self) -> dict[str, int]:
         return {question_id: position for position, question_id in enumerate(self.ids)}
+
+    @cached_property
+    def _firsts(self) -> dict[str, int]:
+        return {self.user_of(position): position for position in reversed(range(len(self)))}
 
 
 class QuestionList(QuestionSet):
@@ -150,6 +158,9 @@ class _Screened(QuestionSet):
 
     def user_of(self, position: int) -> str:
         return self._questions.user_of(position)
+
+    def first_of(self, user_id: str) -> int | None:
+        return self._questions.first_of(user_id)
 
     def find(self, question_id: str) -> Question:
         return without_leaks(self._questions.find(question_id), self._leaks)

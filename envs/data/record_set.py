@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
 from itertools import chain, count
+from sys import intern
 from typing import Self
 
 from ...errors import DataError
@@ -28,6 +29,7 @@ class RecordSet(QuestionSet):
         super().__init__(spec)
         self._records, self._parse, self._leaks = records, parse, leaks
         self._recent: dict[int, Question] = {}
+        self._users: list[str] = []
         self._ids = self._validated()
 
     @property
@@ -41,6 +43,9 @@ class RecordSet(QuestionSet):
             self._recent.pop(stale, None)
         return question
 
+    def user_of(self, position: int) -> str:
+        return self._users[position]
+
     def screened(self, leaks: Leaks) -> Self:
         """The same records with another choice of what is a leak, not validated anew."""
         twin = copy(self)
@@ -51,6 +56,7 @@ class RecordSet(QuestionSet):
         numbers: dict[str, int] = {}
         for position, record in enumerate(self._records.scan()):
             question = self._question(position, record)
+            self._users.append(intern(question.user_id))
             first = numbers.setdefault(question.id, position)
             if first != position:
                 place = self._place(position, record)

@@ -13,8 +13,8 @@ from .retriever import BaseRetriever, Hit, check_k, searchable_text
 class BM25(BaseRetriever):
     """Searches title and text together.
 
-    `store` is a folder that `profilegym index` wrote; profiles that are not in it are indexed in memory. `cache` is the
-    number of users' indexes kept in memory.
+    `store` is a folder that `profilegym index` wrote, or one of its files; profiles that are not in it are indexed in
+    memory. `cache` is the number of users' indexes kept in memory.
     """
 
     runs_inline = True  # faster than a call in a thread
@@ -26,9 +26,9 @@ class BM25(BaseRetriever):
         self._indexes: Lru[bytes, Index] = Lru(cache)
         self._store = None
         if store is not None:
-            from .store import Store  # imports mmap, which is only needed here
+            from .sharded_store import open_store  # imports mmap, which is only needed here
 
-            self._store = Store(Path(str(store)))  # in a spec, a folder's name may look like a number
+            self._store = open_store(Path(str(store)))  # in a spec, a folder's name may look like a number
 
     def search(self, profile: Profile, query: str, k: int) -> list[Hit]:
         check_k(k)
@@ -39,7 +39,7 @@ class BM25(BaseRetriever):
     def _index(self, profile: Profile) -> Index:
         index = self._indexes.get(profile.digest)
         if index is None:  # two threads may build the same index
-            stored = self._store.find(profile.digest) if self._store else None
+            stored = self._store.find(profile) if self._store else None
             index = Index(stored or postings(profile), self._k1, self._b)
             self._indexes.put(profile.digest, index)
         return index

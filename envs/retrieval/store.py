@@ -1,4 +1,4 @@
-"""The BM25 indexes of a data set in one memory-mapped file, which opens in milliseconds and which processes share.
+"""BM25 indexes of many users in one memory-mapped file, which opens in milliseconds and which processes share.
 
 The file has a header (magic, layout, number of users, offset and checksum of the table), one block per user, and a
 table of the blocks, sorted by profile digest. Terms are 64-bit hashes, found by bisection, so that only what a search
@@ -15,16 +15,18 @@ from hashlib import blake2b
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from uuid import uuid4
 from zlib import crc32
 
 import numpy as np
 
 from ...errors import DataError
+from ..question import Profile
 from .postings import Postings
 
-FILE = "bm25.store"
+LAYOUT = 1  # increase it when the layout or the analyzer changes
+PART = ".part"  # ends the names of files that are being written
 _MAGIC = b"profilegym bm25\n"
-_LAYOUT = 1  # increase it when the layout or the analyzer changes
 _HEADER = struct.Struct("<16sIQQI")
 _ROW = struct.Struct("<16sQII")  # digest, offset, size, checksum
 _BLOCK = struct.Struct("<IIIIQ")  # documents, terms, postings, bytes per count, terms in all documents
@@ -33,9 +35,10 @@ _BLOCK = struct.Struct("<IIIIQ")  # documents, terms, postings, bytes per count,
 class StoreWriter:
     """Writes blocks one by one. The file gets its name only when it is complete."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self._path, self._part = folder / FILE, folder / f"{FILE}.part"  # overwrites what a killed run left
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # A worker that is taken for dead may still write the same file.
+        self._path, self._part = path, path.with_name(f"{path.name}.{uuid4().hex}{PART}")
         self._rows: dict[bytes, tuple[int, int, int]] = {}
 
     def __enter__(self) -> Self:
@@ -47,6 +50,9 @@ class StoreWriter:
         if digest not in self._rows:
             self._rows[digest] = (self._file.tell(), len(block), crc32(block))
             self._file.write(block)
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._rows
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -65,32 +71,31 @@ class StoreWriter:
         table_offset = file.tell()
         file.write(table)
         file.seek(0)
-        file.write(_HEADER.pack(_MAGIC, _LAYOUT, len(self._rows), table_offset, crc32(table)))
+        file.write(_HEADER.pack(_MAGIC, LAYOUT, len(self._rows), table_offset, crc32(table)))
         file.flush()
         os.fsync(file.fileno())
 
 
 class Store:
-    """Finds a profile's postings by its digest."""
+    """Finds a profile's postings by its digest. `command` is what builds the file again."""
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
-        if not self._path.is_file():
-            raise DataError(f"no store {self._path}: create it with `profilegym index SPEC --out {folder}`")
+    def __init__(self, path: Path, command: str = "profilegym index") -> None:
+        self._path, self._command = path, command
         with self._path.open("rb") as file:
             if self._path.stat().st_size < _HEADER.size:
                 raise self._invalid("it is shorter than its header")
             self._map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._size, self._table = self._read_header()
 
-    def __reduce__(self) -> "tuple[type[Store], tuple[Path]]":
+    def __reduce__(self) -> "tuple[type[Store], tuple[Path, str]]":
         """Unpickling opens the file again."""
-        return Store, (self._path.parent,)
+        return Store, (self._path, self._command)
 
     def __len__(self) -> int:
         return self._size
 
-    def find(self, digest: bytes) -> Postings | None:
+    def find(self, profile: Profile) -> Postings | None:
+        digest = profile.digest
         number = bisect_left(range(self._size), digest, key=lambda row: self._row(row)[0])
         if number == self._size or self._row(number)[0] != digest:
             return None
@@ -108,15 +113,15 @@ class Store:
         magic, layout, users, offset, checksum = _HEADER.unpack_from(self._map)
         if magic != _MAGIC:
             raise self._invalid(f"it starts with {magic!r}")
-        if layout != _LAYOUT:
-            raise self._invalid(f"it has layout {layout}, and this version reads layout {_LAYOUT}")
+        if layout != LAYOUT:
+            raise self._invalid(f"it has layout {layout}, and this version reads layout {LAYOUT}")
         table = memoryview(self._map)[offset:]
         if len(table) != users * _ROW.size or crc32(table) != checksum:
             raise self._invalid("its table of users is damaged")
         return users, offset
 
     def _invalid(self, reason: str) -> DataError:
-        return DataError(f"{self._path} is no valid store: {reason}; create it again with `profilegym index`")
+        return DataError(f"{self._path} is no valid store: {reason}; remove it and run `{self._command}`")
 
 
 def encode(postings: Postings) -> bytes:

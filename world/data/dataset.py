@@ -78,7 +78,14 @@ class World(QuestionSet):
         return self._user(user).questions[self._numbers(user)[position % self._per_user]]
 
     def user_of(self, position: int) -> str:
-        return f"world-{self.options.seed}-{self._users[position // self._per_user]:06d}"
+        return self._user_id(self._users[position // self._per_user])
+
+    def first_of(self, user_id: str) -> int | None:
+        number = user_id.removeprefix(f"world-{self.options.seed}-")
+        user = int(number) if number.isdecimal() else -1
+        if user not in self._users or user_id != self._user_id(user):
+            return None
+        return self._users.position(user) * self._per_user
 
     def find(self, question_id: str) -> Question:
         user, number = self._locate(question_id)
@@ -106,13 +113,12 @@ class World(QuestionSet):
     def _locate(self, question_id: str) -> tuple[int, int]:
         match = re.fullmatch(rf"world-{self.options.seed}-(\d{{6,}})-([0-5])", question_id, re.ASCII)
         user, number = map(int, match.groups()) if match else (-1, 0)
-        if (
-            not 0 <= user < self.options.users
-            or user % 10 not in SPLITS[self._split]
-            or number not in self._numbers(user)
-        ):
+        if user not in self._users or number not in self._numbers(user):
             raise DataError(f"no question {question_id!r} in {self.spec}; its ids look like: {', '.join(self.ids[:3])}")
         return user, number
+
+    def _user_id(self, user: int) -> str:
+        return f"world-{self.options.seed}-{user:06d}"
 
     def _user(self, user: int) -> UserQuestions:
         made = self._cache.get(user)

@@ -1,6 +1,6 @@
 """Parses the specs of generated data: integer options, and splits of users."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from difflib import get_close_matches
 
@@ -33,12 +33,36 @@ def read_spec(name: str, rest: str, options: type, splits: Collection[str]) -> t
     return _given(name, settings, [field.name for field in fields(options)]), split
 
 
-def users_of_split(name: str, users: int, split: str, splits: Mapping[str, Sequence[int]]) -> list[int]:
+@dataclass(frozen=True, slots=True)
+class SplitUsers:
+    """The numbers below `users` whose last digit is one of `digits`, which ascend. None is in memory."""
+
+    users: int
+    digits: Sequence[int]
+
+    def __len__(self) -> int:
+        tens, rest = divmod(self.users, 10)
+        return tens * len(self.digits) + sum(digit < rest for digit in self.digits)
+
+    def __getitem__(self, position: int) -> int:
+        tens, digit = divmod(position, len(self.digits))
+        return 10 * tens + self.digits[digit]
+
+    def __contains__(self, user: int) -> bool:
+        return 0 <= user < self.users and user % 10 in self.digits
+
+    def __iter__(self) -> Iterator[int]:
+        return map(self.__getitem__, range(len(self)))
+
+    def position(self, user: int) -> int:
+        return user // 10 * len(self.digits) + self.digits.index(user % 10)
+
+
+def users_of_split(name: str, users: int, split: str, splits: Mapping[str, Sequence[int]]) -> SplitUsers:
     """The numbers of the users whose last digit belongs to the split."""
-    chosen = [user for user in range(users) if user % 10 in splits[split]]
-    least = splits[split][0] + 1
+    chosen = SplitUsers(users, splits[split])
     if not chosen:
-        raise OptionError(f"{name}: users={users} leaves split {split!r} empty; ask for {least} or more")
+        raise OptionError(f"{name}: users={users} leaves split {split!r} empty; ask for {chosen.digits[0] + 1} or more")
     return chosen
 
 
