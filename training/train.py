@@ -16,7 +16,7 @@ from ..rewards import make_reward
 from .grpo.callbacks import Interruption, RunCallback
 from .metrics import StepCallback
 from .policy import FINAL, load_policy
-from .processes import EXPECTED, Processes, SharedError, sharding_problems
+from .processes import EXPECTED, Processes, SharedError, resuming_problems, sharding_problems
 from .recipe import Recipe
 from .runtime import keep_memory, quieten
 
@@ -31,7 +31,7 @@ def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
     """Train to the last step, from the newest checkpoint if there is one."""
     if (out / FINAL / "config.json").exists():
         return
-    for problem in sharding_problems(recipe.generation.engine):
+    for problem in (*sharding_problems(recipe.generation.engine), *resuming_problems(_last_checkpoint(out))):
         raise OptionError(problem)
     quieten()
     keep_memory()
