@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -136,6 +137,20 @@ def test_a_run_goes_on_with_another_number_of_processes_as_one_process_would_hav
         assert part["grad_norm"] == pytest.approx(
             whole["grad_norm"], rel=1e-4
         )  # of the third step: with what was saved
+
+
+def test_a_run_that_ended_before_it_kept_its_policy_keeps_that_of_its_last_step(
+    launch: Launcher, launched_policy: Path, one_run: Path, tmp_path: Path
+) -> None:
+    copytree(one_run, tmp_path, dirs_exist_ok=True)
+    rmtree(tmp_path / "final")
+
+    done = launch("learn", policy=launched_policy, out=tmp_path, changes=IN_BATCHES)
+
+    assert done["ended"] == {"0": "done", "1": "done"}
+    assert steps(tmp_path) == [1, 2, 3]
+    before, after = ((out / "final" / "model.safetensors").read_bytes() for out in (one_run, tmp_path))
+    assert before == after
 
 
 def test_a_collapse_that_the_first_of_two_processes_sees_ends_both_at_the_same_step(

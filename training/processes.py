@@ -112,6 +112,16 @@ def sharding_problems(engine: str) -> Iterator[str]:
     version = os.environ.get("FSDP_VERSION", "1")
     if version != "2":
         yield f"FSDP version {version} is not supported: set fsdp_version: 2, as training/launch/fsdp2.yaml does"
+    if _is_set("FSDP_CPU_RAM_EFFICIENT_LOADING"):
+        yield (
+            "fsdp_cpu_ram_efficient_loading: true is not supported: the trained policy, a retriever and a reward would "
+            "have no weights in any process but the first. Set it to false, as training/launch/fsdp2.yaml does"
+        )
+    if _is_set("FSDP_ACTIVATION_CHECKPOINTING"):
+        yield (
+            "fsdp_activation_checkpointing: true is not supported: adapters would be missing in what is saved. Set it "
+            "to false, as training/launch/fsdp2.yaml does, and gradient_checkpointing=true in the recipe"
+        )
     if engine != "vllm-server":
         yield (
             f"generation.engine={engine} needs whole weights, and FSDP shards them: set generation.engine=vllm-server "

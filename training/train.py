@@ -3,7 +3,7 @@
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,7 +13,7 @@ from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..errors import OptionError, ProfileGymError
 from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
-from .grpo.callbacks import Interruption, RunCallback
+from .grpo.callbacks import Interruption, NothingLeft, RunCallback
 from .metrics import StepCallback
 from .policy import FINAL, load_policy
 from .processes import EXPECTED, Processes, SharedError, resuming_problems, sharding_problems
@@ -69,7 +69,8 @@ def _learn(trainer: Any, out: Path) -> None:
     processes: Processes = trainer.processes
     checkpoint = processes.decided(_last_checkpoint(out))
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with suppress(NothingLeft):
+            trainer.train(resume_from_checkpoint=checkpoint)
         processes.gathered(None)  # a process that ended before the others have saved would have them ended, too
     except EXPECTED as error:
         try:
