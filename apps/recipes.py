@@ -1,6 +1,7 @@
 """`profilegym recipes`: lists the recipes of the package, or prints one with its comment and all settings resolved."""
 
 from collections.abc import Mapping, Sequence
+from importlib.resources import files
 from typing import Any
 
 import yaml
@@ -10,7 +11,8 @@ from rich.table import Table
 
 from .._util.terminal import printable
 from ..errors import OptionError
-from ..training.settings import accelerate_file, head_of, read_settings, recipe_names
+from ..training.recipe import Recipe
+from ..training.settings import head_of, read_settings, recipe_names
 from ..training.stages import load_any
 
 
@@ -18,7 +20,7 @@ def run_recipes(name: str | None, changes: Sequence[str], as_json: bool = False,
     if accelerate:
         if name is None:
             raise OptionError("--accelerate needs the name of a recipe")
-        print(accelerate_file(name))  # noqa: T201 (for a command line)
+        print(accelerate_file(name, changes))  # noqa: T201 (for a command line)
         return
     if name is None:
         _list(as_json)
@@ -28,6 +30,17 @@ def run_recipes(name: str | None, changes: Sequence[str], as_json: bool = False,
         Console().print_json(data=settings)
     else:
         print(head_of(name), yaml.safe_dump(settings, sort_keys=False, allow_unicode=True), sep="", end="")  # noqa: T201 (to be saved)
+
+
+def accelerate_file(name: str, changes: Sequence[str] = ()) -> str:
+    """The path of the settings with which `accelerate launch` starts a recipe: FSDP2 where all weights learn apart
+    from who writes the rollouts, else a copy of the weights for each process.
+    """
+    recipe = load_any(name, changes)
+    if not isinstance(recipe, Recipe):
+        raise OptionError(f"{name}: method={recipe.method} runs in one process; only grpo can have several")
+    shards = recipe.generation.engine == "vllm-server" and recipe.lora is None
+    return str(files("profilegym.training").joinpath("launch", "fsdp2.yaml" if shards else "ddp.yaml"))
 
 
 def _list(as_json: bool) -> None:

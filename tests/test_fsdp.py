@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ pytest.importorskip("trl")
 pytest.importorskip("torch")
 
 LAUNCH = Path(__file__).parent.parent / "training" / "launch"
+FSDP2 = {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}
 SETTINGS: dict[str, Any] = {
     "optimiser": {"steps": 3, "questions": 2, "learning_rate": 1e-3},
     "trl": {"max_staleness": 1},
@@ -72,14 +74,71 @@ def test_two_fsdp_processes_train_evaluate_save_stop_and_go_on(
     assert all(any((best[name] == of[name]).all() for of in (before, after)) for name in before)
 
 
+@pytest.mark.slow
+def test_three_fsdp_processes_go_on_from_the_checkpoint_of_two(
+    launch: Launcher, launched_policy: Path, sharded: dict[str, str], tmp_path: Path
+) -> None:
+    """Its weights are read as they were written; a step from the state before it has AdamW's moments."""
+    optimiser = SETTINGS["optimiser"] | {"steps": 2}
+    changes = SETTINGS | {"watch": {"evaluate": 0, "save": 1}, "optimiser": optimiser}
+    with served(launched_policy) as generation:
+
+        def final(processes: int) -> dict[str, Any]:
+            outcome = launch(
+                "learn", processes, env=sharded, policy=launched_policy, out=tmp_path,
+                changes=changes | {"generation": generation}, fault="no NCCL",
+            )  # fmt: skip
+            assert set(outcome["ended"].values()) == {"done"}
+            found = weights(tmp_path / "final")
+            rmtree(tmp_path / "final")
+            return found
+
+        by_two, by_three = final(2), final(3)
+        rmtree(tmp_path / "checkpoints" / "checkpoint-2")
+        anew = final(3)
+
+    assert all((by_two[name] == weight).all() for name, weight in by_three.items())
+    assert [step["step"] for step in read_metrics(tmp_path / "metrics.jsonl") if "loss" in step] == [1, 2]
+    assert 0 < max((by_two[name] - weight).abs().max() for name, weight in anew.items()) < 0.01  # steps are of 0.001
+
+
+@pytest.mark.parametrize(
+    ("saved", "environment", "named"),
+    [
+        ("pytorch_model_fsdp_0", {}, ("fsdp2.yaml",)),
+        ("model.safetensors", FSDP2, ("torchrun", "ddp.yaml")),
+    ],
+    ids=["sharded, asked for whole", "whole, asked for sharded"],
+)
+def test_a_checkpoint_of_whole_weights_or_of_sharded_ones_is_not_loaded_as_the_other(
+    saved: str, environment: dict[str, str], named: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from profilegym.training.train import train
+
+    checkpoint = tmp_path / "run" / "checkpoints" / "checkpoint-2"
+    for file in (saved, "trainer_state.json"):
+        (checkpoint / file).mkdir(parents=True)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    nowhere = recipe(tmp_path / "no-weights", generation={"engine": "vllm-server", "vllm_server": "http://nowhere"})
+
+    with pytest.raises(OptionError, match=naming(checkpoint, *named)):
+        train(nowhere, tmp_path / "run", lambda *_: None)
+
+
 @pytest.mark.parametrize(
     ("environment", "named"),
     [
         ({"ACCELERATE_USE_DEEPSPEED": "true"}, ("DeepSpeed", "fsdp2.yaml")),
         ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, ("fsdp_version: 2",)),
-        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2"}, ("generation.engine=vllm-server", "ddp.yaml")),
+        (FSDP2, ("generation.engine=vllm-server", "ddp.yaml")),
+        (FSDP2 | {"FSDP_CPU_RAM_EFFICIENT_LOADING": "true"}, ("fsdp_cpu_ram_efficient_loading",)),
+        (
+            FSDP2 | {"FSDP_ACTIVATION_CHECKPOINTING": "true"},
+            ("fsdp_activation_checkpointing", "gradient_checkpointing"),
+        ),
     ],
-    ids=["ZeRO-3", "FSDP1", "the local engine under FSDP2"],
+    ids=["ZeRO-3", "FSDP1", "the local engine under FSDP2", "weights for one process", "FSDP's own checkpointing"],
 )
 def test_what_shards_weights_otherwise_than_fsdp_with_servers_is_refused_before_they_are_loaded(
     environment: dict[str, str], named: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

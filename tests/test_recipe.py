@@ -1,5 +1,6 @@
 """Recipes: what they extend, what they change, and what is refused before anything is loaded."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ from profilegym.apps.recipes import run_recipes
 from profilegym.errors import OptionError
 from profilegym.evaluation.run import RunDirectory
 from profilegym.training.recipe import Recipe, load_recipe
-from profilegym.training.settings import accelerate_file, check_settings, load_settings, recipe_names
+from profilegym.training.settings import check_settings, head_of, load_settings, recipe_names
 from profilegym.training.stages import StagedRecipe, load_any, stages_of
 from profilegym.world.pilot.train import PilotRecipe
 
@@ -51,40 +52,62 @@ def test_every_recipe_that_comes_with_the_package_loads_and_opens_with_what_it_i
     assert file.read_text().startswith("# ")
 
 
-STARTED = [path.name.removesuffix(".yaml") for path in (ROOT / "training/recipes/accelerate").iterdir()]
+GPUS = [name for name in recipe_names() if "CUDA_VISIBLE_DEVICES=" in head_of(name)]
+LAUNCHED = [name for name in GPUS if "accelerate launch" in head_of(name)]
 
 
-@pytest.mark.parametrize("name", STARTED)
-def test_an_accelerate_file_is_accelerates_and_its_processes_share_a_step(name: str) -> None:
-    pytest.importorskip("accelerate")
-    from accelerate.commands.config.config_args import load_config_from_file
+def number_of_processes(name: str) -> int:
+    """As its line for `accelerate launch` says."""
+    (found,) = re.findall(rf"recipes {re.escape(name)} --accelerate\)\" --num_processes (\d+)", head_of(name))
+    return int(found)
 
-    recipe, started = load_recipe(name), load_config_from_file(accelerate_file(name))
+
+@pytest.mark.parametrize("name", LAUNCHED)
+def test_the_processes_of_a_recipe_that_is_launched_share_a_step(name: str) -> None:
+    recipe, processes = load_recipe(name), number_of_processes(name)
 
     rows = recipe.optimiser.rows
     assert rows is not None
     for sequences in (recipe.group.size, recipe.group.personalised):  # played, and sent to the trainer
-        assert recipe.optimiser.questions * sequences % (rows * started.num_processes) == 0
+        assert recipe.optimiser.questions * sequences % (rows * processes) == 0
 
 
-@pytest.mark.parametrize("name", STARTED)
-def test_a_recipe_with_an_accelerate_file_shows_the_lines_to_type(
-    name: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.parametrize("name", GPUS)
+def test_a_recipe_for_gpus_shows_the_lines_to_type(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     run_recipes(name, [])
 
     told = capsys.readouterr().out
-    assert f"profilegym recipes {name} --accelerate" in told
-    assert "CUDA_VISIBLE_DEVICES=" in told
+    assert f"profilegym train {name}" in told
     assert yaml.safe_load(told)["about"] == load_recipe(name).about  # a comment and settings: a recipe
 
-    run_recipes(name, [], accelerate=True)
-    assert Path(capsys.readouterr().out.strip()).is_file()
+
+@pytest.mark.parametrize(
+    ("changes", "file"),
+    [
+        ([], "ddp.yaml"),
+        (["generation.engine=vllm-server", "generation.vllm_server=http://gpu:8000", "advantage=joint"], "fsdp2.yaml"),
+        (["generation.engine=vllm-server", "generation.vllm_server=http://gpu:8000", "lora.rank=8"], "ddp.yaml"),
+    ],
+    ids=["the local engine", "all weights, and servers that write", "adapters, and servers that write"],
+)
+def test_the_accelerate_file_of_a_recipe_is_one_that_it_can_be_launched_with(
+    changes: list[str], file: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("accelerate")
+    from accelerate.commands.config.config_args import load_config_from_file
+
+    run_recipes("pr2-world", changes, accelerate=True)
+
+    path = Path(capsys.readouterr().out.strip())
+    assert path.name == file
+    started = load_config_from_file(str(path))
+    assert started.mixed_precision == "no"  # any other would stand in for the recipe's `precision: float32`
+    assert (started.distributed_type == "FSDP") == (file == "fsdp2.yaml")
 
 
-def test_a_recipe_without_an_accelerate_file_says_which_have_one() -> None:
-    with pytest.raises(OptionError, match=naming("'pr2-world'", *STARTED)):
-        run_recipes("pr2-world", [], accelerate=True)
+def test_a_recipe_that_runs_in_one_process_has_no_accelerate_file() -> None:
+    with pytest.raises(OptionError, match=naming("method=stages", "grpo")):
+        run_recipes(next(name for name in recipe_names() if name.startswith("prlm")), [], accelerate=True)
 
 
 @pytest.mark.parametrize("name", recipe_names())

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from shutil import copytree, rmtree
 from typing import Any
 
 import pytest
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.slow
 
 VALIDATION = "world:seed=1,users=12/validation"
 STEPS = {"steps": 3, "questions": 3}  # three groups of four on two processes of six rows
+IN_BATCHES = {"optimiser": STEPS | {"rows": 3, "learning_rate": 1e-3}, "watch": {"evaluate": 0, "save": 1}}
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +36,14 @@ def one_and_two(launch: Launcher, launched_policy: Path, tmp_path_factory: pytes
         outcome = launch("learn", processes, policy=launched_policy, out=out, changes=changes)
         assert set(outcome["ended"].values()) == {"done"}
     return folder / "one", folder / "two"
+
+
+@pytest.fixture(scope="module")
+def one_run(launch: Launcher, launched_policy: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three steps by one process, without an interruption."""
+    out = tmp_path_factory.mktemp("one")
+    assert launch("learn", 1, policy=launched_policy, out=out, changes=IN_BATCHES)["ended"] == {"0": "done"}
+    return out
 
 
 def played(out: Path) -> dict[str, Trajectory]:
@@ -105,6 +115,42 @@ def test_what_ends_one_of_two_processes_ends_both_and_the_same_command_goes_on(
     assert steps(tmp_path) == [1, 2, 3]
     assert played(tmp_path).keys() >= before.keys()
     assert (tmp_path / "final" / "config.json").exists()
+
+
+@pytest.mark.parametrize(("before", "after"), [(2, 1), (1, 2)])
+def test_a_run_goes_on_with_another_number_of_processes_as_one_process_would_have(
+    before: int, after: int, launch: Launcher, launched_policy: Path, one_run: Path, tmp_path: Path
+) -> None:
+    stopped = launch("learn", before, policy=launched_policy, out=tmp_path, changes=IN_BATCHES, until=1)
+    done = launch("learn", after, policy=launched_policy, out=tmp_path, changes=IN_BATCHES)
+
+    assert all(said.startswith("stopped") for said in stopped["ended"].values())
+    assert set(done["ended"].values()) == {"done"}
+    assert steps(tmp_path) == [1, 2, 3]
+    alone, found = played(one_run), played(tmp_path)
+    assert {name: [s.tokens for s in t.segments] for name, t in found.items()} == {
+        name: [s.tokens for s in t.segments] for name, t in alone.items()
+    }
+    for whole, part in zip(
+        read_metrics(one_run / "metrics.jsonl"), read_metrics(tmp_path / "metrics.jsonl"), strict=True
+    ):
+        assert part["grad_norm"] == pytest.approx(
+            whole["grad_norm"], rel=1e-4
+        )  # of the third step: with what was saved
+
+
+def test_a_run_that_ended_before_it_kept_its_policy_keeps_that_of_its_last_step(
+    launch: Launcher, launched_policy: Path, one_run: Path, tmp_path: Path
+) -> None:
+    copytree(one_run, tmp_path, dirs_exist_ok=True)
+    rmtree(tmp_path / "final")
+
+    done = launch("learn", policy=launched_policy, out=tmp_path, changes=IN_BATCHES)
+
+    assert done["ended"] == {"0": "done", "1": "done"}
+    assert steps(tmp_path) == [1, 2, 3]
+    before, after = ((out / "final" / "model.safetensors").read_bytes() for out in (one_run, tmp_path))
+    assert before == after
 
 
 def test_a_collapse_that_the_first_of_two_processes_sees_ends_both_at_the_same_step(

@@ -6,8 +6,10 @@ import shutil
 import signal
 import socket
 import subprocess
+import threading
 import time
 import urllib.request
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,13 +20,17 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
+from transformers import AutoTokenizer  # noqa: E402
+
 import profilegym as pg  # noqa: E402
 from profilegym import Trajectory  # noqa: E402
 from profilegym.agents.agent import make_agent  # noqa: E402
 from profilegym.agents.models import smollm2  # noqa: E402
 from profilegym.agents.models.model import STOPS, Turn, make_model  # noqa: E402
+from profilegym.agents.models.openai_policy import ServedModel  # noqa: E402
 from profilegym.agents.rollout import Job, Rollout  # noqa: E402
 from profilegym.envs.chat import Sampling  # noqa: E402
+from profilegym.envs.tools import Toolset, make_tools  # noqa: E402
 from profilegym.envs.trajectory import Segment  # noqa: E402
 from profilegym.training.recipe import Recipe  # noqa: E402
 from profilegym.training.settings import check_settings  # noqa: E402
@@ -35,6 +41,8 @@ HERE = Path(__file__).parents[1] / ".venv" / "with-vllm" / "bin" / "vllm"
 LORA = ("--enable-lora", "--max-lora-rank", "16", "--max-loras", "6")
 GREEDY = Sampling(0.0, max_tokens=48)
 STARTS_WITHIN = 300  # seconds
+PATIENCE = 3600  # seconds for an episode and for a turn, on a machine that does other things
+COMPARED = 200  # turns
 
 
 @dataclass
@@ -93,17 +101,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     made = Serving(program, port, tmp_path_factory.mktemp("vllm") / "server.log")
-    made.start()
-    yield made
-    made.kill()
+    try:
+        made.start()
+        yield made
+    finally:
+        made.kill()
 
 
-def played(model: Any, count: int) -> list[Trajectory]:
+def played(model: Any, count: int, **options: Any) -> list[Trajectory]:
     """Greedy episodes on questions of the world, with the profile."""
 
     async def play() -> list[Trajectory]:
+        given = {"max_searches": 2, **options}
         rollout = Rollout(
-            model, pg.make_retriever("bm25"), sampling=GREEDY, max_tokens=160, options={"max_searches": 2}
+            model, pg.make_retriever("bm25"), sampling=GREEDY, deadline=PATIENCE, max_tokens=160, options=given
         )
         questions = pg.load_questions("world:seed=7,users=80/test")
         jobs = [Job(questions[number], make_agent("pr2")) for number in range(count)]
@@ -115,11 +126,16 @@ def played(model: Any, count: int) -> list[Trajectory]:
     return asyncio.run(play())
 
 
-def same_turns(model: Any, transcripts: Sequence[Sequence[Segment]]) -> list[Turn]:
+def same_turns(model: Any, transcripts: Sequence[Sequence[Segment]], tools: Toolset | None = None) -> list[Turn]:
+    """The model's greedy turn after each transcript."""
+    stop = STOPS["tags" if tools is None else "tools"]
+
     async def turn(segments: Sequence[Segment]) -> Turn:
         session = model.open(None, 0)
+        if tools is not None:
+            session.tools = tools.schemas
         try:
-            return await session.generate(segments, GREEDY, STOPS["tags"])  # type: ignore[no-any-return]
+            return await session.generate(segments, GREEDY, stop)  # type: ignore[no-any-return]
         finally:
             session.close()
 
@@ -132,22 +148,85 @@ def same_turns(model: Any, transcripts: Sequence[Sequence[Segment]]) -> list[Tur
     return asyncio.run(turns())
 
 
-def test_greedy_turns_are_those_of_the_local_engine(server: Serving) -> None:
-    transcripts: list[list[Segment]] = []
-    written: list[list[int]] = []
-    for trajectory in played(make_model(f"vllm:{server.url}"), 80):
-        for number, segment in enumerate(trajectory.segments):
-            if segment.author == "policy" and segment.tokens:
-                transcripts.append(trajectory.segments[:number])
-                written.append(list(segment.tokens))
-    transcripts, written = transcripts[:200], written[:200]
+@dataclass(frozen=True)
+class Written:
+    """Turns that vLLM wrote, in tokens and in text, each after its transcript."""
 
-    local = same_turns(make_model("smollm2"), transcripts)
+    transcripts: list[list[Segment]]
+    tokens: list[list[int]]
+    texts: list[str]
 
-    same = sum(list(turn.tokens or ()) == tokens for turn, tokens in zip(local, written, strict=True))
-    print(f"{same} of {len(written)} turns are the same; {sum(map(len, transcripts)) / len(transcripts):.1f} segments")
-    assert len(written) == 200
-    assert same >= 198
+    @classmethod
+    def of(cls, episodes: Sequence[Trajectory]) -> "Written":
+        found = [
+            (trajectory.segments[:number], segment)
+            for trajectory in episodes
+            for number, segment in enumerate(trajectory.segments)
+            if segment.author == "policy" and segment.tokens
+        ][:COMPARED]
+        assert len(found) == COMPARED
+        return cls(
+            [list(before) for before, _ in found], [list(turn.tokens or ()) for _, turn in found],
+            [turn.text for _, turn in found],
+        )  # fmt: skip
+
+
+def told(what: str, same: Sequence[bool]) -> int:
+    print(f"{what}: {sum(same)} of {len(same)} turns are the same")
+    return sum(same)
+
+
+@pytest.fixture(scope="module")
+def written(server: Serving) -> Written:
+    return Written.of(played(make_model(f"vllm:{server.url},timeout={PATIENCE}"), 80))
+
+
+@pytest.fixture(scope="module")
+def local(written: Written) -> list[Turn]:
+    """What the local engine writes in their place."""
+    return same_turns(make_model("smollm2"), written.transcripts)
+
+
+def test_greedy_turns_are_those_of_the_local_engine(written: Written, local: list[Turn]) -> None:
+    same = [list(turn.tokens or ()) == tokens for turn, tokens in zip(local, written.tokens, strict=True)]
+
+    assert told("vllm:", same) >= 0.99 * COMPARED
+
+
+def test_greedy_turns_by_chat_are_those_of_the_local_engine(
+    server: Serving, written: Written, local: list[Turn]
+) -> None:
+    """Chat gives no tokens. The server has the text of earlier turns, and makes its own tokens of it."""
+    chat = make_model(f"openai:smollm2,base_url={server.url}/v1,api_key=none,concurrency=16,timeout={PATIENCE}")
+
+    turns = same_turns(chat, written.transcripts)
+
+    assert isinstance(chat, ServedModel)
+    assert chat.text_form == "continued"
+    same = [turn.text == other.text for turn, other in zip(turns, local, strict=True)]
+    assert told("chat", same) >= 0.99 * COMPARED
+
+
+def test_greedy_turns_with_native_tools_are_those_of_the_local_engine(server: Serving, tmp_path: Path) -> None:
+    """SmolLM2's own template has no tools: both sides are given one that has."""
+    from test_native_tools import QWEN
+
+    for file in smollm2.weights().iterdir():
+        if file.name not in ("chat_template.jinja", "tokenizer_config.json"):
+            (tmp_path / file.name).symlink_to(file)
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.weights())
+    tokenizer.chat_template = QWEN
+    tokenizer.save_pretrained(tmp_path / "tokenizer")
+    for file in (tmp_path / "tokenizer").iterdir():
+        file.replace(tmp_path / file.name)
+    tools = make_tools("search_profile+latest")
+    asked = make_model(f"vllm:{server.url},timeout={PATIENCE},tokenizer={tmp_path}")
+    written = Written.of(played(asked, 100, protocol="tools", tools=tools))
+
+    local = same_turns(make_model(f"hf:{tmp_path}"), written.transcripts, tools)
+
+    same = [list(turn.tokens or ()) == tokens for turn, tokens in zip(local, written.tokens, strict=True)]
+    assert told("native tools", same) >= 0.99 * COMPARED
 
 
 def test_log_probabilities_are_those_of_the_local_engine(server: Serving) -> None:
@@ -183,60 +262,95 @@ def greedy_text(url: str, model: str | None) -> str:
     return turn.text
 
 
-def trained(recipe: Recipe, folder: Path) -> tuple[Any, list[Trajectory], dict[str, Any]]:
-    """FlashAttention and the name of a GPU are stood in for here (`training/grpo/without_gpu.py`)."""
+@dataclass
+class Run:
+    """A training run, its episodes in the order in which they were recorded, and when each step ended."""
+
+    trainer: Any
+    before: dict[str, Any]
+    episodes: list[Trajectory]
+    ended: list[float]
+
+
+def above_zero(episodes: Sequence[pg.Episode]) -> list[pg.Reward]:
+    """A reward of 0 is none of these."""
     from tiny_policy import by_chance
+
+    return [pg.Reward(1 + (reward.total or 0)) for reward in by_chance()(list(episodes))]
+
+
+def trained(recipe: Recipe, folder: Path) -> Run:
+    """FlashAttention and the name of a GPU are stood in for here (`training/grpo/without_gpu.py`)."""
+    from transformers import TrainerCallback
 
     from profilegym.training.grpo.async_trainer import make_async_trainer
     from profilegym.training.runtime import quieten
 
+    class Clock(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, *_: Any, **__: Any) -> None:
+            ended.append(time.monotonic())
+
     quieten()
     episodes: list[Trajectory] = []
+    ended: list[float] = []
     questions = pg.load_questions(recipe.data.train)
-    trainer = make_async_trainer(recipe, questions, by_chance(), episodes.extend, folder)
+    trainer = make_async_trainer(recipe, questions, above_zero, episodes.extend, folder)
+    trainer.add_callback(Clock())
     before = {name: weight.detach().clone() for name, weight in trainer.model.named_parameters() if "lora_" in name}
     trainer.train()
-    return trainer, episodes, before
+    return Run(trainer, before, episodes, ended)
+
+
+def total(trajectory: Trajectory) -> float | None:
+    return trajectory.reward.total if trajectory.reward is not None else None
 
 
 def test_two_steps_with_pushed_adapters(server: Serving, tmp_path: Path) -> None:
     pytest.importorskip("trl")
     first = greedy_text(server.url, None)
 
-    trainer, episodes, before = trained(asked_for(server.url), tmp_path)
+    run = trained(asked_for(server.url), tmp_path)
 
-    logs = [log for log in trainer.state.log_history if "ratio" in log]
+    logs = [log for log in run.trainer.state.log_history if "ratio" in log]
     print("ratio", [log["ratio"] for log in logs], "reward", [log["reward"] for log in logs])
     assert [log["step"] for log in logs] == [1, 2]
     assert all(abs(log["ratio"] - 1) <= 0.02 for log in logs)
-    after = dict(trainer.model.named_parameters())
-    moved = [bool((after[name] != weight).any()) for name, weight in before.items()]
+    after = dict(run.trainer.model.named_parameters())
+    moved = [bool((after[name] != weight).any()) for name, weight in run.before.items()]
     assert sum(moved) == len(moved)
     assert greedy_text(server.url, "trl-policy-v3") != first
-    assert all(trajectory.reward is not None and trajectory.reward.total is not None for trajectory in episodes)
+    assert all((total(trajectory) or 0) >= 1 for trajectory in run.episodes)
     shutil.rmtree(tmp_path / "checkpoints")
 
 
 def test_a_server_that_is_killed_in_mid_step_and_started_again(server: Serving, tmp_path: Path) -> None:
-    import threading
-
+    """It is gone with an adapter loaded and turns asked for, and back before the last step has ended."""
     recipe = asked_for(server.url, optimiser={"steps": 3, "questions": 2, "learning_rate": 1e-3})
+    begun = len(server.log.read_text())
+    back: list[float] = []
+
+    def logged() -> str:
+        return server.log.read_text()[begun:]
 
     def outage() -> None:
-        while "trl-policy-v1" not in server.log.read_text()[started:] or not episodes_begun():
+        while not ("trl-policy-v1" in logged() and logged().count("POST /v1/completions") > 4):
             time.sleep(0.1)
         server.kill()
         server.start()
+        back.append(time.monotonic())
 
-    def episodes_begun() -> bool:
-        return server.log.read_text()[started:].count("POST /v1/completions") > 4
-
-    started = len(server.log.read_text())
     thread = threading.Thread(target=outage, daemon=True)
     thread.start()
-    trainer, episodes, _ = trained(recipe, tmp_path)
+    run = trained(recipe, tmp_path)
     thread.join()
 
-    assert trainer.state.global_step == 3
-    assert {trajectory.ended for trajectory in episodes} <= {"answered", "budget", "length"}
-    assert all(trajectory.reward is not None and trajectory.reward.total is not None for trajectory in episodes)
+    print(f"{len(run.episodes)} episodes; back {run.ended[-1] - back[0]:.0f} s before the end of the last step")
+    assert run.trainer.state.global_step == len(run.ended) == 3
+    assert back[0] < run.ended[-1]
+    rows: dict[int, list[int]] = defaultdict(list)
+    for trajectory in run.episodes:
+        step, row = map(int, trajectory.id.rpartition(":")[2].split("-"))
+        rows[step].append(row)
+    assert [sorted(rows[step]) for step in (0, 1, 2)] == [list(range(2 * recipe.group.size))] * 3  # none is lost
+    assert {trajectory.ended for trajectory in run.episodes} <= {"answered", "budget", "length"}
+    assert all((total(trajectory) or 0) >= 1 for trajectory in run.episodes)

@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from ..agents.models.model import Model
@@ -111,10 +112,37 @@ def sharding_problems(engine: str) -> Iterator[str]:
     version = os.environ.get("FSDP_VERSION", "1")
     if version != "2":
         yield f"FSDP version {version} is not supported: set fsdp_version: 2, as training/launch/fsdp2.yaml does"
+    if _is_set("FSDP_CPU_RAM_EFFICIENT_LOADING"):
+        yield (
+            "fsdp_cpu_ram_efficient_loading: true is not supported: the trained policy, a retriever and a reward would "
+            "have no weights in any process but the first. Set it to false, as training/launch/fsdp2.yaml does"
+        )
+    if _is_set("FSDP_ACTIVATION_CHECKPOINTING"):
+        yield (
+            "fsdp_activation_checkpointing: true is not supported: adapters would be missing in what is saved. Set it "
+            "to false, as training/launch/fsdp2.yaml does, and gradient_checkpointing=true in the recipe"
+        )
     if engine != "vllm-server":
         yield (
             f"generation.engine={engine} needs whole weights, and FSDP shards them: set generation.engine=vllm-server "
             "and generation.vllm_server=URL, or launch with training/launch/ddp.yaml (docs/processes.md)"
+        )
+
+
+def resuming_problems(checkpoint: str | None) -> Iterator[str]:
+    """What is wrong with going on from a checkpoint as this run was launched; any number of processes can."""
+    if checkpoint is None:
+        return
+    sharded, launched = any(Path(checkpoint).glob("pytorch_model_fsdp*")), _is_set("ACCELERATE_USE_FSDP")
+    if sharded and not launched:
+        yield (
+            f"{checkpoint} was saved by processes that shared the weights (FSDP2), and this command was launched "
+            "without FSDP2: launch it with fsdp2.yaml and any number of processes, or start in another directory"
+        )
+    if launched and not sharded:
+        yield (
+            f"{checkpoint} was saved by processes that had all weights, and this command was launched with FSDP2: "
+            "launch it with torchrun or ddp.yaml and any number of processes, or start in another directory"
         )
 
 

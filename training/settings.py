@@ -83,17 +83,6 @@ def head_of(path: str | Path) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def accelerate_file(name: str) -> str:
-    """The path of the settings with which `accelerate launch` starts a recipe of the package."""
-    folder = files("profilegym.training").joinpath("recipes", "accelerate")
-    known = {file.name.removesuffix(".yaml"): str(file) for file in folder.iterdir()}
-    if name not in known:
-        raise OptionError(
-            f"{name!r} has no accelerate file, and runs in one process; those that have one: {', '.join(sorted(known))}"
-        )
-    return known[name]
-
-
 def flat(settings: Mapping[str, Any], place: str = "") -> Iterator[tuple[str, Any]]:
     """Each setting with its dotted name."""
     for name, value in settings.items():

@@ -3,7 +3,7 @@
 import shutil
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -13,10 +13,10 @@ from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..errors import OptionError, ProfileGymError
 from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
-from .grpo.callbacks import Interruption, RunCallback
+from .grpo.callbacks import Interruption, NothingLeft, RunCallback
 from .metrics import StepCallback
 from .policy import FINAL, load_policy
-from .processes import EXPECTED, Processes, SharedError, sharding_problems
+from .processes import EXPECTED, Processes, SharedError, resuming_problems, sharding_problems
 from .recipe import Recipe
 from .runtime import keep_memory, quieten
 
@@ -31,7 +31,7 @@ def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
     """Train to the last step, from the newest checkpoint if there is one."""
     if (out / FINAL / "config.json").exists():
         return
-    for problem in sharding_problems(recipe.generation.engine):
+    for problem in (*sharding_problems(recipe.generation.engine), *resuming_problems(_last_checkpoint(out))):
         raise OptionError(problem)
     quieten()
     keep_memory()
@@ -69,7 +69,8 @@ def _learn(trainer: Any, out: Path) -> None:
     processes: Processes = trainer.processes
     checkpoint = processes.decided(_last_checkpoint(out))
     try:
-        trainer.train(resume_from_checkpoint=checkpoint)
+        with suppress(NothingLeft):
+            trainer.train(resume_from_checkpoint=checkpoint)
         processes.gathered(None)  # a process that ended before the others have saved would have them ended, too
     except EXPECTED as error:
         try:

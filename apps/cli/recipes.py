@@ -12,7 +12,8 @@ def recipes(
     changes: Changes = None,
     as_json: AsJson = False,
     accelerate: Annotated[
-        bool, typer.Option("--accelerate", help="Print the path of the recipe's settings for `accelerate launch`.")
+        bool,
+        typer.Option("--accelerate", help="Print the path of the file for `accelerate launch` that fits the recipe."),
     ] = False,
 ) -> None:
     """List the recipes that come with the package, or print one with its comment and every setting resolved.

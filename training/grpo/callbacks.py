@@ -38,6 +38,10 @@ class Interruption:
     by: str | None = None
 
 
+class NothingLeft(Exception):
+    """The checkpoint is that of the last step. transformers would train another one."""
+
+
 def breaks_the_protocol(played: Sequence[Trajectory]) -> list[str]:
     """An alarm if the starting policy does not know the protocol, which it rarely learns from rewards alone."""
     broken = [trajectory for trajectory in played if trajectory.structure_ok is False]
@@ -75,6 +79,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
                 forget_after(state.global_step, self._out)
                 for played, metrics in steps_before(state.global_step, self._out):
                     self._watch.look(played, metrics)
+        if state.global_step >= self._recipe.optimiser.steps:
+            raise NothingLeft
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         every = self._recipe.watch.evaluate
