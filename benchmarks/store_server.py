@@ -20,11 +20,11 @@ from urllib.parse import urlsplit
 
 from rich.console import Console
 
-from ..apps.index import index
 from ..envs.data import QuestionSet, load_questions
 from ..envs.question import Document, Profile, Question
 from ..envs.retrieval.bm25 import BM25
 from ..envs.retrieval.http import Http
+from ..fleet.indexing import build_store
 from .measurement import Target, at_most, show_targets
 
 DOCUMENTS, WORDS = 20, 12  # of a user, and of a document
@@ -111,7 +111,7 @@ def main(users: str, folder: str) -> None:
 def measure(users: int, folder: Path) -> dict[str, float]:
     questions = load_questions(People(users).spec)
     start = time.perf_counter()
-    index(questions.spec, folder, "local:1")
+    build_store(questions.spec, folder, "local:1")
     found: dict[str, float] = {"users": users, "build, s": time.perf_counter() - start}
     found["driver's memory, MB"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     found["worker's memory, MB"] = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
