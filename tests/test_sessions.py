@@ -124,9 +124,12 @@ def test_a_killed_worker_ends_its_sessions_with_an_error_and_is_replaced(tmp_pat
                 told = await error_of(client)
                 assert (told["type"], told["data"]["code"]) == ("error", "SESSION_ERROR")
             assert at_once == [places[1]] == await where([other])
-            while len(front.sessions) < 2:
-                await asyncio.sleep(0.05)
-            (new,) = await where([Client(front)])
+            async with asyncio.timeout(60):  # its death is noticed after the end of its sessions
+                new = places[1]
+                while new == places[1]:
+                    client = Client(front)
+                    (new,) = await where([client])
+                    await client.leave()
             assert new not in places
 
     asyncio.run(play())
