@@ -8,6 +8,7 @@ from functools import partial
 from multiprocessing import connection, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,6 +34,8 @@ class LocalPool:
         self._context = get_context("spawn")
         self._processes: dict[int, Any] = {}
         self._pipes: dict[int, Connection] = {}
+        self._lock = Lock()  # two threads that wait for one process may both not see it end
+        self._ended = False
         self._judge: tuple[JudgeDesk, Desk] | None = None
 
     def __enter__(self) -> Self:
@@ -42,13 +45,15 @@ class LocalPool:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for pipe in self._pipes.values():
-            pipe.close()
-        for process in self._processes.values():
-            process.join(_JOIN if error is None else 0)
-            process.kill()
-            process.join()
-            process.close()
+        with self._lock:
+            self._ended = True
+            for pipe in self._pipes.values():
+                pipe.close()
+            for process in self._processes.values():
+                process.join(_JOIN if error is None else 0)
+                process.kill()
+                process.join()
+                process.close()
         if self._judge is not None:
             desk, socket = self._judge
             run_sync(socket.close())
@@ -63,20 +68,23 @@ class LocalPool:
         return partial(_asking, str(path), self._judge[0].name())
 
     def start(self, worker: int, kind: type = Worker) -> None:
-        if worker in self._processes:
-            self._pipes.pop(worker).close()
-            died = self._processes.pop(worker)
-            died.kill()
-            died.join()
-            died.close()
-        self._pipes[worker], theirs = self._context.Pipe()
-        threads = max(1, (os.cpu_count() or 1) // self.size)
-        process = self._context.Process(
-            target=_work, args=(theirs, threads, kind), name=f"worker-{worker}", daemon=True
-        )
-        process.start()
-        theirs.close()
-        self._processes[worker] = process
+        with self._lock:
+            if self._ended:
+                return
+            if worker in self._processes:
+                self._pipes.pop(worker).close()
+                died = self._processes.pop(worker)
+                died.kill()
+                died.join()
+                died.close()
+            self._pipes[worker], theirs = self._context.Pipe()
+            threads = max(1, (os.cpu_count() or 1) // self.size)
+            process = self._context.Process(
+                target=_work, args=(theirs, threads, kind), name=f"worker-{worker}", daemon=True
+            )
+            process.start()
+            theirs.close()
+            self._processes[worker] = process
 
     def call(self, worker: int, method: str, *arguments: Any) -> None:
         try:
@@ -85,9 +93,10 @@ class LocalPool:
             return  # it died, which `wait` finds
 
     def wait(self, seconds: float) -> Sequence[Outcome]:
-        numbers = {pipe: number for number, pipe in self._pipes.items() if not pipe.closed}
-        ready = connection.wait(list(numbers), seconds)
-        return [self._outcome(numbers[pipe], pipe) for pipe in ready if isinstance(pipe, Connection)]
+        with self._lock:
+            numbers = {pipe: number for number, pipe in self._pipes.items() if not pipe.closed}
+            ready = connection.wait(list(numbers), seconds)
+            return [self._outcome(numbers[pipe], pipe) for pipe in ready if isinstance(pipe, Connection)]
 
     def _outcome(self, worker: int, pipe: Connection) -> Outcome:
         try:
