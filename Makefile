@@ -74,7 +74,8 @@ interop: .venv/ready-llm-dev environments
 
 interop-cost: .venv/ready-llm-dev environments
 	$(MAKE) -j1 .venv/with-skyrl/ready .venv/with-verl/ready
-	for one in openenv skyrl verifiers verl inspect; do .venv/with-$$one/bin/python tests/interop/cost_$$one.py 2>/dev/null || exit; done
+	for one in openenv skyrl verifiers verl inspect; do \
+	  .venv/with-$$one/bin/python tests/interop/cost_$$one.py 2> .venv/cost.log || { tail .venv/cost.log; exit 1; }; done
 	$(BIN)/python tests/interop/cost_trl.py
 
 vllm: .venv/ready-llm-dev .venv/with-vllm/ready

@@ -16,6 +16,7 @@ def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
     except OSError as error:
         listening.close()
         raise ProfileGymError(
-            f"port {port} of {host} cannot be used ({error.strerror}): name another, or --port 0"
+            f"{host}, port {port}, cannot be used ({error.strerror}): give an address of this machine and a free port, "
+            "or --port 0"
         ) from error
     return listening

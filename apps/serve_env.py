@@ -16,6 +16,7 @@ from typing import Any
 import uvicorn
 
 from .._util.loopback import listen
+from ..envs.data import load_questions
 from ..envs.reward import RewardFunction
 from ..errors import OptionError
 from ..evaluation.evaluate import default_reward
@@ -38,10 +39,11 @@ class Served:
     asking: Callable[[], RewardFunction] | None = None  # makes the reward; by default, that of the judge
 
     def application(self) -> Application:
+        questions = load_questions(self.data)  # an unknown data set is told before a missing judge
         reward = self.asking() if self.asking else f"score:{self.judge}" if self.judge else default_reward(self.data)
         make = import_module("profilegym.interop.openenv").make_app  # an extra, so its name is not imported
         app: Application = make(
-            self.data, retriever=self.retriever, reward=reward, sessions=self.sessions, idle_seconds=self.idle,
+            questions, retriever=self.retriever, reward=reward, sessions=self.sessions, idle_seconds=self.idle,
             **self.options,
         )  # fmt: skip
         return app

@@ -31,12 +31,16 @@ def main(spec: str, store: str) -> None:
     opened, memory = time.perf_counter() - start, BM25()
     first = {"store": _p50(stored, some), "memory": _p50(memory, some)}  # each profile for the first time
     rounds = [(_p50(memory, some), _p50(stored, some)) for _ in range(ROUNDS)]
-    size = sum(path.stat().st_size for path in Path(store).glob("*.bm25"))
+    size = sum(path.stat().st_size for path in _files(Path(store)))
     Console().print(
         f"{size / 1e6:,.0f} MB, opened in {1e3 * opened:.2f} ms; a query takes (p50 over {len(some)} users, µs)\n"
         f"  in memory {median(ours for ours, _ in rounds):.0f}, first use of a profile {first['memory']:.0f}\n"
         f"  from the store {median(theirs for _, theirs in rounds):.0f}, first use of a profile {first['store']:.0f}"
     )
+
+
+def _files(store: Path) -> list[Path]:
+    return [store] if store.is_file() else list(store.glob("*.bm25"))
 
 
 def _p50(retriever: BM25, questions: Sequence[Question]) -> float:

@@ -17,7 +17,6 @@ from profilegym.testing import PolicyServer
 sys.path.append(str(Path(__file__).parent.parent.parent / "examples/profile_qa_verifiers"))
 HERE = vf.SubprocessConfig()
 REWARD = f"{Path(__file__).with_name('cost.py')}:Exact"
-HARNESS = vf.HarnessConfig(id="profile-qa")
 
 
 class SmallestConfig(vf.EnvConfig):

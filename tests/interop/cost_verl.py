@@ -1,4 +1,4 @@
-"""verl: its own worker runs a batch of agent loops, with a scripted server; the smallest loop is thirty lines."""
+"""verl: its own worker runs a batch of agent loops, with a scripted server; the smallest loop is one method."""
 
 import asyncio
 from collections.abc import Mapping
