@@ -12,11 +12,12 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import wraps
 from hashlib import blake2b
-from itertools import cycle, islice
+from itertools import cycle, groupby, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -371,29 +372,31 @@ def main(as_json: bool, toy: bool | None = None, out: Path | None = None) -> Non
 
 
 _COLUMNS: dict[str, Callable[[dict[str, Any]], str]] = {
-    "model": lambda row: row["model"],
     "trains": lambda row: row["trained"],
     "episodes": lambda row: f"{row['episodes']:,}",
-    "policy's tokens/s": lambda row: _figure(row["rollout_tokens_per_second"]),
+    "policy's\ntokens/s": lambda row: _figure(row["rollout_tokens_per_second"]),
     "steps": lambda row: f"{row['steps']}" if row["trained"] != "none" else "–",
-    "s a step": lambda row: _figure(row["step_seconds"]),
-    "trained tokens/s": lambda row: _figure(row["trained_tokens_per_second"]),
-    "peak GiB": lambda row: _figure(row["peak_gib"]),
-    "beside the model": lambda row: "–" if row["beside_the_model"] is None else f"{row['beside_the_model']:.0%}",
+    "s a\nstep": lambda row: _figure(row["step_seconds"]),
+    "trained\ntokens/s": lambda row: _figure(row["trained_tokens_per_second"]),
+    "peak\nGiB": lambda row: _figure(row["peak_gib"]),
+    "not the\nmodel": lambda row: "–" if row["beside_the_model"] is None else f"{row['beside_the_model']:.0%}",
     "changed": lambda row: "–" if row["changed"] is None else f"{row['changed']:.1%}",
-    "": lambda row: row["problem"],
 }
 
 
 def report(found: dict[str, Any], console: Console) -> None:
+    """A table for each model, 80 columns wide, as it may be written to a file."""
     size = "TOY SIZE: the figures say that it runs, and nothing of a GPU" if found["toy"] else "full size"
-    title = f"{found['machine']}, torch {found['torch']}, {found['seconds']:.0f} s; {size}"
-    table = Table(title=title, title_justify="left")
-    for name in _COLUMNS:
-        table.add_column(name, justify="left" if name in ("model", "trains", "") else "right")
-    for row in found["rows"]:
-        table.add_row(*(of(row) for of in _COLUMNS.values()))
-    console.print(table)
+    console.print(f"{found['machine']}, torch {found['torch']}, {found['seconds']:.0f} s; {size}")
+    for model, rows in groupby(found["rows"], lambda row: row["model"]):
+        table = Table(title=model, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+        for name in _COLUMNS:
+            table.add_column(name, justify="left" if name == "trains" else "right")
+        problems = []
+        for row in rows:
+            table.add_row(*(of(row) for of in _COLUMNS.values()))
+            problems += [f"{row['trained']}: {row['problem']}"] if row["problem"] else []
+        console.print(table, *problems, sep="\n")
 
 
 def _figure(value: float | None) -> str:
