@@ -15,6 +15,7 @@ from .tool_chat import ToolChat, Tools
 
 _OPEN_THOUGHT = re.compile(r"<think>\s*\Z")
 _ARGUMENT = "template_"
+_WORD = "A"  # stands for the turn that follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def tokens_of(
     tools: Tools | None = None,
     open_turn: bool = False,
 ) -> list[list[int]]:
-    """The tokens of each segment: exactly those that it carries, else its text's.
+    """The tokens of each segment: those that it carries, else those of its text inside the whole transcript.
 
     The chat template renders the first segment as the user's message. All that follows stands inside the assistant's,
     as the transcript has it. With `tools`, and a template that takes tools, calls and results are messages of their
@@ -110,15 +111,15 @@ def tokens_of_all(
     """As `tokens_of`, of many transcripts, each with its tools, with one call of the tokenizer."""
     transcripts = list(transcripts)
     texts = [
-        (text, _is_bare_beginning(number, tokenizer))
+        _Text(text, _is_bare_beginning(number, tokenizer), segment.author == "environment" and text[-1:].isspace())
         for segments, offered in zip(transcripts, tools, strict=False)
         for number, (segment, text) in enumerate(
             zip(segments, _texts(segments, tokenizer, template, offered, open_turn), strict=True)
         )
         if segment.tokens is None
     ]
-    begun = iter(_encoded([text for text, begins in texts if begins], tokenizer, special=True))
-    others = iter(_encoded([text for text, begins in texts if not begins], tokenizer, special=False))
+    begun = iter(_encoded([text for text in texts if text.begins], tokenizer, special=True))
+    others = iter(_encoded([text for text in texts if not text.begins], tokenizer, special=False))
     return [
         [
             list(segment.tokens)
@@ -128,6 +129,13 @@ def tokens_of_all(
         ]
         for segments in transcripts
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    text: str
+    begins: bool  # the transcript
+    breaks_off: bool  # with white space, and a turn follows
 
 
 def _texts(
@@ -186,11 +194,22 @@ def _is_bare_beginning(number: int, tokenizer: Any) -> bool:
     return number == 0 and not tokenizer.chat_template
 
 
-def _encoded(texts: list[str], tokenizer: Any, special: bool) -> list[list[int]]:
+def _encoded(texts: Sequence[_Text], tokenizer: Any, special: bool) -> list[list[int]]:
+    """Some tokenizers join line breaks at the end of a text, and not before a word; a server sees a word there."""
     if not texts:
         return []
-    tokens: list[list[int]] = tokenizer(texts, add_special_tokens=special, return_attention_mask=False)["input_ids"]
-    return tokens
+
+    def encoded(texts: list[str]) -> list[list[int]]:
+        tokens: list[list[int]] = tokenizer(texts, add_special_tokens=special, return_attention_mask=False)["input_ids"]
+        return tokens
+
+    found = encoded([one.text + _WORD if one.breaks_off else one.text for one in texts])
+    word = tokenizer.convert_tokens_to_ids(_WORD)
+    for number, one in enumerate(texts):
+        if one.breaks_off:
+            *before, last = found[number]
+            found[number] = before if last == word else encoded([one.text])[0]
+    return found
 
 
 def _written(value: Scalar) -> str:
