@@ -1,6 +1,6 @@
 """Fine-tuning on transcripts: the loss is on what the policy wrote, never on what the environment said."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice, repeat
 from pathlib import Path
@@ -15,6 +15,7 @@ from .trl_fields import checkpointing
 
 IGNORED = -100  # a label without a loss, in torch and in TRL
 _LABELS = 256  # scored at once are a multiple of it, for the same reason that lengths are one of PADDED
+_WORTH = 32  # tokens that all rows begin with, for them to be read by themselves
 _AT_ONCE = 1000  # transcripts that are tokenised together
 _SORTED = 50  # batches that are sorted by length together
 
@@ -81,7 +82,7 @@ def fine_tune(
     from trl import SFTConfig
 
     keep_memory()
-    rows = settings["per_device_train_batch_size"]
+    rows, checkpointed = settings["per_device_train_batch_size"], settings.pop("gradient_checkpointing", False)
     batch = rows * settings.get("gradient_accumulation_steps", 1)
     ordered = _alike_together(examples, batch, Random(settings["seed"]))
     columns = {"input_ids": [one.input_ids for one in ordered], "labels": [one.labels for one in ordered]}
@@ -93,11 +94,11 @@ def fine_tune(
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
-        **checkpointing(SFTConfig, settings.pop("gradient_checkpointing", False)),
+        **checkpointing(SFTConfig, checkpointed),
         **settings,
     )
     labelled = sum(label != IGNORED for one in ordered for label in one.labels)
-    trainer = _trainer_class(labelled / len(ordered) * rows)
+    trainer = _trainer_class(labelled / len(ordered) * rows, _read_whole if checkpointed else _read_once)
     data = Dataset.from_dict(columns)
     learning = trainer(
         model, config, train_dataset=data, processing_class=tokenizer, callbacks=list(callbacks), peft_config=adapters
@@ -119,7 +120,7 @@ def _alike_together(examples: Sequence[Example], batch: int, luck: Random) -> li
     return [one for some in batches for one in some]
 
 
-def _trainer_class(usual: float) -> Any:
+def _trainer_class(usual: float, read: Callable[[Any, Any], Any]) -> Any:
     """TRL's, but for its loss: off the GPU that scores every position, three times as many as have a label.
 
     It divides by the `usual` number of labels in a pass. By a pass's own, a token of a short transcript would count for
@@ -141,8 +142,33 @@ def _trainer_class(usual: float) -> Any:
             places = pad(places, (0, -len(places) % _LABELS))
             with self.accelerator.autocast():
                 plain = model.get_base_model() if hasattr(model, "get_base_model") else model  # with adapters inside
-                read = plain.base_model(inputs["input_ids"], use_cache=False)  # padded behind, where nobody looks
-                logits = plain.get_output_embeddings()(read.last_hidden_state[:, :-1].flatten(0, 1)[places])
+                states = read(plain.base_model, inputs["input_ids"])  # padded behind, where nobody looks
+                logits = plain.get_output_embeddings()(states[:, :-1].flatten(0, 1)[places])
             return cross_entropy(logits.float(), targets, reduction="sum") / usual
 
     return LabelledOnly
+
+
+def _read_whole(model: Any, rows: Any) -> Any:
+    """The last hidden states of rows of tokens."""
+    return model(rows, use_cache=False).last_hidden_state
+
+
+def _read_once(model: Any, rows: Any) -> Any:
+    """The same. What all rows begin with, such as the instructions, is read once; activations are not checkpointed."""
+    import torch
+    from transformers.cache_utils import DynamicLayer
+
+    same = (rows == rows[:1]).all(0).int().cumprod(0).sum().item()
+    shared = min(same, rows.shape[1] - 1)
+    if len(rows) == 1 or shared < _WORTH:
+        return _read_whole(model, rows)
+    start = model(rows[:1, :shared], use_cache=True)
+    cache = getattr(start, "past_key_values", None)
+    if cache is None or any(
+        type(one) is not DynamicLayer for one in cache.layers
+    ):  # others forget, or change what is written
+        return _read_whole(model, rows)
+    cache.batch_repeat_interleave(len(rows))
+    rest = model(rows[:, shared:], past_key_values=cache, use_cache=True)
+    return torch.cat([start.last_hidden_state.expand(len(rows), -1, -1), rest.last_hidden_state], 1)

@@ -1,0 +1,66 @@
+"""Fine-tuning reads what all lessons of a pass begin with once, and learns the same."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny_policy import make_tiny_policy
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("trl")
+
+from profilegym.training.policy import load_policy  # noqa: E402
+from profilegym.training.sft import _read_once  # noqa: E402
+
+SHARED, OWN = 40, 24  # tokens
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Any:
+    return load_policy(f"hf:{make_tiny_policy(tmp_path)}").model
+
+
+def rows(shared: int, count: int = 3) -> Any:
+    draws = torch.Generator().manual_seed(0)
+    start = torch.randint(5, 100, (1, shared), generator=draws).expand(count, -1)
+    return torch.cat([start, torch.randint(5, 100, (count, OWN), generator=draws)], 1)
+
+
+def learned(model: Any, states: Any) -> tuple[Any, Any]:
+    """The states, and the gradients that they give."""
+    model.zero_grad()
+    (states[:, 1:] * torch.linspace(-1, 1, states.shape[-1])).square().mean().backward()
+    found = torch.cat([weight.grad.flatten() for weight in model.parameters() if weight.grad is not None])
+    return states.detach(), found
+
+
+def read_by(model: Any) -> list[int]:
+    """The number of tokens in each pass from now on."""
+    sizes: list[int] = []
+    model.get_input_embeddings().register_forward_hook(lambda _, given, __: sizes.append(given[0].numel()))
+    return sizes
+
+
+@pytest.mark.parametrize(("shared", "passes"), [(SHARED, [SHARED, 3 * OWN]), (8, [3 * (8 + OWN)])])
+def test_a_beginning_that_all_rows_share_is_read_once_where_it_is_long(
+    model: Any, shared: int, passes: list[int]
+) -> None:
+    given = rows(shared)
+    plain, gradients = learned(model, model.base_model(given, use_cache=False).last_hidden_state)
+    sizes = read_by(model)
+
+    found, own_gradients = learned(model, _read_once(model.base_model, given))
+
+    assert sizes == passes
+    torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(own_gradients, gradients, rtol=1e-3, atol=1e-6)
+
+
+def test_rows_that_are_all_the_same_are_read_but_for_their_last_token(model: Any) -> None:
+    given = rows(SHARED)[:1].expand(2, -1)
+    sizes = read_by(model)
+
+    found = _read_once(model.base_model, given)
+
+    assert sizes == [SHARED + OWN - 1, 2]
+    torch.testing.assert_close(found, model.base_model(given, use_cache=False).last_hidden_state, rtol=1e-4, atol=1e-5)
