@@ -105,7 +105,7 @@ class ModelHandle:
         turn = await session.generate(segments, sampling, stop)
         self.token_usage.add(turn)
         self.out_of_context = turn.finish == "context"
-        if self._tokens_left is not None:
+        if self._tokens_left is not None and not turn.by_rule:
             # A model that reports no usage may have written more than it shows, so its whole allowance is counted.
             written = sampling.max_tokens if turn.completion_tokens is None else turn.completion_tokens
             self._tokens_left = max(0, self._tokens_left - written)

@@ -333,6 +333,13 @@ def test_the_budget_of_tokens_holds_where_a_model_does_not_say_what_it_wrote() -
     assert allowed == [8, 8, 4]
 
 
+def test_a_script_spends_no_tokens() -> None:
+    trajectories = play(rollout(max_tokens=20, sampling=Sampling(max_tokens=8)), jobs())
+
+    assert max(len(trajectory.searches) for trajectory in trajectories) > 2
+    assert {trajectory.ended for trajectory in trajectories} == {"answered"}
+
+
 def test_the_same_run_gives_the_same_trajectories() -> None:
     first, second = play(rollout(), jobs()), play(rollout(), jobs())
 

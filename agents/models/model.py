@@ -40,7 +40,7 @@ class Turn:
 
     `tokens` are exactly those sampled, with their log-probabilities. `segment_tokens` are the tokens that the model was
     given for each segment of the transcript. `finish` is `length` at `max_tokens`, and `context` at the end of the
-    model's context.
+    model's context. `by_rule` is for scripts: what they write counts towards no budget of tokens.
     """
 
     text: str
@@ -51,6 +51,7 @@ class Turn:
     prompt_tokens: int | None = None
     completion_tokens: int | None = None
     cost: float | None = None
+    by_rule: bool = False
 
 
 class Session(Interface):

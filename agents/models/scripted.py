@@ -38,7 +38,7 @@ class ScriptedSession:
 
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         text = self._script(self._question, segments)
-        return Turn(as_call(text) if tuple(stop) == STOPS["tools"] else text)
+        return Turn(as_call(text) if tuple(stop) == STOPS["tools"] else text, by_rule=True)
 
     def close(self) -> None:
         """Nothing to release."""

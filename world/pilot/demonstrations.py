@@ -84,14 +84,14 @@ class _Session:
 
     async def generate(self, said: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         if said[-1].text.startswith(_PLANNING):
-            return Turn("\n".join(_titles(self.question)))
+            return Turn("\n".join(_titles(self.question)), by_rule=True)
         reading = Reading(self.question, said, self.tempted)
         made = sum(segment.author == "policy" for segment in said)
         planned = made > 0 and COVER in said[1].text
         thought = _thought(reading, self.brief or planned)
         if made < len(self.queries) and "answer now." not in said[-1].text:
-            return Turn(search_for(self.queries[made], thought))
-        return Turn(answer_with(reading.answer, thought))
+            return Turn(search_for(self.queries[made], thought), by_rule=True)
+        return Turn(answer_with(reading.answer, thought), by_rule=True)
 
     def close(self) -> None:
         """Nothing to close."""
