@@ -191,6 +191,17 @@ def test_only_lessons_that_score_enough_are_learned_from(tmp_path: Path) -> None
     assert all((score_of(lesson) or 0) >= 0.9 for lesson in good)
 
 
+def test_a_share_of_the_lessons_without_the_profile_is_learned_from(tmp_path: Path) -> None:
+    run = str(tmp_path / "all" / "played")
+    every = lessons(fine_tuning(limit=30), tmp_path / "all")
+
+    some, none = (lessons(fine_tuning(player=None, run=run, without=share), tmp_path) for share in (0.3, 0.0))
+
+    assert none == [lesson for lesson in every if lesson.kind != "baseline"]
+    assert [lesson for lesson in every if lesson in some] == some
+    assert len(none) < len(some) < len(none) + 15
+
+
 def test_lessons_of_a_run_that_is_there_are_not_played_again(tmp_path: Path) -> None:
     first = lessons(fine_tuning(), tmp_path / "a")
 

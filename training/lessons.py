@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from random import Random
 from shutil import rmtree
 from typing import Any, Literal, Self
 
@@ -17,7 +18,7 @@ from .metrics import METRICS, MetricsWriter, StepCallback
 from .policy import FINAL, adapters, load_policy, save_policy
 from .recipe import Data, PolicyRecipe, StepCount
 from .runtime import quieten
-from .settings import SettingsModel
+from .settings import Fraction, SettingsModel
 from .sft import examples_of, fine_tune
 from .tagging import Tagging, tag
 
@@ -33,6 +34,7 @@ class Lessons(SettingsModel):
     limit: PositiveInt | None = None
     labeller: str | None = None  # a model that tags the thoughts with TagPR's steps
     least: float | None = None  # lowest score of an episode to train on
+    without: Fraction = 1.0  # the share that is kept of those without the profile
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -91,13 +93,13 @@ def train_sft(recipe: SFTRecipe, out: Path, on_step: StepCallback) -> None:
 
 
 def lessons(recipe: SFTRecipe, out: Path) -> list[Trajectory]:
-    """The answered episodes with a high enough score; played and labelled first where the recipe asks for it."""
+    """The episodes to train on, all of them answered; played and labelled first where the recipe asks for it."""
     asked = recipe.lessons
     run = Path(asked.run) if asked.run is not None else _played(recipe, out / PLAYED)
     if asked.labeller is not None:
         tag(Tagging(str(run), asked.labeller, 0.0 if asked.least is None else asked.least), out / TAGGED)
         run = out / TAGGED
-    found = [one for one in RunDirectory(run).finished() if one.ended == "answered" and _is_enough(one, asked.least)]
+    found = [one for one in RunDirectory(run).finished() if one.ended == "answered" and _is_wanted(one, asked)]
     if not found:
         least = "" if asked.least is None else f" and scored at least lessons.least={asked.least:g}"
         raise DataError(f"{run} has no lessons: no episode was answered{least}")
@@ -112,9 +114,11 @@ def _played(recipe: SFTRecipe, out: Path) -> Path:
     return out
 
 
-def _is_enough(lesson: Trajectory, least: float | None) -> bool:
+def _is_wanted(lesson: Trajectory, asked: Lessons) -> bool:
+    if lesson.kind == "baseline" and Random(lesson.id).random() >= asked.without:
+        return False
     score = score_of(lesson)
-    return least is None or (score is not None and score >= least)
+    return asked.least is None or (score is not None and score >= asked.least)
 
 
 def _settings(recipe: SFTRecipe) -> dict[str, Any]:
