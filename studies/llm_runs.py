@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from os import environ
@@ -26,6 +26,7 @@ from .arms import SUMMARY
 
 WORLD, LOCOMO = "pr2-world-smollm2", "pr2-locomo-smollm2"
 WORLD_RAG, LOCOMO_RAG = "rag-world-smollm2", "rag-locomo-smollm2"
+WORLD_LESSONS, WORLD_RAG_LESSONS = "world-lessons", "rag-world-lessons"  # a warm start for all seeds
 HOURS = 20.0  # of the machine; each of its cores has a run of its own
 FOLDS = (  # of LoCoMo's conversations: those that train, the one that is watched, those that are tested
     ("conv-42+conv-43+conv-44+conv-47", "conv-41", "conv-26+conv-30"),
@@ -67,7 +68,7 @@ class Arm:
     minutes: int
     changes: tuple[str, ...] = ()
     repeats: int = 1
-    begins: str = ""  # the arm whose warm start at the same seed or fold it takes
+    begins: str = ""  # the arm whose warm start it takes, at the same seed or fold if that arm has several
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +84,18 @@ class Trial:
 
 
 ARMS = {
-    WORLD: Arm(WORLD, 75, repeats=3),
+    WORLD_LESSONS: Arm(WORLD, 75, ("stages.grpo=null",)),
+    WORLD_RAG_LESSONS: Arm(WORLD, 45, ("stages.sft.agent=rag", "stages.grpo=null")),
+    WORLD: Arm(WORLD, 60, repeats=3, begins=WORLD_LESSONS),
     LOCOMO: Arm(LOCOMO, 100, repeats=3),
-    WORLD_RAG: Arm(WORLD, 60, _RAG, 3),
+    WORLD_RAG: Arm(WORLD, 50, _RAG, 3, begins=WORLD_RAG_LESSONS),
     LOCOMO_RAG: Arm(LOCOMO, 80, (*_RAG, *_SHOWN_AT_ONCE), 3),
-    "world-one-search": Arm(WORLD, 50, ("stages.grpo.episode.max_searches=1",), begins=WORLD),
-    "world-no-baseline": Arm(WORLD, 60, ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0"), begins=WORLD),
-    "world-delta": Arm(WORLD, 60, ("stages.grpo.advantage=delta",), begins=WORLD),
-    "world-turns": Arm(WORLD, 60, ("stages.grpo.advantage=joint+turn",), begins=WORLD),
+    "world-one-search": Arm(WORLD, 50, ("stages.grpo.episode.max_searches=1",), begins=WORLD_LESSONS),
+    "world-no-baseline": Arm(
+        WORLD, 60, ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0"), begins=WORLD_LESSONS
+    ),
+    "world-delta": Arm(WORLD, 60, ("stages.grpo.advantage=delta",), begins=WORLD_LESSONS),
+    "world-turns": Arm(WORLD, 60, ("stages.grpo.advantage=joint+turn",), begins=WORLD_LESSONS),
     "locomo-one-search": Arm(LOCOMO, 75, ("stages.grpo.episode.max_searches=1",), begins=LOCOMO),
     "locomo-no-baseline": Arm(
         LOCOMO, 80, ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0"), begins=LOCOMO
@@ -99,6 +104,7 @@ ARMS = {
     "tagpr": Arm("tagpr-world-lamp-2", 75, _TAGPR),
     "locomo-no-read-around": Arm(LOCOMO, 80, ("stages.grpo.episode.tools=search_profile+latest",), begins=LOCOMO),
 }
+STARTS = {arm.begins for arm in ARMS.values()}
 TRIALS = {
     "world-as-it-comes": Trial(WORLD, "untrained", 8, {"model": "smollm2"}),
     "world-greedy": Trial(WORLD, "trained", 4, {"temperature": 0.0}),
@@ -135,7 +141,6 @@ class Run:
     name: str
     number: int
     minutes: int
-    begins: str = ""
 
     @property
     def label(self) -> str:
@@ -152,19 +157,12 @@ class Bench:
         self.folder, self.file, self._changes = folder, file, tuple(changes)
 
     def plan(self, only: Sequence[str] = ()) -> list[Run]:
-        """What is wanted, in its order: the main recipes and their controls seed by seed, then arms, then trials."""
+        """What is wanted, in its order: warm starts, main recipes and controls seed by seed, then arms, then trials."""
         trained = [
-            Run(name, number, arm.minutes, arm.begins)
-            for number in range(3)
-            for name, arm in sorted(ARMS.items(), key=lambda pair: -pair[1].repeats)
-            if number < arm.repeats
+            Run(name, number, arm.minutes) for number in range(3) for name, arm in ARMS.items() if number < arm.repeats
         ]
-        played = [
-            Run(name, number, trial.minutes, trial.arm)
-            for name, trial in TRIALS.items()
-            for number in range(trial.repeats)
-        ]
-        trained.sort(key=lambda run: (ARMS[run.name].repeats == 1, run.number))
+        played = [Run(name, number, trial.minutes) for name, trial in TRIALS.items() for number in range(trial.repeats)]
+        trained.sort(key=lambda run: (ARMS[run.name].repeats == 1 and run.name not in STARTS, run.number))
         return [run for run in (*trained, *played) if not only or run.name in only]
 
     def state(self, run: Run) -> str:
@@ -190,10 +188,15 @@ class Bench:
 
     def ready(self, run: Run) -> bool:
         """Whether what the run begins with is there."""
-        if not run.begins:
+        if run.name not in TRIALS and not ARMS[run.name].begins:
             return True
-        out = self._out(replace(run, name=run.begins))
-        return (out / "grpo" / SUMMARY).exists() if run.name in TRIALS else (out / "sft" / FINAL).exists()
+        out = self._out(self.start(run))
+        return (out / "grpo" / SUMMARY if run.name in TRIALS else out / "sft" / FINAL).exists()
+
+    def start(self, run: Run) -> Run:
+        """The training whose policy the run begins with."""
+        name = TRIALS[run.name].arm if run.name in TRIALS else ARMS[run.name].begins
+        return Run(name, run.number if ARMS[name].repeats > 1 else 0, ARMS[name].minutes)
 
     def place(self, run: Run) -> Path:
         """The folder whose summary says that the run is done."""
@@ -238,8 +241,7 @@ class Bench:
             named = {"file": self.file, "train": train, "validation": validation, "test": test}
             found += [f"variables.{name}={value}" for name, value in named.items()]
         if arm.begins:
-            start = self._out(replace(run, name=arm.begins)) / "sft" / FINAL
-            found += [f"model=hf:{start}", "stages.sft=null"]
+            found += [f"model=hf:{self._out(self.start(run)) / 'sft' / FINAL}", "stages.sft=null"]
         return [*found, *self._changes]
 
     def _out(self, run: Run) -> Path:
@@ -262,13 +264,18 @@ def make_all(bench: Bench, runs: Sequence[Run], jobs: int) -> Iterator[str]:
     bench.folder.mkdir(parents=True, exist_ok=True)
     left = [run for run in runs if bench.state(run) != "done"]
     with _interrupted_alone() as interrupted, ThreadPoolExecutor(jobs) as workers:
-        while now := [run for run in left if bench.ready(run)]:
-            left = [run for run in left if run not in now]
-            for failed in workers.map(lambda run: None if interrupted else _made(bench, run), now):
-                if failed:
-                    yield failed
+        made = set[Future[str | None]]()
+        while True:
+            while len(made) < jobs and not interrupted and (run := next(filter(bench.ready, left), None)):
+                left.remove(run)
+                made.add(workers.submit(_made, bench, run))
+            if not made:
+                break
+            ended, made = wait(made, return_when=FIRST_COMPLETED)
+            yield from filter(None, (one.result() for one in ended))
         for run in left:
-            yield f"{run.label} waits for {run.begins}-{run.number}"
+            if not bench.ready(run):
+                yield f"{run.label} waits for {bench.start(run).label}"
 
 
 def _made(bench: Bench, run: Run) -> str | None:

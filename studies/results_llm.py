@@ -28,6 +28,7 @@ from .llm_runs import (
     HOURS,
     LOCOMO,
     LOCOMO_RAG,
+    STARTS,
     TRIALS,
     WORLD,
     WORLD_RAG,
@@ -163,7 +164,7 @@ def locomo(bench: Bench) -> str:
 def one_seed(bench: Bench) -> str:
     """The arms and trials on one seed or fold, beside the main run of the same seed or fold."""
     rows = []
-    for name in (*(name for name, arm in ARMS.items() if arm.repeats == 1), *TRIALS):
+    for name in (*(name for name, arm in ARMS.items() if arm.repeats == 1 and name not in STARTS), *TRIALS):
         of = LOCOMO if "locomo" in name else WORLD
         metric = "evidence" if of == LOCOMO else "score"
         played, main = bench.played(name, "test"), bench.played(of, "test")

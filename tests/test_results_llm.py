@@ -18,7 +18,19 @@ from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.intervals import Interval
 from profilegym.evaluation.run import RunDirectory
 from profilegym.studies import results_llm
-from profilegym.studies.llm_runs import ARMS, FOLDS, HOURS, LOCOMO, TRIALS, WORLD, Bench, Run, make_all
+from profilegym.studies.llm_runs import (
+    ARMS,
+    FOLDS,
+    HOURS,
+    LOCOMO,
+    TRIALS,
+    WORLD,
+    WORLD_LESSONS,
+    WORLD_RAG_LESSONS,
+    Bench,
+    Run,
+    make_all,
+)
 from profilegym.studies.page import figure
 from profilegym.training.recipe import Recipe
 from profilegym.training.stages import load_any
@@ -53,7 +65,8 @@ def test_the_plan_keeps_to_its_hours_and_begins_with_the_main_recipes(bench: Ben
     runs = bench.plan()
 
     assert sum(run.minutes for run in runs) / 60 / 2 <= HOURS
-    assert [run.label for run in runs[:2]] == [f"{WORLD}-0", f"{LOCOMO}-0"]
+    first = (WORLD_LESSONS, WORLD_RAG_LESSONS, WORLD, LOCOMO)
+    assert [run.label for run in runs[:4]] == [f"{name}-0" for name in first]
     assert {run.name for run in runs} == {*ARMS, *TRIALS}
     assert all(run.minutes <= 75 for run in runs if run.name in ARMS and ARMS[run.name].recipe == WORLD)
 
@@ -92,11 +105,12 @@ def test_a_run_waits_for_the_warm_start_that_it_begins_with(bench: Bench, monkey
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", train)
-    failed = list(make_all(bench, bench.plan(["world-delta", WORLD]), jobs=2))
+    failed = list(make_all(bench, bench.plan(["locomo-no-baseline", LOCOMO, WORLD, WORLD_LESSONS]), jobs=2))
 
     assert failed == []
-    assert sorted(made[:3]) == [f"{WORLD}-{seed}" for seed in range(3)]
-    assert made[3:] == ["world-delta-0"]
+    assert set(made[:2]) == {f"{WORLD_LESSONS}-0", f"{LOCOMO}-0"}
+    several = [f"{name}-{number}" for name in (WORLD, LOCOMO) for number in range(3)]
+    assert sorted(made) == sorted([f"{WORLD_LESSONS}-0", "locomo-no-baseline-0", *several])
 
 
 def test_a_training_that_fails_is_told_and_those_that_wait_for_it_too(
@@ -173,7 +187,7 @@ def test_a_dry_run_tells_what_is_left_and_runs_nothing(bench: Bench, capsys: pyt
 
     told = capsys.readouterr().out
     assert f"| {WORLD}-2 | missing |" in told
-    assert "3.8 hours of a core in all, 3.8 of them left" in told
+    assert "3.0 hours of a core in all, 3.0 of them left" in told
     assert not bench.folder.exists()
 
 
