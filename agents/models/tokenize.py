@@ -199,16 +199,17 @@ def _encoded(texts: Sequence[_Text], tokenizer: Any, special: bool) -> list[list
     if not texts:
         return []
 
-    def encoded(texts: list[str]) -> list[list[int]]:
+    def encoded(texts: list[str], special: bool) -> list[list[int]]:
         tokens: list[list[int]] = tokenizer(texts, add_special_tokens=special, return_attention_mask=False)["input_ids"]
         return tokens
 
-    found = encoded([one.text + _WORD if one.breaks_off else one.text for one in texts])
-    word = tokenizer.convert_tokens_to_ids(_WORD)
-    for number, one in enumerate(texts):
-        if one.breaks_off:
-            *before, last = found[number]
-            found[number] = before if last == word else encoded([one.text])[0]
+    found = encoded([one.text + _WORD if one.breaks_off else one.text for one in texts], special)
+    if any(one.breaks_off for one in texts):
+        (word,) = encoded([_WORD], special=False)
+        for number, one in enumerate(texts):
+            if one.breaks_off:
+                whole, size = found[number], len(word)
+                found[number] = whole[:-size] if whole[-size:] == word else encoded([one.text], special)[0]
     return found
 
 
