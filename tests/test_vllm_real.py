@@ -27,7 +27,9 @@ from profilegym import Trajectory  # noqa: E402
 from profilegym.agents.agent import make_agent  # noqa: E402
 from profilegym.agents.models import smollm2  # noqa: E402
 from profilegym.agents.models.model import STOPS, Turn, make_model  # noqa: E402
+from profilegym.agents.models.openai_formats import ContinuedChat  # noqa: E402
 from profilegym.agents.models.openai_policy import ServedModel  # noqa: E402
+from profilegym.agents.models.tokenize import tokens_of  # noqa: E402
 from profilegym.agents.rollout import Job, Rollout  # noqa: E402
 from profilegym.envs.chat import Sampling  # noqa: E402
 from profilegym.envs.tools import Toolset, make_tools  # noqa: E402
@@ -193,10 +195,11 @@ def test_greedy_turns_are_those_of_the_local_engine(written: Written, local: lis
     assert told("vllm:", same) >= 0.99 * COMPARED
 
 
-def test_greedy_turns_by_chat_are_those_of_the_local_engine(
+def test_greedy_turns_by_chat_are_those_of_the_local_engine_where_both_read_the_same_tokens(
     server: Serving, written: Written, local: list[Turn]
 ) -> None:
-    """Chat sends text, of which the server makes tokens of its own."""
+    """Chat sends text: the blank line before a turn is one token to the local engine, and two inside a longer text."""
+    tokenizer = AutoTokenizer.from_pretrained(smollm2.weights())
     chat = make_model(f"openai:smollm2,base_url={server.url}/v1,api_key=none,concurrency=16,timeout={PATIENCE}")
 
     turns = same_turns(chat, written.transcripts)
@@ -204,7 +207,21 @@ def test_greedy_turns_by_chat_are_those_of_the_local_engine(
     assert isinstance(chat, ServedModel)
     assert chat.text_form == "continued"
     same = [turn.text == other.text for turn, other in zip(turns, local, strict=True)]
-    assert told("chat", same) >= 0.99 * COMPARED
+    told("chat", same)
+    alike = [one for one, read in zip(same, written.transcripts, strict=True) if reads_alike(read, tokenizer)]
+    assert len(alike) >= COMPARED / 3
+    assert told("chat, the same tokens read", alike) >= 0.99 * len(alike)
+
+
+def reads_alike(transcript: Sequence[Segment], tokenizer: Any) -> bool:
+    """Whether the tokens of a transcript are those that a chat server makes of its text."""
+    asked = ContinuedChat().body(transcript, ())
+    continued = bool(asked.get("continue_final_message"))
+    text = tokenizer.apply_chat_template(
+        asked["messages"], tokenize=False, continue_final_message=continued, add_generation_prompt=not continued
+    )
+    exact = [token for tokens in tokens_of(transcript, tokenizer) for token in tokens]
+    return bool(tokenizer.encode(text, add_special_tokens=False) == exact)
 
 
 def test_greedy_turns_with_native_tools_are_those_of_the_local_engine(server: Serving, tmp_path: Path) -> None:

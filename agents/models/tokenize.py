@@ -15,7 +15,6 @@ from .tool_chat import ToolChat, Tools
 
 _OPEN_THOUGHT = re.compile(r"<think>\s*\Z")
 _ARGUMENT = "template_"
-_WORD = "A"  # stands for the turn that follows
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +91,7 @@ def tokens_of(
     tools: Tools | None = None,
     open_turn: bool = False,
 ) -> list[list[int]]:
-    """The tokens of each segment: those that it carries, else those of its text inside the whole transcript.
+    """The tokens of each segment: exactly those that it carries, else its text's.
 
     The chat template renders the first segment as the user's message. All that follows stands inside the assistant's,
     as the transcript has it. With `tools`, and a template that takes tools, calls and results are messages of their
@@ -111,15 +110,15 @@ def tokens_of_all(
     """As `tokens_of`, of many transcripts, each with its tools, with one call of the tokenizer."""
     transcripts = list(transcripts)
     texts = [
-        _Text(text, _is_bare_beginning(number, tokenizer), segment.author == "environment" and text[-1:].isspace())
+        (text, _is_bare_beginning(number, tokenizer))
         for segments, offered in zip(transcripts, tools, strict=False)
         for number, (segment, text) in enumerate(
             zip(segments, _texts(segments, tokenizer, template, offered, open_turn), strict=True)
         )
         if segment.tokens is None
     ]
-    begun = iter(_encoded([text for text in texts if text.begins], tokenizer, special=True))
-    others = iter(_encoded([text for text in texts if not text.begins], tokenizer, special=False))
+    begun = iter(_encoded([text for text, begins in texts if begins], tokenizer, special=True))
+    others = iter(_encoded([text for text, begins in texts if not begins], tokenizer, special=False))
     return [
         [
             list(segment.tokens)
@@ -129,13 +128,6 @@ def tokens_of_all(
         ]
         for segments in transcripts
     ]
-
-
-@dataclass(frozen=True, slots=True)
-class _Text:
-    text: str
-    begins: bool  # the transcript
-    breaks_off: bool  # with white space, and a turn follows
 
 
 def _texts(
@@ -194,23 +186,11 @@ def _is_bare_beginning(number: int, tokenizer: Any) -> bool:
     return number == 0 and not tokenizer.chat_template
 
 
-def _encoded(texts: Sequence[_Text], tokenizer: Any, special: bool) -> list[list[int]]:
-    """Some tokenizers join line breaks at the end of a text, and not before a word; a server sees a word there."""
+def _encoded(texts: list[str], tokenizer: Any, special: bool) -> list[list[int]]:
     if not texts:
         return []
-
-    def encoded(texts: list[str], special: bool) -> list[list[int]]:
-        tokens: list[list[int]] = tokenizer(texts, add_special_tokens=special, return_attention_mask=False)["input_ids"]
-        return tokens
-
-    found = encoded([one.text + _WORD if one.breaks_off else one.text for one in texts], special)
-    if any(one.breaks_off for one in texts):
-        (word,) = encoded([_WORD], special=False)
-        for number, one in enumerate(texts):
-            if one.breaks_off:
-                whole, size = found[number], len(word)
-                found[number] = whole[:-size] if whole[-size:] == word else encoded([one.text], special)[0]
-    return found
+    tokens: list[list[int]] = tokenizer(texts, add_special_tokens=special, return_attention_mask=False)["input_ids"]
+    return tokens
 
 
 def _written(value: Scalar) -> str:
