@@ -396,7 +396,7 @@ def report(found: dict[str, Any], console: Console) -> None:
         for row in rows:
             table.add_row(*(of(row) for of in _COLUMNS.values()))
             problems += [f"{row['trained']}: {row['problem']}"] if row["problem"] else []
-        console.print(table, *problems, sep="\n")
+        console.print(table, *problems, sep="\n", markup=False)
 
 
 def _figure(value: float | None) -> str:

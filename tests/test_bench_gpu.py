@@ -1,6 +1,7 @@
 """`bench gpu` at toy size: every part runs on the CPU, and says that it is a toy."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ import pytest
 
 pytest.importorskip("trl", reason="the train extra is not installed")
 pytest.importorskip("peft")
+
+from rich.console import Console
 
 from profilegym.benchmarks import gpu, gpu_parts
 
@@ -95,3 +98,14 @@ def test_a_part_that_was_not_carried_is_named(tmp_path: Path) -> None:
 def test_pytorch_is_not_carried() -> None:
     assert not any(one.startswith("torch") for one in gpu_parts.requirements())
     assert any(one.startswith("trl") for one in gpu_parts.requirements())
+
+
+def test_the_tables_fit_80_columns_and_a_problem_is_told_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    row = gpu.Row("a model", "LoRA", 200, 12345.6, 10, 123.4, 12345.6, 123.4, 0.15, 1.0, "out of memory [rank 0]")
+    found = {"machine": "CPU", "torch": "2.13.0", "seconds": 450.0, "toy": False, "rows": [asdict(row)]}
+
+    gpu.report(found, Console(width=80))
+
+    told = capsys.readouterr().out
+    assert "…" not in told
+    assert "LoRA: out of memory [rank 0]" in told
