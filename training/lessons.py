@@ -102,7 +102,10 @@ def lessons(recipe: SFTRecipe, out: Path) -> list[Trajectory]:
     found = [one for one in RunDirectory(run).finished() if one.ended == "answered" and _is_wanted(one, asked)]
     if not found:
         least = "" if asked.least is None else f" and scored at least lessons.least={asked.least:g}"
-        raise DataError(f"{run} has no lessons: no episode was answered{least}")
+        without = (
+            "" if asked.without == 1 else f"; of those without the profile lessons.without={asked.without:g} is kept"
+        )
+        raise DataError(f"{run} has no lessons: no episode was answered{least}{without}")
     return found
 
 
