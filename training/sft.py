@@ -165,9 +165,8 @@ def _read_once(model: Any, rows: Any) -> Any:
         return _read_whole(model, rows)
     start = model(rows[:1, :shared], use_cache=True)
     cache = getattr(start, "past_key_values", None)
-    if cache is None or any(
-        type(one) is not DynamicLayer for one in cache.layers
-    ):  # others forget, or change what is written
+    # Other kinds of cache forget tokens, or overwrite what gradients need.
+    if cache is None or any(type(one) is not DynamicLayer for one in cache.layers):
         return _read_whole(model, rows)
     cache.batch_repeat_interleave(len(rows))
     rest = model(rows[:, shared:], past_key_values=cache, use_cache=True)
