@@ -25,7 +25,7 @@ class RayPool:
     """`ray[:ADDRESS],workers=N,cpus=1,gpus=0,place=60`: actors, by default one for each CPU or GPU that is there.
 
     Without an address, a running cluster is used (`RAY_ADDRESS`, or one of this machine), or else one is started here
-    for the run. `cpus` and `gpus` are what each worker needs, `place` the seconds to wait for them.
+    for the run, which the address `local` always does. `cpus` and `gpus` are what each worker needs, `place` the seconds to wait for them.
     """
 
     def __init__(
@@ -144,18 +144,21 @@ class RayPool:
         return max(1, room)
 
     def _connect(self) -> None:
-        options: dict[str, Any] = {"namespace": NAMESPACE, "log_to_driver": False, "logging_level": "ERROR"}
+        address = self._address or os.environ.get("RAY_ADDRESS") or "auto"
         try:
-            if self._address or os.environ.get("RAY_ADDRESS"):
-                self._ray.init(self._address, **options)
-            else:
-                try:
-                    self._ray.init("auto", **options)
-                except ConnectionError:
-                    self._ray.init("local", object_store_memory=STORE, include_dashboard=False, **options)
+            try:
+                self._init(address)
+            except ConnectionError:
+                if address != "auto":
+                    raise
+                self._init("local")
         except (ConnectionError, RuntimeError, ValueError) as error:
-            where = self._address or os.environ.get("RAY_ADDRESS") or "this machine"
+            where = "this machine" if address in ("auto", "local") else address
             raise FleetError(f"no Ray cluster at {where} (Ray {self._ray.__version__}): {error}") from error
+
+    def _init(self, address: str) -> None:
+        started = {"object_store_memory": STORE, "include_dashboard": False} if address == "local" else {}
+        self._ray.init(address, namespace=NAMESPACE, log_to_driver=False, logging_level="ERROR", **started)
 
 
 class JudgeActor:

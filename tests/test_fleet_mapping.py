@@ -94,7 +94,7 @@ def verdicts(run: RunDirectory) -> dict[Any, Any]:
             read_verdicts(run.path).items()}  # fmt: skip
 
 
-@pytest.mark.parametrize("place", ["local:2", "ray:workers=2,cpus=0.5"])
+@pytest.mark.parametrize("place", ["local:2", "ray:local,workers=2,cpus=0.5"])
 def test_workers_judge_a_run_as_one_process_does(tmp_path: Path, place: str) -> None:
     if place.startswith("ray"):
         pytest.importorskip("ray")
