@@ -25,7 +25,8 @@ class RayPool:
     """`ray[:ADDRESS],workers=N,cpus=1,gpus=0,place=60`: actors, by default one for each CPU or GPU that is there.
 
     Without an address, a running cluster is used (`RAY_ADDRESS`, or one of this machine), or else one is started here
-    for the run, which the address `local` always does. `cpus` and `gpus` are what each worker needs, `place` the seconds to wait for them.
+    for the run, which the address `local` always does. `cpus` and `gpus` are what each worker needs, `place` the
+    seconds to wait for them.
     """
 
     def __init__(
