@@ -1,32 +1,37 @@
 """The runs behind `docs/results-llm.md`: trainings of a pretrained model, what is played with them, and their hours."""
 
+import json
 import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from hashlib import blake2b
 from os import environ
 from pathlib import Path
 from typing import Any, Literal
 
 from ..errors import OptionError
 from ..evaluation.evaluate import Settings
-from ..evaluation.multi_seed import BySeed, question_figures
-from ..evaluation.recorded_run import RecordedRun
+from ..evaluation.multi_seed import BySeed
 from ..evaluation.run import RunDirectory
 from ..training.grpo.resuming import EVALUATIONS
 from ..training.policy import FINAL
 from ..training.recipe import Recipe
 from ..training.report.comparison import TRAINED, UNTRAINED, contenders
+from ..training.settings import read_settings
 from ..training.stages import Stage, StagedRecipe, load_any, stages_of
 from .arms import SUMMARY
+from .llm_records import Record, Records, changed_in, curve_of, habits_of, played_in
 
 WORLD, LOCOMO = "pr2-world-smollm2", "pr2-locomo-smollm2"
 WORLD_RAG, LOCOMO_RAG = "rag-world-smollm2", "rag-locomo-smollm2"
 WORLD_LESSONS, WORLD_RAG_LESSONS = "world-lessons", "rag-world-lessons"  # a warm start for all seeds
+BEFORE_AFTER = 10  # questions
 HOURS = 20.0  # of the machine; each of its cores has a run of its own
 FOLDS = (  # of LoCoMo's conversations: those that train, the one that is watched, those that are tested
     ("conv-42+conv-43+conv-44+conv-47", "conv-41", "conv-26+conv-30"),
@@ -35,7 +40,10 @@ FOLDS = (  # of LoCoMo's conversations: those that train, the one that is watche
 )
 BEST_ONE_SHOT = "hybrid:bm25+dense,context=2,dates=true,weights=2+1"  # of docs/retrieval.md, at 15 turns
 _DEADLINE = "7200"  # seconds of a trial's episode, as in the recipes
-_RAG = ("stages.sft.agent=rag", "stages.grpo.agent=rag", "stages.grpo.conclusion.controls=[rag]")
+_MAIN = ("stages.grpo.conclusion.controls=[pr2]",)
+_RAG = ("stages.sft.agent=rag", "stages.grpo.agent=rag", "stages.grpo.conclusion={controls: [rag], oracle: null}")
+_ONE_SEED = ("stages.grpo.conclusion={controls: [], oracle: null}", "stages.grpo.data.test.test_unseen=null")
+_NO_BASELINE = ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0")
 _SHOWN_AT_ONCE = tuple(
     f"stages.{stage}.episode.{change}"
     for stage in ("sft", "grpo")
@@ -86,23 +94,21 @@ class Trial:
 ARMS = {
     WORLD_LESSONS: Arm(WORLD, 75, ("stages.grpo=null",)),
     WORLD_RAG_LESSONS: Arm(WORLD, 45, ("stages.sft.agent=rag", "stages.grpo=null")),
-    WORLD: Arm(WORLD, 60, repeats=3, begins=WORLD_LESSONS),
+    WORLD: Arm(WORLD, 60, _MAIN, 3, begins=WORLD_LESSONS),
     LOCOMO: Arm(LOCOMO, 100, repeats=3),
     WORLD_RAG: Arm(WORLD, 50, _RAG, 3, begins=WORLD_RAG_LESSONS),
     LOCOMO_RAG: Arm(LOCOMO, 80, (*_RAG, *_SHOWN_AT_ONCE), 3),
-    "world-one-search": Arm(WORLD, 50, ("stages.grpo.episode.max_searches=1",), begins=WORLD_LESSONS),
-    "world-no-baseline": Arm(
-        WORLD, 60, ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0"), begins=WORLD_LESSONS
-    ),
-    "world-delta": Arm(WORLD, 60, ("stages.grpo.advantage=delta",), begins=WORLD_LESSONS),
-    "world-turns": Arm(WORLD, 60, ("stages.grpo.advantage=joint+turn",), begins=WORLD_LESSONS),
-    "locomo-one-search": Arm(LOCOMO, 75, ("stages.grpo.episode.max_searches=1",), begins=LOCOMO),
-    "locomo-no-baseline": Arm(
-        LOCOMO, 80, ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0"), begins=LOCOMO
-    ),
+    "world-one-search": Arm(WORLD, 40, (*_ONE_SEED, "stages.grpo.episode.max_searches=1"), begins=WORLD_LESSONS),
+    "world-no-baseline": Arm(WORLD, 45, (*_ONE_SEED, *_NO_BASELINE), begins=WORLD_LESSONS),
+    "world-delta": Arm(WORLD, 45, (*_ONE_SEED, "stages.grpo.advantage=delta"), begins=WORLD_LESSONS),
+    "world-turns": Arm(WORLD, 45, (*_ONE_SEED, "stages.grpo.advantage=joint+turn"), begins=WORLD_LESSONS),
+    "locomo-one-search": Arm(LOCOMO, 60, (*_ONE_SEED, "stages.grpo.episode.max_searches=1"), begins=LOCOMO),
+    "locomo-no-baseline": Arm(LOCOMO, 65, (*_ONE_SEED, *_NO_BASELINE), begins=LOCOMO),
     "prlm": Arm("prlm-world-lamp-5", 60, _PRLM),
     "tagpr": Arm("tagpr-world-lamp-2", 75, _TAGPR),
-    "locomo-no-read-around": Arm(LOCOMO, 80, ("stages.grpo.episode.tools=search_profile+latest",), begins=LOCOMO),
+    "locomo-no-read-around": Arm(
+        LOCOMO, 65, (*_ONE_SEED, "stages.grpo.episode.tools=search_profile+latest"), begins=LOCOMO
+    ),
 }
 STARTS = {arm.begins for arm in ARMS.values()}
 TRIALS = {
@@ -148,13 +154,13 @@ class Run:
 
 
 class Bench:
-    """A folder for each run, those of trials in the folder of the run that they are played with.
+    """A folder for each run, those of trials in the folder of the run that they are played with, and their records.
 
     `changes` apply to all recipes; `file` is LoCoMo's.
     """
 
-    def __init__(self, folder: Path, file: Path, changes: Sequence[str] = ()) -> None:
-        self.folder, self.file, self._changes = folder, file, tuple(changes)
+    def __init__(self, folder: Path, file: Path, records: Path, changes: Sequence[str] = ()) -> None:
+        self.folder, self.file, self._records, self._changes = folder, file, Records(records), tuple(changes)
 
     def plan(self, only: Sequence[str] = ()) -> list[Run]:
         """What is wanted, in its order: warm starts, main recipes and controls seed by seed, then arms, then trials."""
@@ -168,7 +174,19 @@ class Bench:
     def state(self, run: Run) -> str:
         if (self.place(run) / SUMMARY).exists():
             return "done"
+        if self.record(run) is not None:
+            return "recorded"
         return "begun" if self.place(run).exists() else "missing"
+
+    def left(self, only: Sequence[str] = ()) -> list[Run]:
+        """What is to be made, with what it begins with where only the record of that is here."""
+        runs = self.plan(only)
+        missing = {run.label: run for run in runs if self.state(run) in ("begun", "missing")}
+        for run in list(missing.values()):
+            while not self.ready(run):
+                run = self.start(run)
+                missing.setdefault(run.label, run)
+        return [run for run in self.plan() if run.label in missing]
 
     def make(self, run: Run) -> None:
         """Train or play in a process of its own, which resumes; needs what the run begins with."""
@@ -213,15 +231,51 @@ class Bench:
         return stages_of(found, self._out(run))[-1]
 
     def played(self, name: str, test: str, who: str = TRAINED) -> BySeed:
-        """The figures of an arm's contender, or of a trial, by seed or fold; runs with other settings are an error."""
-        found = {}
-        for run in self.plan([name]):
-            trial = run.name in TRIALS
-            folder = self.place(run) if trial else self.place(run) / EVALUATIONS / test / who
-            if (self.place(run) / SUMMARY).exists() and (folder / SUMMARY).exists():
-                self._check(run)
-                found[run.number] = question_figures(RecordedRun(RunDirectory(folder)))
-        return found
+        """The figures of an arm's contender, or of a trial, by seed or fold."""
+        found = ((run.number, record.played.get(test, {}).get(who)) for run, record in self.records(name))
+        return {number: played for number, played in found if played is not None}
+
+    def records(self, name: str) -> list[tuple[Run, Record]]:
+        """The runs of an arm or trial that are recorded."""
+        return [(run, record) for run in self.plan([name]) if (record := self.record(run)) is not None]
+
+    def record(self, run: Run) -> Record | None:
+        return self._records.find(run.label, self._digest(run))
+
+    def keep(self, run: Run) -> None:
+        """Record a run that is done; one of other settings is an error."""
+        folder = self.place(run)
+        if not (folder / SUMMARY).exists():
+            return
+        made = f"{datetime.fromtimestamp((folder / SUMMARY).stat().st_mtime, UTC):%Y-%m-%d}"
+        record = Record(self._digest(run), made, {})
+        if run.name in TRIALS:
+            record = replace(record, played={"test": {TRAINED: played_in(folder)}})
+        elif isinstance(self.stage(run).recipe, Recipe):
+            self._check(run)
+            record = self._of_training(record, folder / EVALUATIONS, texts=ARMS[run.name].recipe == WORLD)
+        self._records.keep(run.label, record)
+
+    def _of_training(self, record: Record, folder: Path, texts: bool) -> Record:
+        tests = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("step-"))
+        played = {test.name: {who.name: played_in(who) for who in sorted(test.iterdir())} for test in tests}
+        sides = {who: folder / "test" / who for who in (UNTRAINED, TRAINED) if (folder / "test" / who).exists()}
+        return replace(
+            record,
+            played=played,
+            curve=curve_of(folder),
+            habits={who: habits_of(side) for who, side in sides.items()},
+            changed=changed_in(*sides.values(), BEFORE_AFTER) if texts and len(sides) == 2 else (),
+        )
+
+    def _digest(self, run: Run) -> str:
+        """Of all settings that bear on what a run finds."""
+        if run.name in TRIALS:
+            trial = TRIALS[run.name]
+            return _digest(asdict(trial), self._digest(Run(trial.arm, run.number, 0)))
+        content, _ = read_settings(ARMS[run.name].recipe, self._named(run))
+        content.pop("about")
+        return _digest(content, self._digest(self.start(run)) if ARMS[run.name].begins else "")
 
     def _trial(self, run: Run) -> Settings:
         trial, stage = TRIALS[run.name], self.stage(run)
@@ -234,22 +288,26 @@ class Bench:
         return replace(start, **trial.changes)
 
     def _settings(self, run: Run) -> list[str]:
+        found = self._named(run)
+        if ARMS[run.name].recipe == LOCOMO:
+            found.append(f"variables.file={self.file}")
+        if ARMS[run.name].begins:
+            found.append(f"model=hf:{self._out(self.start(run)) / 'sft' / FINAL}")
+        return found
+
+    def _named(self, run: Run) -> list[str]:
+        """The changes to the recipe but for names of files."""
         arm = ARMS[run.name]
         found = [*arm.changes, f"seed={run.number}"]
         if arm.recipe == LOCOMO:
-            train, validation, test = FOLDS[run.number]
-            named = {"file": self.file, "train": train, "validation": validation, "test": test}
-            found += [f"variables.{name}={value}" for name, value in named.items()]
-        if arm.begins:
-            found += [f"model=hf:{self._out(self.start(run)) / 'sft' / FINAL}", "stages.sft=null"]
-        return [*found, *self._changes]
+            named = zip(("train", "validation", "test"), FOLDS[run.number], strict=True)
+            found += [f"variables.{name}={value}" for name, value in named]
+        return [*found, *(["stages.sft=null"] if arm.begins else []), *self._changes]
 
     def _out(self, run: Run) -> Path:
         return self.folder / run.label
 
     def _check(self, run: Run) -> None:
-        if run.name in TRIALS:
-            return
         there = RunDirectory(self._out(run)).settings
         wanted = load_any(ARMS[run.name].recipe, self._settings(run)).model_dump()
         if other := [name for name in wanted if there.get(name) != wanted[name]]:
@@ -262,7 +320,7 @@ class Bench:
 def make_all(bench: Bench, runs: Sequence[Run], jobs: int) -> Iterator[str]:
     """Make what is missing, `jobs` at once; a run waits until what it begins with is there. Yields what went wrong."""
     bench.folder.mkdir(parents=True, exist_ok=True)
-    left = [run for run in runs if bench.state(run) != "done"]
+    left = list(runs)
     with _interrupted_alone() as interrupted, ThreadPoolExecutor(jobs) as workers:
         made = set[Future[str | None]]()
         while True:
@@ -276,6 +334,10 @@ def make_all(bench: Bench, runs: Sequence[Run], jobs: int) -> Iterator[str]:
         for run in left:
             if not bench.ready(run):
                 yield f"{run.label} waits for {bench.start(run).label}"
+
+
+def _digest(settings: Mapping[str, Any], start: str) -> str:
+    return blake2b(json.dumps([settings, start], sort_keys=True).encode(), digest_size=8).hexdigest()
 
 
 def _made(bench: Bench, run: Run) -> str | None:

@@ -6,23 +6,16 @@ python -m profilegym.studies.results_llm --page        # only writes the page, f
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from statistics import fmean
 
-from ..envs.trajectory import Trajectory
 from ..errors import ProfileGymError
 from ..evaluation.intervals import Interval
 from ..evaluation.multi_seed import BySeed, Selection, difference, mean, ratio
-from ..evaluation.recorded_run import RecordedRun
-from ..evaluation.run import RunDirectory
-from ..evaluation.summary import score_of
-from ..training.grpo.resuming import EVALUATIONS
-from ..training.report.comparison import ORACLE, TRAINED, UNTRAINED, most_changed
+from ..training.report.comparison import ORACLE, TRAINED, UNTRAINED
 from .llm_runs import (
     ARMS,
     HOURS,
@@ -39,9 +32,9 @@ from .llm_runs import (
 from .page import UNKNOWN, claim, figure, fill_in, more, table
 
 PAGE, RUNS = Path("docs/results-llm.md"), Path("runs/results-llm")  # in the working directory
+RECORDS = PAGE.with_suffix("")
 FILE = Path("data/locomo10.json")
 TESTS = ("test", "test_unseen")
-BEFORE_AFTER = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +66,7 @@ LOCOMO_ROWS = (
 def plan(bench: Bench, runs: Sequence[Run], jobs: int) -> str:
     """What would run, and how long it takes on so many cores."""
     rows = [(run.label, bench.state(run), str(run.minutes)) for run in runs]
-    left = sum(run.minutes for run in runs if bench.state(run) != "done") / 60
+    left = sum(run.minutes for run in runs if bench.state(run) in ("begun", "missing")) / 60
     everything = sum(run.minutes for run in runs) / 60
     told = (
         f"{everything:.1f} hours of a core in all, {left:.1f} of them left: about {left / jobs:.1f} hours with {jobs} "
@@ -86,12 +79,12 @@ def runs_made(bench: Bench) -> str:
     """Which runs there are, and the commands of those that are missing."""
     rows = []
     for name, arm in (ARMS | TRIALS).items():
-        runs = bench.plan([name])
-        done = [str(run.number) for run in runs if bench.state(run) == "done"]
-        missing = "" if len(done) == len(runs) else f"`python -m profilegym.studies.results_llm --only {name}`"
+        found = bench.records(name)
+        missing = "" if len(found) == arm.repeats else f"`python -m profilegym.studies.results_llm --only {name}`"
         kind = "folds" if "locomo" in name else "seeds"
-        rows.append((f"`{name}`", f"{len(done)} of {arm.repeats} {kind}", missing))
-    return table(("run", "done", "missing: run"), rows)
+        days = ", ".join(sorted({record.made for _, record in found}))
+        rows.append((f"`{name}`", f"{len(found)} of {arm.repeats} {kind}", days, missing))
+    return table(("run", "done", "on", "missing: run"), rows)
 
 
 def world(bench: Bench) -> str:
@@ -176,39 +169,21 @@ def one_seed(bench: Bench) -> str:
 
 def curves(bench: Bench) -> str:
     """The validation figures of the main recipes by step."""
-    rows = []
-    for name in (WORLD, WORLD_RAG, LOCOMO, LOCOMO_RAG):
-        for run in bench.plan([name]):
-            folder = bench.place(run) / EVALUATIONS
-            steps = sorted(int(path.name.removeprefix("step-")) for path in folder.glob("step-*"))
-            for step in steps:
-                found = bench_summary(folder / f"step-{step}")
-                rows.append((run.label, str(step), *(_summary_figure(found, name) for name in CURVES)))
+    rows = [
+        (run.label, step, *(f"{found[name]:.3f}" if name in found else UNKNOWN for name in CURVES))
+        for name in (WORLD, WORLD_RAG, LOCOMO, LOCOMO_RAG)
+        for run, record in bench.records(name)
+        for step, found in record.curve.items()
+    ]
     return table(("run", "step", *CURVES), rows or [("none yet", *[""] * (len(CURVES) + 1))])
 
 
 def before_after(bench: Bench) -> str:
     """Questions of the world whose score changed most, with what was searched for before training and after it."""
-    folder = bench.place(Run(WORLD, 0, 0)) / EVALUATIONS / "test"
-    sides = []
-    for who in (UNTRAINED, TRAINED):
-        if not (folder / who / "summary.json").exists():
-            return "Not run yet."
-        run = RecordedRun(RunDirectory(folder / who))
-        played = (one for one in run.trajectories() if one.kind == "personalised" and score_of(one) is not None)
-        sides.append({one.question_id: one for one in played})
-    before, after = sides
-    changed = {
-        (name, "0"): (score_of(after[name]) or 0.0) - (score_of(before[name]) or 0.0)
-        for name in before
-        if name in after
-    }
-    rows = [
-        (_cell(run.find(name).text), when, _cell("; ".join(search.query for search in one.searches)), *_ended(one))
-        for name, _ in most_changed(changed)[:BEFORE_AFTER]
-        for when, one in (("before", before[name]), ("after", after[name]))
-    ]
-    return table(("question", "training", "searched for", "answer", "score"), rows)
+    rows = [map(_cell, row) for _, record in bench.records(WORLD)[:1] for row in record.changed]
+    return (
+        table(("question", "training", "searched for", "answer", "score"), map(list, rows)) if rows else "Not run yet."
+    )
 
 
 HABITS = ("fold", "a question", "calls", "repeats the question", "names a speaker", "read_around")
@@ -223,36 +198,9 @@ SECTIONS = {
 }
 
 
-def bench_summary(folder: Path) -> dict[str, dict[str, float]]:
-    path = folder / "summary.json"
-    return dict(json.loads(path.read_text("utf-8"))) if path.exists() else {}
-
-
-def _summary_figure(found: dict[str, dict[str, float]], name: str) -> str:
-    return UNKNOWN if name not in found else f"{found[name]['mean']:.3f}"
-
-
 def _habits(bench: Bench) -> Iterator[Sequence[str]]:
-    """How the policy searches, before and after: whether it has learned more than to repeat the question."""
-    for run in bench.plan([LOCOMO]):
-        for who in (UNTRAINED, TRAINED):
-            folder = bench.place(run) / EVALUATIONS / "test" / who
-            if not (folder / "summary.json").exists():
-                continue
-            played = RecordedRun(RunDirectory(folder))
-            episodes = [one for one in played.trajectories() if one.kind == "personalised"]
-            calls = [(played.find(one.question_id).text, search) for one in episodes for search in one.searches]
-            searches = [(text, call) for text, call in calls if call.tool == "search_profile"]
-            yield (
-                *(who, str(run.number), str(len(episodes)), str(len(calls))),
-                _share([call.query.strip() == text for text, call in searches]),
-                _share([bool((call.arguments or {}).get("speaker")) for _, call in searches]),
-                _share([call.tool == "read_around" for _, call in calls]),
-            )
-
-
-def _share(found: Sequence[bool]) -> str:
-    return f"{fmean(found):.2f}" if found else UNKNOWN
+    for run, record in bench.records(LOCOMO):
+        yield from ((who, str(run.number), *found) for who, found in record.habits.items())
 
 
 def _world_side(bench: Bench, arm: str, test: str, who: str = TRAINED, hops: int | None = None) -> Selection:
@@ -281,10 +229,6 @@ def _figure(found: Interval, sign: str = "") -> str:
     return UNKNOWN if found.mean is None else figure(found, sign)
 
 
-def _ended(one: Trajectory) -> tuple[str, str]:
-    return _cell(one.answer or ""), f"{score_of(one) or 0.0:.2f}"
-
-
 def _cell(text: str) -> str:
     return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")[:160]
 
@@ -295,17 +239,20 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--jobs", type=int, default=2, help="runs side by side, a thread each")
     parser.add_argument("--file", type=Path, default=FILE, help="LoCoMo's published JSON")
     parser.add_argument("--runs", type=Path, default=RUNS, help="the folder of the runs")
+    parser.add_argument("--records", type=Path, default=RECORDS, help="the folder of what the page says of each run")
     parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changed in every recipe")
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and how long")
     parser.add_argument("--page", action="store_true", help="only write the page")
     words = parser.parse_args(arguments)
-    bench = Bench(words.runs, words.file, words.set)
+    bench = Bench(words.runs, words.file, words.records, words.set)
     runs = bench.plan(words.only)
     if words.dry_run:
         sys.stdout.write(plan(bench, runs, words.jobs) + "\n")
         return
     try:
-        failed = [] if words.page else list(make_all(bench, runs, words.jobs))
+        failed = [] if words.page else list(make_all(bench, bench.left(words.only), words.jobs))
+        for run in runs:
+            bench.keep(run)
         for name, make in SECTIONS.items():
             fill_in(PAGE, name, partial(make, bench))
     except ProfileGymError as error:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import subprocess
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from talks import asked, conversation
 
 pytest.importorskip("trl")
 
+from profilegym.envs.data import load_questions
 from profilegym.errors import OptionError
 from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.intervals import Interval
@@ -45,7 +47,7 @@ def bench(tmp_path: Path) -> Bench:
         conversation(f"conv-{number}", *([asked(4)] * 3), asked(5), asked(5)) for number in (26, 30, 41, 42, 43, 44, 47)
     ]
     (tmp_path / "talks.json").write_text(json.dumps(talks), "utf-8")
-    return Bench(tmp_path / "runs", tmp_path / "talks.json")
+    return Bench(tmp_path / "runs", tmp_path / "talks.json", tmp_path / "records")
 
 
 def conclude(bench: Bench, run: Run, players: dict[str, str]) -> None:
@@ -59,6 +61,7 @@ def conclude(bench: Bench, run: Run, players: dict[str, str]) -> None:
                 settings = stage.recipe.playing(data, 12, model=model)
                 asyncio.run(evaluate(settings, RunDirectory(stage.folder / "evaluations" / test / who)))
     RunDirectory(stage.folder).write_json("summary.json", {})
+    bench.keep(run)
 
 
 def test_the_plan_keeps_to_its_hours_and_begins_with_the_main_recipes(bench: Bench) -> None:
@@ -108,7 +111,8 @@ def test_a_run_waits_for_the_warm_start_that_it_begins_with(bench: Bench, monkey
     failed = list(make_all(bench, bench.plan(["locomo-no-baseline", LOCOMO, WORLD, WORLD_LESSONS]), jobs=2))
 
     assert failed == []
-    assert set(made[:2]) == {f"{WORLD_LESSONS}-0", f"{LOCOMO}-0"}
+    assert made.index("locomo-no-baseline-0") > made.index(f"{LOCOMO}-0")
+    assert all(made.index(f"{WORLD}-{number}") > made.index(f"{WORLD_LESSONS}-0") for number in range(3))
     several = [f"{name}-{number}" for name in (WORLD, LOCOMO) for number in range(3)]
     assert sorted(made) == sorted([f"{WORLD_LESSONS}-0", "locomo-no-baseline-0", *several])
 
@@ -136,7 +140,8 @@ def test_the_page_shows_the_runs_that_there_are_and_the_commands_of_the_others(b
     assert "| one-shot RAG, trained | test | 0, 0 | – |" in shown
     assert "test, PR2 over RAG, both trained, more than 1.3: not known" in shown
     assert "test, over the oracle, more than 0.9: **inconclusive**, 1.000" in shown
-    assert f"| `{WORLD}` | 1 of 3 seeds | `python -m profilegym.studies.results_llm --only {WORLD}` |" in made
+    day = f"{datetime.now(UTC):%Y-%m-%d}"
+    assert f"| `{WORLD}` | 1 of 3 seeds | {day} | `python -m profilegym.studies.results_llm --only {WORLD}` |" in made
 
 
 def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench: Bench) -> None:
@@ -146,18 +151,42 @@ def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench:
     shown = results_llm.locomo(bench)
 
     (row,) = [line for line in shown.splitlines() if line.startswith("| PR2, trained |")]
-    assert row.split(" | ")[1:3] == ["2, 12", "4"]
-    assert "; 12]" in row
+    assert row.split(" | ")[1:3] == ["2, 6", "4"]
+    assert "; 6]" in row
     (habit,) = [line for line in shown.splitlines() if line.startswith("| trained | 1 |")]
-    assert habit.split(" | ")[2] == "6"
+    assert habit.split(" | ")[2] == "3"
 
 
 def test_a_run_of_other_settings_is_never_shown(bench: Bench) -> None:
     conclude(bench, bench.plan([WORLD])[0], PLAYERS)
-    other = Bench(bench.folder, bench.folder / "x.json", ["stages.grpo.optimiser.steps=7"])
+    other = ["stages.grpo.optimiser.steps=7"]
 
+    with pytest.raises(OptionError, match=naming(f"{WORLD}-0.json", "other settings")):
+        Bench(bench.folder, bench.file, bench.folder.parent / "records", other).played(WORLD, "test")
     with pytest.raises(OptionError, match=naming("stages")):
-        other.played(WORLD, "test")
+        Bench(bench.folder, bench.file, bench.folder / "elsewhere", other).keep(bench.plan([WORLD])[0])
+
+
+def test_the_page_needs_no_run_but_its_record(bench: Bench) -> None:
+    for run in (bench.plan([WORLD])[0], bench.plan([LOCOMO])[0]):
+        conclude(bench, run, PLAYERS)
+    page = [section(bench) for section in results_llm.SECTIONS.values()]
+    bench.folder.rename(bench.folder.with_name("gone"))
+
+    assert [section(bench) for section in results_llm.SECTIONS.values()] == page
+    assert bench.state(bench.plan([WORLD])[0]) == "recorded"
+    assert [run.label for run in bench.left([WORLD, "world-k-5"])] == [
+        *(f"{WORLD_LESSONS}-0", f"{WORLD}-0", f"{WORLD}-1", f"{WORLD}-2", "world-k-5-0")
+    ]
+
+
+def test_records_hold_no_text_of_conversations(bench: Bench) -> None:
+    run = bench.plan([LOCOMO])[0]
+    conclude(bench, run, PLAYERS)
+
+    said = [question.text for question in load_questions(f"locomo:{bench.file}")]
+    kept = (bench.folder.parent / "records" / f"{run.label}.json").read_text("utf-8")
+    assert not [text for text in said if text in kept]
 
 
 def test_questions_before_and_after_show_what_was_searched_for(bench: Bench) -> None:
