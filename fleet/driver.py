@@ -20,7 +20,7 @@ from .shards import Shard, split
 from .worker import Baseline, Order, Played, Report, Surroundings, Task
 
 Progress = Callable[[int, int, Played | None], None]  # episodes done, total, and the latest
-MOST_DEATHS = 3  # of a worker in a row, before it played one episode
+MOST_DEATHS = 3  # of a worker while no worker played an episode: what kills it may be its node alone
 AHEAD = 0.2  # seconds of play that a worker has in its queue
 _WAIT = 0.5  # seconds
 log = logging.getLogger(__name__)
@@ -54,7 +54,7 @@ class _Hand:
     shards: set[int] = field(default_factory=set)
     rate: float = 0.0  # episodes per second
     reported: float = 0.0
-    deaths: int = 0  # since its last episode
+    deaths: int = 0  # since any worker's last episode
     begun: bool = False
     ended: bool = False
 
@@ -165,7 +165,8 @@ class Driver:
             self._forget(number)
         now = time.monotonic()
         if report.played:
-            hand.deaths = 0
+            for other in self._hands:
+                other.deaths = 0
             if hand.reported:
                 latest = len(report.played) / max(1e-3, now - hand.reported)
                 hand.rate = (hand.rate + latest) / 2 if hand.rate else latest
@@ -192,7 +193,7 @@ class Driver:
         """Starts the worker again; what it had not finished is waiting again."""
         hand.deaths += 1
         if hand.deaths >= MOST_DEATHS:
-            raise FleetError(f"worker {hand.number} died {hand.deaths} times before it played an episode: {reason}")
+            raise FleetError(f"worker {hand.number} died {hand.deaths} times while no episode was played: {reason}")
         log.warning("worker %d is started again, it died: %s", hand.number, reason)
         for number in sorted(hand.shards, reverse=True):
             shard = self._shards[number]

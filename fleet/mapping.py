@@ -104,7 +104,7 @@ class _Hand:
 
     number: int
     missing: set[int] = field(default_factory=set)  # items without a result
-    deaths: int = 0  # since its last result
+    deaths: int = 0  # since any worker's last result
     idle: bool = False
 
 
@@ -133,7 +133,8 @@ class _Mapping:
         for number, found in results.found:
             if number in hand.missing:
                 hand.missing.discard(number)
-                hand.deaths = 0
+                for other in self._hands:
+                    other.deaths = 0
                 yield number, found
         if results.error is not None:
             self._stop(error_of(*results.error))
@@ -164,7 +165,7 @@ class _Mapping:
         """Starts the worker again; what it had not given is waiting again."""
         hand.deaths += 1
         if hand.deaths >= MOST_DEATHS:
-            raise FleetError(f"worker {hand.number} died {hand.deaths} times before it gave a result: {reason}")
+            raise FleetError(f"worker {hand.number} died {hand.deaths} times while there was no result: {reason}")
         log.warning("worker %d is started again, it died: %s", hand.number, reason)
         if hand.missing:
             self._waiting.appendleft(tuple(sorted(hand.missing)))

@@ -5,8 +5,9 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from functools import partial
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from matching import naming
@@ -20,7 +21,8 @@ from profilegym.evaluation.late_verdicts import read_verdicts
 from profilegym.evaluation.rejudge import rejudge
 from profilegym.evaluation.run import RunDirectory
 from profilegym.fleet.judging import judging_on, share_of_judge
-from profilegym.fleet.mapping import Found, Items, Make, Work, map_on
+from profilegym.fleet.mapping import Found, Items, Make, Results, Work, _Mapping, map_on
+from profilegym.fleet.pool import Outcome
 from profilegym.rewards.registry import make_judge
 from profilegym.rewards.rubric import RubricJudge
 from profilegym.testing import JudgeServer
@@ -54,6 +56,16 @@ def dying(workers: int) -> Work:
     os._exit(3)
 
 
+class Still:
+    """A pool of two workers that do nothing by themselves."""
+
+    size = 2
+
+    def start(self, worker: int, kind: type) -> None: ...
+
+    def call(self, worker: int, method: str, *arguments: Any) -> None: ...
+
+
 def failing(workers: int) -> Work:
     async def work(items: Items) -> AsyncIterator[Found]:
         for _ in items:
@@ -68,6 +80,20 @@ def test_each_item_has_its_result_once_though_a_worker_died(tmp_path: Path) -> N
 
     assert sorted(found) == [(number, 2 * number) for number in range(40)]
     assert (tmp_path / "died").exists()
+
+
+def test_deaths_count_while_no_worker_gives_a_result() -> None:
+    mapping = _Mapping(cast(Any, Still()), partial(doubling, ""), range(40), [range(20), range(20, 40)])
+    for worker in (0, 1):
+        list(mapping.take(Outcome(worker, Results())))
+
+    for number in range(20, 30):
+        assert list(mapping.take(Outcome(0, died="killed"))) == []
+        assert list(mapping.take(Outcome(1, Results([(number, 0)], ended=False)))) == [(number, 0)]
+
+    deaths = [Outcome(0, died="killed")] * 3
+    with pytest.raises(FleetError, match=naming("worker 0", "3 times", "killed")):
+        list(chain.from_iterable(map(mapping.take, deaths)))
 
 
 def test_workers_that_die_at_once_and_errors_of_the_work_are_errors_here() -> None:
