@@ -14,6 +14,7 @@ from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
 from ..training.report.comparison import most_changed
+from .llm_starts import told_of
 from .page import UNKNOWN
 
 METRICS = ("score", "baseline", "searches", "structure", "evidence")
@@ -39,12 +40,18 @@ class Records:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
+    def start(self, label: str) -> Path:
+        """The file of a warm start."""
+        return self._folder / f"{label}.safetensors"
+
     def find(self, label: str, settings: str) -> Record | None:
         """None if there is none; one of other settings is an error."""
-        path = self._folder / f"{label}.json"
-        if not path.exists():
+        if (path := self.start(label)).exists():
+            found = {**told_of(path), "played": {}}
+        elif (path := self._folder / f"{label}.json").exists():
+            found = json.loads(path.read_text("utf-8"))
+        else:
             return None
-        found = json.loads(path.read_text("utf-8"))
         if found["settings"] != settings:
             raise OptionError(f"{path} is of a run of other settings: delete it, or ask for its settings")
         played = {

@@ -16,19 +16,8 @@ from ..errors import ProfileGymError
 from ..evaluation.intervals import Interval
 from ..evaluation.multi_seed import BySeed, Selection, difference, mean, ratio
 from ..training.report.comparison import ORACLE, TRAINED, UNTRAINED
-from .llm_runs import (
-    ARMS,
-    HOURS,
-    LOCOMO,
-    LOCOMO_RAG,
-    STARTS,
-    TRIALS,
-    WORLD,
-    WORLD_RAG,
-    Bench,
-    Run,
-    make_all,
-)
+from .llm_arms import ARMS, HOURS, LOCOMO, LOCOMO_RAG, STARTS, TRIALS, WORLD, WORLD_RAG
+from .llm_runs import Bench, Run, make_all
 from .page import UNKNOWN, claim, figure, fill_in, more, table
 
 PAGE, RUNS = Path("docs/results-llm.md"), Path("runs/results-llm")  # in the working directory

@@ -13,6 +13,7 @@ from matching import naming
 from talks import asked, conversation
 
 pytest.importorskip("trl")
+import torch
 
 from profilegym.envs.data import load_questions
 from profilegym.errors import OptionError
@@ -20,7 +21,7 @@ from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.intervals import Interval
 from profilegym.evaluation.run import RunDirectory
 from profilegym.studies import results_llm
-from profilegym.studies.llm_runs import (
+from profilegym.studies.llm_arms import (
     ARMS,
     FOLDS,
     HOURS,
@@ -29,11 +30,10 @@ from profilegym.studies.llm_runs import (
     WORLD,
     WORLD_LESSONS,
     WORLD_RAG_LESSONS,
-    Bench,
-    Run,
-    make_all,
 )
+from profilegym.studies.llm_runs import Bench, Run, make_all
 from profilegym.studies.page import figure
+from profilegym.training.policy import load_policy, save_policy
 from profilegym.training.recipe import Recipe
 from profilegym.training.stages import load_any
 
@@ -108,6 +108,7 @@ def test_a_run_waits_for_the_warm_start_that_it_begins_with(bench: Bench, monkey
         return subprocess.CompletedProcess(command, 0)
 
     monkeypatch.setattr(subprocess, "run", train)
+    monkeypatch.setattr(Bench, "_keep_start", lambda *_: None)
     failed = list(make_all(bench, bench.plan(["locomo-no-baseline", LOCOMO, WORLD, WORLD_LESSONS]), jobs=2))
 
     assert failed == []
@@ -115,6 +116,40 @@ def test_a_run_waits_for_the_warm_start_that_it_begins_with(bench: Bench, monkey
     assert all(made.index(f"{WORLD}-{number}") > made.index(f"{WORLD_LESSONS}-0") for number in range(3))
     several = [f"{name}-{number}" for name in (WORLD, LOCOMO) for number in range(3)]
     assert sorted(made) == sorted([f"{WORLD_LESSONS}-0", "locomo-no-baseline-0", *several])
+
+
+def test_a_kept_warm_start_is_not_trained_again(bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, small = bench.plan([WORLD_LESSONS])[0], ("stages.sft.model=pilot", "stages.sft.lora={rank: 2}")
+    bench = Bench(bench.folder, bench.file, tmp_path / "records", small)
+    final = bench.place(run) / "final"
+
+    def train(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+        policy = load_policy("pilot")
+        weight = policy.model.state_dict()["model.layers.0.mlp.up_proj.weight"]
+        weight += torch.outer(torch.rand(len(weight)), torch.rand(weight.shape[1])) / 10
+        save_policy(policy.model, policy.tokenizer, final)
+        return subprocess.CompletedProcess(command, 0)
+
+    with RunDirectory(bench._out(run)).writing(load_any(ARMS[run.name].recipe, bench._settings(run)).model_dump()):
+        assert bench.state(run) == "missing"
+    monkeypatch.setattr(subprocess, "run", train)
+    assert list(make_all(bench, [run], jobs=1)) == []
+    assert bench.state(run) == "done"
+    learned, before = (load_policy(spec).model.state_dict() for spec in (f"hf:{final}", "pilot"))
+
+    bench.folder.rename(tmp_path / "gone")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("trained again"))
+    assert bench.state(run) == "recorded"
+    assert bench.left([WORLD_LESSONS]) == []
+    assert list(make_all(bench, [run], jobs=1)) == []
+
+    again = load_policy(f"hf:{final}").model.state_dict()
+    assert all(torch.equal(again[name], learned[name]) for name in learned)
+    (changed,) = [name for name in learned if not torch.equal(learned[name], before[name])]
+    assert changed == "model.layers.0.mlp.up_proj.weight"
+    assert (tmp_path / "records" / f"{run.label}.safetensors").stat().st_size < 20_000
+    with pytest.raises(OptionError, match=naming(f"{run.label}.safetensors", "other settings")):
+        Bench(bench.folder, bench.file, tmp_path / "records").record(run)
 
 
 def test_a_training_that_fails_is_told_and_those_that_wait_for_it_too(
