@@ -46,6 +46,7 @@ class Records:
 
     def find(self, label: str, settings: str) -> Record | None:
         """None if there is none; one of other settings is an error."""
+        found: dict[str, Any]
         if (path := self.start(label)).exists():
             found = {**told_of(path), "played": {}}
         elif (path := self._folder / f"{label}.json").exists():

@@ -164,13 +164,13 @@ class Bench:
     def _of_training(self, record: Record, folder: Path, texts: bool) -> Record:
         tests = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("step-"))
         played = {test.name: {who.name: played_in(who) for who in sorted(test.iterdir())} for test in tests}
-        sides = {who: folder / "test" / who for who in (UNTRAINED, TRAINED) if (folder / "test" / who).exists()}
+        before, after = (folder / "test" / who for who in (UNTRAINED, TRAINED))
         return replace(
             record,
             played=played,
             curve=curve_of(folder),
-            habits={who: habits_of(side) for who, side in sides.items()},
-            changed=changed_in(*sides.values(), BEFORE_AFTER) if texts and len(sides) == 2 else (),
+            habits={side.name: habits_of(side) for side in (before, after) if side.exists()},
+            changed=changed_in(before, after, BEFORE_AFTER) if texts and before.exists() else (),
         )
 
     def _digest(self, run: Run) -> str:
