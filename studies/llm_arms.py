@@ -66,10 +66,10 @@ class Trial:
 
 
 ARMS = {
-    WORLD_LESSONS: Arm(WORLD, 75, ("stages.grpo=null",)),
+    WORLD_LESSONS: Arm(WORLD, 50, ("stages.grpo=null",)),
     WORLD_RAG_LESSONS: Arm(WORLD, 45, ("stages.sft.agent=rag", "stages.grpo=null")),
-    WORLD: Arm(WORLD, 60, _MAIN, 3, begins=WORLD_LESSONS),
-    LOCOMO: Arm(LOCOMO, 100, repeats=3),
+    WORLD: Arm(WORLD, 75, _MAIN, 3, begins=WORLD_LESSONS),
+    LOCOMO: Arm(LOCOMO, 110, repeats=3),
     WORLD_RAG: Arm(WORLD, 50, _RAG, 3, begins=WORLD_RAG_LESSONS),
     LOCOMO_RAG: Arm(LOCOMO, 80, (*_RAG, *_SHOWN_AT_ONCE), 3),
     "world-one-search": Arm(WORLD, 40, (*_ONE_SEED, "stages.grpo.episode.max_searches=1"), begins=WORLD_LESSONS),

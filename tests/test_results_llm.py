@@ -251,7 +251,7 @@ def test_a_dry_run_tells_what_is_left_and_runs_nothing(bench: Bench, capsys: pyt
 
     told = capsys.readouterr().out
     assert f"| {WORLD}-2 | missing |" in told
-    assert "3.0 hours of a core in all, 3.0 of them left" in told
+    assert "3.8 hours of a core in all, 3.8 of them left" in told
     assert not bench.folder.exists()
 
 
