@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from hashlib import blake2b
 from os import environ
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from ..errors import OptionError
@@ -55,6 +56,7 @@ class Bench:
 
     def __init__(self, folder: Path, file: Path, records: Path, changes: Sequence[str] = ()) -> None:
         self.folder, self.file, self._records, self._changes = folder, file, Records(records), tuple(changes)
+        self._packing = Lock()  # two threads that import transformers at once fail
 
     def plan(self, only: Sequence[str] = ()) -> list[Run]:
         """What is wanted, in its order: warm starts, main recipes and controls seed by seed, then arms, then trials."""
@@ -85,7 +87,8 @@ class Bench:
     def make(self, run: Run) -> None:
         """Train or play in a process of its own, which resumes; needs what the run begins with."""
         if run.name in LESSONS and self.record(run) is not None:
-            unpack(self.stage(run).recipe.model, self._records.start(run.label), self.place(run) / FINAL)
+            with self._packing:
+                unpack(self.stage(run).recipe.model, self._records.start(run.label), self.place(run) / FINAL)
             return
         if run.name in TRIALS:
             command = ["eval", *self._trial(run).arguments, "--deadline", _DEADLINE, "--out", str(self.place(run))]
@@ -101,7 +104,8 @@ class Bench:
         if ended:
             raise OptionError(f"profilegym {shlex.join(command)} ended with {ended}: see {self.folder}/{run.label}.log")
         if run.name in LESSONS:
-            self._keep_start(run)
+            with self._packing:
+                self._keep_start(run)
 
     def ready(self, run: Run) -> bool:
         """Whether what the run begins with is there."""
