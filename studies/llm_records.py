@@ -54,7 +54,10 @@ class Records:
         else:
             return None
         if found["settings"] != settings:
-            raise OptionError(f"{path} is of a run of other settings: delete it, or ask for its settings")
+            raise OptionError(
+                f"{path} is of a run of other settings: delete it, name another folder with --records, or ask for its "
+                "settings"
+            )
         played = {
             test: {who: {name: _figures(*line) for name, line in lines.items()} for who, lines in by_who.items()}
             for test, by_who in found["played"].items()
@@ -80,9 +83,13 @@ def curve_of(evaluations: Path) -> dict[str, dict[str, float]]:
     folders = {int(path.name.removeprefix("step-")): path for path in evaluations.glob("step-*")}
     found = {step: json.loads((folders[step] / "summary.json").read_text("utf-8")) for step in sorted(folders)}
     return {
-        str(step): {name: round(summary[name]["mean"], _DIGITS) for name in METRICS if name in summary}
+        str(step): {name: round(summary[name]["mean"], _DIGITS) for name in METRICS if _is_known(summary, name)}
         for step, summary in found.items()
     }
+
+
+def _is_known(summary: Mapping[str, Any], name: str) -> bool:
+    return name in summary and summary[name]["mean"] is not None
 
 
 def habits_of(folder: Path) -> list[str]:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from hashlib import blake2b
 from os import environ
@@ -181,7 +181,8 @@ class Bench:
         """Of all settings that bear on what a run finds."""
         if run.name in TRIALS:
             trial = TRIALS[run.name]
-            return _digest(asdict(trial), self._digest(Run(trial.arm, run.number, 0)))
+            settings = {"who": trial.who, "changes": trial.changes, "data": trial.data}
+            return _digest(settings, self._digest(Run(trial.arm, run.number, 0)))
         content, _ = read_settings(ARMS[run.name].recipe, self._named(run))
         content.pop("about")
         return _digest(content, self._digest(self.start(run)) if ARMS[run.name].begins else "")

@@ -234,12 +234,13 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--page", action="store_true", help="only write the page")
     words = parser.parse_args(arguments)
     bench = Bench(words.runs, words.file, words.records, words.set)
-    runs = bench.plan(words.only)
-    if words.dry_run:
-        sys.stdout.write(plan(bench, runs, words.jobs) + "\n")
-        return
+    runs, failed = bench.plan(words.only), list[str]()
     try:
-        failed = [] if words.page else list(make_all(bench, bench.left(words.only), words.jobs))
+        if words.dry_run:
+            sys.stdout.write(plan(bench, runs, words.jobs) + "\n")
+            return
+        if not words.page:
+            failed += make_all(bench, bench.left(words.only), words.jobs)
         for run in runs:
             bench.keep(run)
         for name, make in SECTIONS.items():

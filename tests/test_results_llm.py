@@ -200,6 +200,9 @@ def test_a_run_of_other_settings_is_never_shown(bench: Bench) -> None:
         Bench(bench.folder, bench.file, bench.folder.parent / "records", other).played(WORLD, "test")
     with pytest.raises(OptionError, match=naming("stages")):
         Bench(bench.folder, bench.file, bench.folder / "elsewhere", other).keep(bench.plan([WORLD])[0])
+    folders = ["--runs", str(bench.folder / "none"), "--records", str(bench.folder.parent / "records")]
+    with pytest.raises(SystemExit, match=naming("other settings", "--records")):
+        results_llm.main(["--dry-run", "--only", WORLD, *folders, "--set", *other])
 
 
 def test_the_page_needs_no_run_but_its_record(bench: Bench) -> None:
