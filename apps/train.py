@@ -82,6 +82,7 @@ def _train_in_stages(staged: StagedRecipe, stages: Sequence[Stage], folder: Path
 
 def _train(recipe: Single, folder: Path, console: Console) -> None:
     """Of several processes, only the first one prints."""
+    from ..training.processes import end_processes
     from ..training.report.conclude import conclude
     from ..training.train import train
 
@@ -92,10 +93,12 @@ def _train(recipe: Single, folder: Path, console: Console) -> None:
     if os.environ.get("RANK", "0") != "0":
         learn(folder, lambda step, metrics: None)
         conclude(recipe, folder, lambda told: None)
+        end_processes()
         return
     with _Bar(console, recipe, folder) as bar:
         learn(folder, bar.tell)
     conclude(recipe, folder, console.print)
+    end_processes()
     console.print(*_next_steps(recipe, folder), sep="\n", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -16,6 +16,7 @@ from tiny_policy import make_tiny_policy, recipe
 from profilegym import Trajectory, TrajectoryReader
 from profilegym.errors import OptionError
 from profilegym.testing import VLLMServer
+from profilegym.training.grpo.resuming import step_of
 from profilegym.training.metrics import read_metrics
 from profilegym.training.recipe import Recipe
 
@@ -119,12 +120,15 @@ def test_a_run_that_was_interrupted_goes_on_with_the_next_questions(
 
     with pytest.raises(Stopped, match=naming("SIGTERM")):
         train(asked(policy, server), tmp_path, interrupt)
-    before = {trajectory.id for trajectory in TrajectoryReader(tmp_path / "trajectories.jsonl")}
-    played = run(asked(policy, server), tmp_path)
+    before = list(TrajectoryReader(tmp_path / "trajectories.jsonl"))
+    done = read_metrics(tmp_path / "metrics.jsonl")[-1]["step"]
+    played = run(asked(policy, server), tmp_path)[len(before) :]
 
     assert [step["step"] for step in read_metrics(tmp_path / "metrics.jsonl")] == [1, 2, 3]
     assert (tmp_path / "final" / "config.json").exists()
-    assert {trajectory.id for trajectory in played} > before
+    assert 1 <= done < 3
+    assert min(step_of(trajectory) for trajectory in before) == 0
+    assert min(step_of(trajectory) for trajectory in played) == done  # those that had been played ahead, too
 
 
 def test_the_policy_behind_the_servers_is_evaluated(policy: Path, server: VLLMServer, tmp_path: Path) -> None:

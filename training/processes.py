@@ -81,6 +81,16 @@ class Processes:
         raise (SharedError if expected else RuntimeError)(f"process {rank}: {text}") from error
 
 
+def end_processes() -> None:
+    """Ends the process group, if there is one: a process that ends with it may abort while others still work."""
+    if Processes.launched().count == 1:
+        return
+    from torch import distributed
+
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
 def evaluate_together(
     processes: Processes, settings: Settings, run: RunDirectory, speed: Speed, model: Model | None, share: Share | None
 ) -> dict[str, Any]:

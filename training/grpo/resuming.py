@@ -31,12 +31,12 @@ def steps_before(step: int, out: Path) -> Iterator[tuple[list[Trajectory], Mappi
     """The episodes and the metrics of each step that is done, in their order."""
     played: dict[int, list[Trajectory]] = defaultdict(list)
     for trajectory in RunDirectory(out).trajectories():
-        played[_step_of(trajectory)].append(trajectory)
+        played[step_of(trajectory)].append(trajectory)
     for metrics in read_metrics(out / METRICS):
         if 0 < metrics["step"] <= step:
             yield played.get(metrics["step"] - 1, []), metrics
 
 
-def _step_of(trajectory: Trajectory) -> int:
+def step_of(trajectory: Trajectory) -> int:
     """Ids end in `:STEP-ROW` (`Place`), and steps are counted from 0 there."""
     return int(trajectory.id.rpartition(":")[2].partition("-")[0])
