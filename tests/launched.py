@@ -57,7 +57,8 @@ def learn(policy: str, out: str, changes: dict[str, Any], fault: str | None = No
     """Trains to the end or until a step, or says why it stopped."""
     from tiny_policy import recipe
 
-    from profilegym.training.train import Stopped, train
+    from profilegym.training.interruption import Stopped
+    from profilegym.training.train import train
 
     _as_on_gpus()
     if fault is not None:

@@ -24,7 +24,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
-from profilegym.training.train import Stopped, train  # noqa: E402
+from profilegym.training.interruption import Stopped  # noqa: E402
+from profilegym.training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

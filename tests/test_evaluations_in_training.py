@@ -16,7 +16,8 @@ from tiny_policy import DATA, recipe
 from profilegym.errors import OptionError
 from profilegym.evaluation.evaluate import Speed
 from profilegym.training.grpo import callbacks
-from profilegym.training.grpo.callbacks import Interruption, RunCallback
+from profilegym.training.grpo.callbacks import RunCallback
+from profilegym.training.interruption import Interruption
 from profilegym.training.processes import Processes
 from profilegym.training.train import _keep_final
 

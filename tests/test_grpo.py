@@ -24,7 +24,8 @@ pytest.importorskip("trl")
 
 from profilegym.training.grpo import trainer as grpo  # noqa: E402
 from profilegym.training.grpo.rollouts import Groups  # noqa: E402
-from profilegym.training.train import Stopped, train  # noqa: E402
+from profilegym.training.interruption import Stopped  # noqa: E402
+from profilegym.training.train import train  # noqa: E402
 
 pytestmark = pytest.mark.slow
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from random import Random
 from shutil import rmtree
+from time import perf_counter
 from typing import Any, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
@@ -14,6 +15,7 @@ from ..errors import DataError
 from ..evaluation.evaluate import Speed, evaluate
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
+from .interruption import CHECKPOINTS, Interruption, Stopped, last_checkpoint, signals
 from .metrics import METRICS, MetricsWriter, StepCallback
 from .policy import FINAL, adapters, load_policy, save_policy
 from .recipe import Data, PolicyRecipe, StepCount
@@ -23,6 +25,8 @@ from .sft import examples_of, fine_tune
 from .tagging import Tagging, tag
 
 PLAYED, TAGGED = "played", "tagged"
+_SAVED_EVERY = 300.0  # seconds between two checkpoints, or more:
+_SAVING = 0.05  # the share of the time that may go into saving
 
 
 class Lessons(SettingsModel):
@@ -76,20 +80,25 @@ class SFTRecipe(PolicyRecipe):
 
 
 def train_sft(recipe: SFTRecipe, out: Path, on_step: StepCallback) -> None:
-    """Train to the last step. A restarted run keeps its lessons and starts again at the first step."""
+    """Train to the last step, from the newest checkpoint if there is one."""
     if (out / FINAL).exists():
         return
     quieten()
+    interruption = Interruption()
     with RunDirectory(out).writing(recipe.model_dump()), MetricsWriter(out / METRICS) as metrics:
         policy = load_policy(recipe.model, recipe.precision, recipe.lora)
         end = [policy.tokenizer.eos_token_id]
         played = lessons(recipe, out)
         segments, tools = (lesson.segments for lesson in played), (lesson.tools for lesson in played)
         examples = examples_of(segments, policy.tokenizer, end, policy.template, tools)
-        teller = _teller(metrics, on_step)
-        place, lora = out / "checkpoints", adapters(recipe.lora)
-        learned = fine_tune(policy.model, policy.tokenizer, examples, place, [teller], lora, **_settings(recipe))
+        saver, place, lora = _saver(interruption), out / CHECKPOINTS, adapters(recipe.lora)
+        course = ([_teller(metrics, on_step), saver], lora, last_checkpoint(out))
+        with signals(interruption):
+            learned = fine_tune(policy.model, policy.tokenizer, examples, place, *course, **_settings(recipe))
+        if saver.stopped_at is not None:
+            raise Stopped(f"stopped by {interruption.by}", saver.stopped_at, out)
         _save(learned, policy.tokenizer, out)
+        rmtree(place, ignore_errors=True)
 
 
 def lessons(recipe: SFTRecipe, out: Path) -> list[Trajectory]:
@@ -155,6 +164,31 @@ def _teller(metrics: MetricsWriter, on_step: StepCallback) -> Any:
                 on_step(state.global_step, found)
 
     return Teller()
+
+
+def _saver(interruption: Interruption) -> Any:
+    """A callback that saves a checkpoint every few minutes, and one when the run is asked to stop."""
+    from transformers import TrainerCallback
+
+    class Saver(TrainerCallback):  # type: ignore[misc]
+        stopped_at: int | None = None
+
+        def __init__(self) -> None:
+            self._asked, self._next = 0.0, perf_counter() + _SAVED_EVERY
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step >= state.max_steps:
+                return
+            self._asked = perf_counter()
+            control.should_save = interruption.by is not None or self._asked > self._next
+            if interruption.by is not None:
+                control.should_training_stop, self.stopped_at = True, state.global_step
+
+        def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            now = perf_counter()
+            self._next = now + max(_SAVED_EVERY, (now - self._asked) / _SAVING)
+
+    return Saver()
 
 
 def _save(model: Any, tokenizer: Any, out: Path) -> None:

@@ -73,9 +73,13 @@ def fine_tune(
     out: Path,
     callbacks: Sequence[Any] = (),
     adapters: Any = None,
+    checkpoint: str | None = None,
     **settings: Any,
 ) -> Any:
-    """TRL's SFTTrainer over the examples; `settings` are those of its `SFTConfig`. Returns the trained model."""
+    """TRL's SFTTrainer over the examples; `settings` are those of its `SFTConfig`. Returns the trained model.
+
+    It goes on from a `checkpoint`, and saves one in `out` when a callback asks for it.
+    """
     import torch
     from datasets import Dataset
     from transformers import PrinterCallback
@@ -94,6 +98,7 @@ def fine_tune(
         report_to=[],
         use_cpu=not torch.cuda.is_available(),
         save_strategy="no",
+        save_total_limit=1,
         **checkpointing(SFTConfig, checkpointed),
         **settings,
     )
@@ -105,7 +110,7 @@ def fine_tune(
     )
     if callbacks:
         learning.remove_callback(PrinterCallback)
-    learning.train()
+    learning.train(resume_from_checkpoint=checkpoint)
     return learning.accelerator.unwrap_model(learning.model)
 
 

@@ -1,37 +1,30 @@
 """Trains a policy by GRPO: starts, interrupts, resumes and finishes a run."""
 
 import shutil
-import signal
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from ..envs.data import load_questions
 from ..envs.trajectory import Trajectory, TrajectoryWriter
-from ..errors import OptionError, ProfileGymError
+from ..errors import OptionError
 from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
-from .grpo.callbacks import Interruption, NothingLeft, RunCallback
+from .grpo.callbacks import NothingLeft, RunCallback
+from .interruption import Interruption, Stopped, last_checkpoint, signals, steps_done
 from .metrics import StepCallback
 from .policy import FINAL, load_policy
 from .processes import EXPECTED, Processes, SharedError, resuming_problems, sharding_problems
 from .recipe import Recipe
 from .runtime import keep_memory, quieten
 
-CHECKPOINTS = "checkpoints"
-
-
-class Stopped(ProfileGymError):
-    """A run that ended before its last step, with its state saved; the message says how to resume it."""
-
 
 def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
     """Train to the last step, from the newest checkpoint if there is one."""
     if (out / FINAL / "config.json").exists():
         return
-    for problem in (*sharding_problems(recipe.generation.engine), *resuming_problems(_last_checkpoint(out))):
+    for problem in (*sharding_problems(recipe.generation.engine), *resuming_problems(last_checkpoint(out))):
         raise OptionError(problem)
     quieten()
     keep_memory()
@@ -39,10 +32,10 @@ def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
         trainer, interruption = _trainer(recipe, out, trajectories), Interruption()
         course = RunCallback(recipe, out, trainer, interruption, on_step)
         trainer.add_callback(course)
-        with closing(course), _signals(interruption):
+        with closing(course), signals(interruption):
             _learn(trainer, out)
         if interruption.by and trainer.state.global_step < recipe.optimiser.steps:
-            raise Stopped(_told(f"stopped by {interruption.by}", trainer, out))
+            raise Stopped(f"stopped by {interruption.by}", trainer.state.global_step, out)
         _keep_final(trainer, course, out)
 
 
@@ -57,7 +50,7 @@ def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
     if recipe.generation.engine == "vllm-server":
         from .grpo.async_trainer import make_async_trainer
 
-        return make_async_trainer(recipe, questions, reward, record, out, _steps_done(out) * recipe.optimiser.questions)
+        return make_async_trainer(recipe, questions, reward, record, out, steps_done(out) * recipe.optimiser.questions)
     from .grpo.trainer import PR2Trainer
 
     policy = load_policy(recipe.model, recipe.precision, recipe.lora)
@@ -67,7 +60,7 @@ def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
 def _learn(trainer: Any, out: Path) -> None:
     """Save a checkpoint if the judge fails or the disk is full."""
     processes: Processes = trainer.processes
-    checkpoint = processes.decided(_last_checkpoint(out))
+    checkpoint = processes.decided(last_checkpoint(out))
     try:
         with suppress(NothingLeft):
             trainer.train(resume_from_checkpoint=checkpoint)
@@ -76,20 +69,9 @@ def _learn(trainer: Any, out: Path) -> None:
         try:
             trainer.save_now(together=processes.count == 1 or isinstance(error, SharedError))
         except EXPECTED as full:
-            raise Stopped(_told(f"stopped: {error}; nothing more could be saved ({full})", trainer, out)) from error
-        raise Stopped(_told(f"stopped: {error}", trainer, out)) from error
-
-
-def _last_checkpoint(out: Path) -> str | None:
-    """The newest complete checkpoint: its state file is written last."""
-    whole = [path for path in (out / CHECKPOINTS).glob("checkpoint-*") if (path / "trainer_state.json").exists()]
-    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None
-
-
-def _steps_done(out: Path) -> int:
-    """The step of the newest complete checkpoint."""
-    checkpoint = _last_checkpoint(out)
-    return int(checkpoint.rpartition("-")[2]) if checkpoint else 0
+            told = f"stopped: {error}; nothing more could be saved ({full})"
+            raise Stopped(told, trainer.state.global_step, out) from error
+        raise Stopped(f"stopped: {error}", trainer.state.global_step, out) from error
 
 
 def _keep_final(trainer: Any, course: RunCallback, out: Path) -> None:
@@ -101,34 +83,9 @@ def _keep_final(trainer: Any, course: RunCallback, out: Path) -> None:
         shutil.copytree(course.best_folder, out / FINAL, dirs_exist_ok=True)
 
 
-def _told(what: str, trainer: Any, out: Path) -> str:
-    return (
-        f"{what}, after step {trainer.state.global_step}; the same command goes on from the newest checkpoint in {out}"
-    )
-
-
 @contextmanager
 def _directory(recipe: Recipe, out: Path) -> Iterator[None]:
     """The first process writes the recipe; all share the folder."""
     with RunDirectory(out).writing(recipe.model_dump()) if Processes.launched().first else nullcontext():
         out.mkdir(parents=True, exist_ok=True)
         yield
-
-
-@contextmanager
-def _signals(interruption: Interruption) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the run after the current step, the second one at once."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def noted(number: int, frame: FrameType | None) -> None:
-        if interruption.by:
-            raise KeyboardInterrupt
-        interruption.by = signal.Signals(number).name
-
-    try:
-        for number in before:
-            signal.signal(number, noted)
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -17,6 +17,7 @@ from ...errors import OptionError
 from ...evaluation.alarms import Alarms
 from ...evaluation.evaluate import Speed
 from ...evaluation.run import RunDirectory
+from ..interruption import Interruption
 from ..metrics import METRICS, MetricsWriter, StepCallback
 from ..processes import Processes, evaluate_together
 from ..recipe import Recipe
@@ -29,13 +30,6 @@ _ENTROPY = 0.1  # of the first value: below it the policy has stopped exploring
 _LENGTH = 2.5  # times the first value
 _FALL = 0.15  # of the score below its best: more than the noise of a few dozen episodes
 COLLAPSE = ("entropy", "length", "score", "forged information", "malformed", "truncated", "never searches")
-
-
-@dataclass
-class Interruption:
-    """The name of the signal that asked the run to stop, if any."""
-
-    by: str | None = None
 
 
 class NothingLeft(Exception):
