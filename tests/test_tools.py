@@ -34,6 +34,7 @@ from profilegym.agents.rollout import Job, Rollout
 from profilegym.agents.turn_format import as_call, call_tool
 from profilegym.apps.check import check_tool
 from profilegym.apps.play import plain, text_view
+from profilegym.apps.play.calls import read_call
 from profilegym.apps.play.game import Game, GameSetup
 from profilegym.apps.play.session import PlaySession
 from profilegym.apps.play.turns import results_of
@@ -548,13 +549,14 @@ def test_a_check_catches_the_fault_that_it_is_for(function: Any, broken_check: s
         check.run(Tool.of(function))
 
 
+@pytest.mark.parametrize("call", ['call latest {"n": 2}', "call latest n=2", "latest(n=2)", "call latest( 2 )"])
 def test_a_person_calls_tools_while_playing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    call: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     data = "world:seed=7,users=20/test"
     settings = Settings(model="scripted:oracle", data=data, tools="search_profile+latest")
     question = load_questions(data)[0]
-    monkeypatch.setattr(sys, "stdin", io.StringIO('call latest {"n": 2}\ncall latest {"n": 99}\nanswer Tea.\n'))
+    monkeypatch.setattr(sys, "stdin", io.StringIO(f'{call}\ncall latest {{"n": 99}}\nanswer Tea.\n'))
 
     plain.play(PlaySession(settings, tmp_path, question_id=question.id))
 
@@ -564,6 +566,15 @@ def test_a_person_calls_tools_while_playing(
     *_, played = TrajectoryReader(tmp_path / "trajectories.jsonl")  # the last line of a game counts
     assert [(search.tool, search.arguments) for search in played.searches] == [("latest", {"n": 2})]
     assert played.malformed == 0
+
+
+def test_a_call_in_brackets_keeps_the_commas_of_a_quoted_text() -> None:
+    tools = with_tools(latest.function)
+
+    assert read_call('search_profile("green tea, hot", k=2)', tools) == (
+        "search_profile",
+        {"query": "green tea, hot", "k": 2},
+    )
 
 
 def test_all_results_of_a_turn_are_shown_while_playing(tmp_path: Path) -> None:

@@ -1,24 +1,34 @@
-"""Reads the calls that a person types: `latest n=2`, `read_around D1:3 after=2`, or with a JSON object."""
+"""Reads the calls that a person types: `latest n=2`, `latest(n=2)`, `read_around D1:3`, or with a JSON object."""
 
 import json
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...envs.tools import Tool, Toolset
 from ...errors import EpisodeError
 
+_IN_BRACKETS = re.compile(r"(\w+)\((.*)\)", re.DOTALL)
+
+
+def is_in_brackets(line: str, tools: Toolset) -> bool:
+    """Whether it is a call as the tools' signatures are shown: `latest(n=2)`."""
+    found = _IN_BRACKETS.fullmatch(line.strip())
+    return found is not None and found[1] in tools.tools
+
 
 def read_call(line: str, tools: Toolset) -> tuple[str, dict[str, Any]]:
     """The name and the arguments. Words without `=` are the first argument. Raises `EpisodeError`."""
-    name, _, rest = line.strip().partition(" ")
+    found = _IN_BRACKETS.fullmatch(line.strip())
+    name, _, rest = line.strip().partition(" ") if found is None else (found[1], "", found[2])
     rest = rest.strip()
     if rest.startswith("{"):
         return name, _object(rest)
     tool = tools.tools.get(name)
     if tool is None:
         raise EpisodeError(f"there is no tool {name!r}; the tools are {tools.signatures}")
-    return name, arguments_of(tool, _named(rest, tool))
+    return name, arguments_of(tool, _named(_words(rest, "," if found else " "), tool))
 
 
 def arguments_of(tool: Tool, texts: Mapping[str, str]) -> dict[str, Any]:
@@ -26,11 +36,16 @@ def arguments_of(tool: Tool, texts: Mapping[str, str]) -> dict[str, Any]:
     return {name: _value(tool, name, text) for name, text in texts.items()}
 
 
-def _named(text: str, tool: Tool) -> dict[str, str]:
+def _words(text: str, between: str) -> list[str]:
+    reader = shlex.shlex(text, posix=True)
+    reader.whitespace, reader.whitespace_split, reader.commenters = between, True, ""
     try:
-        words = shlex.split(text)
+        return [word.strip() for word in reader]
     except ValueError as error:
         raise EpisodeError(f"the arguments {text!r} cannot be read: {error}; close the quotes") from None
+
+
+def _named(words: Sequence[str], tool: Tool) -> dict[str, str]:
     named, first = dict[str, str](), list[str]()
     for word in words:
         name, equals, value = word.partition("=")

@@ -10,6 +10,7 @@ from ..._util.terminal import printable
 from ...errors import OptionError, ProfileGymError
 from ...evaluation.conversation import places_around
 from . import text_view as text_view
+from .calls import is_in_brackets
 from .game import Game
 from .history import history
 from .session import PlaySession
@@ -29,7 +30,7 @@ _LISTED = 10  # questions or posts
 HELP = """A line is a search; when no searches are left, it is your answer. These words are commands:
 search WORDS   search the history for the words
 answer TEXT    answer the question, which ends the game; with --cites, "cites: ID, ID" may follow
-call TOOL …    call another tool: call latest n=2, or call latest {"n": 2}
+call TOOL …    call another tool: call latest n=2, call latest {"n": 2}, or latest(n=2)
 ask            show the policy's next turn
 take           let the policy take this turn
 undo           undo the last turn
@@ -182,8 +183,11 @@ def _read(line: str, game: Game) -> tuple[str, str]:
     word, rest = first.lower(), rest.strip()
     if game.over and word in ("find", "around"):
         return word, rest
-    if word == "call" and game.episode.tools is not None:
+    tools = game.episode.tools
+    if word == "call" and tools is not None:
         return word, rest
+    if tools is not None and is_in_brackets(line, tools):
+        return "call", line
     if word in ("search", "answer") or (word in _ALONE and not rest) or (word == "branch" and rest.isdecimal()):
         return word, rest
     return ("search" if game.episode.searches_left else "answer"), line
