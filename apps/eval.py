@@ -97,11 +97,19 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
         missing = summary.get(key, {"n": 0})
         if missing["n"]:
             unscored = _plural(missing["n"], what, f"{what}s")
-            told.append(f"{unscored} unscored and in no mean; score them with: profilegym rejudge")
+            told.append(f"{unscored} unscored and in no mean; {_advice(missing['n'], missing['failed'])}")
             told += [f"  {count} × {printable(reason)}" for reason, count in missing["reasons"].items()]
     if summary["flags"]:
         told.append(f"flags: {_counts(summary['flags'])}")
     return told + [_told(alarm) for alarm in summary["alarms"] if alarm["raised"]]
+
+
+def _advice(unscored: int, failed: int) -> str:
+    """What scores them: those that failed have no answer yet."""
+    if not failed:
+        return "score them with: profilegym rejudge"
+    again = "the same command plays them again"
+    return again if failed == unscored else f"{failed} failed: {again}; score the others with: profilegym rejudge"
 
 
 class Bar(Progress):

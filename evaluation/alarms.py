@@ -105,7 +105,7 @@ SIGNS = {
     "unscored": Sign(
         "episodes",
         UNSCORED,
-        "Unscored episodes are left out of every mean: score them with profilegym rejudge first.",
+        "Unscored episodes are left out of every mean: play or judge them again first.",
     ),
 }
 

@@ -98,16 +98,19 @@ class RunTotals:
 
 @dataclass
 class Unscored:
-    """The number of unscored episodes, by reason."""
+    """The number of unscored episodes, by reason. Those that `failed` have no answer that could be scored."""
 
     reasons: Counter[str] = field(default_factory=Counter)
+    failed: int = 0
 
     def add(self, trajectory: Trajectory) -> None:
         told = trajectory.reward.unscored if trajectory.reward else None
         self.reasons[trajectory.error or told or "no reason was given"] += 1
+        self.failed += trajectory.ended == "error"
 
     def as_dict(self) -> dict[str, Any]:
-        return {"n": self.reasons.total(), "reasons": dict(self.reasons.most_common(10))}
+        reasons = dict(self.reasons.most_common(10))
+        return {"n": self.reasons.total(), "failed": self.failed, "reasons": reasons}
 
 
 @dataclass

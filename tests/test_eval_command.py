@@ -51,6 +51,25 @@ def test_where_nothing_was_scored_the_reasons_are_told_and_the_exit_is_1(tmp_pat
     assert names(" ".join(result.output.split()), "rubric", "'q'", "openai:MODEL")
 
 
+def test_episodes_that_failed_are_played_again_and_not_judged_again(tmp_path: Path) -> None:
+    plugin = tmp_path / "gone.py"
+    plugin.write_text(
+        "from profilegym.errors import ModelError\n"
+        "from profilegym.agents.models.scripted import Replies\n"
+        "class Gone(Replies):\n"
+        "    def open(self, question, seed):\n        raise ModelError('the lights went out')\n"
+        "def make():\n    return Gone([])\n"
+    )
+    data = ["--data", "world:seed=7,users=20/test", "--limit", "2"]
+
+    result = CliRunner().invoke(app, ["eval", "--model", f"{plugin}:make", *data, "--out", str(tmp_path / "run")])
+
+    told = " ".join(result.output.split())
+    assert result.exit_code == 1
+    assert names(told, "2 episodes unscored", "the same command plays them again", "the lights went out")
+    assert "rejudge" not in told
+
+
 @pytest.mark.parametrize("named", [[], ["--model", "scripted:oracle"]])
 def test_the_script_of_a_scripted_agent_plays_its_baseline_unless_a_model_is_named(
     named: list[str], tmp_path: Path

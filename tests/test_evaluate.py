@@ -82,7 +82,7 @@ def test_an_episode_that_failed_is_played_again(tmp_path: Path) -> None:
     summary = run(ORACLE, tmp_path)
 
     assert len(lines(tmp_path)) == 26
-    assert summary["unscored"] == {"n": 0, "reasons": {}}
+    assert summary["unscored"] == {"n": 0, "failed": 0, "reasons": {}}
 
 
 def test_a_directory_of_another_run_is_refused_by_what_differs(tmp_path: Path) -> None:
