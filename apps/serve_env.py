@@ -6,9 +6,9 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,8 @@ from .._util.loopback import listen
 from ..envs.data import load_questions
 from ..envs.reward import RewardFunction
 from ..errors import OptionError
-from ..evaluation.evaluate import default_reward
+from ..evaluation.evaluate import Settings, default_reward, sum_up
+from ..evaluation.run import RunDirectory
 from ..fleet.local import LocalPool
 from ..fleet.sessions import Application, Front
 
@@ -28,7 +29,10 @@ _END = 5  # seconds that connections have to end
 
 @dataclass(frozen=True)
 class Served:
-    """What is served. `sessions` may be open at a time, each until it was idle for `idle` seconds."""
+    """What is served. `sessions` may be open at a time, each until it was idle for `idle` seconds.
+
+    Episodes that end are recorded in the run directory `out`, if there is one.
+    """
 
     data: str
     judge: str | None = None
@@ -36,17 +40,25 @@ class Served:
     sessions: int = 256
     idle: float = 600.0
     options: Mapping[str, Any] = field(default_factory=dict)  # of episodes
+    out: Path | None = None
     asking: Callable[[], RewardFunction] | None = None  # makes the reward; by default, that of the judge
 
     def application(self) -> Application:
         questions = load_questions(self.data)  # an unknown data set is told before a missing judge
         reward = self.asking() if self.asking else f"score:{self.judge}" if self.judge else default_reward(self.data)
         make = import_module("profilegym.interop.openenv").make_app  # an extra, so its name is not imported
+        recorded = None if self.out is None else RunDirectory(self.out).writer().write
         app: Application = make(
             questions, retriever=self.retriever, reward=reward, sessions=self.sessions, idle_seconds=self.idle,
-            **self.options,
+            recorded=recorded, **self.options,
         )  # fmt: skip
         return app
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the run directory says of its episodes. Who played them is not known here."""
+        known = {"data": self.data, "judge": self.judge, "retriever": self.retriever, **self.options}
+        return asdict(Settings(model="openenv", **known)) | {"served": "env"}
 
     def in_worker(self) -> Application:
         """Without the web page, which the first process has."""
@@ -59,13 +71,28 @@ def serve(served: Served, workers: int | None, host: str, port: int) -> None:
     if workers is not None and not 1 <= workers <= served.sessions:
         raise OptionError(f"--workers {workers}: give 1 to {served.sessions}, the number of sessions")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    with suppress(KeyboardInterrupt), listen(port, host) as listening:
+    with suppress(KeyboardInterrupt), listen(port, host) as listening, _recording(served):
         if workers is None:
             application = served.application()
             _tell(listening, served, "this process")
             asyncio.run(_run(application, listening))
         else:
             _serve_by(workers, served, listening)
+
+
+@contextmanager
+def _recording(served: Served) -> Iterator[None]:
+    """Sums up what was recorded when the server ends."""
+    if served.out is None:
+        yield
+        return
+    run = RunDirectory(served.out)
+    with run.writing(served.settings):
+        try:
+            yield
+        finally:
+            if next(run.trajectories(), None) is not None:
+                sum_up(run)
 
 
 def _serve_by(workers: int, served: Served, listening: socket.socket) -> None:

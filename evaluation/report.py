@@ -276,7 +276,9 @@ def _made(played: RecordedRun) -> Markup:
 
 
 def _command(settings: Mapping[str, Any]) -> str:
-    """The command that repeats the run."""
+    """The command that repeats the run, or that served it to others."""
+    if "served" in settings:
+        return f"profilegym serve {settings['served']} --data {settings['data']} --out DIR"
     words = ["profilegym", "eval", *Settings.of(settings).arguments]
     if "parent" in settings:
         words = ["profilegym", "replay", settings["parent"]]

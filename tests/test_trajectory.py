@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from math import inf
 from pathlib import Path
@@ -138,3 +140,18 @@ def test_times_do_not_count_in_a_comparison(trajectory: Trajectory) -> None:
 def test_something_else_is_no_trajectory() -> None:
     with pytest.raises(DataError):
         Trajectory.from_json("[" * 100_000)
+
+
+def test_lines_of_several_processes_do_not_mix(tmp_path: Path) -> None:
+    file = tmp_path / "lines.jsonl"
+    script = (
+        "import sys; from profilegym._util.jsonl import LineWriter\n"
+        "for number in range(40):\n"
+        "    with LineWriter(sys.argv[1]) as lines: lines.append('\"' + sys.argv[2] * 300_000 + '\"')\n"
+    )
+    writers = [subprocess.Popen([sys.executable, "-c", script, str(file), letter]) for letter in "abc"]
+
+    assert [writer.wait(60) for writer in writers] == [0, 0, 0]
+    found = file.read_text().splitlines()
+    assert len(found) == 120
+    assert {(len(line), len(set(line.strip('"')))) for line in found} == {(300_002, 1)}

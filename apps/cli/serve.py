@@ -74,6 +74,7 @@ def env(
     top_k: TopK = 3,
     max_searches: MaxSearches = 4,
     max_shown: MaxShown = None,
+    out: Annotated[Path | None, typer.Option(help="Record the episodes there, for profilegym view.")] = None,
 ) -> None:
     """Serve the environment to trainers by OpenEnv's server; its clients choose questions and play episodes.
 
@@ -84,5 +85,5 @@ def env(
     from ..serve_env import Served, serve
 
     options = {"top_k": top_k, "max_searches": max_searches, "max_shown": max_shown}
-    served = Served(data, judge, retriever, sessions, idle, options | ({"tools": tools} if tools else {}))
+    served = Served(data, judge, retriever, sessions, idle, options | ({"tools": tools} if tools else {}), out)
     serve(served, workers, host, port)

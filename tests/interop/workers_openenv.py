@@ -1,6 +1,7 @@
 """`profilegym serve env --workers 2`, asked by OpenEnv's own client: where sessions are, and what becomes of them."""
 
 import atexit
+import json
 import os
 import signal
 import subprocess
@@ -16,12 +17,16 @@ from noting_openenv import FOLDER, SLOW
 from openenv.core import GenericEnvClient
 from scripted import ASKED, DATA, RIGHT
 
+from profilegym.evaluation.run import RunDirectory
+
 NOTING = Path(__file__).parent / "noting_openenv.py"
 ANSWER = f"<answer>{RIGHT}</answer>"
 notes = tempfile.TemporaryDirectory()
+RUN = Path(notes.name) / "run"
 command = [
     *(sys.executable, "-m", "profilegym", "serve", "env", "--data", DATA, "--workers", "2", "--sessions", "4"),
     *("--port", "0", "--retriever", f"{NOTING}:Retriever", "--judge", f"{NOTING}:Judge"),
+    *("--out", str(RUN)),
 ]
 server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env={**os.environ, FOLDER: notes.name})
 atexit.register(server.kill)
@@ -128,12 +133,17 @@ while (latest := Played()).search() in places:  # until the worker is replaced
     assert time.monotonic() < deadline
     time.sleep(0.2)
 
-# The server ends, and no process of it is left.
+# The server ends, and no process of it is left. All workers have recorded what was played on them.
+rewarded = len(sessions) + len(on_other) + 1
 server.send_signal(signal.SIGTERM)
 assert server.wait(60) == 0, server.stderr.read()
 end = time.monotonic() + 30
 while any(map(alive, set(searched()))):
     assert time.monotonic() < end, "a process is left"
     time.sleep(0.05)
+recorded = [record for record in RunDirectory(RUN).trajectories() if record.ended == "answered"]
+assert len(recorded) == rewarded, [record.id for record in recorded]
+assert {record.answer for record in recorded} == {RIGHT}
+assert json.loads((RUN / "summary.json").read_text())["score"]["mean"] == 1.0
 notes.cleanup()
 print("sessions are spread over workers, which may die")
