@@ -51,8 +51,8 @@ class TwoNodes:
         self.processes: list[int] = []
 
     @property
-    def address(self) -> str:
-        return str(self.cluster.address)
+    def on(self) -> str:
+        return f"ray:{self.cluster.address},place={PATIENCE}"  # where much else runs, a process starts slowly
 
     def actors(self) -> list[int]:
         """Ids of the processes of workers."""
@@ -99,7 +99,7 @@ def cluster() -> Iterator[TwoNodes]:
 
 
 def test_actors_play_what_one_process_plays_and_are_gone_afterwards(cluster: TwoNodes, tmp_path: Path) -> None:
-    with driver(f"ray:{cluster.address}", ASKED, tmp_path / "ray") as running:
+    with driver(cluster.on, ASKED, tmp_path / "ray") as running:
         finish(running)
 
     assert episodes(tmp_path / "ray") == unbroken(ASKED, tmp_path / "plain")
@@ -108,7 +108,7 @@ def test_actors_play_what_one_process_plays_and_are_gone_afterwards(cluster: Two
 
 def test_a_greedy_model_writes_the_same_in_actors(cluster: TwoNodes, tmp_path: Path) -> None:
     settings = replace(ASKED, model="pilot", temperature=0.0, limit=6, turn_tokens=64)
-    with driver(f"ray:{cluster.address},workers=2", settings, tmp_path / "ray") as running:
+    with driver(f"{cluster.on},workers=2", settings, tmp_path / "ray") as running:
         finish(running)
     unbroken(settings, tmp_path / "plain")
 
@@ -117,7 +117,7 @@ def test_a_greedy_model_writes_the_same_in_actors(cluster: TwoNodes, tmp_path: P
 
 def test_killed_actors_are_replaced_and_nothing_is_recorded_twice(cluster: TwoNodes, tmp_path: Path) -> None:
     settings, killed = slow_oracle(tmp_path), []
-    with driver(f"ray:{cluster.address}", settings, tmp_path / "killed") as running:
+    with driver(cluster.on, settings, tmp_path / "killed") as running:
         for moment in moments(3, 3):
             after(moment, tmp_path / "killed", running)
             until(lambda: bool(cluster.actors()), running)
@@ -131,7 +131,7 @@ def test_killed_actors_are_replaced_and_nothing_is_recorded_twice(cluster: TwoNo
 
 def test_a_killed_node_s_work_goes_on_elsewhere(cluster: TwoNodes, tmp_path: Path) -> None:
     settings = slow_oracle(tmp_path)
-    with driver(f"ray:{cluster.address},workers=2", settings, tmp_path / "killed") as running:
+    with driver(f"{cluster.on},workers=2", settings, tmp_path / "killed") as running:
         for moment in moments(4, 1):
             after(moment, tmp_path / "killed", running)
             cluster.kill_node()
@@ -143,12 +143,12 @@ def test_a_killed_node_s_work_goes_on_elsewhere(cluster: TwoNodes, tmp_path: Pat
 def test_a_killed_driver_goes_on_when_started_again(cluster: TwoNodes, tmp_path: Path) -> None:
     settings = slow_oracle(tmp_path)
     for moment in moments(5, 2):
-        with driver(f"ray:{cluster.address}", settings, tmp_path / "killed") as running:
+        with driver(cluster.on, settings, tmp_path / "killed") as running:
             after(moment, tmp_path / "killed", running)
             actors = cluster.actors()
             kill(running.pid)
             wait_gone(actors)
-    with driver(f"ray:{cluster.address}", settings, tmp_path / "killed") as running:
+    with driver(cluster.on, settings, tmp_path / "killed") as running:
         finish(running)
 
     assert episodes(tmp_path / "killed") == unbroken(settings, tmp_path / "whole")
@@ -157,7 +157,7 @@ def test_a_killed_driver_goes_on_when_started_again(cluster: TwoNodes, tmp_path:
 def test_workers_that_cannot_be_placed_are_an_error_that_says_what_is_missing(
     cluster: TwoNodes, tmp_path: Path
 ) -> None:
-    with driver(f"ray:{cluster.address},workers=1,gpus=1,place=1", ASKED, tmp_path) as running:
+    with driver(f"ray:{cluster.cluster.address},workers=1,gpus=1,place=1", ASKED, tmp_path) as running:
         told, _ = running.communicate(timeout=120)
 
     assert running.returncode == 1
@@ -168,7 +168,7 @@ def test_the_judge_is_one_actor_with_the_limits_of_all(cluster: TwoNodes, tmp_pa
     with JudgeServer(latency=0.05) as server:
         judge = f"openai:judge,base_url={server.url},api_key=none,concurrency=2,cache={tmp_path / 'judge.sqlite'}"
         settings = replace(ASKED, judge=judge, limit=12)
-        with driver(f"ray:{cluster.address}", settings, tmp_path / "run") as running:
+        with driver(cluster.on, settings, tmp_path / "run") as running:
             finish(running)
 
         assert server.most_in_flight == 2
@@ -178,7 +178,7 @@ def test_the_judge_is_one_actor_with_the_limits_of_all(cluster: TwoNodes, tmp_pa
 def test_actors_index_what_one_process_indexes(cluster: TwoNodes, tmp_path: Path) -> None:
     data = "world:users=400,docs=40"
     command = [sys.executable, "-m", "profilegym", "index", data, "--out", str(tmp_path / "store")]
-    subprocess.run([*command, "--on", f"ray:{cluster.address},workers=2"], check=True, timeout=PATIENCE)
+    subprocess.run([*command, "--on", f"{cluster.on},workers=2"], check=True, timeout=PATIENCE)
 
     questions = load_questions(data)
     requests = [(question.profile, question.text) for question in questions]
