@@ -13,7 +13,7 @@ pytest.importorskip("trl")
 
 from trl import GRPOTrainer  # noqa: E402
 
-from profilegym.training.grpo.loss import changes_logits, head_of, scores  # noqa: E402
+from profilegym.training.grpo.loss import changes_logits, head_of, scores, scores_read_once  # noqa: E402
 from profilegym.training.grpo.trainer import PR2Trainer  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
 
@@ -63,6 +63,46 @@ def test_log_probabilities_entropies_and_gradients_are_those_of_all_logits(
 
     for ours, theirs in zip(found[0] + gradients[0], found[1] + gradients[1], strict=True):
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-5)
+
+
+def padded(shared: int, lengths: tuple[int, ...], kept: int) -> tuple[Any, Any]:
+    """Rows that begin alike, with prompts that end where completions of `kept` tokens begin, and their mask."""
+    draws = torch.Generator().manual_seed(3)
+    longest, start = max(lengths), torch.randint(1, 50, (shared,), generator=draws)
+    ids, mask = (torch.zeros(len(lengths), longest + kept, dtype=torch.long) for _ in range(2))
+    for row, length in enumerate(lengths):
+        said = kept - row  # completions differ in length, too
+        ids[row, longest - length : longest + said] = torch.cat(
+            [start, torch.randint(1, 50, (length - shared + said,), generator=draws)]
+        )
+        mask[row, longest - length : longest + said] = 1
+    return ids, mask
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize(("shared", "reads"), [(40, 2), (5, 1)])
+def test_what_all_rows_begin_with_is_read_once_and_nothing_changes(shared: int, reads: int, share: float) -> None:
+    policy = model()
+    ids, mask = padded(shared, (50, 44, 47), KEPT)
+    wanted = (torch.rand(ROWS, KEPT, generator=torch.Generator().manual_seed(2)) < share).long() * mask[:, -KEPT:]
+    weights = torch.linspace(-1, 1, ROWS * KEPT).view(ROWS, KEPT)
+    passes: list[int] = []
+    policy.get_input_embeddings().register_forward_hook(lambda _, given, __: passes.append(given[0].numel()))
+
+    found, gradients = [], []
+    for of in (scores, scores_read_once):
+        passes.clear()
+        policy.zero_grad()
+        values = of(policy, ids, mask, wanted, 0.7, entropy_learns=True)
+        ((values[0] + 0.1 * values[1]) * weights).sum().backward()
+        found.append([value.detach() for value in values])
+        gradients.append([torch.zeros_like(p) if p.grad is None else p.grad.clone() for p in policy.parameters()])
+
+    assert len(passes) == reads
+    assert sum(passes) == (shared + ROWS * (50 + KEPT - shared) if reads == 2 else ROWS * (50 + KEPT))
+    for ours, theirs in zip(found[1] + gradients[1], found[0] + gradients[0], strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+    assert share == 0 or any(gradient.any() for gradient in gradients[1])
 
 
 def test_logits_are_made_at_the_wanted_positions_alone_and_the_head_is_as_it_was() -> None:

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
 from profilegym.training.policy import load_policy  # noqa: E402
-from profilegym.training.sft import _read_once  # noqa: E402
+from profilegym.training.reading import read_once  # noqa: E402
 
 SHARED, OWN = 40, 24  # tokens
 
@@ -49,7 +49,7 @@ def test_a_beginning_that_all_rows_share_is_read_once_where_it_is_long(
     plain, gradients = learned(model, model.base_model(given, use_cache=False).last_hidden_state)
     sizes = read_by(model)
 
-    found, own_gradients = learned(model, _read_once(model.base_model, given))
+    found, own_gradients = learned(model, read_once(model.base_model, given))
 
     assert sizes == passes
     torch.testing.assert_close(found, plain, rtol=1e-4, atol=1e-5)
@@ -60,7 +60,7 @@ def test_rows_that_are_all_the_same_are_read_but_for_their_last_token(model: Any
     given = rows(SHARED)[:1].expand(2, -1)
     sizes = read_by(model)
 
-    found = _read_once(model.base_model, given)
+    found = read_once(model.base_model, given)
 
     assert sizes == [SHARED + OWN - 1, 2]
     torch.testing.assert_close(found, model.base_model(given, use_cache=False).last_hidden_state, rtol=1e-4, atol=1e-5)

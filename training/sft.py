@@ -10,12 +10,12 @@ from typing import Any
 from ..agents.models.tokenize import AS_IS, ChatTemplate, tokens_of_all
 from ..agents.models.tool_chat import Tools
 from ..envs.trajectory import Segment
+from .reading import plain_of, read_once, read_whole
 from .runtime import PADDED, keep_memory
 from .trl_fields import checkpointing
 
 IGNORED = -100  # a label without a loss, in torch and in TRL
 _LABELS = 256  # scored at once are a multiple of it, for the same reason that lengths are one of PADDED
-_WORTH = 32  # tokens that all rows begin with, for them to be read by themselves
 _AT_ONCE = 1000  # transcripts that are tokenised together
 _SORTED = 50  # batches that are sorted by length together
 
@@ -103,7 +103,7 @@ def fine_tune(
         **settings,
     )
     labelled = sum(label != IGNORED for one in ordered for label in one.labels)
-    trainer = _trainer_class(labelled / len(ordered) * rows, _read_whole if checkpointed else _read_once)
+    trainer = _trainer_class(labelled / len(ordered) * rows, read_whole if checkpointed else read_once)
     data = Dataset.from_dict(columns)
     learning = trainer(
         model, config, train_dataset=data, processing_class=tokenizer, callbacks=list(callbacks), peft_config=adapters
@@ -146,33 +146,9 @@ def _trainer_class(usual: float, read: Callable[[Any, Any], Any]) -> Any:
             targets = pad(labels.flatten()[places], (0, -len(places) % _LABELS), value=IGNORED)
             places = pad(places, (0, -len(places) % _LABELS))
             with self.accelerator.autocast():
-                plain = model.get_base_model() if hasattr(model, "get_base_model") else model  # with adapters inside
+                plain = plain_of(model)
                 states = read(plain.base_model, inputs["input_ids"])  # padded behind, where nobody looks
                 logits = plain.get_output_embeddings()(states[:, :-1].flatten(0, 1)[places])
             return cross_entropy(logits.float(), targets, reduction="sum") / usual
 
     return LabelledOnly
-
-
-def _read_whole(model: Any, rows: Any) -> Any:
-    """The last hidden states of rows of tokens."""
-    return model(rows, use_cache=False).last_hidden_state
-
-
-def _read_once(model: Any, rows: Any) -> Any:
-    """The same. What all rows begin with, such as the instructions, is read once; activations are not checkpointed."""
-    import torch
-    from transformers.cache_utils import DynamicLayer
-
-    same = (rows == rows[:1]).all(0).int().cumprod(0).sum().item()
-    shared = min(same, rows.shape[1] - 1)
-    if len(rows) == 1 or shared < _WORTH:
-        return _read_whole(model, rows)
-    start = model(rows[:1, :shared], use_cache=True)
-    cache = getattr(start, "past_key_values", None)
-    # Other kinds of cache forget tokens, or overwrite what gradients need.
-    if cache is None or any(type(one) is not DynamicLayer for one in cache.layers):
-        return _read_whole(model, rows)
-    cache.batch_repeat_interleave(len(rows))
-    rest = model(rows[:, shared:], past_key_values=cache, use_cache=True)
-    return torch.cat([start.last_hidden_state.expand(len(rows), -1, -1), rest.last_hidden_state], 1)

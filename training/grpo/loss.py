@@ -1,5 +1,7 @@
 """Makes the loss cheaper without changing it: leaves out rows, padding and positions that have no gradient.
 
+What all rows begin with, which is mostly the instructions, is read once where one process learns alone.
+
 A model of 150,000 tokens writes a megabyte of logits at each position. Of an episode, mostly read, few positions are
 the policy's; at all others the logits would be computed, kept and thrown away. So log-probabilities and entropies are
 computed at the policy's own tokens alone, a chunk of logits at a time.
@@ -10,6 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+
+from ..reading import plain_of, read_once
 
 Batch = dict[str, Any]
 _PROMPT, _COMPLETION = ("prompt_ids", "prompt_mask"), ("completion_ids", "completion_mask", "tool_mask")
@@ -110,31 +114,14 @@ def changes_logits(model: Any) -> bool:
 
 @contextmanager
 def _scoring_head(head: Any, wanted: Any, targets: Any, temperature: float, entropy_learns: bool) -> Iterator[None]:
-    from torch.utils.checkpoint import checkpoint
-
     plain: Callable[[Any], Any] = head.forward
     own = vars(head).get("forward")  # where something else has replaced it already
 
-    def of_chunk(hidden: Any, tokens: Any) -> Any:
-        logits = plain(hidden).float() / temperature
-        total = logits.logsumexp(-1)
-        chosen = logits.gather(-1, tokens.unsqueeze(-1)).squeeze(-1) - total
-        with torch.set_grad_enabled(entropy_learns and torch.is_grad_enabled()):
-            entropy = total - ((logits - total.unsqueeze(-1)).exp() * logits).sum(-1)
-        return torch.stack([chosen, entropy], -1)
-
     def forward(hidden: Any) -> Any:
         """The hidden state before a token foretells it."""
-        places = wanted.flatten().nonzero().squeeze(1)
-        if not len(places):  # a process without any still takes part in the backward pass
-            places = places.new_zeros(1)
-        before = hidden[:, :-1].flatten(0, 1)[places]
-        tokens = targets.flatten()[places]
-        size = max(1, min(_CHUNK, _LOGITS // head.out_features))
-        chunks = zip(before.split(size), tokens.split(size), strict=True)
-        found = torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])
-        rows = found.new_zeros(wanted.numel(), 2).index_put((places,), found)
-        return rows.view(*wanted.shape, 2) * wanted.unsqueeze(-1)
+        row, place = _places(wanted)
+        found = _scored(plain, head, hidden[row, place], targets[row, place], temperature, entropy_learns)
+        return _in_place(found, wanted, row, place)
 
     head.forward = forward
     try:
@@ -144,3 +131,49 @@ def _scoring_head(head: Any, wanted: Any, targets: Any, temperature: float, entr
             del head.forward
         else:
             head.forward = own
+
+
+def scores_read_once(
+    model: Any, input_ids: Any, attention_mask: Any, wanted: Any, temperature: float, entropy_learns: bool
+) -> tuple[Any, Any]:
+    """As `scores`, for a model that nothing wraps. What all rows begin with, such as instructions, is read once."""
+    plain = plain_of(model)
+    head, length = plain.get_output_embeddings(), input_ids.shape[1]
+    padding = attention_mask.int().argmax(1)  # before each row, which is moved to the left by it
+    columns = torch.arange(int(attention_mask.sum(1).max()), device=input_ids.device) + padding[:, None]
+    states = read_once(plain.base_model, input_ids.gather(1, columns.clamp(max=length - 1)))
+    row, place = _places(wanted)
+    column = place + length - wanted.shape[1]
+    before = states[row, column - padding[row] - 1]
+    found = _scored(head.forward, head, before, input_ids[row, column], temperature, entropy_learns)
+    rows = _in_place(found, wanted, row, place)
+    return rows[..., 0], rows[..., 1]
+
+
+def _places(wanted: Any) -> tuple[Any, Any]:
+    """Rows and columns of the wanted tokens. A process without any still takes part in the backward pass."""
+    row, place = wanted.nonzero(as_tuple=True)
+    return (row, place) if len(row) else (row.new_zeros(1), place.new_zeros(1))
+
+
+def _scored(
+    logits_of: Callable[[Any], Any], head: Any, before: Any, tokens: Any, temperature: float, entropy_learns: bool
+) -> Any:
+    """Log-probability and entropy of each token, by the hidden state before it."""
+    from torch.utils.checkpoint import checkpoint
+
+    def of_chunk(hidden: Any, chosen: Any) -> Any:
+        logits = logits_of(hidden).float() / temperature
+        total = logits.logsumexp(-1)
+        logprob = logits.gather(-1, chosen.unsqueeze(-1)).squeeze(-1) - total
+        with torch.set_grad_enabled(entropy_learns and torch.is_grad_enabled()):
+            entropy = total - ((logits - total.unsqueeze(-1)).exp() * logits).sum(-1)
+        return torch.stack([logprob, entropy], -1)
+
+    size = max(1, min(_CHUNK, _LOGITS // head.out_features))
+    chunks = zip(before.split(size), tokens.split(size), strict=True)
+    return torch.cat([checkpoint(of_chunk, *chunk, use_reentrant=False) for chunk in chunks])
+
+
+def _in_place(found: Any, wanted: Any, row: Any, place: Any) -> Any:
+    return found.new_zeros(*wanted.shape, 2).index_put((row, place), found) * wanted.unsqueeze(-1)

@@ -25,7 +25,7 @@ from ..recipe import Recipe
 from .colocated import ColocatedVLLM
 from .config import config
 from .group import Member, annotate, check_scored, group_metrics, used_advantages, used_turn_advantages
-from .loss import by_length, changes_logits, only_what_teaches, scores
+from .loss import by_length, changes_logits, only_what_teaches, scores, scores_read_once
 from .rollouts import Place, Rollouts, reward_total
 from .sequence import TokenSequence, by_token, encoder, training_row
 
@@ -208,8 +208,11 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
             logps, entropies, auxiliary = plain(model, input_ids, attention_mask, logits_to_keep, **options)
             return logps, entropies, auxiliary
         wanted = attention_mask[:, -logits_to_keep:] if self._wanted is None else self._wanted
-        found = scores(model, input_ids, attention_mask, wanted, self.temperature, self._entropy_bonus_enabled)
-        return *found, None
+        asked = (model, input_ids, attention_mask, wanted, self.temperature, self._entropy_bonus_enabled)
+        if self.processes.count > 1 or self.recipe.gradient_checkpointing:
+            return *scores(*asked), None
+        with self.accelerator.autocast():
+            return *scores_read_once(*asked), None
 
     @property
     def _is_a_sum(self) -> bool:
