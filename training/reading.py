@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 _WORTH = 32  # tokens that all rows begin with, for them to be read by themselves
 
 
@@ -19,6 +17,7 @@ def read_whole(model: Any, rows: Any) -> Any:
 
 def read_once(model: Any, rows: Any) -> Any:
     """The same. What all rows begin with is read once; activations are not checkpointed."""
+    import torch
     from transformers.cache_utils import DynamicLayer
 
     same = (rows == rows[:1]).all(0).int().cumprod(0).sum().item()
