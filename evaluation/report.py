@@ -277,9 +277,9 @@ def _made(played: RecordedRun) -> Markup:
 
 def _command(settings: Mapping[str, Any]) -> str:
     """The command that repeats the run, or that served it to others."""
-    if "served" in settings:
-        return f"profilegym serve {settings['served']} --data {settings['data']} --out DIR"
     words = ["profilegym", "eval", *Settings.of(settings).arguments]
+    if "served" in settings:
+        words[1:6] = ["serve", settings["served"]]  # in place of eval, an agent and a model
     if "parent" in settings:
         words = ["profilegym", "replay", settings["parent"]]
         for name in ("from_step", "profile", *CHANGEABLE):

@@ -25,3 +25,17 @@ def test_workers_are_as_many_as_sessions_at_most(workers: int) -> None:
 
     with pytest.raises(OptionError, match=naming("workers", str(workers), "8")):
         serve(Served("world", sessions=8), workers, "127.0.0.1", 0)
+
+
+def test_a_report_of_served_episodes_tells_the_command_that_served_them() -> None:
+    from profilegym.apps.serve_env import Served
+    from profilegym.evaluation.report import _command
+
+    served = Served(
+        "world:seed=7/test", "rubric", "bm25:context=2", options={"top_k": 5, "tools": "search_profile+latest"}
+    )
+
+    assert _command(served.settings) == (
+        "profilegym serve env --data world:seed=7/test --judge rubric --retriever bm25:context=2 "
+        "--top-k 5 --tools search_profile+latest --out DIR"
+    )
