@@ -104,6 +104,7 @@ class Calls:
 def offer(
     question: str,
     fields: frozenset[str],
+    speakers: tuple[str, ...],
     protocol: Protocol,
     top_k: int,
     max_searches: int,
@@ -113,10 +114,11 @@ def offer(
     cites: bool,
     costs: str,
 ) -> Offer:
-    """What an episode offers for a question whose profile has documents with these `fields`."""
+    """What an episode offers for a question whose profile has documents with these `fields` and `speakers`."""
     if tools is None and cites and protocol == "tools":
         tools = _SEARCH_ALONE
     if tools is not None:
         tools = tools.fitted(fields, cites)
     notes = notes_of(protocol, cites, costs)
-    return Offer(tools, notes, prompt(protocol, top_k, max_searches, question, instructions, tools, max_shown, notes))
+    shown = prompt(protocol, top_k, max_searches, question, instructions, tools, max_shown, notes, speakers)
+    return Offer(tools, notes, shown)

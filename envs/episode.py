@@ -9,11 +9,11 @@ from typing import Any, Literal, Self
 from ..errors import EpisodeError, RetrievalError, ToolError
 from .action import Action, Answer, Call, Malformed, Protocol, SearchProfile, read_action
 from .calls import OVER_BUDGET, Calls, offer
-from .observation import calls_reminder, cut, document_line, prompt, prompt_name, prompt_version, reminder
+from .observation import calls_reminder, document_line, prompt, prompt_name, prompt_version, reminder
 from .question import Document, Question
 from .retrieval import Hit
 from .reward import Reward
-from .text import clean, shown_id
+from .text import clean, cut, shown_id
 from .tools.costs import costs_text
 from .tools.results import hits_of, result_text, written
 from .tools.tool import Result, SearchRequest
@@ -333,8 +333,8 @@ class Episode:
             self.costs = costs
         question, told = self.question, costs_text(self.costs) if self.costs else ""
         offered = offer(
-            question.text, question.profile.fields, self.protocol, self.top_k, self.max_searches, self.instructions,
-            tools, max_shown, cites, told,
+            question.text, question.profile.fields, question.profile.speakers, self.protocol, self.top_k,
+            self.max_searches, self.instructions, tools, max_shown, cites, told,
         )  # fmt: skip
         self.tools = tools = offered.tools
         self.observation = offered.prompt

@@ -6,7 +6,7 @@ from .._util.prompts import fill, version, version_of
 from .action import Protocol
 from .prompts import FOLDER as PROMPTS
 from .question import Document
-from .text import clean, clean_lines, shown_id
+from .text import clean, clean_lines, cut, shown_id
 from .tools.toolset import Toolset
 
 
@@ -25,11 +25,15 @@ def prompt(
     tools: Toolset | None = None,
     max_shown: int | None = None,
     notes: str = "",
+    speakers: tuple[str, ...] = (),
 ) -> str:
-    """`tools` are those of an episode that offers several, `notes` what is said of citations and costs."""
+    """`tools` are those of an episode that offers several, `notes` what is said of citations and costs.
+
+    `speakers` are whom a filter by speaker may name.
+    """
     budget = _budget(top_k, max_searches, max_shown) if tools is None else _calls_budget(top_k, max_searches, max_shown)
     budget = "\n\n".join(filter(None, (budget, notes, instructions)))
-    described = {} if tools is None else {"tools": tools.described(protocol)}
+    described = {} if tools is None else {"tools": tools.described(protocol, speakers)}
     return fill(prompt_name(protocol, tools), PROMPTS, budget=budget, question=clean_lines(question), **described)
 
 
@@ -75,10 +79,6 @@ def document_line(document: Document, form: int) -> str:
     if form < 0:
         return f"({shown_id(document.id)}) {document_line(document, -form)}"
     return cut(clean(document.head + document.text), form)
-
-
-def cut(line: str, most: int) -> str:
-    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
 def _budget(top_k: int, max_searches: int, max_shown: int | None) -> str:

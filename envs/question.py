@@ -6,7 +6,7 @@ from functools import cached_property
 from hashlib import blake2b
 from typing import Literal
 
-from .text import shown_id
+from .text import clean, shown_id
 
 # Whether the answer lies in the history, need not be looked for there, or cannot be known from it.
 HistoryUse = Literal["needed", "unneeded", "unanswerable"]
@@ -60,6 +60,11 @@ class Profile:
     def fields(self) -> frozenset[str]:
         """Which of the optional fields some document has."""
         return frozenset(name for name in _OPTIONAL if any(getattr(document, name) for document in self.documents))
+
+    @cached_property
+    def speakers(self) -> tuple[str, ...]:
+        """Who speaks in the documents, as policies see their names; in the order in which they come up."""
+        return tuple(dict.fromkeys(clean(document.speaker) for document in self.documents if document.speaker))
 
     @cached_property
     def lines(self) -> dict[int, dict[str, str]]:

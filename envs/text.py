@@ -29,6 +29,10 @@ def clean_lines(text: str) -> str:
     return "\n".join(lines).rstrip()
 
 
+def cut(line: str, most: int) -> str:
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
 def well_formed(text: str) -> str:
     """Replaces lone surrogates, which have no UTF-8 form, by U+FFFD."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -161,8 +161,9 @@ def _check(name: str, promise: str, fix: str) -> Callable[[ToolCheck], ToolCheck
 
 
 def good_arguments(tool: Tool, profile: Profile) -> Iterator[dict[str, Any]]:
-    """Calls that the schema allows: with the required arguments alone, and with all."""
-    values = {argument.name: _valid(argument.name, argument.schema, profile) for argument in tool.arguments}
+    """Calls that the schema allows: with the required arguments alone, and with all that fit the profile."""
+    offered = tool.fitted(profile.fields).arguments
+    values = {argument.name: _valid(argument.name, argument.schema, profile) for argument in offered}
     yield {name: values[name] for name in tool.required}
     yield values
 
@@ -185,6 +186,8 @@ def _valid(name: str, schema: Mapping[str, Any], profile: Profile) -> Any:
             return "2024-06-05"
         case {"type": "string"} if name == "id":
             return profile.documents[2].id
+        case {"type": "string"} if name == "speaker" and profile.speakers:
+            return profile.speakers[0]
         case {"type": "string"}:
             return "tea"
         case {"type": "boolean"}:

@@ -5,7 +5,9 @@ from typing import Annotated
 
 from ...errors import BadArgument
 from ..question import Document, Profile
+from ..text import clean
 from .results import MOST_SHOWN
+from .speakers import speakers_text
 from .tool import SearchRequest, as_tool
 
 
@@ -26,12 +28,21 @@ def search_profile(
         return SearchRequest(query, k)
     start = None if after is None else after.isoformat()
     end = None if before is None else before.isoformat()
-    name = speaker and speaker.strip().casefold()
+    name = _known(speaker, profile) if speaker and speaker.strip() else None
 
     def keep(document: Document) -> bool:
-        if name and (document.speaker or "").casefold() != name:
+        if name is not None and clean(document.speaker or "") != name:
             return False
         day = document.date or ""
         return (start is None or day >= start) and (end is None or (bool(day) and day < end))
 
     return SearchRequest(query, k, keep)
+
+
+def _known(speaker: str, profile: Profile) -> str:
+    """The speaker's name as it stands in the profile."""
+    wanted = clean(speaker).casefold()
+    for name in profile.speakers:
+        if name.casefold() == wanted:
+            return name
+    raise BadArgument(f"Nobody of that name speaks in these posts. {speakers_text(profile.speakers)}".rstrip())

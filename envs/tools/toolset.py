@@ -1,7 +1,7 @@
 """Toolset: the tools that an episode offers, and the registry of tools."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -10,6 +10,7 @@ from ...errors import BadArgument, OptionError
 from ..action import Action, Answer, Call, Malformed, Protocol
 from .answer import ANSWER_WITH_CITES, answer
 from .search_profile import search_profile
+from .speakers import speakers_text
 from .tool import Tool
 
 _NO_OBJECT = Malformed("The arguments of a tool call are a JSON object of names and values.")
@@ -42,10 +43,10 @@ class Toolset:
         """The tools in the form that chat models take."""
         return [tool.schema for tool in self.tools.values()]
 
-    def described(self, protocol: Protocol) -> str:
+    def described(self, protocol: Protocol, speakers: Sequence[str] = ()) -> str:
         """For prompts: a line for each tool and each argument. With tags, the answer has a tag of its own."""
         shown = [tool for tool in self.tools.values() if tool.name != answer.name or protocol == "tools"]
-        return "\n".join(line for tool in shown for line in _described(tool))
+        return "\n".join(line for tool in shown for line in _described(tool, speakers_text(speakers)))
 
     def fitted(self, fields: frozenset[str], cites: bool = False) -> "Toolset":
         """Without the arguments that need a field which documents lack; with or without those of citations."""
@@ -79,12 +80,12 @@ class Toolset:
         return Call(tool.name, values)
 
 
-def _described(tool: Tool) -> Iterable[str]:
+def _described(tool: Tool, speakers: str) -> Iterable[str]:
     yield f"- {tool.signature}: {tool.description}"
     for argument in tool.arguments:
         default = "" if argument.default is None else f", by default {json.dumps(argument.default)}"
-        described = f" {argument.type.description}" if argument.type.description else ""
-        yield f"  {argument.name}: {argument.type.expects}{default}.{described}"
+        notes = argument.type.description, speakers if argument.needs == "speaker" else ""
+        yield " ".join((f"  {argument.name}: {argument.type.expects}{default}.", *filter(None, notes)))
 
 
 TOOLS = Registry(
