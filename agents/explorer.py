@@ -36,11 +36,11 @@ def play(question: Question, segments: Sequence[Segment]) -> str:
 
 
 def _calls(question: Question) -> list[Any]:
-    """The arguments of searches, or the name of the other tool: with or without speaker, words and number of posts."""
+    """The arguments of searches, or the name of the other tool: with or without a speaker, and so many posts."""
     rng = Random(question.id)
     speaker = _speaker(question) if rng.random() < 0.5 else None
-    words = question.search_text if rng.random() < 0.5 else _words(question, speaker)
-    first = {"query": words} | ({"speaker": speaker} if speaker else {}) | {"k": rng.choice((5, 8, 12, 15))}
+    words = {"query": _words(question, speaker)}
+    first = words | ({"speaker": speaker} if speaker else {}) | {"k": rng.choice((5, 8, 12, 15))}
     again = {"query": _words(question, None), "k": 5}
     return [first, *rng.choice(([], [], ["read_around"], [again], ["read_around", again]))]
 

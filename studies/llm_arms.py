@@ -99,8 +99,7 @@ TRIALS = {
     "world-rpm": Trial(WORLD, "untrained", 20, {"agent": "rpm", "limit": 30}),
     "locomo-as-it-comes": Trial(LOCOMO, "untrained", 15, {"model": "smollm2", "limit": 60}),
     "locomo-greedy": Trial(LOCOMO, "trained", 12, {"temperature": 0.0}, repeats=3),
-    "locomo-bm25": Trial(LOCOMO, "trained", 12, {"retriever": "bm25"}),
-    "locomo-hybrid": Trial(LOCOMO, "trained", 12, {"retriever": BEST_ONE_SHOT}),
+    "locomo-bm25": Trial(LOCOMO, "trained", 12, {"retriever": "bm25:context=2,dates=true"}),
     "locomo-script": Trial(LOCOMO, "untrained", 1, {"model": "scripted:searcher"}, repeats=3),
     "locomo-lessons": Trial(LOCOMO, "untrained", 1, {"model": "scripted:explorer"}, repeats=3),
     "locomo-one-shot": Trial(
