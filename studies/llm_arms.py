@@ -16,7 +16,7 @@ FOLDS = (  # of LoCoMo's conversations: those that train, the one that is watche
 BEST_ONE_SHOT = "hybrid:bm25+dense,context=2,dates=true,weights=2+1"  # of docs/retrieval.md, at 15 turns
 _MAIN = ("stages.grpo.conclusion.controls=[pr2]",)
 _RAG = ("stages.sft.agent=rag", "stages.grpo.agent=rag", "stages.grpo.conclusion={controls: [rag], oracle: null}")
-_NO_COST = "stages.grpo.reward=pr2:rubric"  # its one search is not its choice
+_NO_COST = ("stages.grpo.reward=pr2:rubric", "stages.grpo.scale_rewards=null")
 _ONE_SEED = ("stages.grpo.conclusion={controls: [], oracle: null}", "stages.grpo.data.test.test_unseen=null")
 _NO_BASELINE = ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0")
 _SHOWN_AT_ONCE = tuple(
@@ -71,9 +71,9 @@ ARMS = {
     WORLD_RAG_LESSONS: Arm(WORLD, 45, ("stages.sft.agent=rag", "stages.grpo=null")),
     WORLD: Arm(WORLD, 75, _MAIN, 3, begins=WORLD_LESSONS),
     LOCOMO: Arm(LOCOMO, 110, repeats=3),
-    WORLD_RAG: Arm(WORLD, 50, (*_RAG, _NO_COST), 3, begins=WORLD_RAG_LESSONS),
+    WORLD_RAG: Arm(WORLD, 50, (*_RAG, *_NO_COST), 3, begins=WORLD_RAG_LESSONS),
     LOCOMO_RAG: Arm(LOCOMO, 80, (*_RAG, *_SHOWN_AT_ONCE), 3),
-    "world-no-cost": Arm(WORLD, 75, (*_MAIN, _NO_COST), begins=WORLD_LESSONS),
+    "world-no-cost": Arm(WORLD, 75, (*_MAIN, *_NO_COST), begins=WORLD_LESSONS),
     "world-one-search": Arm(WORLD, 40, (*_ONE_SEED, "stages.grpo.episode.max_searches=1"), begins=WORLD_LESSONS),
     "world-no-baseline": Arm(WORLD, 45, (*_ONE_SEED, *_NO_BASELINE), begins=WORLD_LESSONS),
     "world-delta": Arm(WORLD, 45, (*_ONE_SEED, "stages.grpo.advantage=delta"), begins=WORLD_LESSONS),

@@ -27,6 +27,26 @@ def test_the_worked_example(mode: str, expected: tuple[float, ...]) -> None:
     assert advantages(mode, SCORES, BASELINE) == pytest.approx(expected, abs=1e-6)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("joint", (0.1, 0.6, -0.4, 0.1, -0.4)),
+        ("delta", (0.5, 1.0, 0.0, 0.5, 0.0)),
+        ("none", (0.0, 0.5, -0.5, 0.0, 0.0)),
+    ],
+)
+def test_without_a_scale_they_stay_as_large_as_the_rewards_are(mode: str, expected: tuple[float, ...]) -> None:
+    found = advantages(mode, SCORES, BASELINE, scale="none")  # type: ignore[arg-type]
+
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "scale"), [("code", "none"), ("joint", "batch")])
+def test_a_scale_that_cannot_be_is_refused(mode: str, scale: str) -> None:
+    with pytest.raises(OptionError, match=naming(f"scale_rewards={scale!r}", f"advantage={mode}")):
+        advantages(mode, SCORES, BASELINE, scale=scale)  # type: ignore[arg-type]
+
+
 def test_several_baselines_are_members_each_and_one_mean_elsewhere() -> None:
     assert len(advantages("joint", SCORES, (0.0, 1.0))) == 6
     assert advantages("delta", SCORES, (0.0, 1.0))[:4] == pytest.approx(advantages("delta", SCORES, BASELINE)[:4])

@@ -12,14 +12,18 @@ from ..errors import OptionError
 
 Mode = Literal["joint", "delta", "code", "none"]
 Advantage = Literal["joint", "delta", "code", "none", "joint+turn", "delta+turn", "code+turn", "none+turn"]
+Scale = Literal["group", "none"]
 Score = float | None
 _SHIFT = 2.0  # `k-shift` of PR2's released code
 _EPSILON = 1e-6  # smallest standard deviation: smaller differences are noise
 _ROUNDING = 1e-9  # relative to the largest score: tolerance for equal scores
 _Values = NDArray[np.float64]
+_Deviation = Callable[[_Values], float]
 
 
-def advantages(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Score]) -> list[float]:
+def advantages(
+    mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Score], scale: Scale = "group"
+) -> list[float]:
     """Advantages of the K personalised members, followed by those of the M baseline members.
 
     A member without a score (None or NaN) is left out of the statistics and gets 0. All members get 0 in a group with
@@ -31,13 +35,18 @@ def advantages(mode: Mode, scores: Sequence[Score], baseline_scores: Sequence[Sc
       scores; not centred again
     - `code`: the formula of PR2's released code
     - `none`: GRPO over the K personalised members, without the baseline
+
+    With `scale="none"` no deviation divides them, which `code` cannot do without.
     """
     if mode not in _MODES:
         raise OptionError(f"advantage={mode!r}: give one of {', '.join(get_args(Mode))}")
+    if scale not in _SCALES or (mode == "code" and scale != "group"):
+        other = " or none" * (mode != "code")
+        raise OptionError(f"scale_rewards={scale!r}: with advantage={mode} give group{other}")
     known, beside = _known(scores), _known(baseline_scores)
     if is_skipped(mode, scores, baseline_scores) or is_flat([*scores, *baseline_scores]):
         return [0.0] * (len(scores) + len(baseline_scores))
-    found, found_beside = (iter(values.tolist()) for values in _MODES[mode](known, beside))
+    found, found_beside = (iter(values.tolist()) for values in _MODES[mode](known, beside, _SCALES[scale]))
     return [
         *(next(found) if _is_known(score) else 0.0 for score in scores),
         *(next(found_beside) if _is_known(score) else 0.0 for score in baseline_scores),
@@ -80,27 +89,27 @@ def _to_go(rewards: Sequence[float]) -> list[float]:
     return list(accumulate(reversed(rewards)))[::-1]
 
 
-def _joint(scores: _Values, baselines: _Values) -> tuple[_Values, _Values]:
-    found = _standardised(np.concatenate([scores, baselines]))
+def _joint(scores: _Values, baselines: _Values, deviation: _Deviation) -> tuple[_Values, _Values]:
+    found = _standardised(np.concatenate([scores, baselines]), deviation)
     return found[: len(scores)], found[len(scores) :]
 
 
-def _delta(scores: _Values, baselines: _Values) -> tuple[_Values, _Values]:
-    return (scores - baselines.mean()) / _deviation(scores), np.zeros(len(baselines))
+def _delta(scores: _Values, baselines: _Values, deviation: _Deviation) -> tuple[_Values, _Values]:
+    return (scores - baselines.mean()) / deviation(scores), np.zeros(len(baselines))
 
 
-def _code(scores: _Values, baselines: _Values) -> tuple[_Values, _Values]:
+def _code(scores: _Values, baselines: _Values, deviation: _Deviation) -> tuple[_Values, _Values]:
     baseline = baselines.mean()
     group = np.append(scores, baseline)
-    shifted = (scores - baseline - group.mean()) / _deviation(group)
-    return shifted - _SHIFT * baseline / _deviation(scores), np.zeros(len(baselines))
+    shifted = (scores - baseline - group.mean()) / deviation(group)
+    return shifted - _SHIFT * baseline / deviation(scores), np.zeros(len(baselines))
 
 
-def _none(scores: _Values, baselines: _Values) -> tuple[_Values, _Values]:
-    return _standardised(scores), np.zeros(len(baselines))
+def _none(scores: _Values, baselines: _Values, deviation: _Deviation) -> tuple[_Values, _Values]:
+    return _standardised(scores, deviation), np.zeros(len(baselines))
 
 
-_MODES: dict[str, Callable[[_Values, _Values], tuple[_Values, _Values]]] = {
+_MODES: dict[str, Callable[[_Values, _Values, _Deviation], tuple[_Values, _Values]]] = {
     "joint": _joint,
     "delta": _delta,
     "code": _code,
@@ -108,14 +117,17 @@ _MODES: dict[str, Callable[[_Values, _Values], tuple[_Values, _Values]]] = {
 }
 
 
-def _standardised(values: _Values) -> _Values:
-    found: _Values = np.zeros(len(values)) if _are_equal(values) else (values - values.mean()) / _deviation(values)
+def _standardised(values: _Values, deviation: _Deviation) -> _Values:
+    found: _Values = np.zeros(len(values)) if _are_equal(values) else (values - values.mean()) / deviation(values)
     return found
 
 
 def _deviation(values: _Values) -> float:
     """Sample standard deviation; 1 where all values are equal."""
     return 1.0 if _are_equal(values) else max(_EPSILON, float(values.std(ddof=1)))
+
+
+_SCALES: dict[str, _Deviation] = {"group": _deviation, "none": lambda _: 1.0}
 
 
 def _are_equal(values: _Values) -> bool:

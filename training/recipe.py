@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from ..envs.episode_options import checked_options
 from ..errors import OptionError
 from ..evaluation.evaluate import Settings, default_reward
-from .advantage import Advantage, Mode
+from .advantage import Advantage, Mode, Scale
 from .call_rewards import TurnRewards
 from .settings import SettingsModel, load_settings
 
@@ -223,6 +223,7 @@ class Recipe(PolicyRecipe):
     reward: str
     group: Group = Group()
     advantage: Advantage = "joint"
+    scale_rewards: Scale = "group"  # what divides an advantage: its group's deviation, or nothing
     turn: TurnRewards = TurnRewards()  # with an advantage by turn
     train_baseline: Literal["masked", "positive", "all"] = "masked"
     resample_zero_variance: NonNegativeInt = 0  # times to resample a group whose scores are all equal
@@ -289,6 +290,10 @@ class Recipe(PolicyRecipe):
         yield (
             self.mode in ("delta", "code") and not self.group.baseline,
             f"advantage={self.advantage} needs baseline scores: group.baseline must be at least 1",
+        )
+        yield (
+            self.mode == "code" and self.scale_rewards != "group",
+            f"scale_rewards={self.scale_rewards} cannot be with advantage={self.advantage}, which divides by deviations",
         )
         yield (
             self.mode != "joint" and self.train_baseline != "masked",

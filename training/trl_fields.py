@@ -25,7 +25,7 @@ GRPO: Mapping[str, str] = {  # TRL's field -> the recipe's setting
     "report_to": "watch.report_to",
     "save_steps": "watch.save",
     "save_total_limit": "watch.keep",
-    "scale_rewards": "advantage",
+    "scale_rewards": "scale_rewards",
     "seed": "seed",
     "steps_per_generation": "optimiser.questions and optimiser.rows",
     "temperature": "generation.temperature",

@@ -56,7 +56,7 @@ def used_advantages(members: Sequence[Member], recipe: Recipe) -> list[float]:
     used: list[float] = []
     for start in range(0, len(members), size):
         totals = [member.total for member in members[start : start + size]]
-        group = advantages(recipe.mode, totals[:cut], totals[cut:])
+        group = advantages(recipe.mode, totals[:cut], totals[cut:], recipe.scale_rewards)
         if recipe.train_baseline == "positive":
             group[cut:] = [max(0.0, advantage) for advantage in group[cut:]]
         used += group
