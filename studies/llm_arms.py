@@ -16,9 +16,11 @@ FOLDS = (  # of LoCoMo's conversations: those that train, the one that is watche
 BEST_ONE_SHOT = "hybrid:bm25+dense,context=2,dates=true,weights=2+1"  # of docs/retrieval.md, at 15 turns
 _MAIN = ("stages.grpo.conclusion.controls=[pr2]",)
 _RAG = ("stages.sft.agent=rag", "stages.grpo.agent=rag", "stages.grpo.conclusion={controls: [rag], oracle: null}")
-_NO_COST = ("stages.grpo.reward=pr2:rubric", "stages.grpo.scale_rewards=null")
+_EPISODES = ("stages.grpo.advantage=null", "stages.grpo.turn=null")  # one advantage for all turns
+_PLAIN = (*_EPISODES, "stages.grpo.scale_rewards=null")  # as PR2 has it
+_COST = "stages.grpo.reward=compose:1*pr2:rubric+1*cost:search=0.03"
 _ONE_SEED = ("stages.grpo.conclusion={controls: [], oracle: null}", "stages.grpo.data.test.test_unseen=null")
-_NO_BASELINE = ("stages.grpo.advantage=none", "stages.grpo.group.baseline=0")
+_NO_BASELINE = "stages.grpo.group.baseline=0"
 _SHOWN_AT_ONCE = tuple(
     f"stages.{stage}.episode.{change}"
     for stage in ("sft", "grpo")
@@ -71,15 +73,17 @@ ARMS = {
     WORLD_RAG_LESSONS: Arm(WORLD, 45, ("stages.sft.agent=rag", "stages.grpo=null")),
     WORLD: Arm(WORLD, 75, _MAIN, 3, begins=WORLD_LESSONS),
     LOCOMO: Arm(LOCOMO, 110, repeats=3),
-    WORLD_RAG: Arm(WORLD, 50, (*_RAG, *_NO_COST), 3, begins=WORLD_RAG_LESSONS),
+    WORLD_RAG: Arm(WORLD, 50, (*_RAG, *_PLAIN), 3, begins=WORLD_RAG_LESSONS),
     LOCOMO_RAG: Arm(LOCOMO, 80, (*_RAG, *_SHOWN_AT_ONCE), 3),
-    "world-no-cost": Arm(WORLD, 75, (*_MAIN, *_NO_COST), begins=WORLD_LESSONS),
+    "world-plain": Arm(WORLD, 75, (*_MAIN, *_PLAIN), begins=WORLD_LESSONS),
+    "world-cost": Arm(WORLD, 75, (*_MAIN, *_EPISODES, _COST), begins=WORLD_LESSONS),
     "world-one-search": Arm(WORLD, 40, (*_ONE_SEED, "stages.grpo.episode.max_searches=1"), begins=WORLD_LESSONS),
-    "world-no-baseline": Arm(WORLD, 45, (*_ONE_SEED, *_NO_BASELINE), begins=WORLD_LESSONS),
-    "world-delta": Arm(WORLD, 45, (*_ONE_SEED, "stages.grpo.advantage=delta"), begins=WORLD_LESSONS),
-    "world-turns": Arm(WORLD, 45, (*_ONE_SEED, "stages.grpo.advantage=joint+turn"), begins=WORLD_LESSONS),
+    "world-no-baseline": Arm(
+        WORLD, 45, (*_ONE_SEED, _NO_BASELINE, "stages.grpo.advantage=none+turn"), begins=WORLD_LESSONS
+    ),
+    "world-delta": Arm(WORLD, 45, (*_ONE_SEED, "stages.grpo.advantage=delta+turn"), begins=WORLD_LESSONS),
     "locomo-one-search": Arm(LOCOMO, 60, (*_ONE_SEED, "stages.grpo.episode.max_searches=1"), begins=LOCOMO),
-    "locomo-no-baseline": Arm(LOCOMO, 65, (*_ONE_SEED, *_NO_BASELINE), begins=LOCOMO),
+    "locomo-no-baseline": Arm(LOCOMO, 65, (*_ONE_SEED, _NO_BASELINE, "stages.grpo.advantage=none"), begins=LOCOMO),
     "prlm": Arm("prlm-world-lamp-5", 60, _PRLM),
     "tagpr": Arm("tagpr-world-lamp-2", 75, _TAGPR),
     "locomo-no-read-around": Arm(
