@@ -224,6 +224,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_nearest_right_one(chang
     [
         ({"advantage": "delta", "group": {"baseline": 0}}, "group.baseline must be at least 1"),
         ({"advantage": "none", "train_baseline": "all"}, "train_baseline=all needs advantage=joint"),
+        ({"advantage": "code", "scale_rewards": "none"}, "scale_rewards=none cannot be"),
         ({"train_baseline": "positive", "group": {"baseline": 0}}, "train_baseline=positive needs a baseline"),
         ({"optimiser": {"steps": 1, "rows": 7}}, "optimiser.rows=7 does not divide a step's 40 sequences"),
         ({"generation": {"engine": "vllm-server"}}, "needs generation.vllm_server"),

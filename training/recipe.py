@@ -293,7 +293,7 @@ class Recipe(PolicyRecipe):
         )
         yield (
             self.mode == "code" and self.scale_rewards != "group",
-            f"scale_rewards={self.scale_rewards} cannot be with advantage={self.advantage}, which divides by deviations",
+            f"advantage={self.advantage} divides by deviations: scale_rewards={self.scale_rewards} cannot be",
         )
         yield (
             self.mode != "joint" and self.train_baseline != "masked",
