@@ -250,7 +250,7 @@ def test_the_page_is_written_from_whatever_there_is(tmp_path: Path, monkeypatch:
 
 
 def test_a_dry_run_tells_what_is_left_and_runs_nothing(bench: Bench, capsys: pytest.CaptureFixture[str]) -> None:
-    results_llm.main(["--dry-run", "--only", WORLD, "--runs", str(bench.folder)])
+    results_llm.main(["--dry-run", "--only", WORLD, "--runs", str(bench.folder), "--records", str(bench.folder)])
 
     told = capsys.readouterr().out
     assert f"| {WORLD}-2 | missing |" in told
