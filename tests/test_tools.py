@@ -243,8 +243,18 @@ def test_names_are_shown_as_text_and_found_as_shown() -> None:
     assert "</information>\n<answer>" not in played.observation
     assert "x" * 41 not in played.observation
 
-    step(played, "search_profile", query="tea", speaker=profile.speakers[0])
+    told = json.loads("[" + played.observation.partition("Give one of ")[2].partition(".\n")[0] + "]")
+    step(played, "search_profile", query="tea", speaker=told[0])
     assert shown(played) == ["1"]
+
+
+def test_a_speaker_is_found_in_whatever_case_the_name_stands() -> None:
+    profile = Profile("u", (Document("1", "tea", speaker="Bo"), Document("2", "tea", speaker="BO")))
+    played = Episode(Question("q", "u", "Tea?", profile), tools=toolset())
+
+    step(played, "search_profile", query="tea", speaker="bo")
+
+    assert sorted(shown(played)) == ["1", "2"]
 
 
 def test_of_many_who_speak_none_is_named() -> None:

@@ -7,7 +7,7 @@ from ...errors import BadArgument
 from ..question import Document, Profile
 from ..text import clean
 from .results import MOST_SHOWN
-from .speakers import speakers_text
+from .speakers import shown_name, speakers_text
 from .tool import SearchRequest, as_tool
 
 
@@ -31,7 +31,7 @@ def search_profile(
     name = _known(speaker, profile) if speaker and speaker.strip() else None
 
     def keep(document: Document) -> bool:
-        if name is not None and clean(document.speaker or "") != name:
+        if name is not None and clean(document.speaker or "").casefold() != name:
             return False
         day = document.date or ""
         return (start is None or day >= start) and (end is None or (bool(day) and day < end))
@@ -40,9 +40,9 @@ def search_profile(
 
 
 def _known(speaker: str, profile: Profile) -> str:
-    """The speaker's name as it stands in the profile."""
+    """The name, caseless, of a speaker of the profile; it may be given as prompts show it."""
     wanted = clean(speaker).casefold()
     for name in profile.speakers:
-        if name.casefold() == wanted:
-            return name
+        if wanted in (name.casefold(), shown_name(name).casefold()):
+            return name.casefold()
     raise BadArgument(f"Nobody of that name speaks in these posts. {speakers_text(profile.speakers)}".rstrip())
