@@ -17,7 +17,7 @@ BEST_ONE_SHOT = "hybrid:bm25+dense,context=2,dates=true,weights=2+1"  # of docs/
 _MAIN = ("stages.grpo.conclusion.controls=[pr2]",)
 _RAG = ("stages.sft.agent=rag", "stages.grpo.agent=rag", "stages.grpo.conclusion={controls: [rag], oracle: null}")
 _EPISODES = ("stages.grpo.advantage=null", "stages.grpo.turn=null")  # one advantage for all turns
-_PLAIN = (*_EPISODES, "stages.grpo.scale_rewards=null")  # as PR2 has it
+_PLAIN = (*_EPISODES, "stages.grpo.scale_rewards=null")  # as the paper of PR2 has it
 _COST = "stages.grpo.reward=compose:1*pr2:rubric+1*cost:search=0.03"
 _ONE_SEED = ("stages.grpo.conclusion={controls: [], oracle: null}", "stages.grpo.data.test.test_unseen=null")
 _NO_BASELINE = "stages.grpo.group.baseline=0"
