@@ -12,6 +12,8 @@ from .turn_format import answer_with, call_tool
 
 _LINE = re.compile(r"^\d+\. \(([^)\n]*)\) ", re.MULTILINE)
 _WORD = re.compile(r"[\w'-]+")
+_NAME = re.compile(r"(?<=\s)[A-Z][a-z]+")
+_MISTAKES = 0.2  # of the questions that name somebody who does not speak, or two people
 _EMPTY = (  # words that say nothing of what is asked
     *("a", "an", "the", "of", "to", "in", "on", "at", "for", "with", "and", "or", "by", "from", "about", "is", "are"),
     *("was", "were", "be", "been", "do", "does", "did", "has", "have", "had", "will", "would", "can", "could"),
@@ -21,35 +23,55 @@ _EMPTY = (  # words that say nothing of what is asked
 
 
 def play(question: Question, segments: Sequence[Segment]) -> str:
-    """One to three calls that the question's id decides, then the reference if some of its evidence was shown."""
+    """Calls that the question's id decides, then the reference if some of its evidence was shown."""
     observations = [segment.text for segment in segments if segment.author == "environment"]
     calls = _calls(question)
     made = len(observations) - 1
     if made >= len(calls) or "answer now" in observations[-1]:
         return _answer(question, observations)
     if calls[made] != "read_around":
-        return call_tool("search_profile", calls[made], "I look for what was said about it.")
-    found = _LINE.findall(observations[1])
+        mistaken = "Nobody of that name speaks" in observations[-1]
+        why = "I name one who speaks, or nobody." if mistaken else "I look for what was said about it."
+        return call_tool("search_profile", calls[made], why)
+    found = _LINE.findall(observations[-1])
     if not found:
         return _answer(question, observations)
     return call_tool("read_around", {"id": found[0]}, "I read what was said before and after.")
 
 
 def _calls(question: Question) -> list[Any]:
-    """The arguments of searches, or the name of the other tool: with or without a speaker, and so many posts."""
+    """The arguments of searches, or the name of the other tool: with or without a speaker, and so many posts.
+
+    Now and then a search before these names somebody who does not speak: a mistake to learn from.
+    """
     rng = Random(question.id)
     speaker = _speaker(question) if rng.random() < 0.5 else None
-    words = {"query": _words(question, speaker)}
-    first = words | ({"speaker": speaker} if speaker else {}) | {"k": rng.choice((5, 8, 12, 15))}
+    words, count = {"query": _words(question, speaker)}, {"k": rng.choice((5, 8, 12, 15))}
+    first = [words | ({"speaker": speaker} if speaker else {}) | count]
     again = {"query": _words(question, None), "k": 5}
-    return [first, *rng.choice(([], [], ["read_around"], [again], ["read_around", again]))]
+    more = rng.choice(([], [], ["read_around"], [again], ["read_around", again]))
+    nobody = _nobody(question)
+    if nobody and rng.random() < _MISTAKES:
+        first.insert(0, words | {"speaker": nobody} | count)
+    return [*first, *more]
 
 
 def _speaker(question: Question) -> str | None:
     """The speaker whom the question names, if it names one of them alone."""
-    speakers = {document.speaker for document in question.profile.documents if document.speaker}
-    named = [speaker for speaker in speakers if re.search(rf"\b{re.escape(speaker)}\b", question.text)]
+    named = _named(question)
     return named[0] if len(named) == 1 else None
+
+
+def _nobody(question: Question) -> str | None:
+    """What looks like the name of a speaker and is none: two of them, or another name in the question."""
+    named = _named(question)
+    if len(named) > 1:
+        return " and ".join(named)
+    return next((name for name in _NAME.findall(question.text) if name not in named), None)
+
+
+def _named(question: Question) -> list[str]:
+    return [speaker for speaker in question.profile.speakers if re.search(rf"\b{re.escape(speaker)}\b", question.text)]
 
 
 def _words(question: Question, speaker: str | None) -> str:

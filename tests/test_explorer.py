@@ -21,19 +21,22 @@ TALK = {
 }
 
 
-@pytest.fixture
-def played(tmp_path: Path) -> list[pg.Trajectory]:
-    """One episode of each of forty questions about Ines, with the profile."""
-    questions = [asked(4, "Where is Ines's boat?")] * 40
-    (tmp_path / "talks.json").write_text(json.dumps([conversation("c", *questions, **TALK)]), "utf-8")
+def episodes(place: Path, question: str) -> list[pg.Trajectory]:
+    """One episode of each of forty such questions, with the profile."""
+    (place / "talks.json").write_text(json.dumps([conversation("c", *[asked(4, question)] * 40, **TALK)]), "utf-8")
     options = {"tools": make_tools("search_profile+read_around"), "max_searches": 3, "max_shown": 4}
     rollout = Rollout(make_model("scripted:explorer"), pg.make_retriever("bm25"), options=options)
 
     async def play() -> list[pg.Trajectory]:
-        agent, loaded = make_agent("pr2"), pg.load_questions(f"locomo:{tmp_path}/talks.json")
+        agent, loaded = make_agent("pr2"), pg.load_questions(f"locomo:{place}/talks.json")
         return [trajectory async for trajectory in rollout.run(Job(question, agent) for question in loaded)]
 
     return asyncio.run(play())
+
+
+@pytest.fixture
+def played(tmp_path: Path) -> list[pg.Trajectory]:
+    return episodes(tmp_path, "Where is Ines's boat?")
 
 
 def test_its_searches_differ_and_none_is_a_mistake(played: list[pg.Trajectory]) -> None:
@@ -46,6 +49,20 @@ def test_its_searches_differ_and_none_is_a_mistake(played: list[pg.Trajectory]) 
     assert speakers == {"Ines", "None"}
     assert tools == {"search_profile", "read_around"}
     assert {len(trajectory.searches) for trajectory in played} >= {1, 2}
+
+
+def test_some_name_nobody_who_speaks_and_search_again(tmp_path: Path) -> None:
+    found = episodes(tmp_path, "Where is the boat that Ines and Tom bought?")
+    mistaken = [trajectory for trajectory in found if trajectory.malformed]
+
+    assert 0 < len(mistaken) < len(found) / 2
+    for trajectory in mistaken:
+        calls = [segment.text for segment in trajectory.segments if segment.author == "policy"]
+        assert trajectory.malformed == 1
+        assert '"speaker": "Ines and Tom"' in calls[0]
+        assert "speaker" not in calls[1]
+        assert trajectory.searches
+        assert trajectory.ended == "answered"
 
 
 def test_it_answers_with_the_reference_where_evidence_was_shown_and_nowhere_else(played: list[pg.Trajectory]) -> None:
