@@ -4,13 +4,14 @@ from collections import defaultdict
 from collections.abc import Hashable, Sequence
 from typing import get_args
 
-from ..training.advantage import Mode, advantages
+from ..errors import OptionError
+from ..training.advantage import Mode, Scale, advantages
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 
 
 def grouped(
-    mode: Mode, rewards: Sequence[float], groups: Sequence[Hashable], is_control: Sequence[bool]
+    mode: Mode, rewards: Sequence[float], groups: Sequence[Hashable], is_control: Sequence[bool], scale: Scale = "group"
 ) -> list[float]:
     """The advantage of each row in its group. A reward that is NaN is unscored: its row counts nowhere and gets 0."""
     rows: defaultdict[Hashable, list[int]] = defaultdict(list)
@@ -20,7 +21,7 @@ def grouped(
     for members in rows.values():
         own = [row for row in members if not is_control[row]]
         controls = [row for row in members if is_control[row]]
-        values = advantages(mode, [rewards[row] for row in own], [rewards[row] for row in controls])
+        values = advantages(mode, [rewards[row] for row in own], [rewards[row] for row in controls], scale)
         for row, value in zip([*own, *controls], values, strict=True):
             found[row] = value
     return found
@@ -34,3 +35,10 @@ def last_of_each(groups: Sequence[Hashable], number: int) -> list[bool]:
         left[group] += 1
         marks.append(left[group] <= number)
     return marks[::-1]
+
+
+def scale_of(mode: Mode, divides: bool, option: str) -> Scale:
+    """What `option` of a trainer, whether a deviation divides its own advantages, is for these."""
+    if mode == "code" and not divides:
+        raise OptionError(f"{option}=False: profilegym_code always divides by a deviation; take another estimator")
+    return "group" if divides else "none"

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import MissingExtra
 from ..training.advantage import Mode
-from .estimators import MODES, grouped, last_of_each
+from .estimators import MODES, grouped, last_of_each, scale_of
 
 try:
     import torch
@@ -47,16 +47,19 @@ class ProfileGenerator(SkyRLGymGenerator):
 def register_estimators(controls: int = ProfileGenerator.controls) -> None:
     """Register `profilegym_joint`, `_delta`, `_code` and `_none` for `trainer.algorithm.advantage_estimator`.
 
-    SkyRL gives an estimator no loss mask, so the control is the last `controls` rows of each group.
+    SkyRL gives an estimator no loss mask, so the control is the last `controls` rows of each group. No deviation
+    divides the advantages where its own `trainer.algorithm.grpo_norm_by_std` is False.
     """
     for mode in MODES:
         register_advantage_estimator(f"profilegym_{mode}")(_estimator(mode, controls))
 
 
 def _estimator(mode: Mode, controls: int) -> Any:
-    def estimate(token_level_rewards: Any, response_mask: Any, index: Any, **_: Any) -> tuple[Any, Any]:
-        groups = list(index)
-        found = grouped(mode, token_level_rewards.sum(dim=-1).tolist(), groups, last_of_each(groups, controls))
+    def estimate(
+        token_level_rewards: Any, response_mask: Any, index: Any, grpo_norm_by_std: bool = True, **_: Any
+    ) -> tuple[Any, Any]:
+        groups, scale = list(index), scale_of(mode, grpo_norm_by_std, "trainer.algorithm.grpo_norm_by_std")
+        found = grouped(mode, token_level_rewards.sum(dim=-1).tolist(), groups, last_of_each(groups, controls), scale)
         advantages = torch.tensor(found, device=response_mask.device).unsqueeze(-1) * response_mask
         return advantages, advantages
 

@@ -1,10 +1,13 @@
-"""verl: this package's advantages as estimators, `profilegym_joint` and others, registered when this is imported."""
+"""verl: this package's advantages as estimators, `profilegym_joint` and others, registered when this is imported.
+
+No deviation divides them where verl's own `algorithm.norm_adv_by_std_in_grpo` is False.
+"""
 
 from typing import Any
 
 from ..errors import MissingExtra
 from ..training.advantage import Mode
-from .estimators import MODES, grouped
+from .estimators import MODES, grouped, scale_of
 
 try:
     import torch
@@ -13,11 +16,15 @@ except ImportError as error:
     raise MissingExtra("the advantages of verl", "verl") from error
 
 
+_DIVIDES = "norm_adv_by_std_in_grpo"
+
+
 def _estimator(mode: Mode) -> Any:
-    def estimate(token_level_rewards: Any, response_mask: Any, index: Any, **_: Any) -> tuple[Any, Any]:
+    def estimate(token_level_rewards: Any, response_mask: Any, index: Any, config: Any, **_: Any) -> tuple[Any, Any]:
         """A row that is masked as a whole is a control."""
         is_control = (response_mask.sum(dim=-1) == 0).tolist()
-        found = grouped(mode, token_level_rewards.sum(dim=-1).tolist(), list(index), is_control)
+        scale = scale_of(mode, config.get(_DIVIDES, True), f"algorithm.{_DIVIDES}")
+        found = grouped(mode, token_level_rewards.sum(dim=-1).tolist(), list(index), is_control, scale)
         advantages = torch.tensor(found, device=response_mask.device).unsqueeze(-1) * response_mask
         return advantages, advantages
 

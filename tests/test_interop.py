@@ -7,6 +7,7 @@ interop`), or with this one. `python tests/test_interop.py` writes the table of 
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from runpy import run_path
@@ -15,8 +16,8 @@ from typing import Any
 import pytest
 
 from profilegym.agents.models import smollm2
-from profilegym.interop.estimators import MODES
-from profilegym.training.advantage import Mode, advantages
+from profilegym.interop.estimators import MODES, grouped
+from profilegym.training.advantage import Mode, Scale
 
 ROOT = Path(__file__).parent.parent
 CASES = sorted(path.stem.removeprefix("case_") for path in (ROOT / "tests/interop").glob("case_*.py"))
@@ -26,6 +27,7 @@ SCRIPTS = ("right", "wrong", "corrected", "out of turns", "outage")
 _VALUES = run_path(str(ROOT / "tests/interop/values.py"))
 ROWS: list[tuple[str, float, bool]] = _VALUES["ROWS"]
 EXPECTED: dict[str, tuple[float, ...]] = _VALUES["EXPECTED"]
+UNDIVIDED: dict[str, tuple[float, ...]] = _VALUES["UNDIVIDED"]
 PAGE = ROOT / "docs/interop.md"
 HEAD = (
     "| framework | tested with | does the control count in the group's mean? | what is unscored | tokens |\n"
@@ -120,23 +122,30 @@ def test_the_estimators_of_other_trainers_give_the_advantages_of_this_package(fr
     found = json.loads(output(framework, f"tests/interop/estimators_{framework}.py").splitlines()[-1])
     trained = [framework == "skyrl" or not is_control for *_, is_control in ROWS]  # verl masks the control here
 
-    for mode, expected in EXPECTED.items():
-        wanted = [value if kept else 0.0 for value, kept in zip(expected, trained, strict=True)]
-        assert found["ours"][mode] == pytest.approx(wanted, abs=1e-5)
-    kept = [
-        value for value, (group, *_), one in zip(EXPECTED["joint"], ROWS, trained, strict=True) if group == "a" and one
-    ]
-    assert found["its own"][: len(kept)] == pytest.approx(kept, abs=1e-4)
+    def masked(values: Sequence[float]) -> list[float]:
+        return [value if kept else 0.0 for value, kept in zip(values, trained, strict=True)]
+
+    for name, by_mode in (("ours", EXPECTED), ("undivided", UNDIVIDED)):
+        assert {mode: pytest.approx(masked(values), abs=1e-5) for mode, values in by_mode.items()} == found[name]
+    group_a = slice(5 if framework == "skyrl" else 4)
+    for own, by_mode in zip(found["own"], (EXPECTED, UNDIVIDED), strict=True):
+        assert own[group_a] == pytest.approx(by_mode["joint"][group_a], abs=1e-4)
+    assert found["refused"].endswith("=False: profilegym_code always divides by a deviation; take another estimator")
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_the_advantages_of_this_package_are_those_of_the_shared_values(mode: Mode) -> None:
-    for group in "abc":
-        own = [reward for one, reward, is_control in ROWS if one == group and not is_control]
-        controls = [reward for one, reward, is_control in ROWS if one == group and is_control]
-        expected = [value for value, (one, *_) in zip(EXPECTED[mode], ROWS, strict=True) if one == group]
+@pytest.mark.parametrize(
+    ("mode", "scale", "expected"),
+    [
+        *((mode, "group", EXPECTED[mode]) for mode in MODES),
+        *((mode, "none", expected) for mode, expected in UNDIVIDED.items()),
+    ],
+)
+def test_the_advantages_of_this_package_are_those_of_the_shared_values(
+    mode: Mode, scale: Scale, expected: tuple[float, ...]
+) -> None:
+    groups, rewards, is_control = zip(*ROWS, strict=True)
 
-        assert advantages(mode, own, controls) == pytest.approx(expected, abs=1e-6)
+    assert grouped(mode, rewards, groups, is_control, scale) == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.slow
