@@ -29,13 +29,16 @@ _SHOWN_AT_ONCE = tuple(
 _LORA = r"{rank: 16, targets: 'model\.layers\.[12]\d\..*_proj'}"
 _LESSONS = "{steps: 60, batch: 8, learning_rate: 1.0e-3, warmup: 5}"
 _STEPS = "{steps: 24, questions: 4, learning_rate: 1.0e-4}"
+_DEADLINE = "stages.{}.generation.deadline=7200"  # seconds of an episode, on a core that others may use, too
 _PRLM = (
+    *map(_DEADLINE.format, ("base", "rm", "grpo")),
     *("model=smollm2", f"stages.base.lora={_LORA}", "stages.base.lessons.limit=240"),
     *(f"stages.base.optimiser={_LESSONS}", "stages.base.conclusion.questions=60", "stages.rm.limit=160"),
     *(f"stages.grpo.lora={_LORA}", f"stages.grpo.optimiser={_STEPS}"),
     "stages.grpo.conclusion={controls: [rag, prlm], questions: 60}",
 )
 _TAGPR = (
+    *map(_DEADLINE.format, ("sft", "prmu", "guided", "exploratory")),
     *("model=smollm2", f"stages.sft.lora={_LORA}", "stages.sft.lessons.limit=400"),
     *(f"stages.sft.optimiser={_LESSONS}", "stages.sft.conclusion.questions=60"),
     *("stages.prmu.limit=160", "stages.prmu.epochs=2"),
