@@ -89,6 +89,11 @@ def world(bench: Bench) -> str:
         more(f"{test}, over the oracle", ratio(side(WORLD, test), side(WORLD, test, ORACLE)), bound)
         for test, bound in zip(TESTS, (0.9, 0.8), strict=True)
     )
+    by_hops = (
+        more(f"{test}, {needs}", difference(*(_world_side(bench, arm, test, hops=hops) for arm in (WORLD, WORLD_RAG))))
+        for test in TESTS
+        for hops, needs in HOPS.items()
+    )
     restraint = (
         more(f"{test}, score", difference(*(side(WORLD, test, who, 0) for who in (TRAINED, UNTRAINED))))
         for test in TESTS
@@ -96,7 +101,12 @@ def world(bench: Bench) -> str:
     return "\n\n".join(
         [
             table(heads, rows),
+            table(
+                ("score, searches", "on", *HOPS.values()),
+                [_by_hops(bench, who, test) for who in WORLD_ROWS for test in TESTS],
+            ),
             claim("Trained PR2 over the best trained control.", over_rag),
+            claim("Trained PR2 less the trained RAG, by the facts of the history that a question needs.", by_hops),
             claim("Most of what the oracle has.", over_oracle),
             claim("On questions that need no history, trained less before.", restraint),
         ]
@@ -113,6 +123,16 @@ def _world_row(bench: Bench, who: Who, test: str) -> Sequence[str]:
         "" if first else _figure(difference(main, Selection(played)), "+"),
         *(_figure(mean(Selection(played, metric))) for metric in ("searches", "structure")),
     )
+
+
+def _by_hops(bench: Bench, who: Who, test: str) -> Sequence[str]:
+    sides = [Selection(bench.played(who.arm, test, who.who), hops=hops) for hops in HOPS]
+    return (who.name, test, *(f"{_figure(mean(side))}, {_searches(side)}" for side in sides))
+
+
+def _searches(side: Selection) -> str:
+    found = mean(replace(side, metric="searches")).mean
+    return UNKNOWN if found is None else f"{found:.2f}"
 
 
 def locomo(bench: Bench) -> str:
@@ -175,6 +195,7 @@ def before_after(bench: Bench) -> str:
     )
 
 
+HOPS = {0: "no fact", 1: "one fact", 2: "two facts"}  # of the history, that a question of the world needs
 HABITS = ("fold", "a question", "calls", "repeats the question", "names a speaker", "read_around")
 CURVES = ("score", "baseline", "evidence", "searches", "structure")
 SECTIONS = {
