@@ -13,7 +13,7 @@ from .turn_format import answer_with, call_tool
 _LINE = re.compile(r"^\d+\. \(([^)\n]*)\) ", re.MULTILINE)
 _WORD = re.compile(r"[\w'-]+")
 _NAME = re.compile(r"(?<=\s)[A-Z][a-z]+")
-_MISTAKES = 0.2  # of the questions that name somebody who does not speak, or two people
+_MISTAKES = 0.2  # of the questions that name two speakers, or have another capitalised word
 _EMPTY = (  # words that say nothing of what is asked
     *("a", "an", "the", "of", "to", "in", "on", "at", "for", "with", "and", "or", "by", "from", "about", "is", "are"),
     *("was", "were", "be", "been", "do", "does", "did", "has", "have", "had", "will", "would", "can", "could"),
@@ -63,7 +63,7 @@ def _speaker(question: Question) -> str | None:
 
 
 def _nobody(question: Question) -> str | None:
-    """What looks like the name of a speaker and is none: two of them, or another name in the question."""
+    """What looks like the name of a speaker and is none: two of them, or another capitalised word of the question."""
     named = _named(question)
     if len(named) > 1:
         return " and ".join(named)

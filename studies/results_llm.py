@@ -102,11 +102,11 @@ def world(bench: Bench) -> str:
         [
             table(heads, rows),
             table(
-                ("score, searches", "on", *HOPS.values()),
+                ("who: score, searches", "on", *HOPS.values()),
                 [_by_hops(bench, who, test) for who in WORLD_ROWS for test in TESTS],
             ),
             claim("Trained PR2 over the best trained control.", over_rag),
-            claim("Trained PR2 less the trained RAG, by the facts of the history that a question needs.", by_hops),
+            claim("Trained PR2 less the trained RAG, by the hops of the question.", by_hops),
             claim("Most of what the oracle has.", over_oracle),
             claim("On questions that need no history, trained less before.", restraint),
         ]
@@ -195,7 +195,7 @@ def before_after(bench: Bench) -> str:
     )
 
 
-HOPS = {0: "no fact", 1: "one fact", 2: "two facts"}  # of the history, that a question of the world needs
+HOPS = {0: "no hop", 1: "one hop", 2: "two hops"}  # of a question of the world
 HABITS = ("fold", "a question", "calls", "repeats the question", "names a speaker", "read_around")
 CURVES = ("score", "baseline", "evidence", "searches", "structure")
 SECTIONS = {
