@@ -43,7 +43,8 @@ def run_train(path: str, changes: Sequence[str], out: Path | None, dry_run: bool
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not isinstance(recipe, Recipe):
         raise OptionError(f"method={recipe.method} runs in one process; only grpo can have several")
     stages = stages_of(recipe, folder) if isinstance(recipe, StagedRecipe) else [Stage("", recipe, folder)]
-    _check(stages, console, dry_run)
+    variables = recipe.variables if isinstance(recipe, StagedRecipe) else {}
+    _check(stages, variables, console, dry_run)
     if dry_run:
         return
     if isinstance(recipe, StagedRecipe):
@@ -52,7 +53,7 @@ def run_train(path: str, changes: Sequence[str], out: Path | None, dry_run: bool
         _train(recipe, folder, console)
 
 
-def _check(stages: Sequence[Stage], console: Console, dry_run: bool) -> None:
+def _check(stages: Sequence[Stage], variables: dict[str, str], console: Console, dry_run: bool) -> None:
     """Check all stages before the first begins."""
     problems: list[str] = []
     for place, stage in enumerate(stages):
@@ -65,7 +66,13 @@ def _check(stages: Sequence[Stage], console: Console, dry_run: bool) -> None:
         _tell_plan(console, stage.recipe, plan, asked)
         problems += [f"{one.what}: {one.found}" for one in asked if one.state == "unfit"]
     if problems:
+        if variables:
+            problems.append(f"the recipe's own texts can be changed: {_given(variables)}")
         raise OptionError("\n  ".join(["this run cannot work:", *dict.fromkeys(problems)]))
+
+
+def _given(variables: dict[str, str]) -> str:
+    return " ".join(f"variables.{name}={text}" for name, text in variables.items())
 
 
 def _train_in_stages(staged: StagedRecipe, stages: Sequence[Stage], folder: Path, console: Console) -> None:

@@ -171,6 +171,13 @@ def test_a_wrong_split_is_refused_with_those_that_there_are(write: Callable[...,
         load_questions("locomo:")
 
 
+@pytest.mark.parametrize("split", ["", "/test", "/conv-26+conv-30"])
+def test_a_missing_file_is_named_and_where_to_get_it(tmp_path: Path, split: str) -> None:
+    path = f"{tmp_path}/locomo10.json"
+    with pytest.raises(DataError, match=naming(f"no file {path};", "github.com/snap-research/locomo", "locomo:PATH")):
+        load_questions(f"locomo:{path}{split}")
+
+
 @pytest.mark.parametrize(
     ("broken", "named"),
     [

@@ -116,6 +116,11 @@ def test_what_cannot_work_is_refused_before_anything_is_loaded(tmp_path: Path) -
     assert not (tmp_path / "run").exists()
 
 
+def test_a_missing_file_that_a_recipe_names_is_told_with_the_variable_to_change() -> None:
+    with pytest.raises(OptionError, match=naming("no file none.json", "variables.file=none.json")):
+        run_train("pr2-locomo-smollm2", ["variables.file=none.json"], None, dry_run=False)
+
+
 def test_a_package_that_the_run_needs_is_asked_for_before_anything_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

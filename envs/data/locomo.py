@@ -24,6 +24,7 @@ UNKNOWN = "Not mentioned in the conversation"  # the reference of an adversarial
 # By the place of a conversation in the file, so that a file with the first seven of ten has the same splits.
 _SPLITS = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
 _CYCLE = 5
+_PUBLISHED = "github.com/snap-research/locomo, as data/locomo10.json"
 _OPTIONS = ("categories", "speaker", "captions", "every")
 _SESSION = re.compile(r"session_(\d+)")
 _TURN = re.compile(r"D:?\s*(\d+)\s*:\s*(\d+)")  # also as in "D:11:26"; "D8:6; D9:17" names two
@@ -74,6 +75,9 @@ def _split(name: str, target: str, options: dict[str, str]) -> tuple[str, Choice
     path, split = (folder, split) if Path(folder).is_file() else (target, "")
     if not path:
         raise DataError(f"{name} names no file; write {name}:PATH.json or {name}:PATH.json/test")
+    if not Path(path).exists():
+        file = path if Path(path).suffix else folder or path
+        raise DataError(f"there is no file {file}; LoCoMo is published at {_PUBLISHED}; write {name}:PATH of yours")
     captions = options.get("captions", "yes")
     if captions not in ("yes", "no"):
         raise OptionError(f"captions={captions}: give yes or no")
