@@ -11,8 +11,8 @@ from ..agents.pr2 import Unpersonalised
 from ..agents.rollout import Job, Rollout
 from ..envs.chat import Sampling
 from ..envs.data import QuestionSet, load_questions
-from ..envs.data.leaks import split_leaks
 from ..envs.data.profile_controls import swapped
+from ..envs.data.spec import read_spec
 from ..envs.episode_options import checked_options
 from ..envs.retrieval import make_retriever
 from ..envs.reward import RewardFunction
@@ -151,7 +151,7 @@ def reward_for(settings: Settings) -> Any:
 
 
 def default_reward(data: str) -> str:
-    name = split_leaks(data)[0].partition(":")[0].partition("/")[0]
+    name = read_spec(data).plain.partition(":")[0].partition("/")[0]
     found = _DEFAULTS.get(name.removeprefix("world-"))  # the world's tasks have LaMP's metrics
     if found is None:
         raise OptionError(f"{data!r} has no metric of its own: name an evaluator, --judge openai:MODEL")

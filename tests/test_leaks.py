@@ -8,7 +8,7 @@ from matching import naming
 
 from profilegym import Aspect, Document, Profile, Question, Rubric, load_questions
 from profilegym.envs.data.jsonl import write_jsonl
-from profilegym.envs.data.leaks import Leaks, is_later, split_leaks, without_leaks
+from profilegym.envs.data.leaks import Leaks, is_later, without_leaks
 from profilegym.errors import OptionError
 
 ASKED = "How do I keep my tomato plants alive on a windy balcony in winter?"
@@ -213,25 +213,6 @@ def test_no_evidence_is_left_out_without_being_counted_as_such(texts: list[str],
         assert all(texts[place] == ASKED for place in lost)
 
 
-@pytest.mark.parametrize(
-    ("spec", "plain", "leaks"),
-    [
-        ("lamp-3:a,b=c/dev,leaks=none", "lamp-3:a,b=c/dev", "none"),
-        ("jsonl:a,leaks=none.jsonl", "jsonl:a,leaks=none.jsonl", None),
-        ("jsonl:a,leaks=none/b", "jsonl:a,leaks=none/b", None),
-        ("world,leaks=question", "world", "question"),
-        ("my.py:make,leaks=none,leaks=strict", "my.py:make,leaks=none", "strict"),
-    ],
-)
-def test_the_choice_stands_at_the_very_end_of_a_spec(spec: str, plain: str, leaks: str | None) -> None:
-    assert split_leaks(spec) == (plain, leaks)
-
-
-@given(spec=st.text(), leaks=st.sampled_from(["question", "strict", "none"]))
-def test_any_spec_can_be_followed_by_the_choice(spec: str, leaks: str) -> None:
-    assert split_leaks(f"{spec},leaks={leaks}") == (spec, leaks)
-
-
 def test_own_lines_keep_the_evidence_unless_the_spec_is_strict(tmp_path: Path) -> None:
     spec = f"jsonl:{tmp_path}/mine,leaks=all,x=1.jsonl"
     write_jsonl([EXTRACTED], spec.removeprefix("jsonl:"))
@@ -243,6 +224,8 @@ def test_own_lines_keep_the_evidence_unless_the_spec_is_strict(tmp_path: Path) -
     assert none[0] == EXTRACTED
     assert none.spec == f"{spec},leaks=none"
     assert load_questions(none.spec).find("q") == EXTRACTED
+    assert load_questions(f"{spec},every=2,leaks=none")[0] == EXTRACTED
+    assert load_questions(f"{spec},every=2").screened("none")[0] == EXTRACTED
 
 
 @pytest.mark.parametrize(

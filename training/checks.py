@@ -12,7 +12,7 @@ from ..agents.agent import make_agent
 from ..agents.models.model import MODELS
 from ..agents.models.weights import weights_of
 from ..envs.data import lamp_qa
-from ..envs.data.leaks import split_leaks
+from ..envs.data.spec import read_spec
 from ..envs.retrieval import make_retriever
 from ..envs.retrieval.retriever import RETRIEVERS
 from ..errors import MissingExtra, ProfileGymError
@@ -55,7 +55,7 @@ def missing_packages(recipe: BaseRecipe) -> list[str]:
 
 def is_on_hub(data: str) -> bool:
     """Whether the spec, if it is valid, names a data set to download."""
-    return _ON_HUB.fullmatch(split_leaks(data)[0]) is not None
+    return _ON_HUB.fullmatch(read_spec(data).plain) is not None
 
 
 def _makers(recipe: BaseRecipe) -> Iterator[tuple[str, Callable[[], Any]]]:

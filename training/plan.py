@@ -9,7 +9,7 @@ from typing import Any
 
 from ..agents.models.accounting import MILLION, Estimate
 from ..envs.data import QuestionSet, load_questions
-from ..envs.data.leaks import split_leaks
+from ..envs.data.spec import read_spec
 from ..envs.question import Aspect, Profile, Question, Rubric
 from ..errors import ProfileGymError
 from ..rewards.judge import SAMPLING
@@ -191,7 +191,7 @@ def _counted(questions: QuestionSet) -> DataSize:
 
 
 def _published(data: str) -> DataSize:
-    config, _, split = split_leaks(data)[0].partition(":")[2].partition("/")
+    config, _, split = read_spec(data).plain.partition(":")[2].partition("/")
     return DataSize(*_LAMP_QA[config][split]) if config in _LAMP_QA else DataSize()
 
 

@@ -30,13 +30,6 @@ _RUN = 3
 _STRETCH = 2  # times the text's own length
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # written without spaces: each sign counts as a word
 _WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
-_OPTION = re.compile(r"(.*),leaks=([^,=/.:]*)", re.DOTALL)
-
-
-def split_leaks(spec: str) -> tuple[str, Leaks | None]:
-    """A spec without a `,leaks=WORD` at its very end, and the word; a path may hold commas and equals signs."""
-    found = _OPTION.fullmatch(spec)
-    return (found[1], read_leaks(found[2])) if found else (spec, None)
 
 
 def read_leaks(word: object) -> Leaks:

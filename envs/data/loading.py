@@ -8,8 +8,8 @@ from typing import Any
 from ..._util.registry import Registry
 from ...errors import DataError
 from ..question import Question
-from .leaks import split_leaks
-from .question_set import QuestionList, QuestionSet
+from .question_set import QuestionList, QuestionSet, ThinnedQuestions
+from .spec import read_spec
 
 DATA_SETS = Registry(
     "data set",
@@ -30,10 +30,11 @@ def load_questions(spec: str) -> QuestionSet:
     """The questions that a spec names: `world:seed=7,users=50/test`, `lamp-qa:PATH.json`, `file.py:factory` …
 
     A loader is called with the name and with what follows it: `load("world", "seed=7,users=50/test")`; a factory as
-    other plug-ins are, with an argument and options. `,leaks=question`, `strict` or `none` at the end of any spec
-    changes what counts as a leak.
+    other plug-ins are, with an argument and options. At the end of any spec, `,every=5` keeps each fifth question, and
+    `,leaks=question`, `strict` or `none` changes what counts as a leak.
     """
-    plain, leaks = split_leaks(spec)
+    read = read_spec(spec)
+    plain = read.plain
     name, rest = _split(plain)
     loader = DATA_SETS.lookup(name)
     found = loader(name, rest) if loader else DATA_SETS.make(plain)
@@ -41,12 +42,14 @@ def load_questions(spec: str) -> QuestionSet:
     if loader is None and questions.spec != plain:  # what made it can make it again; what it calls itself cannot
         questions = copy(questions)
         questions.spec = plain
-    return questions.screened(leaks) if leaks else questions
+    if read.leaks:
+        questions = questions.screened(read.leaks)
+    return ThinnedQuestions(questions, read.every) if read.every > 1 else questions
 
 
 def is_known(spec: str) -> bool:
     """Whether a spec names a data set, and no code to be run."""
-    return _split(split_leaks(spec)[0])[0] in DATA_SETS.names()
+    return _split(read_spec(spec).plain)[0] in DATA_SETS.names()
 
 
 def register_data(name: str, loader: Callable[[str, str], QuestionSet | Iterable[Question]]) -> None:

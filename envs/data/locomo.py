@@ -25,7 +25,7 @@ UNKNOWN = "Not mentioned in the conversation"  # the reference of an adversarial
 _SPLITS = {"train": (0, 1, 2), "validation": (3,), "test": (4,)}
 _CYCLE = 5
 _PUBLISHED = "github.com/snap-research/locomo, as data/locomo10.json"
-_OPTIONS = ("categories", "speaker", "captions", "every")
+_OPTIONS = ("categories", "speaker", "captions")
 _SESSION = re.compile(r"session_(\d+)")
 _TURN = re.compile(r"D:?\s*(\d+)\s*:\s*(\d+)")  # also as in "D:11:26"; "D8:6; D9:17" names two
 _DATE = re.compile(r"(\d{1,2}):(\d\d) ([ap])m on (\d{1,2}) ([A-Z][a-z]+),? (\d{4})")
@@ -40,7 +40,6 @@ class Choice:
     categories: tuple[int, ...] = tuple(CATEGORIES)
     speaker: str = ""  # `a`, `b` or a name: this person's turns alone, and what is asked of them
     captions: bool = True
-    every: int = 1  # of the questions that are left
 
     def wants(self, sample: str, place: int) -> bool:
         return not self.splits or any(
@@ -49,7 +48,7 @@ class Choice:
 
 
 def load(name: str, rest: str) -> QuestionList:
-    """Read `PATH[/SPLIT][,categories=1+2+3+4][,speaker=a][,captions=no][,every=3]`."""
+    """Read `PATH[/SPLIT][,categories=1+2+3+4][,speaker=a][,captions=no]`."""
     target, options = split_trailing(rest, _OPTIONS)
     path, choice = _split(name, target, options)
     questions: dict[str, Question] = {}
@@ -67,7 +66,7 @@ def load(name: str, rest: str) -> QuestionList:
         wrong = f"names the split {unknown[0]!r}, which is not there" if unknown else "holds no questions"
         known = ", ".join([*_SPLITS, *samples])
         raise DataError(f"{name}:{rest} {wrong}; the splits of {path} are {known}")
-    return QuestionList(list(questions.values())[:: choice.every], f"{name}:{rest}")
+    return QuestionList(list(questions.values()), f"{name}:{rest}")
 
 
 def _split(name: str, target: str, options: dict[str, str]) -> tuple[str, Choice]:
@@ -84,15 +83,11 @@ def _split(name: str, target: str, options: dict[str, str]) -> tuple[str, Choice
     categories = options.get("categories", "1+2+3+4+5").split("+")
     if not all(category in map(str, CATEGORIES) for category in categories):
         raise OptionError(f"categories={options['categories']}: give some of 1 to 5 with + between them, as 1+2+3+4")
-    every = options.get("every", "1")
-    if not re.fullmatch(r"[1-9]\d*", every):
-        raise OptionError(f"every={every}: give a whole number of at least 1, such as 3 for each third question")
     return path, Choice(
         splits=tuple(split.split("+")) if split else (),
         categories=tuple(map(int, categories)),
         speaker=options.get("speaker", ""),
         captions=captions == "yes",
-        every=int(every),
     )
 
 

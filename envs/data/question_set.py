@@ -141,6 +141,27 @@ class JoinedQuestions(QuestionSet):
         return JoinedQuestions([part.screened(leaks) for part in self._parts], f"{self.spec},leaks={leaks}")
 
 
+class ThinnedQuestions(QuestionSet):
+    """Each so-manieth question of a set, from its first on."""
+
+    def __init__(self, questions: QuestionSet, every: int) -> None:
+        super().__init__(f"{questions.spec},every={every}")
+        self._questions, self._every = questions, every
+
+    @cached_property
+    def ids(self) -> Sequence[str]:
+        return self._questions.ids[:: self._every]
+
+    def load(self, position: int) -> Question:
+        return self._questions.load(position * self._every)
+
+    def user_of(self, position: int) -> str:
+        return self._questions.user_of(position * self._every)
+
+    def screened(self, leaks: Leaks) -> "ThinnedQuestions":
+        return ThinnedQuestions(self._questions.screened(leaks), self._every)
+
+
 class _Screened(QuestionSet):
     """Questions of a set that does not look for leaks itself."""
 
