@@ -110,6 +110,15 @@ def test_the_command_that_it_names_makes_the_run_again(folder: Path, page: str) 
     assert names == ["trained", "none", "untrained", "oracle"]
 
 
+@pytest.mark.parametrize(("of_tests", "played"), [(None, 0.7), (0.0, 0.0)])
+def test_all_play_the_tests_at_their_own_temperature(folder: Path, of_tests: float | None, played: float) -> None:
+    recipe = load_recipe(
+        folder / "recipe.yaml", ["generation.temperature=0.7", f"conclusion.temperature={json.dumps(of_tests)}"]
+    )
+
+    assert {contender.settings.temperature for contender in contenders(recipe, "world", folder)} == {played}
+
+
 def test_every_metric_of_a_run_is_documented(folder: Path) -> None:
     documented = (Path(__file__).parent.parent / "docs" / "training.md").read_text("utf-8")
     table = documented.partition("| metric |")[2].partition("\n\n")[0]

@@ -143,6 +143,7 @@ class Conclusion(SettingsModel):
     oracle: str | None = None  # a model as an upper bound, such as scripted:oracle
     questions: PositiveInt = 120
     seeds: PositiveInt = 1
+    temperature: NonNegativeFloat | None = None  # of all who play; None: that of training; 0: greedy
 
 
 class BaseRecipe(SettingsModel):

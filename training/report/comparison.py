@@ -33,6 +33,8 @@ class Contender:
 def contenders(recipe: PolicyRecipe, data: str, out: Path) -> Iterator[Contender]:
     """The trained policy, the controls with the starting weights, and the oracle."""
     start = recipe.playing(data, recipe.conclusion.questions, seeds=recipe.conclusion.seeds)
+    if recipe.conclusion.temperature is not None:
+        start = replace(start, temperature=recipe.conclusion.temperature)
     yield Contender(TRAINED, replace(start, model=f"hf:{out / FINAL}"))
     for agent in recipe.conclusion.controls:
         yield Contender(UNTRAINED if agent == recipe.agent else agent, replace(start, agent=agent))
