@@ -22,10 +22,10 @@ _EMPTY = (  # words that say nothing of what is asked
 )
 
 
-def play(question: Question, segments: Sequence[Segment]) -> str:
-    """Calls that the question's id decides, then the reference if some of its evidence was shown."""
+def play(question: Question, segments: Sequence[Segment], seed: int | None = None) -> str:
+    """Calls that the question's id and the seed decide, then the reference if some of its evidence was shown."""
     observations = [segment.text for segment in segments if segment.author == "environment"]
-    calls = _calls(question)
+    calls = _calls(question, seed)
     made = len(observations) - 1
     if made >= len(calls) or "answer now" in observations[-1]:
         return _answer(question, observations)
@@ -39,12 +39,12 @@ def play(question: Question, segments: Sequence[Segment]) -> str:
     return call_tool("read_around", {"id": found[0]}, "I read what was said before and after.")
 
 
-def _calls(question: Question) -> list[Any]:
+def _calls(question: Question, seed: int | None) -> list[Any]:
     """The arguments of searches, or the name of the other tool: with or without a speaker, and so many posts.
 
     Now and then a search before these names somebody who does not speak: a mistake to learn from.
     """
-    rng = Random(question.id)
+    rng = Random(f"{question.id} {seed}")
     speaker = _speaker(question) if rng.random() < 0.5 else None
     words, count = {"query": _words(question, speaker)}, {"k": rng.choice((5, 8, 12, 15))}
     first = [words | ({"speaker": speaker} if speaker else {}) | count]

@@ -21,7 +21,7 @@ TALK = {
 }
 
 
-def episodes(place: Path, question: str) -> list[pg.Trajectory]:
+def episodes(place: Path, question: str, attempt: int = 0) -> list[pg.Trajectory]:
     """One episode of each of forty such questions, with the profile."""
     (place / "talks.json").write_text(json.dumps([conversation("c", *[asked(4, question)] * 40, **TALK)]), "utf-8")
     options = {"tools": make_tools("search_profile+read_around"), "max_searches": 3, "max_shown": 4}
@@ -29,7 +29,7 @@ def episodes(place: Path, question: str) -> list[pg.Trajectory]:
 
     async def play() -> list[pg.Trajectory]:
         agent, loaded = make_agent("pr2"), pg.load_questions(f"locomo:{place}/talks.json")
-        return [trajectory async for trajectory in rollout.run(Job(question, agent) for question in loaded)]
+        return [trajectory async for trajectory in rollout.run(Job(question, agent, attempt) for question in loaded)]
 
     return asyncio.run(play())
 
@@ -49,6 +49,15 @@ def test_its_searches_differ_and_none_is_a_mistake(played: list[pg.Trajectory]) 
     assert speakers == {"Ines", "None"}
     assert tools == {"search_profile", "read_around"}
     assert {len(trajectory.searches) for trajectory in played} >= {1, 2}
+
+
+def test_another_attempt_may_search_in_another_way(tmp_path: Path) -> None:
+    ways = [
+        [(search.query, str(search.arguments)) for trajectory in played for search in trajectory.searches]
+        for played in (episodes(tmp_path, "Where is Ines's boat?", attempt) for attempt in (0, 0, 1))
+    ]
+
+    assert ways[0] == ways[1] != ways[2]
 
 
 def test_some_name_nobody_who_speaks_and_search_again(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from profilegym.training import checks
+from profilegym.training.lessons import SFTRecipe
 from profilegym.training.plan import plan_of
 from profilegym.training.recipe import Recipe, load_recipe
+from profilegym.training.settings import check_settings
 
 LARGE = "pr2-lamp-qa-qwen2.5-7b-8gpu"
 JUDGE = "openai:m,base_url=http://localhost:1/v1,price_in=2,price_out=10"
@@ -45,6 +47,17 @@ def test_the_conclusion_plays_every_contender_on_every_test_set_with_and_without
 
     with_both, only_without = 5, 1  # trained, rag, rag-random, untrained, oracle; none
     assert plan.evaluations.episodes == 2 * 6 * (2 * with_both + only_without)
+
+
+def test_every_attempt_at_a_lesson_is_counted() -> None:
+    content = {"method": "sft", "about": "a test", "data": {"train": "world:users=20/train"}, "optimiser": {"steps": 1}}
+
+    once, thrice = (
+        plan_of(check_settings(SFTRecipe, content | {"lessons": {"player": "scripted:oracle"} | more}, "test"))
+        for more in ({}, {"attempts": 3})
+    )
+
+    assert thrice.training.episodes == 3 * once.training.episodes == 3 * 2 * 72
 
 
 def test_the_worlds_judge_costs_nothing() -> None:

@@ -4,17 +4,19 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import yaml
 from matching import naming
 
 from profilegym.apps.train import run_train
+from profilegym.envs.data import load_questions
+from profilegym.envs.trajectory import Trajectory
 from profilegym.errors import DataError, OptionError
 from profilegym.evaluation.evaluate import Settings
 from profilegym.evaluation.run import RunDirectory
-from profilegym.evaluation.summary import score_of
+from profilegym.evaluation.summary import evidence_recall, score_of
 from profilegym.training.lessons import SFTRecipe, lessons
 from profilegym.training.plan import plan_of
 from profilegym.training.recipe import Recipe
@@ -118,6 +120,7 @@ def test_a_stage_extends_one_before_it_or_any_recipe(tmp_path: Path) -> None:
         (SFT | {"optimiser": {"steps": 2, "bach": 3}}, ["'optimiser.bach'", "'batch'"]),
         (SFT | {"lessons": {}}, ["lessons={}", "run", "player"]),
         (SFT | {"lessons": {"run": "a", "player": "b"}}, ["'run'", "'player'"]),
+        (SFT | {"lessons": {"run": "a", "attempts": 2}}, ["attempts=2", "player"]),
         (RM | {"kind": "prmu"}, ["prmu", "another"]),
         (RM | {"another": "rag-random"}, ["another"]),
         (RM | {"data": {"train": "jsonl:mine.jsonl"}}, ["jsonl:mine.jsonl"]),
@@ -200,6 +203,29 @@ def test_a_share_of_the_lessons_without_the_profile_is_learned_from(tmp_path: Pa
     assert none == [lesson for lesson in every if lesson.kind != "baseline"]
     assert [lesson for lesson in every if lesson in some] == some
     assert len(none) < len(some) < len(none) + 15
+
+
+@pytest.mark.parametrize("by", ["score", "evidence"])
+def test_the_best_of_several_attempts_is_learned_from(tmp_path: Path, by: Literal["score", "evidence"]) -> None:
+    player = "scripted:world,flaws=0.5" if by == "score" else "profilegym.world.pilot.demonstrations:player,hasty=0.5"
+    recipe = fine_tuning(agent="pr2", player=player, attempts=4, choose_by=by)
+
+    found = lessons(recipe, tmp_path)
+
+    every = list(RunDirectory(tmp_path / "played").finished())
+    questions = load_questions(DATA)
+
+    def figure(lesson: Trajectory) -> float:
+        figure = score_of(lesson) if by == "score" else evidence_recall(lesson, questions.find(lesson.question_id))
+        return -1.0 if figure is None else figure
+
+    assert len(every) == 4 * len(found) == 4 * 24
+    assert len({(lesson.question_id, lesson.kind) for lesson in found}) == len(found)
+    for lesson in found:
+        same = [one for one in every if (one.question_id, one.kind) == (lesson.question_id, lesson.kind)]
+        assert figure(lesson) == max(map(figure, same))
+        assert len(lesson.searches) == min(len(one.searches) for one in same if figure(one) == figure(lesson))
+    assert sum(map(figure, found)) / len(found) > sum(map(figure, every)) / len(every)
 
 
 def test_lessons_of_a_run_that_is_there_are_not_played_again(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """Supervised fine-tuning on lessons: episodes of a scripted player, of another model, or of an earlier run."""
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from math import inf
 from pathlib import Path
 from random import Random
 from shutil import rmtree
@@ -13,8 +14,9 @@ from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 from ..envs.trajectory import Trajectory
 from ..errors import DataError
 from ..evaluation.evaluate import Speed, evaluate
+from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
-from ..evaluation.summary import score_of
+from ..evaluation.summary import evidence_recall, score_of
 from .interruption import CHECKPOINTS, Interruption, Stopped, last_checkpoint, signals
 from .metrics import METRICS, MetricsWriter, StepCallback
 from .policy import FINAL, adapters, load_policy, save_policy
@@ -36,6 +38,8 @@ class Lessons(SettingsModel):
     player: str | None = None
     agent: str | None = None  # default: the recipe's agent
     limit: PositiveInt | None = None
+    attempts: PositiveInt = 1  # at each question
+    choose_by: Literal["score", "evidence"] | None = None  # of the attempts at a question, only the best is kept
     labeller: str | None = None  # a model that tags the thoughts with TagPR's steps
     least: float | None = None  # lowest score of an episode to train on
     without: Fraction = 1.0  # the share that is kept of those without the profile
@@ -44,6 +48,8 @@ class Lessons(SettingsModel):
     def _one_source(self) -> Self:
         if (self.run is None) == (self.player is None):
             raise ValueError("give either run, a directory, or player, a model")
+        if self.run is not None and self.attempts > 1:
+            raise ValueError(f"attempts={self.attempts} are of a player; the run {self.run} has those that it has")
         return self
 
 
@@ -115,13 +121,27 @@ def lessons(recipe: SFTRecipe, out: Path) -> list[Trajectory]:
             "" if asked.without == 1 else f"; of those without the profile lessons.without={asked.without:g} is kept"
         )
         raise DataError(f"{run} has no lessons: no episode was answered{least}{without}")
-    return found
+    return list(_best(found, RecordedRun(RunDirectory(run)), asked.choose_by)) if asked.choose_by else found
+
+
+def _best(found: Iterable[Trajectory], run: RecordedRun, by: Literal["score", "evidence"]) -> Iterator[Trajectory]:
+    """The best attempt at each question, with the profile and without; of equals the shortest, then the first."""
+
+    def rank(lesson: Trajectory) -> tuple[float, int]:
+        figure = score_of(lesson) if by == "score" else evidence_recall(lesson, run.find(lesson.question_id))
+        return (-inf if figure is None else figure, -len(lesson.searches))
+
+    questions: dict[tuple[str, str], list[Trajectory]] = {}
+    for lesson in found:
+        questions.setdefault((lesson.question_id, lesson.kind), []).append(lesson)
+    return (max(attempts, key=rank) for attempts in questions.values())
 
 
 def _played(recipe: SFTRecipe, out: Path) -> Path:
     """Play each question with the profile and without."""
     asked = recipe.lessons
-    settings = recipe.playing(recipe.data.train, asked.limit, model=asked.player, agent=asked.agent or recipe.agent)
+    who: dict[str, Any] = {"model": asked.player, "agent": asked.agent or recipe.agent, "seeds": asked.attempts}
+    settings = recipe.playing(recipe.data.train, asked.limit, **who)
     asyncio.run(evaluate(settings, RunDirectory(out), Speed(recipe.generation.in_flight, recipe.generation.deadline)))
     return out
 

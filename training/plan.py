@@ -99,7 +99,7 @@ def _learning(recipe: BaseRecipe, train: DataSize) -> tuple[Workload, Workload]:
         case SFTRecipe():
             lessons = recipe.lessons
             limit = lessons.limit or train.questions or 0
-            return Workload(), _evaluation(recipe, train, limit) if lessons.player is not None else Workload()
+            return Workload(), _evaluation(recipe, train, limit) * lessons.attempts if lessons.player else Workload()
         case RewardModelRecipe():
             once = _evaluation(recipe, train, recipe.limit or train.questions or 0)
             return Workload(), once * len(recipe.agents)

@@ -1,6 +1,7 @@
 """Scripted models: queued replies for tests, and players of the world."""
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from importlib import import_module
 from random import Random
 
@@ -17,14 +18,24 @@ Script = Callable[[Question, Sequence[Segment]], str]
 class ScriptedModel:
     """Writes the result of a function of question and transcript; tags become calls in protocol "tools".
 
-    In a `share` of its episodes, selected by their seeds, it follows the script `careless`.
+    In a `share` of its episodes, selected by their seeds, it follows the script `careless`. A script that `draws` also
+    takes the seed.
     """
 
-    def __init__(self, name: str, script: Script, careless: Script | None = None, share: float = 0.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        script: Callable[..., str],
+        careless: Script | None = None,
+        share: float = 0.0,
+        draws: bool = False,
+    ) -> None:
         self.name = f"scripted:{name}"
-        self._script, self._careless, self._share = script, careless, share
+        self._script, self._careless, self._share, self._draws = script, careless, share, draws
 
     def open(self, question: Question, seed: int | None) -> "ScriptedSession":
+        if self._draws:
+            return ScriptedSession(question, partial(self._script, seed=seed))
         careless = self._careless if self._share and Random(seed).random() < self._share else None
         return ScriptedSession(question, careless or self._script)
 
@@ -66,13 +77,14 @@ def make(name: str, flaws: float = 0.0) -> ScriptedModel:
     `scripted:world` follows rules and reads nothing but its prompt; with `flaws=SHARE` it ignores the posts in that
     share of its episodes. `scripted:steps` reasons in sentences of one step each, and labels such sentences.
     `scripted:searcher` searches once and reads around the hits, with the tools search_profile and read_around.
-    `scripted:explorer` draws how it uses them, and answers with the reference where it found some of the evidence.
+    `scripted:explorer` draws how it uses them, by the episode's seed, and answers with the reference where it found
+    some of the evidence.
     """
     if name not in _SCRIPTS:
         raise UnknownName(f"no script {name!r}; known: {', '.join(_SCRIPTS)}")
     script = import_module(_SCRIPTS[name])
     if not flaws:
-        return ScriptedModel(name, script.play)
+        return ScriptedModel(name, script.play, draws=name == "explorer")
     if not 0 < flaws <= 1 or not hasattr(script, "play_carelessly"):
         raise OptionError(f"scripted:{name},flaws={flaws}: give a share from 0 to 1, of scripted:world")
     return ScriptedModel(f"{name},flaws={flaws:g}", script.play, script.play_carelessly, flaws)
