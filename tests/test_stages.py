@@ -227,6 +227,10 @@ def test_the_best_of_several_attempts_is_learned_from(tmp_path: Path, by: Litera
         assert len(lesson.searches) == min(len(one.searches) for one in same if figure(one) == figure(lesson))
     assert sum(map(figure, found)) / len(found) > sum(map(figure, every)) / len(every)
 
+    some = lessons(recipe.model_copy(update={"lessons": recipe.lessons.model_copy(update={"without": 0.3})}), tmp_path)
+    assert some == [lesson for lesson in found if lesson in some]
+    assert 12 < len(some) < 20  # a share of the best ones, not of all attempts
+
 
 def test_lessons_of_a_run_that_is_there_are_not_played_again(tmp_path: Path) -> None:
     first = lessons(fine_tuning(), tmp_path / "a")

@@ -114,14 +114,17 @@ def lessons(recipe: SFTRecipe, out: Path) -> list[Trajectory]:
     if asked.labeller is not None:
         tag(Tagging(str(run), asked.labeller, 0.0 if asked.least is None else asked.least), out / TAGGED)
         run = out / TAGGED
-    found = [one for one in RunDirectory(run).finished() if one.ended == "answered" and _is_wanted(one, asked)]
+    found = [one for one in RunDirectory(run).finished() if one.ended == "answered" and _scores_enough(one, asked)]
+    if asked.choose_by is not None:
+        found = list(_best(found, RecordedRun(RunDirectory(run)), asked.choose_by))
+    found = [one for one in found if one.kind != "baseline" or Random(one.id).random() < asked.without]
     if not found:
         least = "" if asked.least is None else f" and scored at least lessons.least={asked.least:g}"
         without = (
             "" if asked.without == 1 else f"; of those without the profile lessons.without={asked.without:g} is kept"
         )
         raise DataError(f"{run} has no lessons: no episode was answered{least}{without}")
-    return list(_best(found, RecordedRun(RunDirectory(run)), asked.choose_by)) if asked.choose_by else found
+    return found
 
 
 def _best(found: Iterable[Trajectory], run: RecordedRun, by: Literal["score", "evidence"]) -> Iterator[Trajectory]:
@@ -146,9 +149,7 @@ def _played(recipe: SFTRecipe, out: Path) -> Path:
     return out
 
 
-def _is_wanted(lesson: Trajectory, asked: Lessons) -> bool:
-    if lesson.kind == "baseline" and Random(lesson.id).random() >= asked.without:
-        return False
+def _scores_enough(lesson: Trajectory, asked: Lessons) -> bool:
     score = score_of(lesson)
     return asked.least is None or (score is not None and score >= asked.least)
 
