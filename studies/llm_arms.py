@@ -16,11 +16,9 @@ FOLDS = (  # of LoCoMo's conversations: those that train, the one that is watche
 BEST_ONE_SHOT = "hybrid:bm25+dense,context=2,dates=true,weights=2+1"  # of docs/retrieval.md, at 15 turns
 _MAIN = ("stages.grpo.conclusion.controls=[pr2]",)
 _RAG = ("stages.sft.agent=rag", "stages.grpo.agent=rag", "stages.grpo.conclusion={controls: [rag], oracle: null}")
-_EPISODES = ("stages.grpo.advantage=null", "stages.grpo.turn=null")  # one advantage for all turns
-_PLAIN = (*_EPISODES, "stages.grpo.scale_rewards=null")  # as the paper of PR2 has it
-_COST = "stages.grpo.reward=compose:1*pr2:rubric+1*cost:search=0.03"
+_PLAIN = tuple(f"stages.grpo.{name}=null" for name in ("advantage", "turn", "scale_rewards"))  # as PR2's paper has it
 _ONE_SEED = ("stages.grpo.conclusion={controls: [], oracle: null}", "stages.grpo.data.test.test_unseen=null")
-_NO_BASELINE = "stages.grpo.group.baseline=0"
+_NO_BASELINE = ("stages.grpo.group.baseline=0", "stages.grpo.advantage=none+turn")
 _SHOWN_AT_ONCE = tuple(
     f"stages.{stage}.episode.{change}"
     for stage in ("sft", "grpo")
@@ -79,14 +77,9 @@ ARMS = {
     WORLD_RAG: Arm(WORLD, 50, (*_RAG, *_PLAIN), 3, begins=WORLD_RAG_LESSONS),
     LOCOMO_RAG: Arm(LOCOMO, 80, (*_RAG, *_SHOWN_AT_ONCE), 3),
     "world-plain": Arm(WORLD, 75, (*_MAIN, *_PLAIN), begins=WORLD_LESSONS),
-    "world-cost": Arm(WORLD, 75, (*_MAIN, *_EPISODES, _COST), begins=WORLD_LESSONS),
     "world-one-search": Arm(WORLD, 40, (*_ONE_SEED, "stages.grpo.episode.max_searches=1"), begins=WORLD_LESSONS),
-    "world-no-baseline": Arm(
-        WORLD, 45, (*_ONE_SEED, _NO_BASELINE, "stages.grpo.advantage=none+turn"), begins=WORLD_LESSONS
-    ),
+    "world-no-baseline": Arm(WORLD, 45, (*_ONE_SEED, *_NO_BASELINE), begins=WORLD_LESSONS),
     "world-delta": Arm(WORLD, 45, (*_ONE_SEED, "stages.grpo.advantage=delta+turn"), begins=WORLD_LESSONS),
-    "locomo-one-search": Arm(LOCOMO, 60, (*_ONE_SEED, "stages.grpo.episode.max_searches=1"), begins=LOCOMO),
-    "locomo-no-baseline": Arm(LOCOMO, 65, (*_ONE_SEED, _NO_BASELINE, "stages.grpo.advantage=none"), begins=LOCOMO),
     "prlm": Arm("prlm-world-lamp-5", 60, _PRLM),
     "tagpr": Arm("tagpr-world-lamp-2", 75, _TAGPR),
     "locomo-no-read-around": Arm(
@@ -96,8 +89,9 @@ ARMS = {
 STARTS = {arm.begins for arm in ARMS.values()}
 TRIALS = {
     "world-as-it-comes": Trial(WORLD, "untrained", 8, {"model": "smollm2"}),
-    "world-greedy": Trial(WORLD, "trained", 4, {"temperature": 0.0}),
-    "world-greedy-before": Trial(WORLD, "untrained", 4, {"temperature": 0.0}),
+    "world-sampled": Trial(WORLD, "trained", 4, {"temperature": 0.7}, repeats=3),
+    "world-sampled-before": Trial(WORLD, "untrained", 4, {"temperature": 0.7}),
+    "rag-world-sampled": Trial(WORLD_RAG, "trained", 4, {"temperature": 0.7}, repeats=3),
     "world-k-1": Trial(WORLD, "trained", 4, {"top_k": 1}),
     "world-k-5": Trial(WORLD, "trained", 5, {"top_k": 5}),
     "world-2-searches": Trial(WORLD, "trained", 4, {"max_searches": 2}),
@@ -105,7 +99,7 @@ TRIALS = {
     "world-r2p": Trial(WORLD, "untrained", 6, {"agent": "r2p"}),
     "world-rpm": Trial(WORLD, "untrained", 20, {"agent": "rpm", "limit": 30}),
     "locomo-as-it-comes": Trial(LOCOMO, "untrained", 15, {"model": "smollm2", "limit": 60}),
-    "locomo-greedy": Trial(LOCOMO, "trained", 12, {"temperature": 0.0}, repeats=3),
+    "locomo-sampled": Trial(LOCOMO, "trained", 12, {"temperature": 0.7}),
     "locomo-bm25": Trial(LOCOMO, "trained", 12, {"retriever": "bm25:context=2,dates=true"}),
     "locomo-script": Trial(LOCOMO, "untrained", 1, {"model": "scripted:searcher"}, repeats=3),
     "locomo-lessons": Trial(LOCOMO, "untrained", 1, {"model": "scripted:explorer"}, repeats=3),

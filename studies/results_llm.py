@@ -42,6 +42,11 @@ WORLD_ROWS = (
     Who("one-shot RAG, after its warm start", WORLD_RAG, UNTRAINED),
     Who("oracle", WORLD, ORACLE),
 )
+SAMPLED_ROWS = (  # played at the temperature of training
+    Who("PR2, trained", "world-sampled"),
+    Who("PR2, after the warm start", "world-sampled-before"),
+    Who("one-shot RAG, trained", "rag-world-sampled"),
+)
 LOCOMO_ROWS = (
     Who("PR2, trained", LOCOMO),
     Who("PR2, after the warm start", LOCOMO, UNTRAINED),
@@ -79,12 +84,14 @@ def runs_made(bench: Bench) -> str:
 def world(bench: Bench) -> str:
     """PR2 and its controls on people whom training never showed."""
     heads = ("who", "on", "seeds, questions", "score", "of the oracle", "PR2 trained less it", "searches", "structure")
-    rows = [_world_row(bench, who, test) for who in WORLD_ROWS for test in TESTS]
+    rows = [_world_row(bench, who, test, WORLD_ROWS[0]) for who in WORLD_ROWS for test in TESTS]
+    sampled = [_world_row(bench, who, TESTS[0], SAMPLED_ROWS[0]) for who in SAMPLED_ROWS]
     side = partial(_world_side, bench)
     over_rag = (
         more(f"{test}, PR2 over RAG, both trained", ratio(side(WORLD, test), side(WORLD_RAG, test)), 1.3)
         for test in TESTS
     )
+    sampled_over_rag = ratio(*(side(who.arm, TESTS[0]) for who in (SAMPLED_ROWS[0], SAMPLED_ROWS[-1])))
     over_oracle = (
         more(f"{test}, over the oracle", ratio(side(WORLD, test), side(WORLD, test, ORACLE)), bound)
         for test, bound in zip(TESTS, (0.9, 0.8), strict=True)
@@ -109,18 +116,21 @@ def world(bench: Bench) -> str:
             claim("Trained PR2 less the trained RAG, by the hops of the question.", by_hops),
             claim("Most of what the oracle has.", over_oracle),
             claim("On questions that need no history, trained less before.", restraint),
+            "Sampled, as in training.",
+            table(heads, sampled),
+            claim("Trained PR2 over the best trained control.", [more("sampled", sampled_over_rag, 1.3)]),
         ]
     )
 
 
-def _world_row(bench: Bench, who: Who, test: str) -> Sequence[str]:
-    played, first = bench.played(who.arm, test, who.who), who == WORLD_ROWS[0]
-    main, oracle = _world_side(bench, WORLD, test), _world_side(bench, WORLD, test, ORACLE)
+def _world_row(bench: Bench, who: Who, test: str, first: Who) -> Sequence[str]:
+    played = bench.played(who.arm, test, who.who)
+    main, oracle = _world_side(bench, first.arm, test), _world_side(bench, WORLD, test, ORACLE)
     return (
         *(who.name, test, _count(played)),
         _figure(mean(Selection(played))),
         _figure(ratio(Selection(played), oracle)),
-        "" if first else _figure(difference(main, Selection(played)), "+"),
+        "" if who == first else _figure(difference(main, Selection(played)), "+"),
         *(_figure(mean(Selection(played, metric))) for metric in ("searches", "structure")),
     )
 
@@ -166,7 +176,9 @@ def locomo(bench: Bench) -> str:
 def one_seed(bench: Bench) -> str:
     """The arms and trials on one seed or fold, beside the main run of the same seed or fold."""
     rows = []
-    for name in (*(name for name, arm in ARMS.items() if arm.repeats == 1 and name not in STARTS), *TRIALS):
+    arms = (name for name, arm in ARMS.items() if arm.repeats == 1 and name not in STARTS)
+    elsewhere = {who.arm for who in (*SAMPLED_ROWS, *LOCOMO_ROWS)}
+    for name in (*arms, *(name for name in TRIALS if name not in elsewhere)):
         of = LOCOMO if "locomo" in name else WORLD
         metric = "evidence" if of == LOCOMO else "score"
         played, main = bench.played(name, "test"), bench.played(of, "test")
