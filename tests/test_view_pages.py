@@ -100,7 +100,7 @@ def test_figures_grow_while_a_run_is_still_being_indexed(tmp_path: Path, monkeyp
     (run / "summary.json").unlink()
     library = Library([tmp_path / "runs"])
 
-    cards = [card_of(library.find("one"), seconds=0) for _ in range(24)]
+    cards = [card_of(library, library.find("one"), seconds=0) for _ in range(24)]
 
     assert [card.episodes for card in cards] == list(range(1, 25))
     assert [card.gain.n if card.gain else 0 for card in cards] == [0] * 12 + list(range(1, 13))
@@ -392,6 +392,36 @@ def test_runs_within_a_run_stand_with_it(tmp_path: Path) -> None:
         "one~evaluations~step-1",
     ]
     assert "2 runs inside it" in words(page)
+
+
+def test_a_run_in_stages_tells_of_its_last_one_and_leads_to_what_was_played_before_and_after(tmp_path: Path) -> None:
+    whole = tmp_path / "runs" / "whole"
+    last = play(whole / "grpo")
+    (last / "recipe.yaml").write_text("settings: {episode: {top_k: 3}, data: {train: world}, optimiser: {steps: 2}}\n")
+    for stage in ("sft", "grpo"):
+        for who in ("trained", "untrained"):
+            play(whole / stage / "evaluations" / "test" / who)
+    (whole / "recipe.yaml").write_text("settings: {method: stages, stages: {sft: {}, grpo: {}, later: {}}}\n")
+    (whole / "summary.json").write_text("{}")
+    score = json.loads((last / "summary.json").read_text())["score"]["mean"]
+
+    with viewing(tmp_path / "runs") as viewer:
+        listed = viewer.enter().get("/").text
+        page = viewer.get("/run/whole").text
+        led = re.findall(r'href="(/compare\?[^"]*)">([^<]*)<', page)
+        compared = viewer.get(led[0][0].replace("&amp;", "&")).text
+
+    told = f"score by rubric, on the test questions, stage grpo {score:.3f}"
+    assert told in words(listed)
+    assert told in words(page)
+    assert set(re.findall(r'href="/run/([^/"?]*)/(?:trajectories|branches|live)["?]', page)) == {"whole~grpo"}
+    assert "5 runs inside it" in words(listed)
+    assert 'href="/run/whole~sft~evaluations~test~trained"' in page
+    assert [name for _, name in led] == ["test, grpo", "test, sft"]
+    assert "difference" in words(compared)
+    assert re.findall("<option selected>([^<]*)<", compared) == [
+        f"whole~grpo~evaluations~test~{who}" for who in ("untrained", "trained")
+    ]
 
 
 def test_a_training_run_without_tests_is_told_by_its_rollouts(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Figures of a run: from its summary if it is finished, else from its index."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from time import time
@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from ...errors import ProfileGymError
 from ...evaluation.intervals import Interval, Kind, bootstrap, ratio
 from ...evaluation.summary import FRACTIONS
 from ...training.metrics import read_metrics
 from .filters import moment
 from .index import Index, Progress
-from .library import TRAJECTORIES, Run, inside
+from .library import TRAJECTORIES, Library, Refused, Run, inside
 
 _POINTS = 200  # to a curve
 _FIRST = (
@@ -132,9 +133,10 @@ def _curve(name: str, points: Sequence[tuple[float, float]]) -> Curve:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A run in the list."""
+    """A run in the list. What it tells is of `shown`: of a run in stages that is the last one."""
 
     run: Run
+    shown: Run
     description: str
     judge: str
     score: Interval | None
@@ -147,8 +149,9 @@ class Card:
     growing: bool
 
 
-def card_of(run: Run, seconds: float = 0.1) -> Card:
+def card_of(library: Library, whole: Run, seconds: float = 0.1) -> Card:
     """Indexes new trajectories for about so many seconds."""
+    run = library.last_stage(whole) or whole
     index = run.index(seconds=seconds) if run.has(TRAJECTORIES) else None
     found = means(run, index) if index else {}
     judges = (
@@ -161,10 +164,22 @@ def card_of(run: Run, seconds: float = 0.1) -> Card:
     growing = time() - run.changed < _JUST_NOW and run.summary is None
     judge = ", ".join(judges) or "no judge yet"
     scored = "" if not run.learns else ", on the test questions" if run.is_summed_up else ", of its rollouts"
+    scored += "" if run is whole else f", stage {run.path.name}"
     return Card(
-        run, describe_run(run), judge, found.get("score"), found.get("gain"), scored, counted["n"], note,
+        whole, run, describe_run(run), judge, found.get("score"), found.get("gain"), scored, counted["n"], note,
         *moment(run.changed), growing,
     )  # fmt: skip
+
+
+def cards_of(library: Library, runs: Iterable[Run]) -> tuple[list[Card], list[Refused]]:
+    """A run that cannot be read does not hide the others."""
+    cards, broken = list[Card](), list[Refused]()
+    for run in runs:
+        try:
+            cards.append(card_of(library, run))
+        except (ProfileGymError, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
+            broken.append(Refused(run.path, f"{run.path} cannot be shown: {error}"))
+    return cards, broken
 
 
 def _note(progress: Progress, questions: int) -> str:

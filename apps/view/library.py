@@ -1,9 +1,10 @@
 """The runs that the viewer shows, and what is known of each."""
 
 import json
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from .index import Index
 from .play_options import PROFILES, settings_of
 from .questions import Questions
 
-_DEPTH = 3  # folders between a directory that was named and a run in it
+_DEPTH = 6  # folders between a directory that was named and a run in it: RUN/STAGE/evaluations/TEST/WHO, and one more
 TRAJECTORIES, BRANCHES = "trajectories", "branches"
 _FILES = ("recipe.yaml", "trajectories.jsonl", "branches.jsonl", "metrics.jsonl", "summary.json", VERDICTS)
 
@@ -28,10 +29,16 @@ class OutsideError(ProfileGymError):
 
 def inside(root: Path, name: str) -> Path:
     """The file of that name with all links resolved. Raises `OutsideError` if that is outside `root`."""
-    path = (root / name).resolve()
-    if not path.is_relative_to(root.resolve()):
+    path, base = os.path.realpath(root / name), _real(root)
+    if path != base and not path.startswith(os.path.join(base, "")):
         raise OutsideError(f"{root / name} leads out of {root}, to {path}: it is neither read nor written")
-    return path
+    return Path(path)
+
+
+@lru_cache(maxsize=4096)
+def _real(root: Path) -> str:
+    """Remembered, so that a folder that becomes a link is refused."""
+    return os.path.realpath(root)
 
 
 class Run:
@@ -181,6 +188,17 @@ class Library:
                     run = self._run(path, root, found)
                     found[run.key] = run
         return dict(sorted(found.items(), key=lambda item: -item[1].changed))
+
+    def within(self, run: Run) -> list[Run]:
+        """The runs inside it, such as the evaluations of a training run, in the order of their paths."""
+        found = (one for one in self.runs().values() if run.path in one.path.parents)
+        return sorted(found, key=lambda one: one.path)
+
+    def last_stage(self, run: Run) -> Run | None:
+        """Of a run in stages, the last one that has begun."""
+        named = run.settings.get("stages")
+        paths = [run.path / str(name) for name in named] if isinstance(named, dict) else []
+        return next((self._runs[path] for path in reversed(paths) if path in self._runs), None)
 
     def models(self) -> list[str]:
         """Specs of the models in all runs."""

@@ -7,9 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse
 
-from ....errors import ProfileGymError
-from ..figures import Card, card_of
-from ..library import Refused, Run
+from ..figures import Card, cards_of
 from ..site import SiteDep
 from ..templating import stamp_of
 
@@ -19,7 +17,7 @@ router = APIRouter()
 @router.get("/")
 def runs(site: SiteDep) -> HTMLResponse:
     found = site.library.runs().values()
-    stamp, (cards, broken) = stamp_of(*found), _cards(found)
+    stamp, (cards, broken) = stamp_of(*found), cards_of(site.library, found)
     following: dict[str, Any] = {"follow": "/state", "stamp": stamp, "roots": site.library.roots}
     refused = [*site.library.refused(), *broken]
     return site.show("runs.html", "Runs", here="runs", families=_families(cards), refused=refused, **following)
@@ -40,14 +38,3 @@ def _families(cards: Iterable[Card]) -> list[tuple[Card, list[Card]]]:
         outermost = next((above for above in reversed(path.parents) if above in by_path), path)
         families.setdefault(outermost, []).append(card)
     return [(by_path[path], [card for card in family if card.run.path != path]) for path, family in families.items()]
-
-
-def _cards(runs: Iterable[Run]) -> tuple[list[Card], list[Refused]]:
-    """A run that cannot be read does not hide the others."""
-    cards, broken = list[Card](), list[Refused]()
-    for run in runs:
-        try:
-            cards.append(card_of(run))
-        except (ProfileGymError, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
-            broken.append(Refused(run.path, f"{run.path} cannot be shown: {error}"))
-    return cards, broken
