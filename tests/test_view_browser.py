@@ -30,6 +30,8 @@ MORE = (
     "/run/oracle/trajectories/{row}/branch?turn=1",
     "/run/oracle/live",
     "/run/oracle/branches",
+    "/run/a-run-in-stages-0",
+    "/compare?a=a-run-in-stages-0~grpo~evaluations~test_unseen~untrained&b=a-run-in-stages-0~grpo~evaluations~test_unseen~trained",
     "/no",
 )
 
@@ -50,6 +52,10 @@ class Scene(NamedTuple):
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     runs = tmp_path_factory.mktemp("runs")
+    staged = runs / "a-run-in-stages-0"
+    for who in ("untrained", "trained"):
+        play(staged / "grpo" / "evaluations" / "test_unseen" / who)
+    (staged / "recipe.yaml").write_text("settings: {method: stages, stages: {sft: {}, grpo: {}}}\n")
     play(runs / "oracle")
     play(runs / "rag", replace(ORACLE, agent="rag"))
     row = next(row for row, line in enumerate(lines_of(runs / "oracle"), 1) if len(line["searches"]) >= 2)
