@@ -66,8 +66,8 @@ def _check(stages: Sequence[Stage], variables: dict[str, str], console: Console,
         _tell_plan(console, stage.recipe, plan, asked)
         problems += [f"{one.what}: {one.found}" for one in asked if one.state == "unfit"]
     if problems:
-        if variables:
-            problems.append(f"the recipe's own texts can be changed: {_given(variables)}")
+        if any(text in problem for text in variables.values() for problem in problems):
+            problems.append(f"the recipe's variables can be changed: {_given(variables)}")
         raise OptionError("\n  ".join(["this run cannot work:", *dict.fromkeys(problems)]))
 
 
