@@ -98,6 +98,13 @@ def test_what_counts_as_a_leak_does_not_change_what_was_published() -> None:
     assert strict.wrong == ()
 
 
+def test_each_fourth_question_of_published_data_is_counted() -> None:
+    plan = plan_of(load_recipe(LARGE, ["data.train=lamp-qa:Art_and_Entertainment/train,every=4"]))
+
+    assert plan.questions == 2338
+    assert plan.wrong == ()
+
+
 def test_what_cannot_be_told_here_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(package: str) -> Any:
         return None if package in ("vllm", "peft", "wandb") else True

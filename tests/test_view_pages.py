@@ -432,10 +432,14 @@ def test_a_training_run_without_tests_is_told_by_its_rollouts(tmp_path: Path) ->
         tested = words(viewer.enter().get("/run/training").text)
         (run / "summary.json").write_text('{"tests": {}}')
         alone = words(viewer.get("/run/training").text)
+        (run / "summary.json").unlink()
+        (run / "trajectories.jsonl").unlink()
+        lessons = words(viewer.get("/run/training").text)
 
     score = f"{summary['score']['mean']:.3f}"
     assert f"score by rubric, on the test questions {score}" in tested
     assert f"score by rubric, of its rollouts {score}" in alone
+    assert "score by no judge yet –" in lessons
 
 
 def test_the_weights_that_a_run_keeps_can_be_chosen_by_name(tmp_path: Path) -> None:

@@ -191,8 +191,12 @@ def _counted(questions: QuestionSet) -> DataSize:
 
 
 def _published(data: str) -> DataSize:
-    config, _, split = read_spec(data).plain.partition(":")[2].partition("/")
-    return DataSize(*_LAMP_QA[config][split]) if config in _LAMP_QA else DataSize()
+    spec = read_spec(data)
+    config, _, split = spec.plain.partition(":")[2].partition("/")
+    if config not in _LAMP_QA:
+        return DataSize()
+    questions, aspects = _LAMP_QA[config][split]
+    return DataSize(ceil(questions / spec.every), aspects)
 
 
 def _sum(one: Any, other: Any) -> Any:

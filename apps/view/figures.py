@@ -163,8 +163,7 @@ def card_of(library: Library, whole: Run, seconds: float = 0.1) -> Card:
     note = _note(index.progress if index else Progress(), counted["q"])
     growing = time() - run.changed < _JUST_NOW and run.summary is None
     judge = ", ".join(judges) or "no judge yet"
-    scored = "" if not run.learns else ", on the test questions" if run.is_summed_up else ", of its rollouts"
-    scored += "" if run is whole else f", stage {run.path.name}"
+    scored = _scored(run, index is not None) + ("" if run is whole else f", stage {run.path.name}")
     return Card(
         whole, run, describe_run(run), judge, found.get("score"), found.get("gain"), scored, counted["n"], note,
         *moment(run.changed), growing,
@@ -180,6 +179,15 @@ def cards_of(library: Library, runs: Iterable[Run]) -> tuple[list[Card], list[Re
         except (ProfileGymError, OSError, TypeError, ValueError, LookupError, AttributeError) as error:
             broken.append(Refused(run.path, f"{run.path} cannot be shown: {error}"))
     return cards, broken
+
+
+def _scored(run: Run, has_rollouts: bool) -> str:
+    """What the score of a training run is of; one that learns from lessons plays nothing while it learns."""
+    if not run.learns:
+        return ""
+    if run.is_summed_up:
+        return ", on the test questions"
+    return ", of its rollouts" if has_rollouts else ""
 
 
 def _note(progress: Progress, questions: int) -> str:
