@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from ..errors import ProfileGymError
@@ -109,8 +110,12 @@ def world(bench: Bench) -> str:
         [
             table(heads, rows),
             table(
-                ("who: score, searches", "on", *HOPS.values()),
+                ("who: score, searches, evidence", "on", *HOPS.values()),
                 [_by_hops(bench, who, test) for who in WORLD_ROWS for test in TESTS],
+            ),
+            table(
+                ("who, where no history is needed", "on", "searches", "episodes", "score", "without the profile"),
+                [_needing_none(bench, *row) for row in product(WORLD_ROWS[:3], TESTS, (True, False))],
             ),
             claim("Trained PR2 over the best trained control.", over_rag),
             claim("Trained PR2 less the trained RAG, by the hops of the question.", by_hops),
@@ -137,12 +142,32 @@ def _world_row(bench: Bench, who: Who, test: str, first: Who) -> Sequence[str]:
 
 def _by_hops(bench: Bench, who: Who, test: str) -> Sequence[str]:
     sides = [Selection(bench.played(who.arm, test, who.who), hops=hops) for hops in HOPS]
-    return (who.name, test, *(f"{_figure(mean(side))}, {_searches(side)}" for side in sides))
+    told = (", ".join([_figure(mean(side)), *(_mean(side, name) for name in _told(side.hops))]) for side in sides)
+    return (who.name, test, *told)
 
 
-def _searches(side: Selection) -> str:
-    found = mean(replace(side, metric="searches")).mean
+def _told(hops: int | None) -> Sequence[str]:
+    return ("searches", "evidence") if hops else ("searches",)
+
+
+def _mean(side: Selection, metric: str) -> str:
+    found = mean(replace(side, metric=metric)).mean
     return UNKNOWN if found is None else f"{found:.2f}"
+
+
+def _needing_none(bench: Bench, who: Who, test: str, searching: bool) -> Sequence[str]:
+    """The questions that need no history, where it searches or where it does not."""
+    played = {
+        seed: {
+            name: found
+            for name, found in by_question.items()
+            if found.hops == 0 and (found.values["searches"] > 0) == searching
+        }
+        for seed, by_question in bench.played(who.arm, test, who.who).items()
+    }
+    episodes = str(sum(map(len, played.values())))
+    figures = (_figure(mean(Selection(played, metric))) for metric in ("score", "baseline"))
+    return (who.name, test, "yes" if searching else "no", episodes, *figures)
 
 
 def locomo(bench: Bench) -> str:

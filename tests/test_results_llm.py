@@ -3,6 +3,7 @@
 import asyncio
 import json
 import subprocess
+from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -177,6 +178,26 @@ def test_the_page_shows_the_runs_that_there_are_and_the_commands_of_the_others(b
     assert "test, over the oracle, more than 0.9: **supported**, 1.000" in shown
     day = f"{datetime.now(UTC):%Y-%m-%d}"
     assert f"| `{WORLD}` | 1 of 3 seeds | {day} | `python -m profilegym.studies.results_llm --only {WORLD}` |" in made
+
+
+def test_questions_that_need_no_history_are_told_by_whether_they_were_searched_for(bench: Bench) -> None:
+    run = bench.plan([WORLD])[0]
+    conclude(bench, run, PLAYERS)
+    recipe = bench.stage(run).recipe
+    assert isinstance(recipe, Recipe)
+    hops = {question.id: question.rubric.hops for question in load_questions(recipe.data.test["test"])[:12]}
+    expected = Counter[tuple[str, str]]()
+    for who in ("trained", "untrained"):
+        for played in RunDirectory(bench.place(run) / "evaluations" / "test" / who).trajectories():
+            if played.kind == "personalised" and hops[played.question_id] == 0:
+                expected[who, "yes" if played.searches else "no"] += 1
+
+    rows = [line[2:].split(" | ") for line in results_llm.world(bench).splitlines()]
+
+    told = {(row[0], row[2]): int(row[3]) for row in rows if row[1:2] == ["test"] and row[2] in ("yes", "no")}
+    for who, name in {"trained": "PR2, trained", "untrained": "PR2, after the warm start"}.items():
+        assert [told[name, searched] for searched in ("yes", "no")] == [expected[who, s] for s in ("yes", "no")]
+    assert expected["trained", "no"] > 0
 
 
 def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench: Bench) -> None:
