@@ -15,6 +15,7 @@ from .summary import FRACTIONS, Place, figures, place_of, score_of
 METRICS = (
     *("score", "baseline", "gain", "searches", "structure", "needless", "harm", "over_personalised"),
     *("evidence", "evidence_precision", "evidence_ndcg", "session_evidence"),
+    *("compliance", "interventions"),
 )
 Values = dict[str, dict[str, list[float]]]  # by metric and by question
 

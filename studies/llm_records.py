@@ -17,7 +17,7 @@ from ..training.report.comparison import most_changed
 from .llm_starts import told_of
 from .page import UNKNOWN
 
-METRICS = ("score", "baseline", "searches", "structure", "evidence")
+METRICS = ("score", "baseline", "searches", "structure", "evidence", "compliance", "interventions")
 Played = Mapping[str, QuestionFigures]  # by question
 _DIGITS = 6
 
@@ -139,7 +139,8 @@ def _line(one: QuestionFigures) -> list[Any]:
 
 
 def _figures(user: str, hops: int | None, category: str | None, *values: float | None) -> QuestionFigures:
-    known = {name: value for name, value in zip(METRICS, values, strict=True) if value is not None}
+    """A line may be older than the last metrics."""
+    known = {name: value for name, value in zip(METRICS, values, strict=False) if value is not None}
     return QuestionFigures(user, hops, known, category)
 
 

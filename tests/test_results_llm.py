@@ -21,7 +21,7 @@ from profilegym.errors import OptionError
 from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.intervals import Interval
 from profilegym.evaluation.run import RunDirectory
-from profilegym.studies import results_llm
+from profilegym.studies import llm_tables, results_llm
 from profilegym.studies.llm_arms import (
     ARMS,
     FOLDS,
@@ -170,7 +170,7 @@ def test_the_page_shows_the_runs_that_there_are_and_the_commands_of_the_others(b
     conclude(bench, run, PLAYERS)
     summary = json.loads((bench.place(run) / "evaluations/test/untrained/summary.json").read_text())
 
-    shown, made = results_llm.world(bench), results_llm.runs_made(bench)
+    shown, made = llm_tables.world(bench), results_llm.runs_made(bench)
 
     assert f"| PR2, after the warm start | test | 1, 12 | {figure(Interval(**summary['score']))} |" in shown
     assert "| one-shot RAG, trained | test | 0, 0 | – |" in shown
@@ -192,7 +192,7 @@ def test_questions_that_need_no_history_are_told_by_whether_they_were_searched_f
             if played.kind == "personalised" and hops[played.question_id] == 0:
                 expected[who, "yes" if played.searches else "no"] += 1
 
-    rows = [line[2:].split(" | ") for line in results_llm.world(bench).splitlines()]
+    rows = [line[2:].split(" | ") for line in llm_tables.world(bench).splitlines()]
 
     told = {(row[0], row[2]): int(row[3]) for row in rows if row[1:2] == ["test"] and row[2] in ("yes", "no")}
     for who, name in {"trained": "PR2, trained", "untrained": "PR2, after the warm start"}.items():
@@ -204,13 +204,44 @@ def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench:
     for run in bench.plan([LOCOMO])[:2]:
         conclude(bench, run, {"trained": "scripted:explorer", "untrained": "scripted:searcher"})
 
-    shown = results_llm.locomo(bench)
+    shown = llm_tables.locomo(bench)
 
     (row,) = [line for line in shown.splitlines() if line.startswith("| PR2, trained |")]
     assert row.split(" | ")[1:3] == ["2, 6", "4"]
     assert "; 6]" in row
     (habit,) = [line for line in shown.splitlines() if line.startswith("| trained | 1 |")]
     assert habit.split(" | ")[2] == "3"
+
+
+def test_r2ps_corrections_are_told_of_what_played_with_them(bench: Bench) -> None:
+    conclude(bench, bench.plan([WORLD])[0], PLAYERS)
+    for name in ("world-r2p-one", "world-r2p-uncorrected"):
+        run = bench.plan([name])[0]
+        settings = replace(bench._trial(run), model="pilot", limit=6)  # which knows no headings
+        asyncio.run(evaluate(settings, RunDirectory(bench.place(run))))
+        bench.keep(run)
+    found = json.loads((bench.place(bench.plan(["world-r2p-one"])[0]) / "summary.json").read_text())
+
+    rows = {row.split(" | ")[0][2:]: row.split(" | ")[1:-1] for row in llm_tables.r2p(bench).splitlines()[2:]}
+
+    corrected, uncorrected = (rows[f"after the warm start, {what}"] for what in ("at most two", "no correction"))
+    assert corrected[:3] == ["1, 6", *(figure(Interval(**found[name])) for name in ("interventions", "compliance"))]
+    assert found["interventions"]["mean"] > 0
+    assert uncorrected[1].startswith("0.000 [")
+    assert rows["as it comes, at most two"][:2] == ["0, 0", "–"]
+
+
+def test_a_record_that_is_older_than_a_figure_lacks_it(bench: Bench) -> None:
+    run = bench.plan([WORLD])[0]
+    conclude(bench, run, PLAYERS)
+    path = bench.folder.parent / "records" / f"{run.label}.json"
+    kept = json.loads(path.read_text())
+    for lines in kept["played"]["test"].values():
+        for line in lines.values():
+            del line[-2:]
+    path.write_text(json.dumps(kept))
+
+    assert "| PR2, trained | test | 1, 12 | 1.000" in llm_tables.world(bench)
 
 
 def test_a_run_of_other_settings_is_never_shown(bench: Bench) -> None:
@@ -249,10 +280,10 @@ def test_records_hold_no_text_of_conversations(bench: Bench) -> None:
 
 
 def test_questions_before_and_after_show_what_was_searched_for(bench: Bench) -> None:
-    assert results_llm.before_after(bench) == "Not run yet."
+    assert llm_tables.before_after(bench) == "Not run yet."
     conclude(bench, bench.plan([WORLD])[0], PLAYERS)
 
-    rows = results_llm.before_after(bench).splitlines()[2:]
+    rows = llm_tables.before_after(bench).splitlines()[2:]
 
     assert 2 <= len(rows) <= 20
     assert all(row.split(" | ")[1] == ("before", "after")[number % 2] for number, row in enumerate(rows))

@@ -1,0 +1,252 @@
+"""The tables of `docs/results-llm.md`."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+
+from ..evaluation.intervals import Interval
+from ..evaluation.multi_seed import BySeed, Selection, difference, mean, ratio
+from ..training.report.comparison import ORACLE, TRAINED, UNTRAINED
+from .llm_arms import ARMS, LOCOMO, LOCOMO_RAG, STARTS, TRIALS, WORLD, WORLD_RAG
+from .llm_runs import Bench
+from .page import UNKNOWN, claim, figure, more, table
+
+TESTS = ("test", "test_unseen")
+HOPS = {0: "no hop", 1: "one hop", 2: "two hops"}  # of a question of the world
+HABITS = ("fold", "a question", "calls", "repeats the question", "names a speaker", "read_around")
+TEMPLATE = ("interventions", "compliance", "structure", "score")
+CURVES = ("score", "baseline", "evidence", "searches", "structure")
+
+
+@dataclass(frozen=True, slots=True)
+class Who:
+    """A row of a table: an arm's contender, or a trial."""
+
+    name: str
+    arm: str
+    who: str = TRAINED
+
+
+WORLD_ROWS = (
+    Who("PR2, trained", WORLD),
+    Who("PR2, after the warm start", WORLD, UNTRAINED),
+    Who("one-shot RAG, trained", WORLD_RAG),
+    Who("one-shot RAG, after its warm start", WORLD_RAG, UNTRAINED),
+    Who("oracle", WORLD, ORACLE),
+)
+SAMPLED_ROWS = (  # played at the temperature of training
+    Who("PR2, trained", "world-sampled"),
+    Who("PR2, after the warm start", "world-sampled-before"),
+    Who("one-shot RAG, trained", "rag-world-sampled"),
+)
+R2P_ROWS = (  # corrections by its monitor, and texts to choose from
+    Who("as it comes, no correction", "world-as-it-comes-r2p-uncorrected"),
+    Who("as it comes, at most two", "world-as-it-comes-r2p-one"),
+    Who("after the warm start, no correction", "world-r2p-uncorrected"),
+    Who("after the warm start, at most two", "world-r2p-one"),
+    Who("after the warm start, at most two, three candidates", "world-r2p"),
+)
+LOCOMO_ROWS = (
+    Who("PR2, trained", LOCOMO),
+    Who("PR2, after the warm start", LOCOMO, UNTRAINED),
+    Who("one-shot RAG, trained", LOCOMO_RAG),
+    Who("the best one-shot retriever", "locomo-one-shot"),
+    Who("`scripted:searcher`", "locomo-script"),
+    Who("`scripted:explorer`, the lessons' player", "locomo-lessons"),
+)
+
+
+def world(bench: Bench) -> str:
+    """PR2 and its controls on people whom training never showed."""
+    heads = ("who", "on", "seeds, questions", "score", "of the oracle", "PR2 trained less it", "searches", "structure")
+    rows = [_world_row(bench, who, test, WORLD_ROWS[0]) for who in WORLD_ROWS for test in TESTS]
+    sampled = [_world_row(bench, who, TESTS[0], SAMPLED_ROWS[0]) for who in SAMPLED_ROWS]
+    side = partial(_world_side, bench)
+    over_rag = (
+        more(f"{test}, PR2 over RAG, both trained", ratio(side(WORLD, test), side(WORLD_RAG, test)), 1.3)
+        for test in TESTS
+    )
+    sampled_over_rag = ratio(*(side(who.arm, TESTS[0]) for who in (SAMPLED_ROWS[0], SAMPLED_ROWS[-1])))
+    over_oracle = (
+        more(f"{test}, over the oracle", ratio(side(WORLD, test), side(WORLD, test, ORACLE)), bound)
+        for test, bound in zip(TESTS, (0.9, 0.8), strict=True)
+    )
+    by_hops = (
+        more(f"{test}, {needs}", difference(*(_world_side(bench, arm, test, hops=hops) for arm in (WORLD, WORLD_RAG))))
+        for test in TESTS
+        for hops, needs in HOPS.items()
+    )
+    restraint = (
+        more(f"{test}, score", difference(*(side(WORLD, test, who, 0) for who in (TRAINED, UNTRAINED))))
+        for test in TESTS
+    )
+    return "\n\n".join(
+        [
+            table(heads, rows),
+            table(
+                ("who: score, searches, evidence", "on", *HOPS.values()),
+                [_by_hops(bench, who, test) for who in WORLD_ROWS for test in TESTS],
+            ),
+            table(
+                ("who, where no history is needed", "on", "searches", "episodes", "score", "without the profile"),
+                [_needing_none(bench, *row) for row in product(WORLD_ROWS[:3], TESTS, (True, False))],
+            ),
+            claim("Trained PR2 over the best trained control.", over_rag),
+            claim("Trained PR2 less the trained RAG, by the hops of the question.", by_hops),
+            claim("Most of what the oracle has.", over_oracle),
+            claim("On questions that need no history, trained less before.", restraint),
+            "Sampled, as in training.",
+            table(heads, sampled),
+            claim("Trained PR2 over the best trained control.", [more("sampled", sampled_over_rag, 1.3)]),
+        ]
+    )
+
+
+def _world_row(bench: Bench, who: Who, test: str, first: Who) -> Sequence[str]:
+    played = bench.played(who.arm, test, who.who)
+    main, oracle = _world_side(bench, first.arm, test), _world_side(bench, WORLD, test, ORACLE)
+    return (
+        *(who.name, test, _count(played)),
+        _figure(mean(Selection(played))),
+        _figure(ratio(Selection(played), oracle)),
+        "" if who == first else _figure(difference(main, Selection(played)), "+"),
+        *(_figure(mean(Selection(played, metric))) for metric in ("searches", "structure")),
+    )
+
+
+def _by_hops(bench: Bench, who: Who, test: str) -> Sequence[str]:
+    sides = [Selection(bench.played(who.arm, test, who.who), hops=hops) for hops in HOPS]
+    told = (", ".join([_figure(mean(side)), *(_mean(side, name) for name in _told(side.hops))]) for side in sides)
+    return (who.name, test, *told)
+
+
+def _told(hops: int | None) -> Sequence[str]:
+    return ("searches", "evidence") if hops else ("searches",)
+
+
+def _mean(side: Selection, metric: str) -> str:
+    found = mean(replace(side, metric=metric)).mean
+    return UNKNOWN if found is None else f"{found:.2f}"
+
+
+def _needing_none(bench: Bench, who: Who, test: str, searching: bool) -> Sequence[str]:
+    """The questions that need no history, where it searches or where it does not."""
+    played = {
+        seed: {
+            name: found
+            for name, found in by_question.items()
+            if found.hops == 0 and (found.values["searches"] > 0) == searching
+        }
+        for seed, by_question in bench.played(who.arm, test, who.who).items()
+    }
+    episodes = str(sum(map(len, played.values())))
+    figures = (_figure(mean(Selection(played, metric))) for metric in ("score", "baseline"))
+    return (who.name, test, "yes" if searching else "no", episodes, *figures)
+
+
+def locomo(bench: Bench) -> str:
+    """Evidence and answers over the conversations of all folds; intervals over questions, which take these as given."""
+    main = _pooled(bench.played(LOCOMO, "test"))
+    rows = []
+    for who in LOCOMO_ROWS:
+        played = bench.played(who.arm, "test", who.who)
+        found, less = _pooled(played), difference(Selection(main, "evidence"), Selection(_pooled(played), "evidence"))
+        rows.append(
+            (
+                *(who.name, _count(played), _people(played)),
+                _figure(mean(Selection(found, "evidence"))),
+                "" if who.name == LOCOMO_ROWS[0].name else _figure(less, "+"),
+                *(_figure(mean(Selection(found, metric))) for metric in ("score", "searches")),
+            )
+        )
+    heads = ("who", "folds, questions", "conversations", "evidence", "PR2 trained less it", "F1", "calls")
+    best = _pooled(bench.played("locomo-one-shot", "test"))
+    before = _pooled(bench.played(LOCOMO, "test", UNTRAINED))
+    verdicts = [
+        more("less the best one-shot retriever", _evidence(main, best)),
+        more("less the best one-shot retriever", _evidence(main, best), 0.08),
+        more("less before training", _evidence(main, before)),
+    ]
+    told = claim("Evidence with at most 15 turns shown, trained PR2 less others, over questions.", verdicts)
+    habits = table(("queries", *HABITS), list(_habits(bench)))
+    return "\n\n".join([table(heads, rows), told, habits])
+
+
+def one_seed(bench: Bench) -> str:
+    """The arms and trials on one seed or fold, beside the main run of the same seed or fold."""
+    rows = []
+    arms = (name for name, arm in ARMS.items() if arm.repeats == 1 and name not in STARTS)
+    elsewhere = {who.arm for who in (*SAMPLED_ROWS, *R2P_ROWS, *LOCOMO_ROWS)}
+    for name in (*arms, *(name for name in TRIALS if name not in elsewhere)):
+        of = LOCOMO if "locomo" in name else WORLD
+        metric = "evidence" if of == LOCOMO else "score"
+        played, main = bench.played(name, "test"), bench.played(of, "test")
+        sides = [Selection(_pooled(side) if of == LOCOMO else side, metric) for side in (played, main)]
+        beside = UNKNOWN if name in ("prlm", "tagpr") else _figure(difference(*sides), "+")
+        rows.append((f"`{name}`", metric, _count(played), _figure(mean(sides[0])), beside))
+    return table(("run", "figure", "seeds, questions", "mean", "less the main run"), rows)
+
+
+def r2p(bench: Bench) -> str:
+    """How many outputs keep to R2P's template, with its monitor and without."""
+    rows = [(who.name, *_told_of_template(bench.played(who.arm, "test"))) for who in R2P_ROWS]
+    return table(("who", "seeds, questions", *TEMPLATE), rows)
+
+
+def _told_of_template(played: BySeed) -> Sequence[str]:
+    return (_count(played), *(_figure(mean(Selection(played, metric))) for metric in TEMPLATE))
+
+
+def curves(bench: Bench) -> str:
+    """The validation figures of the main recipes by step."""
+    rows = [
+        (run.label, step, *(f"{found[name]:.3f}" if name in found else UNKNOWN for name in CURVES))
+        for name in (WORLD, WORLD_RAG, LOCOMO, LOCOMO_RAG)
+        for run, record in bench.records(name)
+        for step, found in record.curve.items()
+    ]
+    return table(("run", "step", *CURVES), rows or [("none yet", *[""] * (len(CURVES) + 1))])
+
+
+def before_after(bench: Bench) -> str:
+    """Questions of the world whose score changed most, with what was searched for before training and after it."""
+    rows = [map(_cell, row) for _, record in bench.records(WORLD)[:1] for row in record.changed]
+    return (
+        table(("question", "training", "searched for", "answer", "score"), map(list, rows)) if rows else "Not run yet."
+    )
+
+
+def _habits(bench: Bench) -> Iterator[Sequence[str]]:
+    for run, record in bench.records(LOCOMO):
+        yield from ((who, str(run.number), *found) for who, found in record.habits.items())
+
+
+def _world_side(bench: Bench, arm: str, test: str, who: str = TRAINED, hops: int | None = None) -> Selection:
+    return Selection(bench.played(arm, test, who), hops=hops)
+
+
+def _evidence(one: BySeed, other: BySeed) -> Interval:
+    return difference(Selection(one, "evidence"), Selection(other, "evidence"))
+
+
+def _pooled(played: BySeed) -> BySeed:
+    """All folds as one run, each question on its own: an interval is then over questions."""
+    pooled = {name: replace(found, user=name) for by_question in played.values() for name, found in by_question.items()}
+    return {0: pooled} if pooled else {}
+
+
+def _people(played: BySeed) -> str:
+    return str(len({found.user for by_question in played.values() for found in by_question.values()}))
+
+
+def _count(played: BySeed) -> str:
+    return f"{len(played)}, {sum(len(by_question) for by_question in played.values()):,}"
+
+
+def _figure(found: Interval, sign: str = "") -> str:
+    return UNKNOWN if found.mean is None else figure(found, sign)
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|").replace("<", "&lt;")[:160]
