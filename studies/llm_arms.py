@@ -56,6 +56,7 @@ class Arm:
     changes: tuple[str, ...] = ()
     repeats: int = 1
     begins: str = ""  # the arm whose warm start it takes, at the same seed or fold if that arm has several
+    differs: str = ""  # in what, from the main recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,7 @@ class Trial:
     changes: dict[str, Any] = field(default_factory=dict)
     data: str = ""  # after the spec of the test set
     repeats: int = 1
+    differs: str = ""  # in what, from how the main run is tested
 
 
 ARMS = {
@@ -77,35 +79,71 @@ ARMS = {
     LOCOMO: Arm(LOCOMO, 110, repeats=3),
     WORLD_RAG: Arm(WORLD, 50, (*_RAG, *_PLAIN), 3, begins=WORLD_RAG_LESSONS),
     LOCOMO_RAG: Arm(LOCOMO, 80, (*_RAG, *_SHOWN_AT_ONCE), 3),
-    "world-plain": Arm(WORLD, 75, (*_MAIN, *_PLAIN), begins=WORLD_LESSONS),
-    "world-one-search": Arm(WORLD, 40, (*_ONE_SEED, "stages.grpo.episode.max_searches=1"), begins=WORLD_LESSONS),
-    "world-no-baseline": Arm(WORLD, 45, (*_ONE_SEED, *_NO_BASELINE), begins=WORLD_LESSONS),
-    "world-delta": Arm(WORLD, 45, (*_ONE_SEED, "stages.grpo.advantage=delta+turn"), begins=WORLD_LESSONS),
+    "world-plain": Arm(
+        WORLD,
+        75,
+        (*_MAIN, *_PLAIN),
+        begins=WORLD_LESSONS,
+        differs="one advantage for all turns, divided by deviations, as in PR2's paper",
+    ),
+    "world-one-search": Arm(
+        WORLD,
+        40,
+        (*_ONE_SEED, "stages.grpo.episode.max_searches=1"),
+        begins=WORLD_LESSONS,
+        differs="one search at most, in training and test",
+    ),
+    "world-no-baseline": Arm(
+        WORLD,
+        45,
+        (*_ONE_SEED, *_NO_BASELINE),
+        begins=WORLD_LESSONS,
+        differs="no rollout without the profile in the group",
+    ),
+    "world-delta": Arm(
+        WORLD,
+        45,
+        (*_ONE_SEED, "stages.grpo.advantage=delta+turn"),
+        begins=WORLD_LESSONS,
+        differs="the advantage is what a rollout scores over the one without the profile",
+    ),
     "prlm": Arm("prlm-world-lamp-5", 60, _PRLM),
     "tagpr": Arm("tagpr-world-lamp-2", 75, _TAGPR),
     "locomo-no-read-around": Arm(
-        LOCOMO, 65, (*_ONE_SEED, "stages.grpo.episode.tools=search_profile+latest"), begins=LOCOMO
+        LOCOMO,
+        65,
+        (*_ONE_SEED, "stages.grpo.episode.tools=search_profile+latest"),
+        begins=LOCOMO,
+        differs="`latest` in place of `read_around`",
     ),
 }
 STARTS = {arm.begins for arm in ARMS.values()}
 TRIALS = {
-    "world-as-it-comes": Trial(WORLD, "untrained", 8, {"model": "smollm2"}),
+    "world-as-it-comes": Trial(
+        WORLD, "untrained", 8, {"model": "smollm2"}, differs="SmolLM2 without lessons or training"
+    ),
     "world-sampled": Trial(WORLD, "trained", 4, {"temperature": 0.7}, repeats=3),
     "world-sampled-before": Trial(WORLD, "untrained", 4, {"temperature": 0.7}),
     "rag-world-sampled": Trial(WORLD_RAG, "trained", 4, {"temperature": 0.7}, repeats=3),
-    "world-k-1": Trial(WORLD, "trained", 4, {"top_k": 1}),
-    "world-k-5": Trial(WORLD, "trained", 5, {"top_k": 5}),
-    "world-2-searches": Trial(WORLD, "trained", 4, {"max_searches": 2}),
-    "world-hybrid": Trial(WORLD, "trained", 4, {"retriever": "hybrid"}),
+    "world-k-1": Trial(WORLD, "trained", 4, {"top_k": 1}, differs="one post a search, not three"),
+    "world-k-5": Trial(WORLD, "trained", 5, {"top_k": 5}, differs="five posts a search, not three"),
+    "world-2-searches": Trial(WORLD, "trained", 4, {"max_searches": 2}, differs="two searches at most, not four"),
+    "world-hybrid": Trial(WORLD, "trained", 4, {"retriever": "hybrid"}, differs="`hybrid` in place of `bm25`"),
     "world-r2p": Trial(WORLD, "untrained", 6, {"agent": "r2p"}),
     "world-r2p-one": Trial(WORLD, "untrained", 4, {"agent": _CORRECTED}),
     "world-r2p-uncorrected": Trial(WORLD, "untrained", 4, {"agent": _UNCORRECTED}),
     "world-as-it-comes-r2p-one": Trial(WORLD, "untrained", 8, {"agent": _CORRECTED, "model": "smollm2"}),
     "world-as-it-comes-r2p-uncorrected": Trial(WORLD, "untrained", 8, {"agent": _UNCORRECTED, "model": "smollm2"}),
-    "world-rpm": Trial(WORLD, "untrained", 20, {"agent": "rpm", "limit": 30}),
-    "locomo-as-it-comes": Trial(LOCOMO, "untrained", 15, {"model": "smollm2", "limit": 60}),
-    "locomo-sampled": Trial(LOCOMO, "trained", 12, {"temperature": 0.7}),
-    "locomo-bm25": Trial(LOCOMO, "trained", 12, {"retriever": "bm25:context=2,dates=true"}),
+    "world-rpm": Trial(
+        WORLD, "untrained", 20, {"agent": "rpm", "limit": 30}, differs="RPM, by the policy after the warm start"
+    ),
+    "locomo-as-it-comes": Trial(
+        LOCOMO, "untrained", 15, {"model": "smollm2", "limit": 60}, differs="SmolLM2 without lessons or training"
+    ),
+    "locomo-sampled": Trial(LOCOMO, "trained", 12, {"temperature": 0.7}, differs="temperature 0.7, as in training"),
+    "locomo-bm25": Trial(
+        LOCOMO, "trained", 12, {"retriever": "bm25:context=2,dates=true"}, differs="`bm25` in place of the hybrid"
+    ),
     "locomo-script": Trial(LOCOMO, "untrained", 1, {"model": "scripted:searcher"}, repeats=3),
     "locomo-lessons": Trial(LOCOMO, "untrained", 1, {"model": "scripted:explorer"}, repeats=3),
     "locomo-one-shot": Trial(

@@ -8,7 +8,7 @@ from itertools import product
 from ..evaluation.intervals import Interval
 from ..evaluation.multi_seed import BySeed, Selection, difference, mean, ratio
 from ..training.report.comparison import ORACLE, TRAINED, UNTRAINED
-from .llm_arms import ARMS, LOCOMO, LOCOMO_RAG, STARTS, TRIALS, WORLD, WORLD_RAG
+from .llm_arms import ARMS, LOCOMO, LOCOMO_RAG, TRIALS, WORLD, WORLD_RAG
 from .llm_runs import Bench
 from .page import UNKNOWN, claim, figure, more, table
 
@@ -55,6 +55,12 @@ LOCOMO_ROWS = (
     Who("`scripted:searcher`", "locomo-script"),
     Who("`scripted:explorer`, the lessons' player", "locomo-lessons"),
 )
+
+ADVERSARIAL_ROWS = (
+    Who("PR2, trained", "locomo-adversarial"),
+    Who("PR2, after the warm start", "locomo-adversarial-before"),
+)
+METHODS = ("prlm", "tagpr")
 
 
 def world(bench: Bench) -> str:
@@ -170,22 +176,43 @@ def locomo(bench: Bench) -> str:
     ]
     told = claim("Evidence with at most 15 turns shown, trained PR2 less others, over questions.", verdicts)
     habits = table(("queries", *HABITS), list(_habits(bench)))
-    return "\n\n".join([table(heads, rows), told, habits])
+    return "\n\n".join([table(heads, rows), told, habits, _adversarial(bench)])
+
+
+def _adversarial(bench: Bench) -> str:
+    """Questions that the conversation does not answer: who answers all the same?"""
+    rows = []
+    for who in ADVERSARIAL_ROWS:
+        played = bench.played(who.arm, "test")
+        sides = (Selection(_pooled(played), metric) for metric in ("score", "baseline", "searches"))
+        rows.append((who.name, _count(played), *(_figure(mean(side)) for side in sides)))
+    heads = ("on questions that nothing said answers", "folds, questions", "score", "without the profile", "calls")
+    return table(heads, rows)
 
 
 def one_seed(bench: Bench) -> str:
     """The arms and trials on one seed or fold, beside the main run of the same seed or fold."""
     rows = []
-    arms = (name for name, arm in ARMS.items() if arm.repeats == 1 and name not in STARTS)
-    elsewhere = {who.arm for who in (*SAMPLED_ROWS, *R2P_ROWS, *LOCOMO_ROWS)}
-    for name in (*arms, *(name for name in TRIALS if name not in elsewhere)):
-        of = LOCOMO if "locomo" in name else WORLD
-        metric = "evidence" if of == LOCOMO else "score"
-        played, main = bench.played(name, "test"), bench.played(of, "test")
-        sides = [Selection(_pooled(side) if of == LOCOMO else side, metric) for side in (played, main)]
-        beside = UNKNOWN if name in ("prlm", "tagpr") else _figure(difference(*sides), "+")
-        rows.append((f"`{name}`", metric, _count(played), _figure(mean(sides[0])), beside))
-    return table(("run", "figure", "seeds, questions", "mean", "less the main run"), rows)
+    for name, one in (ARMS | TRIALS).items():
+        if one.differs:
+            of, metric, pool = (LOCOMO, "evidence", _pooled) if "locomo" in name else (WORLD, "score", _as_it_is)
+            sides = [Selection(pool(bench.played(who, "test")), metric) for who in (name, of)]
+            figures = (_figure(mean(sides[0])), _figure(difference(*sides), "+"))
+            rows.append((f"`{name}`", one.differs, metric, _count(sides[0].runs), *figures))
+    return table(("run", "differs in", "figure", "seeds, questions", "mean", "less the main run"), rows)
+
+
+def methods(bench: Bench) -> str:
+    """PrLM and TagPR: what is trained beside its controls, on the world's titles and tags."""
+    rows = []
+    for name in METHODS:
+        for who in sorted({who for _, record in bench.records(name) for who in record.played.get("test", {})}):
+            played, main = bench.played(name, "test", who), bench.played(name, "test")
+            less = "" if who == TRAINED else _figure(difference(Selection(main), Selection(played)), "+")
+            figures = (_figure(mean(Selection(played, metric))) for metric in ("baseline", "structure", "compliance"))
+            rows.append((f"`{name}`", who, _count(played), _figure(mean(Selection(played))), less, *figures))
+    heads = ("run", "who", "seeds, questions", "score", "trained less it", "without the profile")
+    return table((*heads, "structure", "compliance"), rows) if rows else "Not run yet."
 
 
 def r2p(bench: Bench) -> str:
@@ -228,6 +255,10 @@ def _world_side(bench: Bench, arm: str, test: str, who: str = TRAINED, hops: int
 
 def _evidence(one: BySeed, other: BySeed) -> Interval:
     return difference(Selection(one, "evidence"), Selection(other, "evidence"))
+
+
+def _as_it_is(played: BySeed) -> BySeed:
+    return played
 
 
 def _pooled(played: BySeed) -> BySeed:

@@ -51,6 +51,7 @@ SECTIONS = {
     "world": llm_tables.world,
     "locomo": llm_tables.locomo,
     "one seed": llm_tables.one_seed,
+    "methods": llm_tables.methods,
     "r2p": llm_tables.r2p,
     "curves": llm_tables.curves,
     "before and after": llm_tables.before_after,

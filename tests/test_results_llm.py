@@ -206,7 +206,7 @@ def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench:
 
     shown = llm_tables.locomo(bench)
 
-    (row,) = [line for line in shown.splitlines() if line.startswith("| PR2, trained |")]
+    row, _ = [line for line in shown.splitlines() if line.startswith("| PR2, trained |")]
     assert row.split(" | ")[1:3] == ["2, 6", "4"]
     assert "; 6]" in row
     (habit,) = [line for line in shown.splitlines() if line.startswith("| trained | 1 |")]
@@ -229,6 +229,20 @@ def test_r2ps_corrections_are_told_of_what_played_with_them(bench: Bench) -> Non
     assert found["interventions"]["mean"] > 0
     assert uncorrected[1].startswith("0.000 [")
     assert rows["as it comes, at most two"][:2] == ["0, 0", "–"]
+
+
+def test_prlm_is_shown_beside_all_that_it_was_compared_with(bench: Bench) -> None:
+    assert llm_tables.methods(bench) == "Not run yet."
+    players = {"trained": "scripted:world", "untrained": "scripted:world,flaws=1", "rag": "scripted:world"}
+    conclude(bench, bench.plan(["prlm"])[0], players)
+
+    rows = [row.split(" | ") for row in llm_tables.methods(bench).splitlines()[2:]]
+
+    assert [row[1] for row in rows] == ["rag", "trained", "untrained"]
+    assert rows[0][4].startswith("+0.000")
+    assert rows[1][4] == ""
+    assert rows[2][4].startswith("+")
+    assert float(rows[2][4].split()[0]) > 0
 
 
 def test_a_record_that_is_older_than_a_figure_lacks_it(bench: Bench) -> None:
