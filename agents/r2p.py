@@ -20,13 +20,13 @@ _START_ANSWER = {"tags": "</think>\n<answer>", "tools": "\nNow I give the answer
 class R2P(BaseAgent):
     """Writes several candidates under the template, then rewrites the last level with all candidates in view.
 
-    `interventions` limits the corrections of each candidate and of the synthesis. With `initial_search=False` the model
-    searches for itself.
+    `interventions` limits the corrections of each candidate and of the synthesis: by default one for each part that a
+    model can leave out, as the first heading is written for it. With `initial_search=False` it searches for itself.
     """
 
     name = "r2p"
 
-    def __init__(self, candidates: int = 3, interventions: int = 2, initial_search: bool = True) -> None:
+    def __init__(self, candidates: int = 3, interventions: int = 3, initial_search: bool = True) -> None:
         for option, value, least in (("candidates", candidates, 1), ("interventions", interventions, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise OptionError(f"r2p:{option}={value!r}: give a whole number of at least {least}")

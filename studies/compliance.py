@@ -28,8 +28,8 @@ from ..world.pilot.model import FOLDER
 TAUGHT, ASKED, LIMIT = "world:seed=0,users=200/train", "world:seed=7/test", 100
 AGENTS = {
     "none made": "r2p:candidates=1,interventions=0",
-    "at most two": "r2p:candidates=1",
-    "at most two, three candidates": "r2p",
+    "at most two": "r2p:candidates=1,interventions=2",
+    "at most two, three candidates": "r2p:interventions=2",
 }
 LEFT_OUT = ("Person", "Response", "answer")
 FIGURES = ("compliance", "structure", "interventions", "score", "completion_tokens")

@@ -14,7 +14,7 @@ FOLDS = (  # of LoCoMo's conversations: those that train, the one that is watche
     ("conv-30+conv-41+conv-42+conv-47", "conv-26", "conv-43+conv-44"),
 )
 BEST_ONE_SHOT = "hybrid:bm25+dense,context=2,dates=true,weights=2+1"  # of docs/retrieval.md, at 15 turns
-_CORRECTED, _UNCORRECTED = "r2p:candidates=1", "r2p:candidates=1,interventions=0"
+_R2P = "r2p:candidates=1,interventions={}"  # corrections of one text
 _MAIN = ("stages.grpo.conclusion.controls=[pr2]",)
 _RAG = ("stages.sft.agent=rag", "stages.grpo.agent=rag", "stages.grpo.conclusion={controls: [rag], oracle: null}")
 _PLAIN = tuple(f"stages.grpo.{name}=null" for name in ("advantage", "turn", "scale_rewards"))  # as PR2's paper has it
@@ -129,11 +129,12 @@ TRIALS = {
     "world-k-5": Trial(WORLD, "trained", 5, {"top_k": 5}, differs="five posts a search, not three"),
     "world-2-searches": Trial(WORLD, "trained", 4, {"max_searches": 2}, differs="two searches at most, not four"),
     "world-hybrid": Trial(WORLD, "trained", 4, {"retriever": "hybrid"}, differs="`hybrid` in place of `bm25`"),
-    "world-r2p": Trial(WORLD, "untrained", 6, {"agent": "r2p"}),
-    "world-r2p-one": Trial(WORLD, "untrained", 4, {"agent": _CORRECTED}),
-    "world-r2p-uncorrected": Trial(WORLD, "untrained", 4, {"agent": _UNCORRECTED}),
-    "world-as-it-comes-r2p-one": Trial(WORLD, "untrained", 8, {"agent": _CORRECTED, "model": "smollm2"}),
-    "world-as-it-comes-r2p-uncorrected": Trial(WORLD, "untrained", 8, {"agent": _UNCORRECTED, "model": "smollm2"}),
+    "world-r2p": Trial(WORLD, "untrained", 6, {"agent": "r2p:candidates=3,interventions=3"}),
+    "world-r2p-3": Trial(WORLD, "untrained", 4, {"agent": _R2P.format(3)}),
+    "world-r2p-2": Trial(WORLD, "untrained", 4, {"agent": _R2P.format(2)}),
+    "world-r2p-0": Trial(WORLD, "untrained", 4, {"agent": _R2P.format(0)}),
+    "world-as-it-comes-r2p-3": Trial(WORLD, "untrained", 8, {"agent": _R2P.format(3), "model": "smollm2"}),
+    "world-as-it-comes-r2p-0": Trial(WORLD, "untrained", 8, {"agent": _R2P.format(0), "model": "smollm2"}),
     "world-rpm": Trial(
         WORLD, "untrained", 20, {"agent": "rpm", "limit": 30}, differs="RPM, by the policy after the warm start"
     ),

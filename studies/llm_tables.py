@@ -40,12 +40,13 @@ SAMPLED_ROWS = (  # played at the temperature of training
     Who("PR2, after the warm start", "world-sampled-before"),
     Who("one-shot RAG, trained", "rag-world-sampled"),
 )
-R2P_ROWS = (  # corrections by its monitor, and texts to choose from
-    Who("as it comes, no correction", "world-as-it-comes-r2p-uncorrected"),
-    Who("as it comes, at most two", "world-as-it-comes-r2p-one"),
-    Who("after the warm start, no correction", "world-r2p-uncorrected"),
-    Who("after the warm start, at most two", "world-r2p-one"),
-    Who("after the warm start, at most two, three candidates", "world-r2p"),
+R2P_ROWS = (
+    Who("as it comes, no correction", "world-as-it-comes-r2p-0"),
+    Who("as it comes, at most three", "world-as-it-comes-r2p-3"),
+    Who("after the warm start, no correction", "world-r2p-0"),
+    Who("after the warm start, at most two", "world-r2p-2"),
+    Who("after the warm start, at most three", "world-r2p-3"),
+    Who("after the warm start, at most three, three candidates", "world-r2p"),
 )
 LOCOMO_ROWS = (
     Who("PR2, trained", LOCOMO),

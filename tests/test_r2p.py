@@ -102,6 +102,15 @@ def test_a_thought_without_a_proper_answer_is_led_to_one(ending: str, ask: Calla
     assert compliance(trajectory)
 
 
+def test_by_default_each_part_may_be_missing_once(ask: Callable[..., Question]) -> None:
+    trajectory = play("r2p:candidates=1", ask(), Replies(["a drink.", "only rooibos.</person>", "it.", "Tea.</answer>"]))
+
+    assert trajectory.usage is not None
+    missing = ["Person is missing", "Response is missing", "the answer is missing"]
+    assert trajectory.usage["interventions"] == [f"text 1: {problem}" for problem in missing]
+    assert compliance(trajectory)
+
+
 def test_no_more_is_corrected_than_may_be(ask: Callable[..., Question]) -> None:
     stubborn = "tea.</think>\n<answer>Tea.</answer>"
 

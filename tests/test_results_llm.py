@@ -215,12 +215,12 @@ def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench:
 
 def test_r2ps_corrections_are_told_of_what_played_with_them(bench: Bench) -> None:
     conclude(bench, bench.plan([WORLD])[0], PLAYERS)
-    for name in ("world-r2p-one", "world-r2p-uncorrected"):
+    for name in ("world-r2p-2", "world-r2p-0"):
         run = bench.plan([name])[0]
         settings = replace(bench._trial(run), model="pilot", limit=6)  # which knows no headings
         asyncio.run(evaluate(settings, RunDirectory(bench.place(run))))
         bench.keep(run)
-    found = json.loads((bench.place(bench.plan(["world-r2p-one"])[0]) / "summary.json").read_text())
+    found = json.loads((bench.place(bench.plan(["world-r2p-2"])[0]) / "summary.json").read_text())
 
     rows = {row.split(" | ")[0][2:]: row.split(" | ")[1:-1] for row in llm_tables.r2p(bench).splitlines()[2:]}
 
@@ -228,7 +228,7 @@ def test_r2ps_corrections_are_told_of_what_played_with_them(bench: Bench) -> Non
     assert corrected[:3] == ["1, 6", *(figure(Interval(**found[name])) for name in ("interventions", "compliance"))]
     assert found["interventions"]["mean"] > 0
     assert uncorrected[1].startswith("0.000 [")
-    assert rows["as it comes, at most two"][:2] == ["0, 0", "–"]
+    assert rows["as it comes, at most three"][:2] == ["0, 0", "–"]
 
 
 def test_prlm_is_shown_beside_all_that_it_was_compared_with(bench: Bench) -> None:
