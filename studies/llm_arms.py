@@ -142,6 +142,9 @@ TRIALS = {
         LOCOMO, "untrained", 15, {"model": "smollm2", "limit": 60}, differs="SmolLM2 without lessons or training"
     ),
     "locomo-sampled": Trial(LOCOMO, "trained", 12, {"temperature": 0.7}, differs="temperature 0.7, as in training"),
+    "locomo-sampled-before": Trial(
+        LOCOMO, "untrained", 12, {"temperature": 0.7}, differs="temperature 0.7, the policy after the warm start"
+    ),
     "locomo-bm25": Trial(
         LOCOMO, "trained", 12, {"retriever": "bm25:context=2,dates=true"}, differs="`bm25` in place of the hybrid"
     ),
