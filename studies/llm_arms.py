@@ -130,11 +130,11 @@ TRIALS = {
     "world-2-searches": Trial(WORLD, "trained", 4, {"max_searches": 2}, differs="two searches at most, not four"),
     "world-hybrid": Trial(WORLD, "trained", 4, {"retriever": "hybrid"}, differs="`hybrid` in place of `bm25`"),
     "world-r2p": Trial(WORLD, "untrained", 6, {"agent": "r2p:candidates=3,interventions=3"}),
-    "world-r2p-3": Trial(WORLD, "untrained", 4, {"agent": _R2P.format(3)}),
-    "world-r2p-2": Trial(WORLD, "untrained", 4, {"agent": _R2P.format(2)}),
-    "world-r2p-0": Trial(WORLD, "untrained", 4, {"agent": _R2P.format(0)}),
-    "world-as-it-comes-r2p-3": Trial(WORLD, "untrained", 8, {"agent": _R2P.format(3), "model": "smollm2"}),
-    "world-as-it-comes-r2p-0": Trial(WORLD, "untrained", 8, {"agent": _R2P.format(0), "model": "smollm2"}),
+    "world-r2p-thrice": Trial(WORLD, "untrained", 4, {"agent": _R2P.format(3)}),
+    "world-r2p-twice": Trial(WORLD, "untrained", 4, {"agent": _R2P.format(2)}),
+    "world-r2p-never": Trial(WORLD, "untrained", 4, {"agent": _R2P.format(0)}),
+    "world-as-it-comes-r2p-thrice": Trial(WORLD, "untrained", 8, {"agent": _R2P.format(3), "model": "smollm2"}),
+    "world-as-it-comes-r2p-never": Trial(WORLD, "untrained", 8, {"agent": _R2P.format(0), "model": "smollm2"}),
     "world-rpm": Trial(
         WORLD, "untrained", 20, {"agent": "rpm", "limit": 30}, differs="RPM, by the policy after the warm start"
     ),

@@ -41,11 +41,11 @@ SAMPLED_ROWS = (  # played at the temperature of training
     Who("one-shot RAG, trained", "rag-world-sampled"),
 )
 R2P_ROWS = (
-    Who("as it comes, no correction", "world-as-it-comes-r2p-0"),
-    Who("as it comes, at most three", "world-as-it-comes-r2p-3"),
-    Who("after the warm start, no correction", "world-r2p-0"),
-    Who("after the warm start, at most two", "world-r2p-2"),
-    Who("after the warm start, at most three", "world-r2p-3"),
+    Who("as it comes, no correction", "world-as-it-comes-r2p-never"),
+    Who("as it comes, at most three", "world-as-it-comes-r2p-thrice"),
+    Who("after the warm start, no correction", "world-r2p-never"),
+    Who("after the warm start, at most two", "world-r2p-twice"),
+    Who("after the warm start, at most three", "world-r2p-thrice"),
     Who("after the warm start, at most three, three candidates", "world-r2p"),
 )
 LOCOMO_ROWS = (

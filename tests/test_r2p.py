@@ -103,7 +103,9 @@ def test_a_thought_without_a_proper_answer_is_led_to_one(ending: str, ask: Calla
 
 
 def test_by_default_each_part_may_be_missing_once(ask: Callable[..., Question]) -> None:
-    trajectory = play("r2p:candidates=1", ask(), Replies(["a drink.", "only rooibos.</person>", "it.", "Tea.</answer>"]))
+    trajectory = play(
+        "r2p:candidates=1", ask(), Replies(["a drink.", "only rooibos.</person>", "it.", "Tea.</answer>"])
+    )
 
     assert trajectory.usage is not None
     missing = ["Person is missing", "Response is missing", "the answer is missing"]

@@ -215,12 +215,12 @@ def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench:
 
 def test_r2ps_corrections_are_told_of_what_played_with_them(bench: Bench) -> None:
     conclude(bench, bench.plan([WORLD])[0], PLAYERS)
-    for name in ("world-r2p-2", "world-r2p-0"):
+    for name in ("world-r2p-twice", "world-r2p-never"):
         run = bench.plan([name])[0]
         settings = replace(bench._trial(run), model="pilot", limit=6)  # which knows no headings
         asyncio.run(evaluate(settings, RunDirectory(bench.place(run))))
         bench.keep(run)
-    found = json.loads((bench.place(bench.plan(["world-r2p-2"])[0]) / "summary.json").read_text())
+    found = json.loads((bench.place(bench.plan(["world-r2p-twice"])[0]) / "summary.json").read_text())
 
     rows = {row.split(" | ")[0][2:]: row.split(" | ")[1:-1] for row in llm_tables.r2p(bench).splitlines()[2:]}
 
