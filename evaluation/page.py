@@ -56,16 +56,20 @@ def pairs(entries: Mapping[str, Child]) -> Markup:
     return tag("dl", *chain.from_iterable((tag("dt", name), tag("dd", value)) for name, value in entries.items()))
 
 
+def style() -> str:
+    return files(__package__).joinpath("page.css").read_text("utf-8")
+
+
 def page(title: str, *body: Child) -> str:
-    style = files(__package__).joinpath("page.css").read_text("utf-8")
-    digest = b64encode(sha256(style.encode()).digest()).decode()
+    looks = style()
+    digest = b64encode(sha256(looks.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
     head = (
         '<meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'
-        f"{tag('title', title)}\n<style>{style}</style>"
+        f"{tag('title', title)}\n<style>{looks}</style>"
     )
     return (
         f'<!doctype html>\n<html lang="en">\n<head>\n{head}\n</head>\n<body>\n{tag("main", *body)}\n</body>\n</html>\n'

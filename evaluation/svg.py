@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from math import ceil, floor, log10
 
 from .intervals import Interval, spread
-from .page import Markup, join, tag
+from .page import Markup, join, style, tag
 
 WIDTH = 440
 _EDGE, _ROW, _AXIS = 20, 40, 24
@@ -97,6 +97,13 @@ def words(told: str, x: float, y: float, anchor: str, kind: str | None = "soft")
 
 def plot(title: str, height: float, *drawn: Markup) -> Markup:
     return tag("svg", tag("title", title), *drawn, viewBox=f"0 0 {WIDTH} {height:g}", role="img", aria_label=title)
+
+
+def file_of(plot: Markup) -> str:
+    """The plot as a file of its own, which a page of Markdown can show."""
+    head, _, drawn = plot.partition(">")
+    looks = tag("style", Markup(style()), "svg { background: var(--page); }")
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{looks}{drawn}\n'
 
 
 def round_step(reach: float) -> float:

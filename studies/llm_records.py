@@ -13,6 +13,7 @@ from ..evaluation.multi_seed import QuestionFigures, question_figures
 from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
+from ..training.metrics import read_metrics
 from ..training.report.comparison import most_changed
 from .llm_starts import told_of
 from .page import UNKNOWN
@@ -30,6 +31,7 @@ class Record:
     made: str  # the day
     played: Mapping[str, Mapping[str, Played]]  # by test set and contender
     curve: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # validation figures by step
+    rollouts: Mapping[str, Sequence[float]] = field(default_factory=dict)  # of each training step
     habits: Mapping[str, Sequence[str]] = field(default_factory=dict)  # how a contender searches
     changed: Sequence[Sequence[str]] = ()  # questions before and after training
 
@@ -86,6 +88,12 @@ def curve_of(evaluations: Path) -> dict[str, dict[str, float]]:
         str(step): {name: round(summary[name]["mean"], _DIGITS) for name in METRICS if _is_known(summary, name)}
         for step, summary in found.items()
     }
+
+
+def rollouts_of(metrics: Path) -> dict[str, list[float]]:
+    """What the rollouts of each training step found."""
+    steps = [step for step in read_metrics(metrics) if "score" in step]
+    return {name: [round(step[name], _DIGITS) for step in steps] for name in ("score", "baseline", "searches")}
 
 
 def _is_known(summary: Mapping[str, Any], name: str) -> bool:

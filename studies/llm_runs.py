@@ -21,6 +21,7 @@ from ..evaluation.evaluate import Settings
 from ..evaluation.multi_seed import BySeed
 from ..evaluation.run import RunDirectory
 from ..training.grpo.resuming import EVALUATIONS
+from ..training.metrics import METRICS
 from ..training.policy import FINAL
 from ..training.recipe import Recipe
 from ..training.report.comparison import TRAINED, UNTRAINED, contenders
@@ -28,7 +29,7 @@ from ..training.settings import read_settings
 from ..training.stages import Stage, StagedRecipe, load_any, stages_of
 from .arms import SUMMARY
 from .llm_arms import ARMS, FOLDS, LESSONS, LOCOMO, STARTS, TRIALS, WORLD
-from .llm_records import Record, Records, changed_in, curve_of, habits_of, played_in
+from .llm_records import Record, Records, changed_in, curve_of, habits_of, played_in, rollouts_of
 from .llm_starts import pack, unpack
 
 BEFORE_AFTER = 10  # questions
@@ -173,6 +174,7 @@ class Bench:
             record,
             played=played,
             curve=curve_of(folder),
+            rollouts=rollouts_of(folder.parent / METRICS),
             habits={side.name: habits_of(side) for side in (before, after) if side.exists()},
             changed=changed_in(before, after, BEFORE_AFTER) if texts and before.exists() else (),
         )

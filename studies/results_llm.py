@@ -12,7 +12,9 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import ProfileGymError
-from . import llm_tables
+from ..evaluation.svg import file_of
+from ..training.report.curves import drawn
+from . import llm_curves, llm_tables
 from .llm_arms import ARMS, HOURS, TRIALS
 from .llm_runs import Bench, Run, make_all
 from .page import fill_in, table
@@ -46,6 +48,14 @@ def runs_made(bench: Bench) -> str:
     return table(("run", "done", "on", "missing: run"), rows)
 
 
+def draw(bench: Bench) -> None:
+    """The pictures that the page shows."""
+    folder = PAGE.with_suffix("")
+    for name, panel in llm_curves.panels(bench).items():
+        folder.mkdir(exist_ok=True)
+        (folder / f"{name}.svg").write_text(file_of(drawn(panel)), "utf-8")
+
+
 SECTIONS = {
     "runs": runs_made,
     "world": llm_tables.world,
@@ -53,6 +63,7 @@ SECTIONS = {
     "one seed": llm_tables.one_seed,
     "methods": llm_tables.methods,
     "r2p": llm_tables.r2p,
+    "pictures": llm_curves.pictures,
     "curves": llm_tables.curves,
     "before and after": llm_tables.before_after,
 }
@@ -79,6 +90,7 @@ def main(arguments: Sequence[str]) -> None:
             failed += make_all(bench, bench.left(words.only), words.jobs)
         for run in runs:
             bench.keep(run)
+        draw(bench)
         for name, make in SECTIONS.items():
             fill_in(PAGE, name, partial(make, bench))
     except ProfileGymError as error:

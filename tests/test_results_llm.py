@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import re
+import shutil
 import subprocess
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 from matching import naming
@@ -21,7 +24,7 @@ from profilegym.errors import OptionError
 from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.intervals import Interval
 from profilegym.evaluation.run import RunDirectory
-from profilegym.studies import llm_tables, results_llm
+from profilegym.studies import llm_curves, llm_tables, results_llm
 from profilegym.studies.llm_arms import (
     ARMS,
     FOLDS,
@@ -39,6 +42,7 @@ from profilegym.training.recipe import Recipe
 from profilegym.training.stages import load_any
 
 PAGE = Path(__file__).parent.parent / "docs" / "results-llm.md"
+SVG = "{http://www.w3.org/2000/svg}"
 PLAYERS = {"trained": "scripted:oracle", "untrained": "scripted:world", "oracle": "scripted:oracle"}
 
 
@@ -61,6 +65,8 @@ def conclude(bench: Bench, run: Run, players: dict[str, str]) -> None:
             for who, model in players.items():
                 settings = stage.recipe.playing(data, 12, model=model)
                 asyncio.run(evaluate(settings, RunDirectory(stage.folder / "evaluations" / test / who)))
+    steps = ({"step": step, "score": step / 4, "baseline": 0.25, "searches": 1.5} for step in (1, 2, 3))
+    RunDirectory(stage.folder).write_text("metrics.jsonl", "\n".join(map(json.dumps, ({"step": 0}, *steps))))
     RunDirectory(stage.folder).write_json("summary.json", {})
     bench.keep(run)
 
@@ -291,6 +297,31 @@ def test_records_hold_no_text_of_conversations(bench: Bench) -> None:
     said = [question.text for question in load_questions(f"locomo:{bench.file}")]
     kept = (bench.folder.parent / "records" / f"{run.label}.json").read_text("utf-8")
     assert not [text for text in said if text in kept]
+
+
+def test_what_the_rollouts_found_is_drawn_by_seed(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert llm_curves.pictures(bench) == "No curves yet."
+    for run in bench.plan([WORLD])[:2]:
+        conclude(bench, run, PLAYERS)
+    (tmp_path / "docs").mkdir()
+    shutil.copy(PAGE, tmp_path / "docs")
+    monkeypatch.chdir(tmp_path)
+
+    results_llm.main(["--page", "--runs", str(bench.folder), "--records", str(tmp_path / "records")])
+
+    shown = (tmp_path / "docs" / "results-llm.md").read_text("utf-8")
+    files = re.findall(r"^!\[[^]]+\]\((results-llm/[a-z0-9-]+\.svg)\)$", shown, re.MULTILINE)
+    assert files == [f"results-llm/{WORLD}-{figure}.svg" for figure in ("score", "searches")]
+    score, searches = (ElementTree.parse(tmp_path / "docs" / file).getroot() for file in files)
+    assert score.tag == f"{SVG}svg"
+    assert [found.text for found in score.iter(f"{SVG}text")][-3:] == ["seed 0", "seed 1", "no profile"]
+    raw = [line.get("points", "") for line in score.iter(f"{SVG}polyline") if "raw" in line.get("class", "")]
+    heights = [[float(point.partition(",")[2]) for point in line.split()] for line in raw]
+    assert heights[0] == heights[1] == sorted(heights[0], reverse=True)  # pixels from the top: the score rises
+    assert len({*heights[2]}) == 1
+    assert len([*searches.iter(f"{SVG}polyline")]) == 2 * 3  # with the legend's
 
 
 def test_questions_before_and_after_show_what_was_searched_for(bench: Bench) -> None:
