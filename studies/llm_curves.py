@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from statistics import fmean
 
-from ..training.report.curves import Curve, Panel, smoothed
+from ..training.report.curves import Curve, Panel, Point, smoothed
 from .llm_arms import LOCOMO, LOCOMO_RAG, WORLD, WORLD_RAG
 from .llm_records import Record
 from .llm_runs import Bench
@@ -41,9 +41,14 @@ def _curves(name: str, figure: str, records: dict[int, Record]) -> Iterator[Curv
         yield _curve(f"{kind} {number}", record.rollouts[figure], tuple(seen))
     if figure == "score":
         without = zip(*(record.rollouts["baseline"] for record in records.values()), strict=False)
-        yield _curve("no profile", [fmean(found) for found in without])
+        yield _curve("no profile", [_mean(found) for found in without])
 
 
-def _curve(name: str, values: Sequence[float], seen: tuple[tuple[float, float], ...] = ()) -> Curve:
-    points = tuple((float(step), value) for step, value in enumerate(values, 1))
+def _curve(name: str, values: Sequence[float | None], seen: tuple[Point, ...] = ()) -> Curve:
+    points = tuple((float(step), value) for step, value in enumerate(values, 1) if value is not None)
     return Curve(name, points, smoothed(points), seen)
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None

@@ -31,7 +31,7 @@ class Record:
     made: str  # the day
     played: Mapping[str, Mapping[str, Played]]  # by test set and contender
     curve: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # validation figures by step
-    rollouts: Mapping[str, Sequence[float]] = field(default_factory=dict)  # of each training step
+    rollouts: Mapping[str, Sequence[float | None]] = field(default_factory=dict)  # of each training step
     habits: Mapping[str, Sequence[str]] = field(default_factory=dict)  # how a contender searches
     changed: Sequence[Sequence[str]] = ()  # questions before and after training
 
@@ -90,10 +90,14 @@ def curve_of(evaluations: Path) -> dict[str, dict[str, float]]:
     }
 
 
-def rollouts_of(metrics: Path) -> dict[str, list[float]]:
-    """What the rollouts of each training step found."""
-    steps = [step for step in read_metrics(metrics) if "score" in step]
-    return {name: [round(step[name], _DIGITS) for step in steps] for name in ("score", "baseline", "searches")}
+def rollouts_of(metrics: Path) -> dict[str, list[float | None]]:
+    """What the rollouts of each training step found; None where a figure is not known."""
+    steps = [step for step in read_metrics(metrics) if "searches" in step]
+    return {name: [_rounded(step.get(name)) for step in steps] for name in ("score", "baseline", "searches")}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, _DIGITS)
 
 
 def _is_known(summary: Mapping[str, Any], name: str) -> bool:
@@ -142,7 +146,7 @@ def _share(found: Sequence[bool]) -> str:
 
 
 def _line(one: QuestionFigures) -> list[Any]:
-    values = [round(one.values[name], _DIGITS) if name in one.values else None for name in METRICS]
+    values = [_rounded(one.values.get(name)) for name in METRICS]
     return [one.user, one.hops, one.category, *values]
 
 

@@ -65,7 +65,8 @@ def conclude(bench: Bench, run: Run, players: dict[str, str]) -> None:
             for who, model in players.items():
                 settings = stage.recipe.playing(data, 12, model=model)
                 asyncio.run(evaluate(settings, RunDirectory(stage.folder / "evaluations" / test / who)))
-    steps = ({"step": step, "score": step / 4, "baseline": 0.25, "searches": 1.5} for step in (1, 2, 3))
+    steps = [{"step": step, "score": step / 4, "baseline": 0.25, "searches": 1.5} for step in (1, 2, 3)]
+    del steps[1]["baseline"]  # as where none could be scored
     RunDirectory(stage.folder).write_text("metrics.jsonl", "\n".join(map(json.dumps, ({"step": 0}, *steps))))
     RunDirectory(stage.folder).write_json("summary.json", {})
     bench.keep(run)
