@@ -51,7 +51,7 @@ class Registry:
         if factory is not None:
             return factory, rest
         _search_working_directory()
-        if rest and _is_code(name):
+        if rest and is_code(name):
             attribute, _, rest = rest.partition(",")
             return self._import(spec, name, attribute), rest
         raise UnknownName(f"no {self._kind} {spec!r}; {self._known_names()}")
@@ -116,7 +116,7 @@ def _search_working_directory() -> None:
         sys.path.append(here)
 
 
-def _is_code(name: str) -> bool:
+def is_code(name: str) -> bool:
     """Whether an unregistered name is that of a file or a module."""
     if name.endswith(".py") or "." in name or name in sys.modules:
         return True

@@ -1,5 +1,6 @@
 """The viewer's server is reached by this machine alone, shows nothing to strangers, and takes no text for markup."""
 
+import html
 import re
 import socket
 from collections.abc import Iterator
@@ -14,7 +15,9 @@ pytest.importorskip("fastapi")
 from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 
 from profilegym import Profile, Question, load_questions
+from profilegym.apps.view.trust import is_trusted
 from profilegym.envs.data.jsonl import write_jsonl
+from profilegym.envs.retrieval.retriever import RETRIEVERS
 
 HOSTILE = (
     '<script>alert(1)</script><img src=x onerror=alert(2)>" onmouseover="alert(3)\' {{1234*4321}} &lt;b&gt; '
@@ -361,6 +364,56 @@ def test_a_name_in_a_file_makes_no_code_run(tmp_path: Path) -> None:
 
     assert statuses == [200, 200]
     assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    ("option", "spec"),
+    [
+        ("agent", "rpm:index={module}:make"),
+        ("retriever", "hybrid:bm25+{module}:make"),
+        ("retriever", "hybrid:bm25+os:system,touch {proof}"),
+        ("retriever", "rerank:models/mine,over={module}:make"),
+        ("tools", "search_profile+mcp:touch {proof}"),
+        ("model", "openai:m,base_url=http://127.0.0.1@elsewhere.example/v1"),
+        ("judge", "openai:m,base_url=HTTP://elsewhere.example/v1"),
+    ],
+)
+def test_a_recipes_spec_that_leads_to_code_a_command_or_another_machine_is_left_out(
+    tmp_path: Path, option: str, spec: str
+) -> None:
+    run, proof, module = play(tmp_path / "runs" / "one"), tmp_path / "proof", tmp_path / "sly.py"
+    module.write_text(f"open({str(proof)!r}, 'w')\ndef make(*_): raise SystemExit\n")
+    spec = spec.format(module=module, proof=proof)
+    recipe = run / "recipe.yaml"
+    recipe.write_text(re.sub(rf"^  {option}: .*", f"  {option}: '{spec}'", recipe.read_text(), flags=re.MULTILINE))
+    add(run, {**lines_of(run)[-1], "id": "x:sly:0", **({"agent": spec} if option == "agent" else {})})
+
+    with viewing(tmp_path / "runs") as viewer:
+        viewer.enter()
+        paths = ("/", "/run/one/trajectories/25", "/run/one/live", "/run/one/trajectories/20/branch?turn=0")
+        pages = [viewer.get(path) for path in paths]
+        branch = viewer.post(
+            "/run/one/trajectories/20/branch", {"turn": "0", "how": "me", "text": "<answer>x</answer>"}
+        )
+
+    assert {page.status for page in pages} == {200}
+    assert branch.status == 303
+    for page in pages[2:]:
+        assert f"<b>{option}</b> <code>{html.escape(spec)}</code>" in page.text
+    assert not proof.exists()
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        "hybrid:bm25+dense,context=2,dates=true,weights=2+1",
+        "http://localhost:8000/retrieve",
+        "hybrid:http://127.0.0.1:1/+bm25",
+        "rerank:models/mine,over=pyserini:k1=0.9,depth=20",
+    ],
+)
+def test_a_recipes_retriever_of_this_machine_is_taken(spec: str) -> None:
+    assert is_trusted(spec, RETRIEVERS)
 
 
 def test_a_line_of_five_megabytes_is_shown_in_part(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from ...evaluation.late_verdicts import FILE as VERDICTS
 from ...evaluation.run import RunDirectory
 from .entry import Entries
 from .index import Index
-from .play_options import PROFILES, settings_of
+from .play_options import PROFILES, refused_of, settings_of
 from .questions import Questions
 
 _DEPTH = 6  # folders between a directory that was named and a run in it: RUN/STAGE/evaluations/TEST/WHO, and one more
@@ -63,6 +63,14 @@ class Run:
             return settings_of(self.settings)
         except (ProfileGymError, TypeError, KeyError, AttributeError):
             return Settings()
+
+    @cached_property
+    def refused(self) -> dict[str, str]:
+        """Specs in its recipe that are not used here."""
+        try:
+            return refused_of(self.settings)
+        except (ProfileGymError, TypeError, KeyError, AttributeError):
+            return {}
 
     @cached_property
     def questions(self) -> Questions:

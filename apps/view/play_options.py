@@ -13,6 +13,7 @@ from ...envs.tools.toolset import TOOLS
 from ...errors import OptionError
 from ...evaluation.evaluate import Settings
 from ...rewards.registry import JUDGES
+from .trust import is_trusted
 
 PROFILES = get_args(ProfileOf)
 _MOST = 1000  # posts per search
@@ -22,18 +23,33 @@ _EPISODE = ("top_k", "max_searches", "protocol", "tools", "max_shown", "cites", 
 
 
 def settings_of(recorded: Mapping[str, Any]) -> Settings:
-    """Settings from the recipe of an evaluation or of training. Specs that would load a file are left out."""
-    if "episode" in recorded:  # a training run has settings in groups
-        flat = {**recorded, "data": recorded["data"]["train"]}
-        flat |= {name: recorded["generation"][name] for name in _GENERATION if name in recorded.get("generation", {})}
-        recorded = flat | {name: recorded["episode"][name] for name in _EPISODE if name in recorded["episode"]}
-    known = {field.name: recorded[field.name] for field in fields(Settings) if field.name in recorded}
-    for name, registry in (*_NAMED, ("judge", JUDGES)):
-        if known.get(name) and not _is_known(known[name], registry):
-            del known[name]
-    if known.get("tools") and not all(_is_known(tool, TOOLS) for tool in known["tools"].split("+")):
-        del known["tools"]
-    return Settings(**known)
+    """Settings from the recipe of an evaluation or of training, without those that are refused."""
+    found, refused = _ungrouped(recorded), refused_of(recorded)
+    known = (field.name for field in fields(Settings) if field.name in found and field.name not in refused)
+    return Settings(**{name: found[name] for name in known})
+
+
+def refused_of(recorded: Mapping[str, Any]) -> dict[str, str]:
+    """Specs of the recipe that are not trusted. The defaults take their place."""
+    found = _ungrouped(recorded)
+    registries = {**dict(_NAMED), "judge": JUDGES, "tools": TOOLS}
+    specs = {name: str(found[name]) for name in registries if found.get(name)}
+    parts = {name: spec.split("+") if name == "tools" else [spec] for name, spec in specs.items()}
+    return {
+        name: spec
+        for name, spec in specs.items()
+        if not all(is_trusted(part.strip(), registries[name]) for part in parts[name])
+    }
+
+
+def _ungrouped(recorded: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A training run has its settings in groups."""
+    if "episode" not in recorded:
+        return recorded
+    found = {**recorded, "data": recorded["data"]["train"]}
+    for group, names in (("generation", _GENERATION), ("episode", _EPISODE)):
+        found |= {name: recorded[group][name] for name in names if name in recorded.get(group, {})}
+    return found
 
 
 def flat(recorded: Mapping[str, Any], group: str = "") -> dict[str, Any]:
@@ -78,8 +94,8 @@ class PlayOptions:
 
     @classmethod
     def of_branch(cls, settings: Settings, told: Mapping[str, Any], profile: ProfileOf) -> Self:
-        """The run's options, changed as the branch's record says. Specs that would load a file are left out."""
-        kept = {name: told[name] for name, registry in _NAMED if _is_known(told.get(name), registry)}
+        """The run's options, changed as the branch's record says, where that is trusted."""
+        kept = {name: told[name] for name, registry in _NAMED if is_trusted(told.get(name), registry)}
         if isinstance(told.get("top_k"), int) and 1 <= told["top_k"] <= _MOST:
             kept["top_k"] = told["top_k"]
         return replace(cls.of_run(settings), **kept, profile=profile)
@@ -109,7 +125,3 @@ class PlayOptions:
         chosen = asdict(self)
         del chosen["profile"]
         return replace(settings, **chosen)
-
-
-def _is_known(spec: Any, registry: Registry) -> bool:
-    return isinstance(spec, str) and spec.partition(":")[0] in registry.names()

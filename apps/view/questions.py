@@ -5,11 +5,11 @@ from typing import Any, cast, get_args
 
 from ...agents.agent import AGENTS, make_agent
 from ...envs.data import QuestionSet, load_questions
-from ...envs.data.loading import is_known
 from ...envs.data.profile_controls import ProfileOf, swapped
 from ...envs.question import Question
 from ...envs.trajectory import Trajectory
 from ...errors import DataError, ProfileGymError
+from .trust import is_trusted, is_trusted_data
 
 
 class Questions:
@@ -53,13 +53,11 @@ class Questions:
 
 def _profile_of(agent: str) -> ProfileOf:
     agent = agent.partition("+")[0]
-    if agent.partition(":")[0] not in AGENTS.names():  # as above: an agent's spec from a file is not loaded
-        return "own"
-    return make_agent(agent).profile
+    return make_agent(agent).profile if is_trusted(agent, AGENTS) else "own"
 
 
 def _loaded(spec: str) -> QuestionSet | DataError:
-    if not is_known(spec):  # a spec from a file must not run code
+    if not is_trusted_data(spec):
         return DataError(f"no data set {spec!r} is registered, and what a run's files name as code is not run here")
     try:
         return load_questions(spec)

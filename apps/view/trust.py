@@ -1,0 +1,39 @@
+"""What is taken from a run's files: no spec that names code or a command, or that reaches another machine."""
+
+import re
+from urllib.parse import urlsplit
+
+from ..._util.registry import Registry, is_code
+from ...envs.data.loading import is_known
+from ...envs.retrieval.retriever import RETRIEVERS
+
+_URL = re.compile(r"[a-z][a-z0-9.-]*://[^\s,+]*", re.IGNORECASE)
+_INNER = re.compile(r"([^\s,+=:]+):")  # as in `hybrid:bm25+NAME:…` and `rpm:index=NAME:…`
+_THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
+_COMMANDS = ("mcp",)
+
+
+def is_trusted(spec: object, registry: Registry) -> bool:
+    """Whether a spec of a model, an agent … may be used although a file names it."""
+    if not isinstance(spec, str):
+        return False
+    name, _, rest = spec.partition(":")
+    return name in registry.names() and name not in _COMMANDS and _stays_here(spec, rest)
+
+
+def is_trusted_data(spec: str) -> bool:
+    return is_known(spec) and _stays_here(spec, spec.partition(":")[2])
+
+
+def _stays_here(spec: str, rest: str) -> bool:
+    inner = _INNER.findall(_URL.sub("", rest))
+    return all(map(_is_local, _URL.findall(spec))) and not any(
+        name not in RETRIEVERS.names() and is_code(name) for name in inner
+    )
+
+
+def _is_local(url: str) -> bool:
+    try:
+        return urlsplit(url).hostname in _THIS_MACHINE
+    except ValueError:
+        return False
