@@ -112,11 +112,23 @@ def mentions(answer: str, phrases: Sequence[str]) -> bool:
 
 
 def _same_words(answer: str, reference: str) -> float:
-    return float(set(words(answer)) == set(words(reference)))
+    wanted = set(words(reference))
+    return float(set(words(answer)) == wanted if wanted else _same_text(answer, reference))
 
 
 def _contained(answer: str, reference: str) -> float:
-    return float(mentions(answer, (reference,)))
+    return float(mentions(answer, (reference,)) if words(reference) else _same_text(answer, reference))
+
+
+def _same_text(answer: str, reference: str) -> bool:
+    """How a reference without a word, such as the choice "A" or a sign, is compared; nothing equals no answer."""
+    wanted = _bare(reference)
+    return bool(wanted) and _bare(answer) == wanted
+
+
+def _bare(text: str) -> str:
+    """Lower-case text without punctuation around it, unless it is nothing else."""
+    return text.lower().strip(string.punctuation + string.whitespace) or text.strip()
 
 
 def _abstention(episode: Episode) -> Reward:

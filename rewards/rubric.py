@@ -1,17 +1,16 @@
 """An exact, deterministic judge for data whose aspects list accepted and rejected phrases, such as the world."""
 
-import re
 from collections.abc import Sequence
 from functools import lru_cache
 
+from .._util.words import folded, words
 from ..envs.episode import Episode
 from ..envs.question import Aspect, Question
 from ..envs.reward import AspectMatch, Reward, Verdict
 from ..errors import RewardError
 from .judge import Closing, Pair, answers_of, judged
 
-_WORD = re.compile(r"[^\W_]+")
-_Phrases = tuple[tuple[str, str], ...]  # as written in the rubric, and normalised for the search
+_Phrases = tuple[tuple[str, str], ...]  # as written in the rubric, and as they are searched
 
 
 class RubricJudge(Closing):
@@ -25,7 +24,7 @@ class RubricJudge(Closing):
     def verdict(self, question: Question, answer: str) -> Verdict:
         """The synchronous form of `score`."""
         aspects = question.rubric.aspects
-        text = _normalised(answer)
+        text = _searchable(answer)
         matches = tuple([_match(question, aspect, text) for aspect in aspects])
         if not matches:
             raise _not_scorable(question)
@@ -74,7 +73,7 @@ class RubricReward:
 
 def _is_scorable(question: Question) -> bool:
     aspects = question.rubric.aspects
-    return bool(aspects) and all(aspect.accepted for aspect in aspects)
+    return bool(aspects) and all(_phrases(aspect)[0] for aspect in aspects)
 
 
 def _match(question: Question, aspect: Aspect, text: str) -> AspectMatch:
@@ -107,14 +106,27 @@ def _listed(phrases: list[str]) -> str:
 @lru_cache(maxsize=65_536)
 def _phrases(aspect: Aspect) -> tuple[_Phrases, _Phrases]:
     accepted, rejected = (
-        tuple((phrase, _normalised(phrase)) for phrase in phrases) for phrases in (aspect.accepted, aspect.rejected)
+        tuple((phrase, sought) for phrase in phrases if (sought := _sought(phrase)))
+        for phrases in (aspect.accepted, aspect.rejected)
     )
     return accepted, rejected
 
 
-def _normalised(text: str) -> str:
-    """Lower-case words between single spaces, so that substring search respects word boundaries."""
-    return f" {' '.join(_WORD.findall(text.casefold()))} "
+def _sought(phrase: str) -> str:
+    """The words of a phrase; of one without any, as an emoji is, its signs."""
+    text = folded(phrase)
+    return _spaced(text) if words(text) else text.strip()
+
+
+def _searchable(answer: str) -> str:
+    """The words of the answer, and then the answer itself, in which phrases without words are found."""
+    text = folded(answer)
+    return f"{_spaced(text)}\n{text}"
+
+
+def _spaced(text: str) -> str:
+    """Words between single spaces, so that substring search respects word boundaries."""
+    return f" {' '.join(words(text))} "
 
 
 def _not_scorable(question: Question) -> RewardError:

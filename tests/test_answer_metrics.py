@@ -82,6 +82,28 @@ def test_exact_wants_the_same_words_and_contains_wants_them_in_a_row() -> None:
     assert scored("contains", question, "a bored boat").total == 0
 
 
+@pytest.mark.parametrize("reward", ["exact", "contains"])
+@pytest.mark.parametrize(
+    ("answer", "reference", "score"),
+    [("A", "A", 1), ("(a)", "A.", 1), ("an", "A", 0), ("A boat", "A", 0), ("", "A", 0), ("+", "+", 1), ("-", "+", 0)],
+)
+def test_a_reference_without_words_is_compared_as_a_text(
+    reward: str, answer: str, reference: str, score: float
+) -> None:
+    assert scored(reward, asked(reference), answer).total == score
+
+
+@pytest.mark.parametrize("reward", ["f1", "exact", "contains"])
+@pytest.mark.parametrize("reference", ["A", "…?!", ""])
+def test_an_episode_without_an_answer_matches_no_reference(reward: str, reference: str) -> None:
+    episode = Episode(asked(reference))
+    episode.truncate()
+
+    (found,) = rewards_of(make_reward(reward)([episode]))
+
+    assert found.total == 0
+
+
 @pytest.mark.parametrize("reward", ["f1", "exact", "contains"])
 def test_without_a_reference_an_answer_is_unscored(reward: str) -> None:
     found = scored(reward, asked(None), "tea")

@@ -51,6 +51,23 @@ def test_an_aspect_is_matched_by_whole_phrases(answer: str, match: int, reason: 
     assert (found.title, found.match, found.reason) == ("What I drink", match, reason)
 
 
+@pytest.mark.parametrize(
+    ("phrase", "answer", "match"),
+    [
+        ("東京", "東京に行きます。", 2),
+        ("東京", "大阪に行きます。", 0),
+        ("ﾙｲﾎﾞｽ", "ルイボスが好きです", 2),
+        ("😀", "Tea 😀!", 2),
+        ("😀", "Tea!", 0),
+        ("😀", "", 0),
+    ],
+)
+def test_phrases_without_spaces_or_without_words_are_found(phrase: str, answer: str, match: int) -> None:
+    (found,) = JUDGE.verdict(asked(Aspect("Place or mood", accepted=(phrase,))), answer).aspects
+
+    assert found.match == match
+
+
 def test_the_score_is_the_sum_of_matches_over_twice_the_aspects() -> None:
     verdict = JUDGE.verdict(asked(DRINK, TIP), "Warm the cup, then rooibos or cocoa.")
 
@@ -58,7 +75,10 @@ def test_the_score_is_the_sum_of_matches_over_twice_the_aspects() -> None:
     assert [aspect.match for aspect in verdict.aspects] == [1, 2]
 
 
-@pytest.mark.parametrize("aspects", [(), (Aspect("Taste", "because", "evidence"),), (DRINK, Aspect("Taste"))])
+@pytest.mark.parametrize(
+    "aspects",
+    [(), (Aspect("Taste", "because", "evidence"),), (DRINK, Aspect("Taste")), (Aspect("Taste", accepted=(" ",)),)],
+)
 def test_other_data_is_refused_with_the_name_of_what_can_score_it(aspects: tuple[Aspect, ...]) -> None:
     with pytest.raises(RewardError, match=naming("rubric", "'q1'", "openai:MODEL")):
         JUDGE.verdict(asked(*aspects), "rooibos")

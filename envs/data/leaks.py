@@ -8,8 +8,6 @@ A near-duplicate holds, within a stretch of twice the text's length, 80 % of the
 the question, the hidden narrative or the reference; one of fewer than five words is only compared as a whole.
 """
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +15,7 @@ from datetime import UTC, datetime
 from math import ceil
 from typing import Literal, cast, get_args
 
+from ..._util.words import folded, words
 from ...errors import OptionError
 from ..question import Document, Profile, Question
 
@@ -28,8 +27,6 @@ _SHARE = 0.8  # of a text's runs that make a near-duplicate
 _FEWEST_WORDS = 5
 _RUN = 3
 _STRETCH = 2  # times the text's own length
-_CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"  # written without spaces: each sign counts as a word
-_WORD = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
 
 
 def read_leaks(word: object) -> Leaks:
@@ -85,7 +82,7 @@ def _leak(document: Document, question: Question, sought: "list[_Sought]", leaks
         return LATER
     if not sought:
         return None
-    text = _folded(f"{document.title} {document.text}" if document.title else document.text)
+    text = folded(f"{document.title} {document.text}" if document.title else document.text)
     return next((leak for each in sought if (leak := each.leak_in(text))), None)
 
 
@@ -93,7 +90,7 @@ class _Sought:
     """A text that no document may hold. Nearly all documents are cleared by a few substring tests."""
 
     def __init__(self, text: str) -> None:
-        self._words = _words(_folded(text))
+        self._words = words(folded(text))
         self._runs = set(_runs(self._words))
         self._needed = ceil(_SHARE * len(self._runs))
         self.long = len(self._words) >= _FEWEST_WORDS
@@ -115,10 +112,10 @@ class _Sought:
     def leak_in(self, text: str) -> str | None:
         if not self._may_be_in(text):
             return None
-        words = _words(text)
-        if words == self._words:
+        found = words(text)
+        if found == self._words:
             return SAME
-        return NEAR if self.long and self._near(words) else None
+        return NEAR if self.long and self._near(found) else None
 
     def _may_be_in(self, text: str) -> bool:
         to_lose = len(self._runs) - self._needed
@@ -141,15 +138,6 @@ class _Sought:
 
 def _runs(words: list[str]) -> list[tuple[str, ...]]:
     return [tuple(words[i : i + _RUN]) for i in range(len(words) - _RUN + 1)]
-
-
-def _folded(text: str) -> str:
-    """Case and the several ways to write one character set aside; ASCII, the common case, is quick."""
-    return text.lower() if text.isascii() else unicodedata.normalize("NFKC", text).casefold()
-
-
-def _words(folded: str) -> list[str]:
-    return _WORD.findall(folded)
 
 
 def is_later(date: str, than: str) -> bool:
