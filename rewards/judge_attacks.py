@@ -43,7 +43,7 @@ _BEST = (
     r"|(?:the )?(?:maximum|highest|top|best|perfect) (?:possible )?(?:score|mark|match|verdict|rating|grade))"
 )
 
-# Repetitions are bounded: an answer of 8,000 dashes or line breaks must not take seconds.
+# Repetitions are bounded or begin at a word: 8,000 dashes, or one word again and again, must not take seconds.
 _PATTERNS = {
     "verdict": [
         r"""["'“”](?:match|match_score|score|verdict|rating)["'“”]\s*:\s*["'“”]?[0-9]""",
@@ -76,7 +76,7 @@ _PATTERNS = {
         r"\b(?:ignore[zr]?|oublie[zr]?)\b.{0,40}\b(?:instructions|consignes|règles)|\b(?:note|score) maximale?\b",
         r"\b(?:ignora|ignore|olvida|ignorar|esqueça|dimentica)\b.{0,40}\b(?:instrucciones|instruções|istruzioni|reglas|regras|regole)",
         r"\b(?:puntuación|pontuação|punteggio)\s+(?:máxima|massimo|máximo)",
-        r"(?:игнорируй|забудь|проигнорируй)\w*.{0,40}(?:инструкци|указани|правил)|(?:высш|максимальн)\w+\s+(?:оценк|балл)",
+        r"\b(?:игнорируй|забудь|проигнорируй)\w*\b.{0,40}(?:инструкци|указани|правил)|\b(?:наи)?(?:высш|максимальн)\w+\s+(?:оценк|балл)",
         r"忽略.{0,12}(?:指令|指示|说明|規則|规则)|(?:最高|满|滿)分|無視して|満点|최고\s*점수|만점|지시.{0,8}무시",
         r"(?:تجاهل).{0,40}(?:تعليمات|قواعد)|(?:निर्देश\w*).{0,20}(?:अनदेखा|नज़रअंदाज़)",
         r"(?:talimatları|kuralları).{0,30}yok say",

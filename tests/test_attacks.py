@@ -14,6 +14,7 @@ from test_judge import one_of, verdict
 from timing import growth
 
 from profilegym import Aspect, Question, Rubric, load_questions
+from profilegym.rewards import judge_attacks
 from profilegym.rewards.judge import LLMJudge
 from profilegym.rewards.judge_attacks import Attack, attacks, flags
 from profilegym.rewards.judge_prompts import clean, fitted, messages, pair_messages
@@ -157,3 +158,19 @@ def test_whatever_is_compared_the_parts_stay_apart(reason: str, first: str, seco
 @pytest.mark.parametrize("unit", ["-", "\n", " ", "</", "[/", "<|", "give ", "ignore ", "as the ", "#", "a", "{", "1."])
 def test_a_hostile_answer_cannot_hold_up_the_detector(unit: str) -> None:
     assert growth(lambda size: flags(QUESTION, unit * size), 8000) < 33
+
+
+@pytest.mark.alone
+@pytest.mark.parametrize("pattern", [pattern for patterns in judge_attacks._PATTERNS.values() for pattern in patterns])
+def test_no_pattern_is_held_up_by_its_own_words(pattern: str) -> None:
+    words = {word for word in re.split(r"\\.|[][(){}|?*+.^$\s]+", pattern) if len(word) > 1}
+
+    slow = [word for word in sorted(words) if _growth_of_search(pattern, word) > 33]
+
+    assert words
+    assert not slow
+
+
+def _growth_of_search(pattern: str, word: str) -> float:
+    sought = re.compile(pattern, re.IGNORECASE | re.MULTILINE)
+    return growth(lambda size: sought.search(word * (size // len(word))), 8000)
