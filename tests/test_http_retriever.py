@@ -107,6 +107,15 @@ def test_without_ids_documents_are_known_by_their_contents(server: Server, conte
     assert Http(server.url).search(ANN, "soup", 3)[0].document is ANN.documents[1]
 
 
+def test_without_ids_posts_with_the_same_text_are_found_one_after_the_other(server: Server) -> None:
+    thanks = Profile("ann", (Document("1", "Thanks!"), Document("2", "green tea"), Document("3", "Thanks!")))
+    server.finds(hit(0.9, contents="Thanks!"), hit(0.5, contents="Thanks!"))
+
+    hits = Http(server.url).search(thanks, "thanks", 3)
+
+    assert hits == [(thanks.documents[0], 0.9), (thanks.documents[2], 0.5)]
+
+
 def test_the_same_id_means_each_askers_own_document(server: Server) -> None:
     server.finds(hit(id=1))
 
@@ -186,6 +195,7 @@ def test_an_absent_server_is_named(server: Server) -> None:
         ({"result": [[hit(float("nan"), id="1")]]}, ["nan"]),
         ({"result": [[hit(None, id="1")]]}, ["None"]),
         ({"result": [[hit(2, id="1"), hit(1, id="1")]]}, ["'id': '1'", "once"]),
+        ({"result": [[hit(2, contents="a bike"), hit(1, contents="a bike")]]}, ["'a bike'", "once"]),
     ],
 )
 def test_a_malformed_reply_says_what_was_found(server: Server, reply: Any, named: list[object]) -> None:

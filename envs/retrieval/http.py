@@ -9,7 +9,7 @@ import math
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from http.client import CannotSendRequest, HTTPConnection, HTTPException, HTTPSConnection
 from typing import Any
 from urllib.parse import urlsplit
@@ -40,8 +40,8 @@ class _OfThread(threading.local):
 class Http:
     """Asks a server that has the users' documents. Documents of another user's profile are an error.
 
-    A document is identified by its `id`, or by its `contents` if the server sends no id. A batch is one request.
-    Each thread keeps its connection.
+    A document is identified by its `id`, or by its `contents` if the server sends no id: of documents with
+    the same contents, each hit is the next. A batch is one request. Each thread keeps its connection.
     """
 
     def __init__(self, url: str, *, timeout: float = 30.0, retries: int = 3, backoff: float = 0.5) -> None:
@@ -117,25 +117,24 @@ class Http:
             raise self._unexpected(f"a list of at most {k} hits for a query", result)
         score_of: dict[Document, float] = {}
         for item in result:
-            document, score = self._hit(profile, item)
+            document, score = self._hit(profile, item, score_of)
             if document in score_of:
                 raise self._unexpected("each document once", item)
             score_of[document] = score
         hits = [Hit(document, score_of[document]) for document in profile.documents if document in score_of]
         return sorted(hits, key=lambda hit: (-hit.score, hit.document.id))
 
-    def _hit(self, profile: Profile, item: Any) -> tuple[Document, float]:
+    def _hit(self, profile: Profile, item: Any, taken: Container[Document]) -> tuple[Document, float]:
         match item:
             case {"document": dict(found), "score": int() | float() as score} if math.isfinite(score):
-                return self._own_document(profile, found), float(score)
+                return self._own_document(profile, found, taken), float(score)
         raise self._unexpected('{"document": {"id": …}, "score": number}', item)
 
-    def _own_document(self, profile: Profile, found: dict[str, Any]) -> Document:
+    def _own_document(self, profile: Profile, found: dict[str, Any], taken: Container[Document]) -> Document:
         if "id" in found:
             own = profile.by_id.get(str(found["id"]))
         else:
-            contents = found.get("contents")
-            own = next((d for d in profile.documents if contents in (d.text, searchable_text(d))), None)
+            own = _with_contents(profile, found.get("contents"), taken)
         if own is None:
             raise RetrievalError(
                 f"{self._url} returned a document that is not in the profile of user {profile.user_id!r}: "
@@ -185,6 +184,12 @@ class _Connection:
 def https(url: str, **options: Any) -> Http:
     """For the spec `https://host`, whose argument is `//host`."""
     return Http(f"https:{url}", **options)
+
+
+def _with_contents(profile: Profile, contents: Any, taken: Container[Document]) -> Document | None:
+    """The first document with the contents that is not taken yet; where all are, the first."""
+    same = [document for document in profile.documents if contents in (document.text, searchable_text(document))]
+    return next((document for document in same if document not in taken), same[0] if same else None)
 
 
 def _truncated(found: object, length: int = 200) -> str:
