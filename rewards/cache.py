@@ -111,5 +111,6 @@ class Cache:
         """Leaves connections of a parent process to it."""
         ended = [one for one in self._opened if one[1] == os.getpid() and not one[0].is_alive()]
         for one in ended:
-            self._opened.remove(one)
-            one[2].close()
+            with suppress(ValueError):  # another thread was first
+                self._opened.remove(one)
+                one[2].close()

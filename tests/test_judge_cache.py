@@ -4,6 +4,8 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -131,6 +133,31 @@ def test_connections_of_threads_that_ended_are_closed(tmp_path: Path, monkeypatc
     assert len(cache) == 0
     cache.close()
     assert opened == []
+
+
+def test_two_threads_may_close_the_same_connections_of_ended_threads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted(sqlite3.Connection):
+        def close(self) -> None:
+            super().close()
+            closed.append(self)
+            if len(closed) == 1:
+                in_new_threads(len, [cache])
+
+    def in_new_threads(work: Callable[[Any], object], values: Sequence[object]) -> None:
+        with ThreadPoolExecutor(len(values)) as pool:
+            list(pool.map(work, values))
+
+    closed: list[Interrupted] = []
+    both_are_open = threading.Barrier(2)
+    monkeypatch.setattr(sqlite3, "connect", partial(sqlite3.connect, factory=Interrupted))
+    cache = Cache(tmp_path / "judge.sqlite")
+    in_new_threads(lambda _: (len(cache), both_are_open.wait()), [1, 2])
+
+    in_new_threads(len, [cache])
+
+    assert len(closed) == 2
 
 
 def test_an_option_may_hold_what_a_spec_could_not(tmp_path: Path) -> None:
