@@ -482,6 +482,23 @@ def test_runs_by_different_judges_are_compared_with_a_warning(tmp_path: Path) ->
     assert "scored by rubric, the second by openai:x: what differs may be the judges" in page
 
 
+@pytest.mark.parametrize("export", ["", "/export"])
+def test_what_an_agent_reports_of_itself_is_counted_and_listed(export: str, tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "r2p", replace(ORACLE, agent="r2p", limit=1))
+    last = lines_of(run)[-1]
+    usage = {"turns": 2, "notes": {"model": "small"}, "interventions": []}
+    add(run, {**last, "id": "x:r2p:0", "usage": usage})
+    reported = last["usage"]["interventions"]
+
+    with viewing(tmp_path / "runs") as viewer:
+        page = words(viewer.enter().get(f"/run/r2p/trajectories/2{export}").text)
+        other = words(viewer.get(f"/run/r2p/trajectories/3{export}").text)
+
+    assert reported
+    assert f"interventions {len(reported)} {' '.join(reported)}" in page
+    assert "turns 2 notes {'model': 'small'} interventions 0" in other
+
+
 def test_an_export_needs_nothing_else(viewer: Viewer, runs: Path) -> None:
     row, trajectory = two_searches(runs)
 
