@@ -535,6 +535,41 @@ def test_a_redacted_export_holds_no_four_words_of_any_post(runs: Path) -> None:
         assert "[withheld]" in page or "<ol" not in body
 
 
+POST = "My nurse is called Petulo, a name that suits very well."
+
+
+def data_with(date: Any) -> str:
+    """A question whose rubric quotes a post; a date that is no date spoils it."""
+    profile = [{"id": "a", "text": POST, "date": date}]
+    rubric = {"aspects": [{"title": POST, "accepted": ["tea"]}]}
+    return json.dumps({"id": "q", "user_id": "ann", "text": "Tea?", "profile": profile, "rubric": rubric}) + "\n"
+
+
+@pytest.mark.parametrize("date", [None, [POST]], ids=["known", "cannot be loaded"])
+def test_a_redacted_export_quotes_no_post_in_reasons_errors_or_usage(date: Any, tmp_path: Path) -> None:
+    data, run = tmp_path / "q.jsonl", play(tmp_path / "runs" / "one", replace(ORACLE, limit=1))
+    data.write_text(data_with(date))
+    asked = lines_of(run)[-1] | {"data": f"jsonl:{data}", "question_id": "q", "user_id": "ann", "searches": []}
+    judged = {"judge": "m", "score": 1.0, "aspects": [{"title": "Tea", "match": 2, "reason": f"It says {POST}"}]}
+    unscored = {"total": None, "parts": {}, "unscored": f"no verdict in the evaluator's reply: {POST!r}"}
+    add(
+        run,
+        {**asked, "id": "q:pr2:0", "verdict": judged},
+        {**asked, "id": "q:pr2:1", "verdict": None, "reward": unscored},
+        {**asked, "id": "q:pr2:2", "verdict": None, "error": POST},
+        {**asked, "id": "q:pr2:3", "usage": {"interventions": [POST], "note": POST}},
+    )
+
+    with viewing(tmp_path / "runs", redact=True) as viewer:
+        viewer.enter()
+        pages = [viewer.get(f"/run/one/trajectories/{row}/export") for row in range(3, 7)]
+
+    for page in pages:
+        assert page.status == 200
+        assert "[withheld]" in page.text
+        assert "nurse is called Petulo" not in page.text
+
+
 def runs_of(text: str) -> list[list[str]]:
     found = [word.casefold() for word in re.findall(r"\w+", text)]
     return [found[start : start + 4] for start in range(len(found) - 3)]

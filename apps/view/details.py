@@ -135,7 +135,7 @@ class Details:
         wanted = aspect.evidence or aspect.reason
         told = wanted and self._post(wanted)
         if match is None:
-            return AspectDetails(aspect.title, None, "", told, documents)
+            return AspectDetails(self._post(aspect.title), None, "", told, documents)
         return AspectDetails(match.title, match.match, cut(match.reason).shown, told, documents)
 
     def _post(self, text: str) -> str:
@@ -153,10 +153,16 @@ def details_of(run: Run, name: str, row: int) -> Details:
 
 def without_posts(details: Details) -> Details:
     """Without the text of the profile."""
-    searched = details.question.profile.documents if details.question else ()
-    both = Profile(details.own.user_id, (*searched, *details.own.documents))
-    baseline = redacted(details.baseline, both) if details.baseline else None
-    return replace(details, trajectory=redacted(details.trajectory, both), baseline=baseline, withheld=True)
+    both = None
+    if details.question:
+        both = Profile(details.own.user_id, (*details.question.profile.documents, *details.own.documents))
+    return replace(
+        details,
+        trajectory=redacted(details.trajectory, both),
+        baseline=details.baseline and redacted(details.baseline, both),
+        problem=details.problem and "its data cannot be loaded",  # an error may quote the data
+        withheld=True,
+    )
 
 
 def baseline_of(run: Run, trajectory: Trajectory) -> Trajectory | None:

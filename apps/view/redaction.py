@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from ...envs.question import Profile
-from ...envs.reward import AspectMatch, Verdict
+from ...envs.reward import AspectMatch, Reward, Verdict
 from ...envs.trajectory import Segment, Trajectory
 
 WITHHELD = "[withheld]"
@@ -19,9 +19,13 @@ Redact = Callable[[str], str]
 
 
 def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
-    """Without hits, and without any text that repeats them or the posts of the profile."""
+    """Without hits, and without any text that repeats them or the posts of the profile.
+
+    Without a profile, what is said beside the transcript is left out: it may quote posts that no search showed.
+    """
     redact = _without(_posts(trajectory, profile))
-    verdict = trajectory.verdict and _verdict(trajectory.verdict, redact)
+    redact_beside = redact if profile is not None else _withheld
+    verdict = trajectory.verdict and _verdict(trajectory.verdict, redact_beside)
     segment_fields = [value for segment in trajectory.segments for value in _segment(segment, redact)]
     search_fields = list(trajectory.search_fields)
     search_fields[1::3] = map(redact, search_fields[1::3])
@@ -29,18 +33,22 @@ def redacted(trajectory: Trajectory, profile: Profile | None) -> Trajectory:
     calls[1::3] = [_redacted_value(arguments, redact) for arguments in calls[1::3]]
     shown = {document for search in trajectory.searches for document, _ in search.hits}
     cites = trajectory.cites and tuple(name if name in shown else redact(name) for name in trajectory.cites)
-    answer = None if trajectory.answer is None else redact(trajectory.answer)
-    error = None if trajectory.error is None else redact(trajectory.error)
     return replace(
         trajectory,
         segment_fields=segment_fields,
         search_fields=search_fields,
         calls=calls,
-        answer=answer,
+        answer=trajectory.answer and redact(trajectory.answer),
         cites=cites,
         verdict=verdict,
-        error=error,
+        reward=trajectory.reward and _reward(trajectory.reward, verdict, redact_beside),
+        usage=_redacted_value(trajectory.usage, redact_beside),
+        error=trajectory.error and redact_beside(trajectory.error),
     )
+
+
+def _withheld(text: str) -> str:
+    return WITHHELD
 
 
 def _posts(trajectory: Trajectory, profile: Profile | None) -> Iterator[str]:
@@ -102,8 +110,12 @@ def _verdict(verdict: Verdict, redact: Redact) -> Verdict:
     )
 
 
+def _reward(reward: Reward, verdict: Verdict | None, redact: Redact) -> Reward:
+    return replace(reward, verdict=verdict, unscored=reward.unscored and redact(reward.unscored))
+
+
 def _redacted_value(value: Any, redact: Redact) -> Any:
-    """The texts of a call's arguments."""
+    """The texts in a JSON value, such as a call's arguments."""
     match value:
         case str():
             return redact(value)
