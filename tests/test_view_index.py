@@ -232,6 +232,23 @@ def test_what_looks_like_tokens_in_a_text_stays_text(file: Path, lines: list[str
     assert index.trajectory(1) == Trajectory.from_json(line)
 
 
+@pytest.mark.parametrize("name", ["tokens", "logprobs"])
+@pytest.mark.parametrize("value", [[[1, 2], [3]], [["a", "]"], ["b"]], ["]", "["], [{"a": [1]}], [], [[]]])
+def test_fields_of_an_imported_record_may_have_the_names_of_tokens(
+    file: Path, lines: list[str], name: str, value: Any
+) -> None:
+    record = json.loads(lines[0]) | {"source": {"file": "a.jsonl", name: value}}
+    file.write_text(json.dumps(record, separators=(",", ":")) + "\n", "utf-8")
+    index = index_of(file)
+
+    index.refresh()
+
+    assert index.ask("SELECT problem FROM bad") == []
+    trajectory = index.trajectory(1)
+    assert trajectory.source is not None
+    assert trajectory.source[name] == value
+
+
 def test_an_index_that_is_spoilt_says_what_to_do(file: Path, lines: list[str]) -> None:
     file.write_text(lines[0], "utf-8")
     (file.parent / ".trajectories.index").write_bytes(b"this is no database, but it is long enough to be one" * 40)

@@ -178,13 +178,15 @@ def _parsed(line: Line) -> Trajectory:
 def _without_tokens(line: bytes) -> bytes:
     """Most of a line may be token numbers, which no table needs. In a text, the quotes of the name would be escaped."""
     for name in (b'"tokens":[', b'"logprobs":['):
-        start, kept, end = line.find(name), list[bytes](), 0
-        while start >= 0:
-            kept += line[end : start + len(name)], b"]"
-            end = line.find(b"]", start) + 1
-            start = line.find(name, end) if end else -1
-        line = b"".join((*kept, line[end:])) if kept and end else line
+        first, *rest = line.split(name)
+        line = name.join((first, *map(_without_numbers, rest)))
     return line
+
+
+def _without_numbers(rest: bytes) -> bytes:
+    """The rest of a line after the bracket that opens a list. A list of anything but numbers stays."""
+    numbers, closing, after = rest.partition(b"]")
+    return rest if any(sign in numbers for sign in (b"[", b"{", b'"')) else closing + after
 
 
 def _finished(file: BinaryIO, done: Progress) -> Iterator[Line]:
