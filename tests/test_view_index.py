@@ -249,9 +249,42 @@ def test_fields_of_an_imported_record_may_have_the_names_of_tokens(
     assert trajectory.source[name] == value
 
 
-def test_an_index_that_is_spoilt_says_what_to_do(file: Path, lines: list[str]) -> None:
-    file.write_text(lines[0], "utf-8")
-    (file.parent / ".trajectories.index").write_bytes(b"this is no database, but it is long enough to be one" * 40)
+def half(index: bytes) -> bytes:
+    return index[: len(index) // 2]
 
-    with pytest.raises(DataError, match=naming(file.parent / ".trajectories.index", "file is not a database")):
+
+def without_its_second_page(index: bytes) -> bytes:
+    return index[:4096] + b"\x55" * 4096 + index[8192:]
+
+
+def no_index(index: bytes) -> bytes:
+    return b"this is no database, but it is long enough to be one" * 40
+
+
+@pytest.mark.parametrize("spoilt", [half, without_its_second_page, no_index])
+@pytest.mark.parametrize("refreshed", [True, False], ids=["refreshed", "asked"])
+def test_a_damaged_index_is_built_again(
+    file: Path, lines: list[str], spoilt: Callable[[bytes], bytes], refreshed: bool
+) -> None:
+    file.write_text("".join(lines), "utf-8")
+    index = index_of(file)
+    index.refresh()
+    index.path.write_bytes(spoilt(index.path.read_bytes()))
+
+    if refreshed:
+        index.refresh()
+
+    assert ids(index) == [json.loads(line)["id"] for line in lines]
+    assert index.trajectory(24) == Trajectory.from_json(lines[-1])
+
+
+def test_the_damaged_index_of_the_other_run_of_a_comparison_is_built_again(tmp_path: Path, lines: list[str]) -> None:
+    first, second = (tmp_path / name for name in ("first.jsonl", "second.jsonl"))
+    for file in (first, second):
+        file.write_text("".join(lines), "utf-8")
         index_of(file).refresh()
+    index_of(second).path.write_bytes(half(index_of(second).path.read_bytes()))
+
+    (both,) = index_of(first).ask("SELECT count(*) AS n FROM lines JOIN other.lines USING (id)", (), index_of(second))
+
+    assert both["n"] == 24

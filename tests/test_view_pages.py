@@ -226,6 +226,25 @@ def test_a_run_that_was_played_again_with_other_posts_shows_those(runs: Path, tm
     assert f"Profile of {trajectory.user_id}" not in profile
 
 
+@pytest.mark.parametrize("damage", ["a folder", "a link to elsewhere"])
+def test_an_index_that_cannot_be_built_hides_no_other_run(damage: str, tmp_path: Path) -> None:
+    for name in ("one", "two", "broken"):
+        play(tmp_path / "runs" / name, replace(ORACLE, limit=1))
+    spoilt = tmp_path / "runs" / "broken" / ".trajectories.index"
+    spoilt.mkdir() if damage == "a folder" else spoilt.symlink_to(tmp_path / "elsewhere")
+
+    with viewing(tmp_path / "runs") as viewer:
+        viewer.enter()
+        listed, compared = viewer.get("/"), viewer.get("/compare?a=one&b=two")
+        refused, state = viewer.get("/compare?a=one&b=broken"), viewer.get("/state")
+
+    assert [page.status for page in (listed, compared, refused, state)] == [200] * 4
+    assert re.findall(r'<h2><a href="/run/(\w+)"', listed.text) == ["two", "one"]
+    assert str(spoilt) in listed.text
+    assert str(spoilt) in refused.text
+    assert "difference" in words(compared.text)
+
+
 def test_the_whole_profile_is_one_click_away(viewer: Viewer, runs: Path) -> None:
     row, trajectory = two_searches(runs)
     profile = load_questions(ORACLE.data).find(trajectory.question_id).profile

@@ -5,7 +5,7 @@ It grows with the file, which is read again only for the lines that are shown.
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -62,6 +62,10 @@ class Progress:
         return self.bytes / self.of if self.of else 1.0
 
 
+class _DamagedError(DataError):
+    """SQLite cannot read what it wrote."""
+
+
 class Index:
     """`read` makes the entry of a trajectory; `verdicts` is the file of later verdicts."""
 
@@ -74,22 +78,29 @@ class Index:
         self._lock = Lock()
 
     def refresh(self, seconds: float = 0.3) -> Progress:
-        """Index new lines for about so many seconds. Called again, it continues."""
-        end = monotonic() + seconds
-        with self._lock, closing(self._connect()) as tables, self.file.open("rb") as file:
-            self.progress, more = self._index_batch(tables, file)
-            while more and monotonic() < end:
-                self.progress, more = self._index_batch(tables, file)
-            if not more and self._verdicts and self._verdicts.exists():
-                apply_late_verdicts(tables, self._verdicts)
+        """Index new lines for about so many seconds. Called again, it continues. A damaged index is built again."""
+        with self._lock:
+            try:
+                self.progress = self._refreshed(seconds)
+            except _DamagedError:
+                self._delete()
+                self.progress = self._refreshed(seconds)
             return self.progress
 
     def ask(self, query: str, values: Any = (), beside: "Index | None" = None) -> list[sqlite3.Row]:
         """Rows of this index; the tables of another index are available as `other`."""
-        with closing(self._connect()) as tables:
-            if beside is not None:
-                tables.execute("ATTACH ? AS other", (str(beside.path),))
-            return tables.execute(query, values).fetchall()
+        try:
+            return self._rows(query, values, beside)
+        except _DamagedError:
+            for index in filter(None, (self, beside)):  # SQLite does not say which is damaged
+                index.rebuild()
+            return self._rows(query, values, beside)
+
+    def rebuild(self) -> None:
+        """Throw the index away, and begin to build it again."""
+        with self._lock:
+            self._delete()
+        self.refresh()
 
     def trajectory(self, row: int) -> Trajectory:
         """The trajectory on that line. Raises `DataError` if there is none."""
@@ -119,17 +130,42 @@ class Index:
             file.seek(at)
             return file.read(size)
 
-    def _connect(self) -> sqlite3.Connection:
+    def _refreshed(self, seconds: float) -> Progress:
+        end = monotonic() + seconds
+        with self._tables() as tables, self.file.open("rb") as file:
+            progress, more = self._index_batch(tables, file)
+            while more and monotonic() < end:
+                progress, more = self._index_batch(tables, file)
+            if not more and self._verdicts and self._verdicts.exists():
+                apply_late_verdicts(tables, self._verdicts)
+            return progress
+
+    def _rows(self, query: str, values: Any, beside: "Index | None") -> list[sqlite3.Row]:
+        with self._tables() as tables:
+            if beside is not None:
+                tables.execute("ATTACH ? AS other", (str(beside.path),))
+            return tables.execute(query, values).fetchall()
+
+    def _delete(self) -> None:
+        for ending in ("-wal", "-shm", "-journal", ""):
+            try:
+                self.path.with_name(self.path.name + ending).unlink(missing_ok=True)
+            except OSError as error:
+                raise DataError(f"{self.path} is damaged and cannot be built again: delete it ({error})") from error
+
+    @contextmanager
+    def _tables(self) -> Iterator[sqlite3.Connection]:
+        """A connection for one use. Raises `DataError` where SQLite fails."""
         try:
-            tables = sqlite3.connect(self.path, timeout=30, isolation_level=None)
-            tables.row_factory = sqlite3.Row
-            tables.execute("PRAGMA synchronous = OFF")  # an index that a crash corrupts is built again
-            tables.execute("PRAGMA journal_mode = WAL")  # tables can be read while they grow
-            return tables
-        except sqlite3.OperationalError as error:
-            raise DataError(f"{self.path} can be neither read nor written ({error}): may you write there?") from error
+            with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as tables:
+                tables.row_factory = sqlite3.Row
+                tables.execute("PRAGMA synchronous = OFF")  # an index that a crash corrupts is built again
+                tables.execute("PRAGMA journal_mode = WAL")  # tables can be read while they grow
+                yield tables
         except sqlite3.DatabaseError as error:
-            raise DataError(f"{self.path} is corrupt ({error}): delete it, and it is built again") from error
+            if _is_damage(error):
+                raise _DamagedError(f"{self.path} is damaged ({error}): delete it, and it is built again") from error
+            raise DataError(f"{self.path} can be neither read nor written ({error}): may you write there?") from error
 
     def _index_batch(self, tables: sqlite3.Connection, file: BinaryIO) -> tuple[Progress, bool]:
         """Index one batch. Returns whether there may be more complete lines.
@@ -163,6 +199,12 @@ class Index:
 
 
 _INSERT = f"INSERT OR REPLACE INTO lines VALUES ({', '.join('?' * (len(COLUMNS) + 3))})"  # noqa: S608 (no outside text)
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """A text that is not UTF-8 has no code."""
+    code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
+    return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 def _printable(error: Exception) -> str:

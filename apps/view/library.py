@@ -114,7 +114,7 @@ class Run:
         """How many bytes of its trajectories are indexed, after indexing for about so many seconds."""
         try:
             return self.index(seconds=seconds).progress.bytes if self.has(TRAJECTORIES) else 0
-        except DataError:  # its page tells
+        except (ProfileGymError, OSError):  # its page tells
             return 0
 
     @property
@@ -234,7 +234,7 @@ def _directories(root: Path) -> Iterator[Path | Refused]:
             for name in _FILES:
                 inside(path, name)
         except OutsideError as error:
-            yield Refused(path, str(error))
+            yield Refused(path, f"{error}. To see it, name it: profilegym view {path}")
             continue
         if _is_run(path):
             yield path
