@@ -57,6 +57,22 @@ def test_a_mapping_names_columns_and_fields_of_documents_and_rubric() -> None:
     assert [aspect.title for aspect in question.rubric.aspects] == ["names the tea"]
 
 
+def test_what_documents_have_under_the_names_of_fields_is_kept_beside_what_is_mapped() -> None:
+    posts = [
+        {"id": "post-1", "body": "I like rooibos.", "date": "2024-01-01", "title": "Tea", "likes": 3},
+        {"id": None, "body": "I also like mint.", "date": "2024-02-01", "title": None, "likes": 0},
+        {"id": "post-3", "body": "Now I chose sencha.", "date": "2025-01-01", "title": None, "likes": 1},
+    ]
+    rows = [{"qid": "q", "user_id": "u", "question": "Tea?", "date": "2024-05-01", "profile": posts}]
+
+    (question,) = QuestionSet.from_hf(rows, {"id": "qid", "text": "question", "profile.text": "body"})
+
+    assert question.profile.documents == (
+        pg.Document("post-1", "I like rooibos.", "2024-01-01", "Tea"),
+        pg.Document("d2", "I also like mint.", "2024-02-01"),
+    )
+
+
 def test_documents_may_be_bare_texts_and_rows_any_sequence() -> None:
     rows = [{"id": "q", "user_id": "u", "text": "Tea?", "profile": ["I drink rooibos."], "other": 1}]
 

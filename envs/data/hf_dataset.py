@@ -6,7 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ...errors import DataError, MissingExtra
-from .jsonl import as_record, question_parser
+from .jsonl import DOCUMENT_FIELDS, as_record, question_parser
 from .question_set import QuestionSet
 from .record_set import RecordSet
 from .records import Json
@@ -73,9 +73,8 @@ class _Mapped:
             return item
         prefix = "profile."
         named = {name.removeprefix(prefix): by for name, by in self._mapping.items() if name.startswith(prefix)}
-        if not named:
-            return {"id": f"d{number}", **_without_nulls(item)}
-        return {"id": f"d{number}", **{name: item.get(by) for name, by in named.items()}}
+        kept = {name: value for name, value in item.items() if not named or name in DOCUMENT_FIELDS}
+        return {"id": f"d{number}", **_without_nulls(kept), **{name: item.get(by) for name, by in named.items()}}
 
     def _check(self, row: Mapping[str, Any], mapping: Mapping[str, str]) -> None:
         for name, column in mapping.items():

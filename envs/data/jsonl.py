@@ -20,7 +20,7 @@ from .records import JsonFile
 from .trailing import split_trailing
 
 _QUESTION = ("id", "user_id", "text", "profile", "rubric", "category", "date", "query")
-_DOCUMENT = ("id", "text", "date", "title", "speaker", "session", "meta")
+DOCUMENT_FIELDS = ("id", "text", "date", "title", "speaker", "session", "meta")
 _RUBRIC = ("narrative", "aspects", "reference", "hops", "history")
 _ASPECT = ("title", "reason", "evidence", "accepted", "rejected", "documents", "sessions", "unresolved")
 _KEPT = 64  # profiles most recently used
@@ -139,7 +139,7 @@ def _profile(user_id: str, record: Fields) -> Profile:
 
 
 def _document(item: Fields) -> Document:
-    item.only(_DOCUMENT)
+    item.only(DOCUMENT_FIELDS)
     return Document(
         id=item.identifier(),
         text=item.text("text"),
@@ -186,7 +186,7 @@ def _line(question: Question) -> dict[str, object]:
 
 def _documents(profile: Profile) -> list[dict[str, object]]:
     return [
-        _known(document, _DOCUMENT) | ({"meta": dict(document.meta)} if document.meta else {})
+        _known(document, DOCUMENT_FIELDS) | ({"meta": dict(document.meta)} if document.meta else {})
         for document in profile.documents
     ]
 
