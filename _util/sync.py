@@ -4,9 +4,9 @@ import asyncio
 import atexit
 import os
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -30,14 +30,38 @@ async def on_background_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     return await asyncio.wrap_future(in_background(coroutine))
 
 
+@contextmanager
+def awaiting_plug_in() -> Iterator[None]:
+    """A cancellation that begins inside the plug-in is its error; a cancellation of the current task stays one."""
+    try:
+        yield
+    except asyncio.CancelledError as error:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("something that it awaits was cancelled") from error
+
+
+async def to_thread(work: Callable[..., T], *arguments: object) -> T:
+    """As `asyncio.to_thread`, for functions that may raise StopIteration: a future cannot hold it, and never ends."""
+    return await asyncio.to_thread(_without_stop_iteration, work, *arguments)
+
+
+def _without_stop_iteration(work: Callable[..., T], *arguments: object) -> T:
+    try:
+        return work(*arguments)
+    except StopIteration as error:
+        raise RuntimeError("it raised StopIteration, as next() does where there is no next item") from error
+
+
 async def in_thread(work: Callable[..., T], *arguments: object) -> T:
     """Calls a slow synchronous function in a thread. Each loop runs one at a time, as it may not be thread-safe."""
     if _inside.get():  # called by such a function, which waits for this call
-        return await asyncio.to_thread(work, *arguments)
+        return await to_thread(work, *arguments)
     async with _locks.setdefault(asyncio.get_running_loop(), asyncio.Lock()):
         token = _inside.set(True)
         try:
-            return await asyncio.to_thread(work, *arguments)
+            return await to_thread(work, *arguments)
         finally:
             _inside.reset(token)
 

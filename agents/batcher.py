@@ -7,6 +7,7 @@ from math import isfinite
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
+from .._util.sync import awaiting_plug_in, to_thread
 from ..envs.episode import Episode
 from ..envs.retrieval import Hit, Retriever
 from ..envs.reward import Reward, RewardFunction, score_async
@@ -61,7 +62,7 @@ async def _search(retriever: Retriever, k: int, episodes: Sequence[Episode]) -> 
     if getattr(retriever, "runs_inline", False):
         found = retriever.search_many(requests, k)
     else:  # does not block generation
-        found = await asyncio.to_thread(retriever.search_many, requests, k)
+        found = await to_thread(retriever.search_many, requests, k)
     ms = 1e3 * (perf_counter() - start) / len(requests)
     return [(hits, ms) for hits in found]
 
@@ -93,7 +94,8 @@ class _MicroBatch(Generic[Request, Result]):
 
     async def _answer(self, batch: Sequence[tuple[Request, asyncio.Future[Result]]]) -> None:
         try:
-            results = await self._call([request for request, _ in batch])
+            with awaiting_plug_in():
+                results = await self._call([request for request, _ in batch])
             pairs = list(zip(batch, results, strict=True))
         except Exception as error:
             if len(batch) == 1:

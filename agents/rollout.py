@@ -8,6 +8,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
+from .._util.sync import awaiting_plug_in
 from ..envs.chat import Sampling
 from ..envs.episode import Episode
 from ..envs.question import Question
@@ -184,5 +185,6 @@ async def _play(agent: Agent, episode: Episode, handle: ModelHandle, batcher: Ba
         elif handle.exhausted:
             episode.truncate()
         else:
-            turn = await agent.act(episode, handle)
+            with awaiting_plug_in():
+                turn = await agent.act(episode, handle)
             episode.write(turn.text, turn.tokens, turn.logprobs, turn.segment_tokens)

@@ -3,6 +3,7 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from matching import names
@@ -13,18 +14,21 @@ from profilegym.agents.models.model import Turn, make_model
 from profilegym.agents.models.scripted import Replies, ScriptedModel
 from profilegym.agents.pr2 import PR2
 from profilegym.agents.rollout import Job, JobFeed, Rollout
+from profilegym.agents.turn_format import call_tool
 from profilegym.envs.chat import Sampling
 from profilegym.envs.episode import Episode
+from profilegym.envs.tools import Tool, Toolset
 from profilegym.errors import BudgetSpent
 
 DATA = "world:seed=7,users=20/test"
+WAIT = 60  # seconds, so that what would wait for ever fails
 
 
 def play(rollout: Rollout, jobs: Sequence[Job]) -> list[pg.Trajectory]:
     async def all_of_them() -> list[pg.Trajectory]:
         return [trajectory async for trajectory in rollout.run(jobs)]
 
-    return asyncio.run(all_of_them())
+    return asyncio.run(asyncio.wait_for(all_of_them(), WAIT))
 
 
 def jobs(agent: str = "pr2", limit: int = 24) -> list[Job]:
@@ -153,6 +157,60 @@ def test_a_reward_that_fails_leaves_the_answer_unscored() -> None:
     assert trajectory.reward is not None
     assert trajectory.reward.total is None
     assert "no judge today" in str(trajectory.reward.unscored)
+
+
+def without_a_match(episodes: Sequence[Episode]) -> list[pg.Reward]:
+    return [pg.Reward(next(score for score in (0.0, 1.0) if score > 1))]
+
+
+async def cancelled_inside(*_: object) -> list[pg.Reward]:
+    waiting = asyncio.ensure_future(asyncio.sleep(60))
+    waiting.cancel()
+    await waiting
+    return []
+
+
+@pytest.mark.parametrize(
+    ("reward", "told"), [(without_a_match, "StopIteration"), (cancelled_inside, "cancelled")], ids=["stop", "cancel"]
+)
+def test_a_reward_that_ends_in_no_ordinary_error_leaves_the_answer_unscored(reward: Any, told: str) -> None:
+    rollout = Rollout(Replies(["<answer>yes</answer>"] * 3), pg.make_retriever("bm25"), reward)
+
+    trajectories = play(rollout, jobs("none", limit=3))
+
+    assert [t.ended for t in trajectories] == ["answered"] * 3
+    assert all(t.reward and t.reward.total is None and told in str(t.reward.unscored) for t in trajectories)
+
+
+def test_a_retriever_that_finds_no_next_item_fails_the_episode_at_once() -> None:
+    class Unlucky(pg.BaseRetriever):
+        def search(self, profile: pg.Profile, query: str, k: int) -> list[pg.Hit]:
+            return [pg.Hit(next(one for one in profile.documents if one.id == query), 1.0)]
+
+    rollout = Rollout(Replies(["<search>tea</search>"] * 3), Unlucky())
+
+    trajectories = play(rollout, jobs(limit=3))
+
+    assert [t.ended for t in trajectories] == ["error"] * 3
+    assert all("StopIteration" in str(t.error) for t in trajectories)
+
+
+@pytest.mark.parametrize("fails", ["tool", "model"])
+def test_a_plug_in_that_is_cancelled_inside_ends_its_episode_alone(fails: str) -> None:
+    async def about(profile: pg.Profile) -> str:
+        """Facts about the person."""
+        return str(await cancelled_inside())
+
+    class Chosen(Session):
+        async def generate(self, *_: object) -> Turn:
+            if self.question.id != jobs()[1].question.id:
+                return Turn("<answer>walnuts</answer>")
+            return Turn(call_tool("about", {})) if fails == "tool" else Turn(str(await cancelled_inside()))
+
+    trajectories = play(rollout(With(Chosen), options={"tools": Toolset([Tool.of(about)])}), jobs(limit=3))
+
+    assert sorted(str(t.ended) for t in trajectories) == ["answered", "answered", "error"]
+    assert [names(t.error, "cancelled") for t in trajectories if t.ended == "error"] == [True]
 
 
 def test_answers_that_end_together_are_scored_in_one_call() -> None:

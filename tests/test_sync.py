@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from profilegym._util.sync import in_thread, run_sync
+from profilegym._util.sync import awaiting_plug_in, in_thread, run_sync
 from profilegym.testing import JudgeServer
 
 JUDGING = """
@@ -128,6 +128,31 @@ def test_plain_code_in_a_thread_may_wait_for_more_of_its_kind() -> None:
         return run_sync(asyncio.wait_for(in_thread(lambda: 1), 10))
 
     assert run_sync(in_thread(outer)) == 1
+
+
+def test_a_function_that_raises_stop_iteration_in_a_thread_is_not_waited_for_for_ever() -> None:
+    def work() -> int:
+        return next(iter([]))
+
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        run_sync(asyncio.wait_for(in_thread(work), 10))
+
+
+def test_a_cancelled_task_that_awaits_a_plug_in_is_still_cancelled() -> None:
+    async def work() -> None:
+        with awaiting_plug_in():
+            await asyncio.sleep(60)
+
+    async def cancel() -> bool:
+        task = asyncio.ensure_future(work())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait([task])
+        return task.cancelled()
+
+    assert asyncio.run(cancel())
+    with pytest.raises(TimeoutError):
+        asyncio.run(asyncio.wait_for(work(), 0.01))
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """A live game: one question, played by a person, a policy or both in turn, without any display."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -8,6 +7,7 @@ from itertools import count
 from time import perf_counter
 from typing import Any
 
+from ..._util.sync import to_thread
 from ...agents.agent import TokenUsage, make_agent
 from ...agents.models.model import Turn
 from ...agents.pr2 import PR2
@@ -311,7 +311,7 @@ async def _search(episode: Episode, retriever: Retriever) -> None:
     """In a thread, so that the display stays responsive."""
     start = perf_counter()
     try:
-        hits = await asyncio.to_thread(retriever.search, episode.question.profile, episode.query, episode.fetch_k)
+        hits = await to_thread(retriever.search, episode.question.profile, episode.query, episode.fetch_k)
     except ProfileGymError:
         raise
     except Exception as error:

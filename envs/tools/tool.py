@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any, NamedTuple, get_type_hints
 
-from ..._util.sync import on_background_loop, run_sync
+from ..._util.sync import awaiting_plug_in, on_background_loop, run_sync
 from ...errors import BadArgument, OptionError, ToolError
 from ..action import Malformed
 from ..question import Document, Profile
@@ -159,7 +159,8 @@ class Tool:
     async def result_async(self, profile: Profile, arguments: Mapping[str, Any]) -> Result | Malformed:
         """As `result`, for a coroutine function."""
         try:
-            result: Result = await on_background_loop(self.function(profile, **self._converted(arguments)))
+            with awaiting_plug_in():
+                result: Result = await on_background_loop(self.function(profile, **self._converted(arguments)))
             return result
         except Exception as error:
             return self._mistake(error)
