@@ -3,15 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from math import isfinite
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 from .._util.sync import awaiting_plug_in, to_thread
 from ..envs.episode import Episode
 from ..envs.retrieval import Hit, Retriever
-from ..envs.reward import Reward, RewardFunction, score_async
-from ..errors import BudgetSpent, RewardError
+from ..envs.reward import Reward, RewardFunction, plain_reward, score_async
+from ..errors import BudgetSpent
 
 Request = TypeVar("Request")
 Result = TypeVar("Result")
@@ -49,11 +48,7 @@ class Batcher:
             self.scoring.discard(task)
 
     async def _score(self, episodes: Sequence[Episode]) -> Sequence[Reward]:
-        rewards = await score_async(self._reward, episodes)
-        for reward in rewards:
-            if reward.total is not None and not isfinite(reward.total):
-                raise RewardError(f"a reward of {reward.total!r}")
-        return rewards
+        return list(map(plain_reward, await score_async(self._reward, episodes)))
 
 
 async def _search(retriever: Retriever, k: int, episodes: Sequence[Episode]) -> list[tuple[list[Hit], float]]:

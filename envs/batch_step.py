@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from math import isfinite
 from time import perf_counter
 from typing import TypeVar
 
@@ -12,7 +11,7 @@ from .action import Action, Malformed
 from .episode import Episode
 from .question import Profile
 from .retrieval import Retriever
-from .reward import Reward, RewardFunction, rewards_of
+from .reward import Reward, RewardFunction, plain_reward, rewards_of
 from .tools.running import run_call
 
 T = TypeVar("T")
@@ -166,7 +165,7 @@ class BatchStepper:
             return
         for episode, reward in zip(episodes, rewards, strict=True):
             try:
-                episode.score(_finite(reward, episode))
+                episode.score(plain_reward(reward))
             except Exception as error:
                 _score_failed(episode, error)
 
@@ -184,7 +183,7 @@ class BatchStepper:
     def score_one(self, episode: Episode) -> None:
         try:
             (reward,) = self._rewards([episode])
-            episode.score(_finite(reward, episode))
+            episode.score(plain_reward(reward))
         except Exception as error:
             raise _score_failed(episode, error) from error
 
@@ -197,12 +196,6 @@ def _one_each(results: Iterable[T], requests: Sequence[object]) -> list[T]:
     if len(listed) != len(requests):
         raise ValueError(f"it gave {len(listed)} results for {len(requests)} episodes")
     return listed
-
-
-def _finite(reward: Reward, episode: Episode) -> Reward:
-    if reward.total is not None and not isfinite(reward.total):
-        raise RewardError(f"the reward of episode {episode.id} is {reward.total!r}")
-    return reward
 
 
 def _failed(episode: Episode, error: Exception, kind: type[ProfileGymError], what: str) -> ProfileGymError:

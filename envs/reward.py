@@ -1,11 +1,14 @@
 """Reward, Verdict and AspectMatch, and what a reward function is. The reward functions are in `rewards`."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from inspect import iscoroutinefunction
-from typing import TYPE_CHECKING
+from math import isfinite
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, SupportsFloat
 
 from .._util.sync import in_thread, run_sync
+from ..errors import RewardError
 
 if TYPE_CHECKING:
     from .episode import Episode
@@ -41,12 +44,42 @@ class Reward:
 
 
 RewardFunction = Callable[[Sequence["Episode"]], Sequence[Reward] | Awaitable[Sequence[Reward]]]
+_PLAIN = {int, float}
 NOT_ASKED = Reward(None, unscored="no reward function was given")
 
 
 def no_reward(episodes: "Sequence[Episode]") -> list[Reward]:
     """Leaves every episode unscored, for users who score elsewhere. The environment's reward is then 0."""
     return [NOT_ASKED] * len(episodes)
+
+
+def plain_reward(reward: Reward) -> Reward:
+    """With Python's numbers in place of NumPy's, as records hold them. `RewardError` where one is not finite."""
+    verdict = None if reward.verdict is None else plain_verdict(reward.verdict)
+    if verdict is reward.verdict and _are_plain(0 if reward.total is None else reward.total, *reward.parts.values()):
+        return reward
+    total = None if reward.total is None else _plain(reward.total, "total of a reward")
+    parts = {name: _plain(part, f"part {name!r} of a reward") for name, part in reward.parts.items()}
+    return replace(reward, total=total, parts=parts, verdict=verdict)
+
+
+def plain_verdict(verdict: Verdict) -> Verdict:
+    """As `plain_reward`, for a verdict."""
+    if _are_plain(verdict.score, *[aspect.match for aspect in verdict.aspects]):
+        return verdict
+    aspects = tuple(replace(aspect, match=_plain(aspect.match, "match of an aspect")) for aspect in verdict.aspects)
+    return replace(verdict, score=_plain(verdict.score, "score of a verdict"), aspects=aspects)
+
+
+def _are_plain(*numbers: Any) -> bool:
+    """The common case: a copy of a reward takes longer than a step of its episode."""
+    return _PLAIN.issuperset(map(type, numbers)) and all(map(isfinite, numbers))
+
+
+def _plain(number: Any, what: str) -> Any:
+    if not isinstance(number, SupportsFloat) or not isfinite(number):
+        raise RewardError(f"the {what} is {number!r}: give a finite number")
+    return int(number) if isinstance(number, Integral) else float(number)
 
 
 def rewards_of(rewards: Sequence[Reward] | Awaitable[Sequence[Reward]]) -> Sequence[Reward]:

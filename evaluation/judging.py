@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import Any, Generic, TypeVar
 
 from ..envs.question import Question
-from ..envs.reward import Verdict
+from ..envs.reward import Verdict, plain_verdict
 from ..errors import BudgetSpent, RewardError
 from ..rewards.judge import Judge
 
@@ -99,7 +99,7 @@ async def close(judge: Judge) -> None:
 async def _judged(judge: Judge, case: Case[T]) -> Judgement[T]:
     start = perf_counter()
     try:
-        verdict = await judge.score(case.question, case.answer)
+        verdict = plain_verdict(await judge.score(case.question, case.answer))
     except RewardError as error:
         return Judgement(case, None, str(error), perf_counter() - start)
     return Judgement(case, verdict, None, perf_counter() - start)

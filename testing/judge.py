@@ -86,7 +86,7 @@ def _deterministic(judge: Judge) -> None:
 @_check(
     "metric",
     "A verdict has a match of 0, 1 or 2 per aspect, in the question's order; the score is their sum over the maximum.",
-    "Build the verdict from one match per aspect: sum(matches) / (2 * len(matches)).",
+    "Build the verdict from one match per aspect: float(sum(matches) / (2 * len(matches))).",
 )
 def _metric(judge: Judge) -> None:
     for pair, verdict in _scored(judge, _pairs()):
@@ -95,6 +95,8 @@ def _metric(judge: Judge) -> None:
             raise ContractViolation(f"{_shown(pair)} got the aspects {[aspect.title for aspect in verdict.aspects]}")
         if any(isinstance(match, bool) or match not in MATCHES for match in matches):
             raise ContractViolation(f"{_shown(pair)} got the matches {matches}")
+        if isinstance(verdict.score, bool) or not isinstance(verdict.score, int | float):
+            raise ContractViolation(f"{_shown(pair)} got a score of the type {type(verdict.score).__name__}")
         if not math.isclose(verdict.score, sum(matches) / (2 * len(matches)), abs_tol=1e-9):
             raise ContractViolation(f"{_shown(pair)} got the score {verdict.score!r} for the matches {matches}")
 

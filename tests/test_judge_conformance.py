@@ -1,10 +1,12 @@
 """The kit passes the shipped judges, and each check catches the fault that it is for."""
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
 from test_judge import Script, verdict
 
@@ -143,6 +145,15 @@ def test_each_check_has_a_fault_that_it_is_for() -> None:
 
 def test_the_counter_example_is_shown() -> None:
     assert broken(Doubles()) == {"metric": "the answer '4' got the score 1.0 for the matches [1]"}
+
+
+@pytest.mark.parametrize(("score", "told"), [(np.float32(0.5), "float32"), (math.nan, "nan")])
+def test_a_score_that_is_no_number_of_python_s_is_shown(score: Any, told: str) -> None:
+    class Scores(Mine):
+        async def score(self, question: Question, answer: str) -> Verdict:
+            return replace(await super().score(question, answer), score=score)
+
+    assert told in broken(Scores())["metric"]
 
 
 class TestMine(JudgeContract):

@@ -1,3 +1,4 @@
+import json
 import math
 import subprocess
 import sys
@@ -215,15 +216,39 @@ def test_a_broken_retriever_is_an_error_and_never_a_score(questions: pg.Question
     assert "no such index" in str(trajectory.error)
 
 
-@pytest.mark.parametrize("total", [float("nan"), float("inf")])
+@pytest.mark.parametrize(
+    ("reward", "named"),
+    [
+        (pg.Reward(math.nan), ("total", math.nan)),
+        (pg.Reward(math.inf), ("total", math.inf)),
+        (pg.Reward("high"), ("total", "'high'")),  # type: ignore[arg-type]
+        (pg.Reward(0.5, {"style": math.nan}), ("'style'", math.nan)),
+        (pg.Reward(0.5, verdict=pg.Verdict("mine", math.nan, ())), ("verdict", math.nan)),
+    ],
+)
 def test_a_reward_that_is_no_finite_number_is_an_error(
-    questions: pg.QuestionList, retriever: Any, total: float
+    questions: pg.QuestionList, retriever: Any, reward: pg.Reward, named: tuple[object, ...]
 ) -> None:
-    env = ProfileQAEnv(questions, retriever, lambda episodes: [pg.Reward(total)])
+    env = ProfileQAEnv(questions, retriever, lambda episodes: [reward])
     env.reset(seed=1)
 
-    with pytest.raises(RewardError, match=naming(env.episode.question.id, total)):
+    with pytest.raises(RewardError, match=naming(*named)):
         env.step("<answer>tea</answer>")
+
+    assert json.loads(env.episode.trajectory().to_json())["reward"]["total"] is None
+
+
+def test_numbers_of_numpy_are_recorded_as_plain_ones(questions: pg.QuestionList, retriever: Any) -> None:
+    verdict = pg.Verdict("mine", np.float32(0.5), (pg.AspectMatch("tea", np.int64(1)),))  # type: ignore[arg-type]
+    given = pg.Reward(np.float32(0.0), {"score": np.float64(0.25)}, verdict)  # type: ignore[arg-type]
+    env = ProfileQAEnv(questions, retriever, lambda episodes: [given])
+    env.reset(seed=1)
+
+    *_, info = env.step("<answer>tea</answer>")
+
+    record = json.loads(info["trajectory"].to_json())
+    assert record["reward"] == {"total": 0.0, "parts": {"score": 0.25}, "unscored": None}
+    assert (record["verdict"]["score"], record["verdict"]["aspects"][0]["match"]) == (0.5, 1)
 
 
 def test_a_rendered_transcript_cannot_drive_the_terminal(questions: pg.QuestionList, retriever: Any) -> None:

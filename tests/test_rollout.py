@@ -1,10 +1,12 @@
 """The engine that plays many episodes at once."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import pytest
 from matching import names
 
@@ -19,6 +21,7 @@ from profilegym.envs.chat import Sampling
 from profilegym.envs.episode import Episode
 from profilegym.envs.tools import Tool, Toolset
 from profilegym.errors import BudgetSpent
+from profilegym.rewards.judge import Score
 
 DATA = "world:seed=7,users=20/test"
 WAIT = 60  # seconds, so that what would wait for ever fails
@@ -211,6 +214,24 @@ def test_a_plug_in_that_is_cancelled_inside_ends_its_episode_alone(fails: str) -
 
     assert sorted(str(t.ended) for t in trajectories) == ["answered", "answered", "error"]
     assert [names(t.error, "cancelled") for t in trajectories if t.ended == "error"] == [True]
+
+
+@pytest.mark.parametrize(("score", "kept"), [(np.float32(0.5), 0.5), (float("nan"), None)])
+def test_a_judge_s_score_is_recorded_as_a_number_or_not_at_all(score: Any, kept: float | None) -> None:
+    class Judge:
+        name = "mine"
+
+        async def score_many(self, pairs: Sequence[tuple[pg.Question, str]]) -> list[pg.Verdict]:
+            return [pg.Verdict("mine", score, (pg.AspectMatch("tea", 1),))] * len(pairs)
+
+    reward = Score(Judge())  # type: ignore[arg-type]
+    rollout = Rollout(Replies(["<answer>yes</answer>"] * 3), pg.make_retriever("bm25"), reward)
+
+    trajectories = play(rollout, jobs("none", limit=3))
+
+    records = [json.loads(trajectory.to_json()) for trajectory in trajectories]
+    assert [record["reward"]["total"] for record in records] == [kept] * 3
+    assert all(names(record["reward"]["unscored"], "nan") for record in records if kept is None)
 
 
 def test_answers_that_end_together_are_scored_in_one_call() -> None:

@@ -158,6 +158,11 @@ def of_bytes(profile: Profile, mood: bytes) -> str:
     return ""
 
 
+def without_limit(profile: Profile, reach: float = float("inf")) -> str:
+    """Text."""
+    return ""
+
+
 def undescribed(profile: Profile) -> str:
     return ""
 
@@ -169,7 +174,13 @@ def without_profile() -> str:
 
 @pytest.mark.parametrize(
     ("function", "wrong"),
-    [(of_anything, "mood"), (of_bytes, "mood"), (undescribed, "docstring"), (without_profile, "profile")],
+    [
+        (of_anything, "mood"),
+        (of_bytes, "mood"),
+        (without_limit, "inf"),
+        (undescribed, "docstring"),
+        (without_profile, "profile"),
+    ],
 )
 def test_a_function_that_cannot_be_a_tool_is_refused(function: Any, wrong: str) -> None:
     with pytest.raises(OptionError, match=naming(function.__name__, wrong)):

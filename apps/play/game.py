@@ -17,7 +17,7 @@ from ...envs.action import Answer, Malformed
 from ...envs.episode import Episode
 from ...envs.question import Document, Question
 from ...envs.retrieval import Retriever
-from ...envs.reward import Reward, RewardFunction
+from ...envs.reward import Reward, RewardFunction, plain_reward
 from ...envs.tools import Toolset
 from ...envs.tools.running import run_call_async
 from ...envs.trajectory import Trajectory
@@ -323,7 +323,7 @@ async def _scored(episode: Episode, reward: RewardFunction) -> Reward:
     """A failure of the reward is an unscored reward with its reason, never a score of 0."""
     try:
         rewards = reward([episode])
-        (worth,) = await rewards if isinstance(rewards, Awaitable) else rewards
+        (worth,) = map(plain_reward, await rewards if isinstance(rewards, Awaitable) else rewards)
     except Exception as error:
         return Reward(None, unscored=f"the reward function failed: {type(error).__name__}: {error}")
     return worth

@@ -1,6 +1,7 @@
 """Tool: a typed Python function that a policy can call on the profile of its episode."""
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -195,6 +196,11 @@ def _argument(tool: str, parameter: inspect.Parameter, hints: Mapping[str, Any],
     if needs is not None and required:
         raise OptionError(f"the argument {name!r} of the tool {tool} is required, so it cannot depend on {needs!r}")
     default = None if required else _json_value(parameter.default)
+    try:
+        json.dumps(default, allow_nan=False)
+    except (TypeError, ValueError):
+        problem = f"has the default {default!r}, which is no JSON: give another, or None and the type … | None"
+        raise OptionError(f"the argument {name!r} of the tool {tool} {problem}") from None
     return Argument(name, kind, required, default, needs)
 
 
