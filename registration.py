@@ -1,13 +1,10 @@
 """Registers the environment with Gymnasium, and creates it from the specs of its data, retriever and reward."""
 
 from typing import Any
-from weakref import WeakValueDictionary
 
 import gymnasium
 
 ENV_ID = "profilegym/ProfileQA-v0"
-
-_loaded: WeakValueDictionary[str, Any] = WeakValueDictionary()  # so that the environments of a vector share questions
 
 
 def register() -> None:
@@ -103,13 +100,9 @@ def parts_of(data: Any, retriever: Any, reward: Any) -> tuple[Any, Any, Any]:
 
 
 def _questions(data: Any) -> Any:
-    from .envs.data import QuestionList, QuestionSet, load_questions
+    from .envs.data import QuestionList, QuestionSet
+    from .envs.data.sharing import shared_questions
 
     if isinstance(data, QuestionSet):
         return data
-    if not isinstance(data, str):
-        return QuestionList(data)
-    questions = _loaded.get(data)
-    if questions is None:
-        _loaded[data] = questions = load_questions(data)
-    return questions
+    return shared_questions(data) if isinstance(data, str) else QuestionList(data)

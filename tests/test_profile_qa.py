@@ -6,17 +6,20 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from conftest import make_question
 from gymnasium.utils.env_checker import check_env
 from hypothesis import given
 from hypothesis import strategies as st
 from matching import naming
 
 import profilegym as pg
+from profilegym.envs.data.jsonl import write_jsonl
 from profilegym.envs.profile_qa import ProfileQAEnv
 from profilegym.envs.reward import no_reward
 from profilegym.envs.text import clean_lines
@@ -249,6 +252,41 @@ def test_numbers_of_numpy_are_recorded_as_plain_ones(questions: pg.QuestionList,
     record = json.loads(info["trajectory"].to_json())
     assert record["reward"] == {"total": 0.0, "parts": {"score": 0.25}, "unscored": None}
     assert (record["verdict"]["score"], record["verdict"]["aspects"][0]["match"]) == (0.5, 1)
+
+
+def test_data_that_changed_are_loaded_again_while_an_old_environment_lives(tmp_path: Path) -> None:
+    def make(text: str) -> gym.Env[str, str]:
+        write_jsonl([replace(make_question(), text=text)], path)
+        return gym.make(ID, data=f"jsonl:{path}", reward="none")
+
+    path = tmp_path / "questions.jsonl"
+    first, second = make("What tea?"), make("What coffee then?")
+
+    assert "What coffee then?" in second.reset()[0]
+    with pytest.raises(DataError, match="changed"):
+        first.reset()
+
+
+def test_another_loader_of_the_same_name_is_asked_again(questions: pg.QuestionList) -> None:
+    kept = []
+    for question in questions[:2]:
+        pg.register_data("replaced", lambda name, rest, question=question: [question])
+        kept.append(gym.make(ID, data="replaced", reward="none"))
+
+    assert [env.reset()[1]["question_id"] for env in kept] == ["q0", "q1"]
+
+
+def test_the_environments_of_a_vector_load_their_questions_once(questions: pg.QuestionList) -> None:
+    def load(name: str, rest: str) -> pg.QuestionList:
+        loads.append(rest)
+        return questions
+
+    loads = list[str]()
+    pg.register_data("counted", load)
+
+    gym.make_vec(ID, 64, vectorization_mode="sync", data="counted:all", reward="none")
+
+    assert loads == ["all"]
 
 
 def test_a_rendered_transcript_cannot_drive_the_terminal(questions: pg.QuestionList, retriever: Any) -> None:

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Callable, Iterable
 from copy import copy
+from pathlib import Path
 from typing import Any
 
 from ..._util.registry import Registry
 from ...errors import DataError
 from ..question import Question
 from .question_set import QuestionList, QuestionSet, ThinnedQuestions
+from .records import state_of
 from .spec import read_spec
 
 DATA_SETS = Registry(
@@ -45,6 +47,13 @@ def load_questions(spec: str) -> QuestionSet:
     if read.leaks:
         questions = questions.screened(read.leaks)
     return ThinnedQuestions(questions, read.every) if read.every > 1 else questions
+
+
+def loader_of(spec: str) -> object:
+    """Who loads a spec: a loader, the state of the file with the code, or None for a module."""
+    plain = read_spec(spec).plain
+    code = Path(plain.partition(":")[0])
+    return DATA_SETS.lookup(_split(plain)[0]) or (state_of(code) if code.is_file() else None)
 
 
 def is_known(spec: str) -> bool:

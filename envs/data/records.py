@@ -5,6 +5,8 @@ import json
 import re
 from array import array
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
@@ -12,10 +14,12 @@ from ...errors import DataError
 from .fields import short
 
 Json = dict[str, object]
+FileState = tuple[int, int]  # size and time of the last change
 
 _CHUNK = 4 << 20  # bytes; many records each, since the record that a chunk cuts in two is decoded twice
 _SPACE = re.compile(r"[ \t\r\n]*")
 _HALF_PAIR = re.compile(r"\\u[dD][89a-fA-F]")  # an escaped surrogate: fine in pairs, unreadable alone
+_opened: ContextVar[dict[Path, FileState] | None] = ContextVar("opened", default=None)
 
 
 class Records(Protocol):
@@ -37,7 +41,9 @@ class JsonFile:
         self._path = Path(path)
         self._read_all = _lines if lines or path.endswith(".jsonl") else _elements
         self._starts, self._sizes = array("q"), array("q")
-        self._state = self._stat()
+        self._state = state_of(self._path)
+        if (opened := _opened.get()) is not None:
+            opened[self._path] = self._state
 
     def scan(self) -> Iterator[Json]:
         self._starts, self._sizes = array("q"), array("q")
@@ -48,20 +54,32 @@ class JsonFile:
                 yield record
 
     def read(self, position: int) -> Json:
-        if self._stat() != self._state:
+        if state_of(self._path) != self._state:
             raise DataError(f"{self.label} changed after it was loaded; load it again")
         with self._path.open("rb") as file:
             file.seek(self._starts[position])
             return _record(file.read(self._sizes[position]), f"{self.label}, record {position + 1}")
 
-    def _stat(self) -> tuple[int, int]:
-        try:
-            stat = self._path.stat()
-        except OSError as error:
-            raise DataError(f"{self.label} cannot be read: {error.strerror}") from error
-        if not self._path.is_file():
-            raise DataError(f"{self.label} is not a file; expected a JSON list or JSON lines")
-        return stat.st_size, stat.st_mtime_ns
+
+@contextmanager
+def opened_files() -> Iterator[dict[Path, FileState]]:
+    """The files of records that are opened inside, as they were then."""
+    files: dict[Path, FileState] = {}
+    token = _opened.set(files)
+    try:
+        yield files
+    finally:
+        _opened.reset(token)
+
+
+def state_of(path: Path) -> FileState:
+    try:
+        stat = path.stat()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    if not path.is_file():
+        raise DataError(f"{path} is not a file; expected a JSON list or JSON lines")
+    return stat.st_size, stat.st_mtime_ns
 
 
 def read_object(path: str) -> Json:
