@@ -74,7 +74,7 @@ class Calls:
     def search(self, request: SearchRequest, top_k: int, profile: Profile) -> int:
         """Takes the search that a tool asks for. Returns how many hits it needs for `k` new ones."""
         _, k, keep = request
-        self.view = View(top_k if k is None else k, keep)
+        self.view = View(top_k if k is None else min(k, MOST_SHOWN), keep)
         needed = self.view.limit + self.shown
         return needed if keep is None else max(needed, len(profile))  # a filter may leave out any
 
@@ -100,6 +100,11 @@ class Calls:
         self.call = self.view = None
 
 
+def tools_offered(tools: Toolset | None, cites: bool, protocol: Protocol) -> Toolset | None:
+    """The tools of an episode. A native answer that names documents makes several of the search alone."""
+    return _SEARCH_ALONE if tools is None and cites and protocol == "tools" else tools
+
+
 @lru_cache(maxsize=4096)
 def offer(
     question: str,
@@ -115,8 +120,7 @@ def offer(
     costs: str,
 ) -> Offer:
     """What an episode offers for a question whose profile has documents with these `fields` and `speakers`."""
-    if tools is None and cites and protocol == "tools":
-        tools = _SEARCH_ALONE
+    tools = tools_offered(tools, cites, protocol)
     if tools is not None:
         tools = tools.fitted(fields, cites)
     notes = notes_of(protocol, cites, costs)

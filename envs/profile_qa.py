@@ -11,8 +11,9 @@ from gymnasium.utils import seeding
 
 from .._util.terminal import printable
 from ..errors import DataError, EpisodeError, OptionError
-from .action import Action, Answer, Call, SearchProfile
+from .action import MOST_CALLS, Action, Answer, Call, SearchProfile
 from .batch_step import BatchStepper
+from .calls import tools_offered
 from .data import QuestionSet
 from .episode import Episode
 from .episode_options import checked_options
@@ -144,13 +145,16 @@ class EpisodeSampler:
 
 def spaces(**options: Any) -> tuple[UnicodeText, UnicodeText]:
     """The observation space and the action space. Checks the options."""
-    tools = checked_options(options).get("tools")
+    with_cites, protocol = options.get("cites", False), options.get("protocol", "tags")
+    tools = tools_offered(checked_options(options).get("tools"), with_cites, protocol)
     shown = options.get("top_k", 3) if tools is None else max(options.get("top_k", 3), MOST_SHOWN)
-    with_ids = options.get("cites", False) or (tools is not None and tools.shows_ids)
+    with_ids = with_cites or (tools is not None and tools.shows_ids)
     prefix = len(f"\n{shown}. ") + (_ID_CHARS if with_ids else 0)
     hits = shown * (options.get("hit_chars", 2000) + prefix)
     prompt = _PROMPT_CHARS + (0 if tools is None else len(tools.described("tools")))
-    return UnicodeText(_QUESTION_CHARS + prompt + hits), UnicodeText(_ACTION_CHARS)
+    several = tools is not None and protocol == "tools"  # calls in a turn, each with hits or a correction
+    calls = min(MOST_CALLS, max(1, options.get("max_searches", 4))) if several else 1
+    return UnicodeText(_QUESTION_CHARS + calls * (prompt + hits)), UnicodeText(_ACTION_CHARS)
 
 
 def checked_render_mode(render_mode: str | None) -> str | None:

@@ -710,6 +710,11 @@ def calls_of(*calls: tuple[str, dict[str, Any]]) -> str:
     return "I look.\n" + "\n".join(call_tool(name, arguments, protocol="tools") for name, arguments in calls)
 
 
+def ask_for_many(profile: Profile) -> SearchRequest:
+    """Search."""
+    return SearchRequest("tea", 100)
+
+
 def latest_of(count: int) -> str:
     return calls_of(*[("latest", {"n": 1})] * count)
 
@@ -750,6 +755,32 @@ def test_an_answer_after_other_calls_ends_the_episode(searches: int) -> None:
     BatchStepper(make_retriever("bm25"), no_reward).step_one(played, text)
 
     assert (played.ended, played.answer, len(played.searches)) == ("answered", "Tea.", min(2, searches))
+
+
+SEARCHES = [("search_profile", {"query": "tea", "k": 20})] * MOST_CALLS
+
+
+@pytest.mark.parametrize(
+    ("options", "calls"),
+    [
+        ({"tools": SEVERAL}, SEARCHES),
+        ({"tools": SEVERAL, "max_searches": 40, "repeat_hits": True}, SEARCHES),
+        ({"tools": SEVERAL, "hit_chars": 20_000}, SEARCHES),
+        ({"cites": True}, SEARCHES),
+        ({"tools": with_tools(ask_for_many), "top_k": 1}, [("ask_for_many", {})]),
+    ],
+)
+def test_what_the_calls_of_a_turn_show_fits_the_space(
+    options: dict[str, Any], calls: list[tuple[str, dict[str, Any]]]
+) -> None:
+    posts = tuple(Document(f"d{i}", f"tea {i} " + "x" * 20_000) for i in range(100))
+    question = Question("q", "ann", "What tea?", Profile("ann", posts))
+    env = gym.make("profilegym/ProfileQA-v0", data=[question], reward="none", protocol="tools", **options)
+    env.reset(seed=1)
+
+    observation = env.step(calls_of(*calls))[0]
+
+    assert observation in env.observation_space
 
 
 def test_a_batch_of_episodes_makes_all_calls_of_their_turns() -> None:
