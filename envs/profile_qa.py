@@ -192,7 +192,7 @@ def step_info(episode: Episode, action: Action) -> Info:
     if isinstance(action, Answer):
         info: Info = {"action": "answer", "query": None, "hits": None, "malformed": None}
     elif isinstance(action, Call):
-        info = {"action": "call", "query": episode.query, "hits": hit_ids(episode), "malformed": None}
+        info = {"action": "call", "query": call_query(episode), "hits": hit_ids(episode), "malformed": None}
     else:
         info = {"action": "malformed", "query": None, "hits": None, "malformed": action.reason}
     if episode.tools is not None:
@@ -206,6 +206,11 @@ def called(episode: Episode, action: Action) -> tuple[str | None, Mapping[str, A
         return None, None
     tool, arguments, _ = episode.call_fields[-3:]
     return tool, arguments
+
+
+def call_query(episode: Episode) -> str | None:
+    """The query of the last call, or the call as text. None where it was not made, as the episode ended."""
+    return episode.search_fields[-2] if episode.ended is None else None
 
 
 def hit_ids(episode: Episode) -> list[str] | None:

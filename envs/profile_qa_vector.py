@@ -18,6 +18,7 @@ from .episode_options import checked_options
 from .profile_qa import (
     EpisodeSampler,
     Info,
+    call_query,
     called,
     check_reset_options,
     checked_render_mode,
@@ -69,7 +70,6 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         self.single_observation_space, self.single_action_space = spaces(**options)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
-        self._with_tools = options.get("tools") is not None
         max_chars = self.single_observation_space.max_length
         self._samplers = [EpisodeSampler(questions, options, max_chars, place) for place in range(num_envs)]
         self._stepper = BatchStepper(retriever, reward)
@@ -141,8 +141,10 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
         queries = [action.query if type(action) is SearchProfile else None for action in actions]
         names = [_ACTION_NAMES[type(action)] for action in actions]
         calls: dict[str, Sequence[Any]] = {}
-        if self._with_tools:
-            queries = [episode.query if name == "call" else None for name, episode in zip(names, episodes, strict=True)]
+        if self._episodes[0].tools is not None:
+            queries = [
+                call_query(episode) if name == "call" else None for name, episode in zip(names, episodes, strict=True)
+            ]
             made = [called(episode, action) for episode, action in zip(episodes, actions, strict=True)]
             calls = {"tool": [tool for tool, _ in made], "arguments": [arguments for _, arguments in made]}
         return self._info_arrays(

@@ -457,6 +457,38 @@ def test_the_environments_take_tools(make: str) -> None:
     assert found == ("call", "latest", {"n": 2}, 2, True)
 
 
+@pytest.mark.parametrize("make", ["env", "vec"])
+@pytest.mark.parametrize(
+    ("calls", "told"),
+    [
+        ([("search_profile", {"query": "tea"})], ("tea", "search_profile", {"query": "tea"})),
+        ([("search_profile", {"query": "tea"}), ("overview", {})], ("overview()", "overview", {})),
+        ([("search_profile", {"query": "tea"})] * 2 + [("latest", {"n": 1})], (None, None, None)),  # one too many
+    ],
+)
+def test_the_info_of_a_call_tells_its_query(make: str, calls: list[tuple[str, dict[str, Any]]], told: Any) -> None:
+    tools = f"search_profile+latest+{EXAMPLE}:overview"
+    turns = [call_tool(name, arguments, protocol="tools") for name, arguments in calls]
+
+    assert info_of(make, turns, tools=tools) == told
+    if len(calls) == 1:
+        assert info_of(make, turns, cites=True) == told  # the search alone, and an answer that names documents
+
+
+def info_of(make: str, turns: list[str], **options: Any) -> tuple[Any, ...]:
+    """`query`, `tool` and `arguments` after these turns, of which two may call."""
+    options = {"data": [QUESTION], "reward": "none", "protocol": "tools", "max_searches": 2, **options}
+    if make == "env":
+        env = gym.make("profilegym/ProfileQA-v0", **options)
+        env.reset(seed=1)
+        info = [env.step(turn)[4] for turn in turns][-1]
+        return info["query"], info["tool"], info["arguments"]
+    vector = gym.make_vec("profilegym/ProfileQA-v0", num_envs=2, vectorization_mode="vector_entry_point", **options)
+    vector.reset(seed=1)
+    infos = [vector.step([turn] * 2)[4] for turn in turns][-1]
+    return infos["query"][1], infos["tool"][1], infos["arguments"][1]
+
+
 def test_a_rollout_calls_tools_as_the_environment_does() -> None:
     async def play() -> Trajectory:
         replies = Replies([call_tool("overview", {}), call_tool("latest", {"n": 1}), "<answer>Tea.</answer>"])
