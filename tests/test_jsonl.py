@@ -69,6 +69,16 @@ def test_what_is_written_reads_back_as_it_was(tmp_path: Path) -> None:
     assert list(load_questions(f"jsonl:{tmp_path}/mine.jsonl")) == ROUND_TRIP
 
 
+def test_documents_are_in_order_of_the_moments_of_their_dates(write: Callable[..., str]) -> None:
+    dates = ["2024-03-01T23:00:00-08:00", "2024-03-02T01:00:00+09:00", "2024-03-01", "2024-03", "2024-03-02T06:59Z"]
+
+    (question,) = load_questions(
+        write(line(profile=[{"id": date, "text": "I drink tea.", "date": date} for date in dates]))
+    )
+
+    assert [document.id for document in question.profile.documents] == [dates[place] for place in (3, 2, 1, 4, 0)]
+
+
 def test_profiles_can_stand_in_a_file_of_their_own(tmp_path: Path) -> None:
     asked = [*ROUND_TRIP, replace(ROUND_TRIP[1], id="4", text="And which cake?")]
 

@@ -29,6 +29,14 @@ def test_recency_takes_the_later_of_two_equal_dates_first() -> None:
     assert [hit.document.id for hit in hits] == ["1", "0", "2"]
 
 
+def test_recency_compares_moments_where_dates_have_zones() -> None:
+    dates = "2024-03-01T23:00:00-08:00", "2024-03-02T01:00:00+09:00", "2024-03-02T06:59:59Z", "2024-03-02T06:00"
+
+    hits = Recency().search(profile(*dates), "tea", 4)
+
+    assert [hit.document.id for hit in hits] == ["0", "2", "3", "1"]
+
+
 def test_recency_trusts_the_order_of_the_profile_where_a_date_is_missing() -> None:
     hits = Recency().search(profile("2025-01-01", None, "2020-01-01"), "tea", 3)
 

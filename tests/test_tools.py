@@ -294,6 +294,23 @@ def test_the_latest_come_newest_first() -> None:
     assert shown(played) == ["ann-1", "ann-0"]
 
 
+def test_a_month_counts_if_any_of_its_days_does() -> None:
+    dates = ("2023", "2024-02", "2024-03", "2024-03-01T09:30", "2024-04", "2024-03-20", None)
+    posts = tuple(Document(f"d{place}", "tea", date) for place, date in enumerate(dates))
+
+    def found(tool: str, **arguments: Any) -> set[str]:
+        asked = Question("q", "ann", "What tea?", Profile("ann", posts))
+        played = Episode(asked, tools=toolset())
+        step(played, tool, **arguments)
+        return set(shown(played))
+
+    assert found("search_profile", query="tea", after="2024-03-15", k=9) == {"d2", "d4", "d5"}
+    assert found("search_profile", query="tea", before="2024-03-01", k=9) == {"d0", "d1"}
+    assert found("search_profile", query="tea", after="2024-03-01", before="2024-03-02", k=9) == {"d2", "d3"}
+    assert found("latest", n=9, before="2024-03-01") == {"d0", "d1"}
+    assert found("latest", n=9, before="2024-03-02") == {"d0", "d1", "d2", "d3"}
+
+
 def test_an_id_that_is_not_there_is_the_policys_mistake() -> None:
     played = episode()
 

@@ -8,6 +8,7 @@ from sys import intern
 from typing import Self
 
 from ...errors import DataError
+from ..dates import in_time
 from ..question import Document, Profile, Question
 from .fields import Fields
 from .leaks import Leaks, without_leaks
@@ -88,7 +89,7 @@ def profile_of(user_id: str, documents: list[Document]) -> Profile:
     if len({document.id for document in documents}) < len(documents):
         documents = _with_own_ids(documents)
     if documents and all(document.date for document in documents):
-        documents = sorted(documents, key=lambda document: document.date or "")
+        documents = sorted(documents, key=lambda document: in_time(document.date or ""))
     return Profile(user_id, tuple(documents))
 
 

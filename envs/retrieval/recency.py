@@ -1,5 +1,6 @@
 """Most-recent-first retriever, a control that ignores the query."""
 
+from ..dates import in_time
 from ..question import Profile
 from .retriever import BaseRetriever, Hit, check_k
 
@@ -21,4 +22,5 @@ def _latest(profile: Profile) -> list[int]:
     dates = [document.date for document in profile.documents]
     if None in dates:
         return list(reversed(positions))
-    return sorted(positions, key=lambda i: (dates[i], i), reverse=True)  # ISO 8601 sorts as text
+    times = [in_time(date) for date in dates if date is not None]
+    return sorted(positions, key=lambda i: (times[i], i), reverse=True)

@@ -3,6 +3,7 @@
 from datetime import date
 from typing import Annotated
 
+from ..dates import may_be_before
 from ..question import Document, Profile
 from .results import MOST_SHOWN
 from .tool import as_tool
@@ -18,5 +19,5 @@ def latest(
     documents = profile.documents
     if before is not None:
         end = before.isoformat()
-        documents = tuple(document for document in documents if document.date and document.date < end)
+        documents = tuple(document for document in documents if may_be_before(document.date, end))
     return list(documents[: -n - 1 : -1])

@@ -4,6 +4,7 @@ from datetime import date
 from typing import Annotated
 
 from ...errors import BadArgument
+from ..dates import may_be_before, may_be_since
 from ..question import Document, Profile
 from ..text import clean
 from .results import MOST_SHOWN
@@ -33,8 +34,8 @@ def search_profile(
     def keep(document: Document) -> bool:
         if name is not None and clean(document.speaker or "").casefold() != name:
             return False
-        day = document.date or ""
-        return (start is None or day >= start) and (end is None or (bool(day) and day < end))
+        since = start is None or may_be_since(document.date, start)
+        return since and (end is None or may_be_before(document.date, end))
 
     return SearchRequest(query, k, keep)
 
