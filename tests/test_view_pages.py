@@ -570,7 +570,7 @@ def test_a_redacted_export_quotes_no_post_in_reasons_errors_or_usage(date: Any, 
     data.write_text(data_with(date))
     asked = lines_of(run)[-1] | {"data": f"jsonl:{data}", "question_id": "q", "user_id": "ann", "searches": []}
     judged = {"judge": "m", "score": 1.0, "aspects": [{"title": "Tea", "match": 2, "reason": f"It says {POST}"}]}
-    unscored = {"total": None, "parts": {}, "unscored": f"no verdict in the evaluator's reply: {POST!r}"}
+    unscored: Any = {"total": None, "parts": {}, "unscored": f"no verdict in the evaluator's reply: {POST!r}"}
     add(
         run,
         {**asked, "id": "q:pr2:0", "verdict": judged},
