@@ -8,7 +8,7 @@ from ..envs.reward import Verdict
 from ..envs.trajectory import Kind
 from .intervals import Interval, mean
 from .judge_audit.agreement import Agreement, agreement
-from .late_verdicts import own_verdict, read_verdicts, verdict_key
+from .late_verdicts import filling_verdict, read_verdicts, verdict_key
 from .run import RunDirectory
 
 
@@ -53,7 +53,7 @@ def _rows(run: RunDirectory) -> Iterator[_Row]:
     later = read_verdicts(run.path)
     for trajectory in run.trajectories():
         late = later.get(verdict_key(trajectory), [])
-        filling = own_verdict(late) if trajectory.verdict is None else None
+        filling = filling_verdict(trajectory, later)
         beside = {one.judge: one.verdict for one in late if one is not filling and one.verdict}
         own = filling.verdict if filling else trajectory.verdict
         yield _Row(trajectory.kind, trajectory.user_id, own, beside)

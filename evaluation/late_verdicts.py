@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
@@ -12,6 +12,7 @@ from .._util.jsonl import LineWriter
 from ..envs.reward import Reward, Verdict
 from ..envs.trajectory import Trajectory, verdict_of, verdict_record
 from .run import RunDirectory
+from .summary import score_of
 
 FILE = "verdicts.jsonl"
 Key = tuple[str, str]  # a trajectory's id, and the hash of what was judged
@@ -70,19 +71,21 @@ def read_verdicts(run: Path) -> dict[Key, list[LateVerdict]]:
     return dict(found)
 
 
-def own_verdict(late: Sequence[LateVerdict]) -> LateVerdict | None:
-    """The newest verdict by the run's own judge."""
-    return next((one for one in reversed(late) if one.own), None)
+def filling_verdict(trajectory: Trajectory, later: Mapping[Key, Sequence[LateVerdict]]) -> LateVerdict | None:
+    """The newest verdict by the run's own judge; None where there is a score already, be it a metric's."""
+    if score_of(trajectory) is not None:
+        return None
+    return next((one for one in reversed(later.get(verdict_key(trajectory), ())) if one.own), None)
 
 
 def with_late_verdicts(run: RunDirectory, trajectories: Iterable[Trajectory]) -> Iterator[Trajectory]:
-    """The trajectories; a missing verdict is filled with the newest late one by the run's own judge.
+    """The trajectories; a missing score is filled with the newest late verdict by the run's own judge.
 
     A reward that is only the score is filled in, too; for any other, the score becomes a part and the total stays None.
     """
     later, only_score = read_verdicts(run.path), _is_only_the_score(run.settings.get("reward"))
     for trajectory in trajectories:
-        late = own_verdict(later.get(verdict_key(trajectory), ())) if trajectory.verdict is None else None
+        late = filling_verdict(trajectory, later)
         yield _filled(trajectory, late.verdict, only_score) if late and late.verdict else trajectory
 
 
@@ -93,9 +96,7 @@ def _is_only_the_score(reward: object) -> bool:
 def _filled(trajectory: Trajectory, verdict: Verdict, only_score: bool) -> Trajectory:
     """A copy with the verdict; known parts of the reward stay."""
     old = trajectory.reward or Reward(None)
-    if old.total is not None:
-        reward = replace(old, verdict=verdict)
-    elif only_score:
+    if only_score:
         reward = Reward(verdict.score, {"score": verdict.score}, verdict, flags=old.flags)
     else:
         parts = {**old.parts, "score": verdict.score}

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 
 from ..envs.data import QuestionSet, load_questions
 from ..envs.trajectory import Trajectory
-from ..errors import DataError, OptionError
+from ..errors import DataError, OptionError, ProfileGymError
 from ..rewards.judge import Judge
 from ..rewards.registry import make_judge
 from .judging import Case, Judgement, Judging, close, count_reason, judge_all
 from .late_verdicts import Key, LateVerdict, VerdictWriter, read_verdicts, verdict_key
 from .run import RunDirectory
+from .summary import score_of
 
 Progress = Callable[[int, int], object]  # how many are judged, and of how many
 
@@ -25,7 +26,7 @@ class _Pending:
     data: str
     question_id: str
     answer: str
-    unscored: bool  # has no verdict yet, not even another judge's
+    unscored: bool  # has no score yet, not even another judge's or a metric's
 
 
 @dataclass(slots=True)
@@ -35,7 +36,7 @@ class Outcome:
     judge: str
     own: bool  # whether it is the run's own judge
     scored: int = 0
-    healed: int = 0  # of these, those that had no verdict before
+    healed: int = 0  # of these, those that had no score before
     reasons: Counter[str] = field(default_factory=Counter)  # why answers could not be scored
     known: int = 0  # had this judge's verdict already
     without_answer: int = 0  # ended by an error of ours before there was an answer
@@ -56,7 +57,7 @@ async def rejudge(
     """
     spec = chosen_judge(run) if judge is None else judge
     made: Judge = make_judge(spec)
-    outcome = Outcome(made.name, _is_own(run, spec, made.name))
+    outcome = Outcome(made.name, await _is_own(run, spec, made.name))
     pending = list(_pending(run, outcome, everything))
     sets = {data: load_questions(data) for data in {one.data for one in pending}}
     try:
@@ -86,10 +87,31 @@ def chosen_judge(run: RunDirectory) -> str:
     return judge
 
 
-def _is_own(run: RunDirectory, spec: str | Judge, name: str) -> bool:
-    """Ignores options; for a run without a judge, the first one counts as its own."""
-    own = own_judge(run)
-    return own is None or spec == own or name == own.partition(",")[0]
+async def _is_own(run: RunDirectory, spec: str | Judge, name: str) -> bool:
+    """By its name, as options may choose another prompt. Of a run that nothing scored, the first judge is its own."""
+    own = run.settings.get("judge")
+    if names := _judges(run):
+        return names == {name}
+    if isinstance(own, str):
+        return spec == own or await _name(own) == name
+    return all(score_of(trajectory) is None for trajectory in run.trajectories())
+
+
+def _judges(run: RunDirectory) -> set[str]:
+    """The judges with verdicts in the run, else those that filled its gaps later."""
+    late = (one for verdicts in read_verdicts(run.path).values() for one in verdicts)
+    recorded = {trajectory.verdict.judge for trajectory in run.trajectories() if trajectory.verdict}
+    return recorded or {one.judge for one in late if one.own}
+
+
+async def _name(spec: str) -> str | None:
+    """None where this judge cannot be made, as its files or its key are not here."""
+    try:
+        made = make_judge(spec)
+    except ProfileGymError:
+        return None
+    await close(made)
+    return made.name
 
 
 def _pending(run: RunDirectory, outcome: Outcome, everything: bool) -> Iterator[_Pending]:
@@ -102,7 +124,8 @@ def _pending(run: RunDirectory, outcome: Outcome, everything: bool) -> Iterator[
             outcome.known += 1
         else:
             done.add(key)
-            yield _Pending(key, _data_of(trajectory), trajectory.question_id, trajectory.answer or "", verdict is None)
+            answer, unscored = trajectory.answer or "", score_of(trajectory) is None
+            yield _Pending(key, _data_of(trajectory), trajectory.question_id, answer, unscored)
 
 
 def has_nothing_to_judge(trajectory: Trajectory) -> bool:

@@ -245,6 +245,48 @@ def test_a_run_that_no_judge_ever_scored_wants_one_named_and_takes_it_for_its_ow
     assert again(run, Judge(1)).healed == 3
 
 
+def test_of_two_judges_of_a_run_that_none_scored_only_the_first_is_its_own(run: Path) -> None:
+    (run / "recipe.yaml").write_text("settings: {}\n", "utf-8")
+    unscored = (run / "trajectories.jsonl").read_bytes().splitlines(keepends=True)[4:]
+    (run / "trajectories.jsonl").write_bytes(b"".join(unscored))
+
+    assert again(run, Judge(1)).own
+    assert not again(run, Judge(2)).own
+    assert scores(run) == [0.5, 0.5, 0.5, None]
+
+
+def test_a_judge_replaces_no_metric_and_is_averaged_with_none(run: Path, questions: QuestionSet) -> None:
+    (run / "recipe.yaml").write_text("settings: {judge: null}\n", "utf-8")
+    (run / "trajectories.jsonl").unlink()
+    with TrajectoryWriter(run / "trajectories.jsonl") as writer:
+        for number, question in enumerate(questions[:4]):
+            episode = Episode(question, id=f"e{number}", data=DATA)
+            episode.write(f"<answer>{number}</answer>")
+            episode.score(Reward(None, unscored="no label") if number == 3 else Reward(0.0, {"f1": 0.0}))
+            writer.write(episode.trajectory())
+
+    outcome = again(run, Judge(1, fails_on="2"))
+
+    assert (outcome.own, outcome.scored, outcome.healed) == (False, 3, 0)
+    assert scores(run) == [0.0, 0.0, 0.0, None]
+
+
+def test_another_prompt_makes_another_judge_and_a_cache_does_not(run: Path) -> None:
+    (run / "published.txt").write_text("{{response}} {{aspect}}", "utf-8")
+    unscored = (run / "trajectories.jsonl").read_bytes().splitlines(keepends=True)[4:]
+    (run / "trajectories.jsonl").write_bytes(b"".join(unscored))
+    with JudgeServer({"reason": "so", "match": 2}) as server:
+        plain = f"openai:m,base_url={server.url},api_key=none"
+        own = f"{plain},prompt={run / 'published.txt'}"
+        (run / "recipe.yaml").write_text(f"settings: {{judge: '{own}'}}\n", "utf-8")
+
+        assert not again(run, plain).own
+        assert again(run, f"{own},cache={run / 'judge.sqlite'}").healed == 3
+        assert not again(run, plain, everything=True).own
+
+    assert {line["judge"] for line in lines(run) if line["own"]} == {again(run, own).judge}
+
+
 def test_an_episode_played_anew_does_not_inherit_the_verdict_on_its_older_answer(
     run: Path, questions: QuestionSet
 ) -> None:
