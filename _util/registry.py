@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OptionError, UnknownName
+from .keys import HIDDEN, hidden
 
 Scalar = str | int | float | bool
 Factory = Callable[..., Any]
@@ -42,10 +43,14 @@ class Registry:
         except TypeError as error:
             if error.__traceback__ and error.__traceback__.tb_next:  # raised inside the factory, not by the call itself
                 raise
-            raise OptionError(f"{self._kind} {spec!r}: {error}") from error
+            raise OptionError(f"{self._kind} {hidden(spec)!r}: {error}") from error
 
     def find(self, spec: str) -> tuple[Factory, str]:
         """The factory, and the part of the spec after its name."""
+        if HIDDEN in spec:
+            raise OptionError(
+                f"{self._kind} {spec!r} was recorded without its key: name it again, with the key in place of {HIDDEN}"
+            )
         name, _, rest = spec.partition(":")
         factory = self.lookup(name)
         if factory is not None:
@@ -54,7 +59,7 @@ class Registry:
         if rest and is_code(name):
             attribute, _, rest = rest.partition(",")
             return self._import(spec, name, attribute), rest
-        raise UnknownName(f"no {self._kind} {spec!r}; {self._known_names()}")
+        raise UnknownName(f"no {self._kind} {hidden(spec)!r}; {self._known_names()}")
 
     def lookup(self, name: str) -> Factory | None:
         """The factory that is registered, built in or installed as an entry point under a name."""
@@ -73,7 +78,7 @@ class Registry:
             return _load(f"{module}:{attribute}")
         except (ImportError, AttributeError, OSError) as error:
             hint = f"; {self._known_names()}" if module.isidentifier() else ""  # it may be a misspelt name
-            raise UnknownName(f"no {self._kind} {spec!r}: {error}{hint}") from error
+            raise UnknownName(f"no {self._kind} {hidden(spec)!r}: {error}{hint}") from error
 
     def _known_names(self) -> str:
         return (

@@ -8,6 +8,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any
 
+from .._util.keys import hidden, without_keys
 from .._util.sync import awaiting_plug_in
 from ..envs.chat import Sampling
 from ..envs.episode import Episode
@@ -139,7 +140,7 @@ class Rollout:
         try:
             episode = request.agent.begin(request.question, **options)
         except Exception as error:
-            return self._not_begun(request, f"{type(error).__name__}: {error}")
+            return self._not_begun(request, hidden(f"{type(error).__name__}: {error}"))
         handle = ModelHandle(self.model, episode, self.sampling, self.max_tokens)
         limit = asyncio.timeout(self.deadline)
         try:
@@ -165,7 +166,7 @@ class Rollout:
         kind: Kind = "baseline" if isinstance(request.agent, Unpersonalised) else "personalised"
         return Trajectory(
             request.id, question.id, question.user_id, kind, segment_fields=[], search_fields=(), answer=None,
-            ended="error", data=request.data, agent=request.agent.name, model=self.model.name,
+            ended="error", data=without_keys(request.data), agent=request.agent.name, model=self.model.name,
             seed=request.seed(self.seed), reward=Reward(None, unscored=error), error=error,
         )  # fmt: skip
 

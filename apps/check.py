@@ -8,6 +8,7 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
+from .._util.keys import hidden
 from .._util.terminal import printable
 from ..envs.retrieval import make_retriever
 from ..testing.kit import CheckResult, examine
@@ -110,10 +111,10 @@ def _repetition(found: "Repetition") -> Iterator[Text]:
 
 def _report(kind: str, spec: str, findings: Iterable[CheckResult], as_json: bool) -> int:
     console = Console(quiet=as_json)
-    found = _card(console, kind, spec, findings)
+    found = _card(console, kind, hidden(spec), findings)
     console.print(_grade(found))
     if as_json:
-        Console().print_json(data=_as_dict(kind, spec, found))
+        Console().print_json(data=_as_dict(kind, hidden(spec), found))
     return 0 if all(finding.passed for finding in found) else 1
 
 

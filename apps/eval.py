@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .._util.keys import hidden
 from .._util.terminal import printable
 from ..envs.trajectory import Trajectory
 from ..evaluation.evaluate import Settings, Speed, evaluate
@@ -118,7 +119,7 @@ class Bar(Progress):
     def __init__(self, console: Console, settings: Settings) -> None:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console, disable=is_quiet())
-        self._name = f"{settings.agent} {settings.model}"
+        self._name = hidden(f"{settings.agent} {settings.model}")
         self._scores = {"personalised": _Mean(), "baseline": _Mean()}
         self._speed = _Speed()
 

@@ -6,6 +6,7 @@ from math import isfinite
 from time import perf_counter
 from typing import Any, Literal, Self
 
+from .._util.keys import hidden, without_keys
 from ..errors import EpisodeError, RetrievalError, ToolError
 from .action import Action, Answer, Call, Malformed, Protocol, SearchProfile, read_action
 from .calls import OVER_BUDGET, Calls, offer
@@ -277,9 +278,9 @@ class Episode:
 
     def fail(self, error: str) -> None:
         """End the episode because a component failed; it is truncated and unscored."""
-        self.error = error
+        self.error = hidden(error)  # it may quote a command or a URL
         self._end("error")
-        self.reward = Reward(None, unscored=error)
+        self.reward = Reward(None, unscored=self.error)
         self.needs = None
 
     def change_top_k(self, top_k: int) -> None:
@@ -307,7 +308,7 @@ class Episode:
             self.ended,
             self.malformed,
             self.cites,
-            data=self.data,
+            data=without_keys(self.data),
             prompt=prompt_version(
                 self.protocol, self.instructions, self.tools, self._calls.notes if self._calls else ""
             ),

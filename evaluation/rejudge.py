@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from .._util.keys import key_option, without_keys
 from ..envs.data import QuestionSet, load_questions
 from ..envs.trajectory import Trajectory
 from ..errors import DataError, OptionError, ProfileGymError
@@ -93,7 +94,8 @@ async def _is_own(run: RunDirectory, spec: str | Judge, name: str) -> bool:
     if names := _judges(run):
         return names == {name}
     if isinstance(own, str):
-        return spec == own or await _name(own) == name
+        key = key_option(spec) if isinstance(spec, str) else ""  # the run's settings have none
+        return without_keys(spec) == own or await _name(own + key) == name
     return all(score_of(trajectory) is None for trajectory in run.trajectories())
 
 

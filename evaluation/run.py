@@ -14,6 +14,7 @@ from typing import Any, Literal
 import yaml
 
 from .._util.files import write_whole
+from .._util.keys import without_keys
 from ..envs.trajectory import BadLine, Trajectory, TrajectoryReader, TrajectoryWriter
 from ..errors import DataError, OptionError
 
@@ -22,7 +23,10 @@ _PACKAGES = ("profilegym", "numpy", "torch", "transformers", "trl", "openai")
 
 
 class RunDirectory:
-    """Written by one process at a time; files other than the trajectories are replaced in one move."""
+    """Written by one process at a time; files other than the trajectories are replaced in one move.
+
+    No settings have an API key: a model or a judge that is made of them again takes its key from the environment.
+    """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -49,7 +53,7 @@ class RunDirectory:
             raise DataError(f"{file} cannot be read: {error}") from error
         if not isinstance(recipe, dict):
             raise DataError(f"{file} holds a {type(recipe).__name__}, not a mapping of settings")
-        return recipe
+        return dict(without_keys(recipe))
 
     @contextmanager
     def writing(self, settings: Mapping[str, Any]) -> Iterator[None]:
@@ -62,7 +66,7 @@ class RunDirectory:
                 raise OptionError(
                     f"another process is writing to {self.path}: wait for it, or name another --out"
                 ) from None
-            self._begin(dict(settings))
+            self._begin(without_keys(settings))
             yield
 
     def trajectories(self) -> Iterator[Trajectory]:

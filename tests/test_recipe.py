@@ -261,6 +261,7 @@ def test_an_impossible_combination_is_refused(changes: Any, told: str) -> None:
         {"reward": "pr2:openai:m,base_url=http://localhost:1/v1,api_key=sk-SECRET"},
         {"model": "openai:m,api_key=sk-SECRET"},
         {"conclusion": {"oracle": "openai:m,api_key=sk-SECRET"}},
+        {"model": "vllm:http://me:sk-SECRET@localhost:1"},
     ],
 )
 def test_a_key_in_a_recipe_is_refused_and_not_repeated(changes: Any) -> None:

@@ -295,6 +295,15 @@ def test_from_the_branch_on_everything_may_be_other(
     assert all(value in words(viewer.get(f"{address}/diff").text) for value in form.values())
 
 
+def test_a_branch_by_a_model_with_a_key_is_kept_without_the_key(viewer: Viewer, runs: Path) -> None:
+    model = "openai:m,base_url=http://127.0.0.1:9/v1,api_key=sk-SECRET"
+    row, _ = two_searches(runs)
+    branch(viewer, row, turn=1, how="me", text="<answer>Enough.</answer>", model=model)
+
+    assert branches(runs)[0].parent == {**(branches(runs)[0].parent or {}), "model": model.rpartition(",")[0]}
+    assert all("SECRET" not in file.read_text("utf-8", "replace") for file in (runs / "oracle").iterdir())
+
+
 def test_a_branch_of_a_branch_goes_on(viewer: Viewer, runs: Path) -> None:
     row, _ = two_searches(runs)
     first = branch(viewer, row, turn=1, how="model", text="<search>entirely else</search>")

@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from .._util.keys import without_keys
 from ..errors import OptionError
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -58,9 +59,10 @@ def read_settings(path: str | Path, changes: Sequence[str] = ()) -> tuple[dict[s
 
 def check_settings(kind: type[AnySettings], content: Mapping[str, Any], name: str) -> AnySettings:
     for place, value in flat(content):
-        if isinstance(value, str) and "api_key=" in value:
+        if isinstance(value, str | list) and without_keys(value) != value:
             raise OptionError(
-                f"{name}: {place} contains an API key, which the run directory would keep: set OPENAI_API_KEY instead"
+                f"{name}: {place} contains an API key, or the password of a URL, and no run directory keeps one: "
+                "set OPENAI_API_KEY instead"
             )
     try:
         return kind.model_validate(content)

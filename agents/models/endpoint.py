@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import finalize
 
+from ..._util.keys import HIDDEN, hidden
 from ...envs.chat import ChatReply, Messages, Sampling
 from ...errors import EndpointError, MissingExtra, OptionError
 from .accounting import Estimate, ReportsUsage, Usage, UsageLedger
@@ -78,11 +79,12 @@ class Endpoint:
                 raise OptionError(f"{option}={value!r} must be more than 0")
         self.model, self.name = model, f"openai:{model}"
         self.url = _url(base_url, api_key)
+        self._where = hidden(self.url)
         self.extra_body = _extra_fields(extra_body)
         self.refused: set[str] = set()  # fields that the endpoint is known to reject
         self.only_busy = False  # repeat only what was refused for its rate: another endpoint may answer the rest
         self.limiter = AdaptiveLimiter(concurrency)
-        self.breaker = CircuitBreaker(self.url, clock)
+        self.breaker = CircuitBreaker(self._where, clock)
         self._key = _key(api_key)
         self._schema_accepted = False  # unknown before one was sent
         self._requests, self._tokens = RateLimiter(requests_per_minute, clock), RateLimiter(tokens_per_minute, clock)
@@ -95,7 +97,7 @@ class Endpoint:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def __repr__(self) -> str:
-        return f"Endpoint({self.model!r}, base_url={self.url!r})"
+        return f"Endpoint({self.model!r}, base_url={self._where!r})"
 
     @property
     def identity(self) -> str:
@@ -143,11 +145,11 @@ class Endpoint:
         except Retryable as error:
             status = None
             tries = "one try" if call.tries == 1 else f"{call.tries} tries"
-            problem = f"no reply from {self.name} at {self.url} after {tries}: {error}"
+            problem = f"no reply from {self.name} at {self._where} after {tries}: {error}"
         except Permanent as error:
             status = error.status
-            problem = f"{self.name} at {self.url} refuses: {error}"
-        raise EndpointError(problem.replace(self._key, "[key]"), status)
+            problem = f"{self.name} at {self._where} refuses: {error}"
+        raise EndpointError(problem.replace(self._key, HIDDEN), status)
 
     async def get(self, path: str, timeout: float) -> Any:
         """The JSON at a path below the base URL, or at a URL; one try, outside the limits."""
@@ -157,7 +159,7 @@ class Endpoint:
                 return await client.get(path, cast_to=object)
         except Exception as error:
             problem = failure(error, timeout)
-            told = f"GET {path} of {self.url}: {problem}".replace(self._key, "[key]")
+            told = f"GET {path} of {self._where}: {problem}".replace(self._key, HIDDEN)
             raise EndpointError(told, problem.status) from None
 
     async def is_vllm(self) -> bool:
@@ -239,7 +241,7 @@ class Endpoint:
         """Called after a successful reply without these fields."""
         for field in sorted(refused - self.refused):
             message = "%s at %s does not support %s: %s"
-            log.warning(message, self.name, self.url, field, notice(field))
+            log.warning(message, self.name, self._where, field, notice(field))
         self.refused |= refused
 
     async def _send(self, call: _Call[R], body: dict[str, Any]) -> R:

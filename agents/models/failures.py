@@ -11,7 +11,7 @@ from ...errors import EndpointError
 
 ADVICE = {
     400: "the endpoint rejects the request: check the model name, max_tokens and the prompt length",
-    401: "the key is refused: set OPENAI_API_KEY to a key of this endpoint",
+    401: "the key is refused: set OPENAI_API_KEY, or VLLM_API_KEY for vllm:URL, to a key of this endpoint",
     403: "the key may not use this model: use another key or model",
     404: "no such model or path: check the model name and the end of the base URL (often /v1)",
     422: "the endpoint rejects the request: check the model name, max_tokens and the prompt length",

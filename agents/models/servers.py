@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from hashlib import blake2b
 from typing import Generic, TypeVar
 
+from ..._util.keys import hidden
 from ...errors import EndpointError, ModelError
 from .endpoint import Endpoint
 
@@ -52,7 +53,7 @@ class Server(Generic[Served]):
     def failed(self, error: object, now: float) -> None:
         """Leaves the server out until it is tried again. Requests that fail together count once."""
         if self.served is not None:
-            log.warning("the server at %s is left out until it answers again: %s", self.url, error)
+            log.warning("the server at %s is left out until it answers again: %s", hidden(self.url), error)
             self.served = None
             self._wait(error, now)
 

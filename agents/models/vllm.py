@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from ..._util.keys import hidden
 from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
@@ -144,7 +145,7 @@ def connect(urls: str, *, tokenizer: str | None = None, seeds: bool = True, **op
         raise OptionError(f"vllm:{urls}: {error}") from error
     named = f",model={others['model']}" if "model" in others else ""
     return VLLMModel(
-        servers, name=f"vllm:{urls}{named}{template.spec}", tokenizer=tokenizer, template=template, seeds=seeds
+        servers, name=hidden(f"vllm:{urls}{named}{template.spec}"), tokenizer=tokenizer, template=template, seeds=seeds
     )
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ..._util.keys import hidden
 from ..._util.terminal import printable
 from ...errors import ProfileGymError
 from ..options import set_verbosity
@@ -87,4 +88,4 @@ def main() -> None:
     try:
         app(prog_name="profilegym")
     except ProfileGymError as error:
-        sys.exit(f"profilegym: {printable(str(error))}")
+        sys.exit(f"profilegym: {printable(hidden(str(error)))}")

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ..._util.keys import hidden
 from ...agents.agent import Agent, ModelHandle
 from ...agents.models.model import Model, Session, Turn, make_model
 from ...agents.rollout import DEFAULT_SAMPLING
@@ -39,7 +40,7 @@ class LazyModel:
     """A model that is loaded on first use. After a failure the next use loads it again."""
 
     def __init__(self, spec: str) -> None:
-        self.name = spec
+        self.name, self._spec = hidden(spec), spec
         self._loading: asyncio.Future[Model] | None = None
 
     def open(self, question: Question, seed: int | None) -> "LazySession":
@@ -52,7 +53,7 @@ class LazyModel:
     async def loaded(self) -> Model:
         """The model, loaded in a thread. Loading goes on if the caller is cancelled."""
         if self._loading is None or (self._loading.done() and self._loading.exception()):
-            self._loading = asyncio.ensure_future(asyncio.to_thread(_load_model, self.name))
+            self._loading = asyncio.ensure_future(asyncio.to_thread(_load_model, self._spec))
         model = await asyncio.shield(self._loading)
         self.name = model.name
         return model
@@ -81,5 +82,5 @@ def _load_model(spec: str) -> Model:
     except ProfileGymError:
         raise
     except Exception as error:
-        raise ModelError(f"model {spec!r} could not be loaded: {type(error).__name__}: {error}") from error
+        raise ModelError(f"model {hidden(spec)!r} could not be loaded: {type(error).__name__}: {error}") from error
     return model

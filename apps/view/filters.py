@@ -8,6 +8,8 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ..._util.keys import hidden
+
 # Direction marks, zero-width characters, control characters, and lone surrogates.
 _UNSEEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
@@ -15,13 +17,9 @@ _UNSEEN = re.compile(
 )
 
 
-# The spec of a model or a judge, and so a recipe, may contain a key.
-_KEY = re.compile(r"(\bapi_?key['\"]?\s*[=:]\s*['\"]?|://[^/\s:@]*:)([^\s,'\"}@]+)", re.IGNORECASE)
-
-
 def visible_text(text: str) -> str:
     """Invisible characters become their code points, `⟨U+202E⟩`; API keys become `[key]`."""
-    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", _KEY.sub(r"\1[key]", text))
+    return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", hidden(text))
 
 
 def environment() -> Environment:

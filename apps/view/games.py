@@ -7,6 +7,7 @@ from secrets import token_hex
 from types import MappingProxyType
 from typing import Any
 
+from ..._util.keys import without_keys
 from ...agents.agent import AGENTS, make_agent
 from ...agents.models.model import Turn
 from ...agents.replay import recorded_turns
@@ -83,7 +84,7 @@ class LiveGames:
             _recorded_baseline(run, parent),
             parent.agent or "pr2",
             question=swapped(run.questions.find(parent), choice.profile, run.questions.set_of(parent)),
-            parent={"id": parent.id, "step": turn, **choice.other_than(PlayOptions.of_run(asked))},
+            parent={"id": parent.id, "step": turn, **without_keys(choice.other_than(PlayOptions.of_run(asked)))},
         )
         return self._add(game, run, choice)
 

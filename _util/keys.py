@@ -1,0 +1,35 @@
+"""API keys in specs: left out of settings that are written to a file, and hidden in text that is shown."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+HIDDEN = "[key]"
+_OPTION = re.compile(r",api_key=[^,]*")
+_KEY = re.compile(
+    r"(--api[_-]?key\s+|api[_-]?key['\"]?\s*[=:]\s*['\"]?)[^\s,'\"}]+"  # of a command, a spec, a variable or a field
+    r"|(?<=://)[^/\s,'\"@]+(?=@)",  # user and password in a URL
+    re.IGNORECASE,
+)
+
+
+def hidden(text: str) -> str:
+    """`[key]` in place of API keys, and of user and password in a URL."""
+    return _KEY.sub(lambda found: (found[1] or "") + HIDDEN, text)
+
+
+def key_option(spec: str) -> str:
+    """The option `api_key` of a spec, with the comma before it; empty where it has none."""
+    return "".join(_OPTION.findall(spec)[:1])
+
+
+def without_keys(settings: Any) -> Any:
+    """Settings as they are written: specs lose the option `api_key`, and any other key is hidden.
+
+    What is made of such a spec again takes its key from the environment.
+    """
+    if isinstance(settings, str):
+        return hidden(_OPTION.sub("", settings))
+    if isinstance(settings, Mapping):
+        return {name: without_keys(value) for name, value in settings.items()}
+    return [without_keys(value) for value in settings] if isinstance(settings, list) else settings
