@@ -23,7 +23,7 @@ _MOST_TOLD = 20  # unreadable records on the terminal; all are in the file
 
 
 def run_import(form: str, path: Path, out: Path, as_json: bool = False) -> int:
-    """Returns 1 if there was a record that could not be read; the others are imported all the same."""
+    """Returns 1 if there was a record that could not be imported; the others are imported all the same."""
     if not path.exists():  # before the format is loaded, which may need an extra
         raise DataError(f"there is no file {path}")
     read, _ = FORMATS.find(form)
@@ -33,7 +33,7 @@ def run_import(form: str, path: Path, out: Path, as_json: bool = False) -> int:
         found = write_imports(read(path), run)
     if as_json:
         bad = [unreadable._asdict() for unreadable in found.bad]
-        told = {"episodes": found.episodes, "questions": len(found.questions), "bad_records": bad}
+        told = {"episodes": len(found.ids), "questions": len(found.questions), "bad_records": bad}
         Console().print_json(data=told, ensure_ascii=False)
     else:
         _report(found, run)
@@ -45,7 +45,9 @@ def _report(found: Imports, run: RunDirectory) -> None:
     for unreadable in found.bad[:_MOST_TOLD]:
         errors.print(printable(str(unreadable)), soft_wrap=True)
     if found.bad:
-        told = f"{len(found.bad)} records could not be read; they are in {run.path / BAD}, and the others are imported"
+        told = (
+            f"{len(found.bad)} records could not be imported; they are in {run.path / BAD}, and the others are imported"
+        )
         errors.print(printable(told), soft_wrap=True)
-    console.print(printable(f"{found.episodes:,} episodes imported into {run.path}"), soft_wrap=True)
+    console.print(printable(f"{len(found.ids):,} episodes imported into {run.path}"), soft_wrap=True)
     console.print(printable(f"look at them: profilegym view {run.path}"), soft_wrap=True)

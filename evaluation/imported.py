@@ -34,9 +34,9 @@ class Unreadable(NamedTuple):
 
 @dataclass
 class Imports:
-    """What an import found."""
+    """What an import found: the ids of its episodes, their questions, and the records that could not be imported."""
 
-    episodes: int = 0
+    ids: set[str] = field(default_factory=set)
     questions: dict[str, Question] = field(default_factory=dict)
     bad: list[Unreadable] = field(default_factory=list)
 
@@ -53,25 +53,42 @@ def write_imports(records: Iterable[Imported | Unreadable], run: RunDirectory) -
     """Episodes whose data set is not known are given one of their own, in the directory.
 
     Episodes that are there already are not written again, so an import that was interrupted goes on. What could not be
-    read is kept in `bad_records.jsonl`.
+    imported is kept in `bad_records.jsonl`, such as a second record with the id of another.
     """
     found, there = Imports(), {trajectory.id for trajectory in run.trajectories()}
     with run.writer() as writer:
         for record in records:
-            if isinstance(record, Unreadable):
-                found.bad.append(record)
-                continue
-            question, trajectory = record
-            if trajectory.data is None:
-                trajectory = replace(trajectory, data=data_of(run))
-                found.add(question)
-            found.episodes += 1
-            if trajectory.id not in there:
-                there.add(trajectory.id)
-                writer.write(trajectory)
+            taken = _taken(record, found, data_of(run))
+            if isinstance(taken, Unreadable):
+                found.bad.append(taken)
+            elif taken.id not in there:
+                writer.write(taken)
     write_jsonl(found.questions.values(), run.path / QUESTIONS)
     run.write_text(BAD, "".join(json.dumps(bad._asdict(), ensure_ascii=False) + "\n" for bad in found.bad))
     return found
+
+
+def _taken(record: Imported | Unreadable, found: Imports, data: str) -> Trajectory | Unreadable:
+    """The episode to write, noted in `found`. `data`: of a question whose data set is not known."""
+    if isinstance(record, Unreadable):
+        return record
+    question, trajectory = record
+    if trajectory.id in found.ids:
+        problem = f"an earlier record has the id {trajectory.id!r}, too: import its file into a directory of its own"
+        return _refused(trajectory, problem)
+    found.ids.add(trajectory.id)
+    if trajectory.data is not None:
+        return trajectory
+    found.add(question)
+    return replace(trajectory, data=data)
+
+
+def _refused(trajectory: Trajectory, problem: str) -> Unreadable:
+    """Names where the episode was recorded, if it tells, and keeps its transcript."""
+    source = trajectory.source or {}
+    places = (f"{name} {source[name]}" for name in ("line", "row", "sample") if name in source)
+    text = "".join(segment.text for segment in trajectory.segments)
+    return Unreadable(str(source.get("file", "a record")), next(places, f"episode {trajectory.id}"), problem, text)
 
 
 def data_of(run: RunDirectory) -> str:

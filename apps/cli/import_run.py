@@ -14,7 +14,7 @@ def import_run(
     out: Annotated[Path, typer.Option(help="Run directory to write.")],
     as_json: AsJson = False,
 ) -> None:
-    """Import episodes of another framework, for `profilegym view`. Exit code 1 if a record could not be read.
+    """Import episodes of another framework, for `profilegym view`. Exit code 1 if a record could not be imported.
 
     Example: profilegym import verifiers outputs/my-run/traces.jsonl --out runs/imported
     """

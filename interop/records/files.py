@@ -21,6 +21,11 @@ def listed(path: Path, *patterns: str) -> list[Path]:
     return found
 
 
+def attempt(path: Path, file: Path, name: object) -> str:
+    """The name of an attempt in one of the files of `path`: with its file's, as files of a folder may have the same."""
+    return str(name) if path.is_file() else f"{file.stem}.{name}"
+
+
 def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any] | Unreadable]]:
     """The number and the object of each line that is not empty. A line that is no object is returned as unreadable."""
     with file.open("rb") as lines:

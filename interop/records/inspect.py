@@ -11,7 +11,7 @@ from ...envs.trajectory import Ended, Trajectory
 from ...errors import MissingExtra
 from ...evaluation.imported import Imported, Unreadable
 from .conversation import Conversation, Message, imported
-from .files import listed
+from .files import attempt, listed
 
 try:
     from inspect_ai.log import EvalSample, read_eval_log, read_eval_log_sample, read_eval_log_sample_summaries
@@ -36,19 +36,19 @@ def read(path: Path) -> Iterator[Imported | Unreadable]:
             place = f"sample {summary.id} epoch {summary.epoch}"
             try:
                 sample = read_eval_log_sample(file, summary.id, summary.epoch, resolve_attachments="full")
-                yield _read(file, sample, model)
+                yield _read(path, file, sample, model)
             except Exception as error:
                 yield Unreadable(str(file), place, f"{type(error).__name__}: {error}", summary.model_dump_json())
 
 
-def _read(file: Path, sample: EvalSample, model: str) -> Imported:
+def _read(path: Path, file: Path, sample: EvalSample, model: str) -> Imported:
     source = {"format": "inspect", "file": file.name, "sample": sample.id, "epoch": sample.epoch}
     error = sample.error.message if sample.error else None
     rest = {name: value for name, value in sample.metadata.items() if name != OURS}
     conversation = Conversation(
         messages=[_message(message) for message in sample.messages],
         agent="inspect",
-        attempt=str(sample.epoch),
+        attempt=attempt(path, file, sample.epoch),
         question_id=str(sample.id),
         text=_asked(sample),
         reference="; ".join([sample.target] if isinstance(sample.target, str) else sample.target) or None,

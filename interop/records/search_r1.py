@@ -9,7 +9,7 @@ from ...envs.reward import Reward
 from ...errors import DataError
 from ...evaluation.imported import Imported, Unreadable
 from .conversation import Conversation, Message, imported
-from .files import json_lines, listed
+from .files import attempt, json_lines, listed
 from .tagged import messages_in, prompt_and_messages
 
 _WHOLE = ("sequence", "sequences_str", "transcript", "text")  # prompt and response in one
@@ -25,7 +25,7 @@ def read(path: Path) -> Iterator[Imported | Unreadable]:
     for file in listed(path, "*.txt", "*.jsonl"):
         if file.suffix == ".jsonl":
             for number, record in json_lines(file):
-                yield record if isinstance(record, Unreadable) else _read(file, number, record)
+                yield record if isinstance(record, Unreadable) else _read(path, file, number, record)
         else:
             text = file.read_text("utf-8", errors="surrogateescape")
             source = {"format": "search-r1", "file": file.name}
@@ -33,14 +33,14 @@ def read(path: Path) -> Iterator[Imported | Unreadable]:
             yield imported(Conversation(messages=messages, agent="search-r1", attempt=file.stem, source=source))
 
 
-def _read(file: Path, number: int, record: Mapping[str, Any]) -> Imported | Unreadable:
+def _read(path: Path, file: Path, number: int, record: Mapping[str, Any]) -> Imported | Unreadable:
     try:
-        return imported(_conversation(file, number, record))
+        return imported(_conversation(path, file, number, record))
     except DataError as error:
         return Unreadable(str(file), f"line {number}", str(error), json.dumps(record, ensure_ascii=False))
 
 
-def _conversation(file: Path, number: int, record: Mapping[str, Any]) -> Conversation:
+def _conversation(path: Path, file: Path, number: int, record: Mapping[str, Any]) -> Conversation:
     used: dict[str, Any] = {}
 
     def first(names: tuple[str, ...]) -> Any:
@@ -64,7 +64,7 @@ def _conversation(file: Path, number: int, record: Mapping[str, Any]) -> Convers
     return Conversation(
         messages=messages,
         agent="search-r1",
-        attempt=str(number),
+        attempt=attempt(path, file, number),
         question_id=None if named is None else str(named),
         text=record["question"] if isinstance(record.get("question"), str) else None,
         reference=_reference(wanted),

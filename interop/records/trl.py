@@ -11,7 +11,7 @@ from ...envs.reward import Reward
 from ...errors import DataError, MissingExtra
 from ...evaluation.imported import Imported, Unreadable
 from .conversation import POLICY, Conversation, Message, imported
-from .files import listed
+from .files import attempt, listed
 from .tagged import messages_in
 
 _BATCH = 256  # rows in memory
@@ -28,19 +28,19 @@ def read(path: Path) -> Iterator[Imported | Unreadable]:
         try:
             rows = (row for batch in parquet.ParquetFile(file).iter_batches(_BATCH) for row in batch.to_pylist())
             for number, row in enumerate(rows, 1):
-                yield _read(file, number, row, seen)
+                yield _read(path, file, number, row, seen)
         except (ArrowException, OSError) as error:
             yield Unreadable(str(file), "the file", f"not a Parquet file that can be read: {error}")
 
 
-def _read(file: Path, number: int, row: Mapping[str, Any], seen: Counter[str]) -> Imported | Unreadable:
+def _read(path: Path, file: Path, number: int, row: Mapping[str, Any], seen: Counter[str]) -> Imported | Unreadable:
     try:
-        return imported(_conversation(file, number, row, seen))
+        return imported(_conversation(path, file, number, row, seen))
     except DataError as error:
         return Unreadable(str(file), f"row {number}", str(error), json.dumps(row, ensure_ascii=False, default=str))
 
 
-def _conversation(file: Path, number: int, row: Mapping[str, Any], seen: Counter[str]) -> Conversation:
+def _conversation(path: Path, file: Path, number: int, row: Mapping[str, Any], seen: Counter[str]) -> Conversation:
     prompt, completion, step = row.get("prompt"), row.get("completion"), row.get("step", file.stem)
     messages = [*_messages(prompt, "prompt"), *_messages(completion, "completion")]
     key = json.dumps(prompt, default=str)
@@ -51,7 +51,7 @@ def _conversation(file: Path, number: int, row: Mapping[str, Any], seen: Counter
     return Conversation(
         messages=messages,
         agent="trl",
-        attempt=f"{step}.{seen[key]}",
+        attempt=attempt(path, file, f"{step}.{seen[key]}"),
         reward=_reward(rewards),
         advantage=row.get("advantage"),
         source={"format": "trl", "file": file.name, "row": number, "step": row.get("step")}
