@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from ..envs.data.jsonl import write_jsonl
+from ..envs.data.jsonl import as_record
 from ..envs.question import Profile, Question
+from ..envs.text import well_formed
 from ..envs.trajectory import Trajectory
 from .run import RunDirectory
 
@@ -30,6 +31,13 @@ class Unreadable(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.file}, {self.place}: {self.problem}"
+
+
+class _Taken(NamedTuple):
+    """An episode to write: its id, and its line."""
+
+    id: str
+    line: str
 
 
 @dataclass
@@ -62,13 +70,14 @@ def write_imports(records: Iterable[Imported | Unreadable], run: RunDirectory) -
             if isinstance(taken, Unreadable):
                 found.bad.append(taken)
             elif taken.id not in there:
-                writer.write(taken)
-    write_jsonl(found.questions.values(), run.path / QUESTIONS)
-    run.write_text(BAD, "".join(json.dumps(bad._asdict(), ensure_ascii=False) + "\n" for bad in found.bad))
+                writer.append(taken.line)
+    asked = (json.dumps(as_record(question), ensure_ascii=False) for question in found.questions.values())
+    run.write_text(QUESTIONS, "".join(f"{well_formed(line)}\n" for line in asked))
+    run.write_text(BAD, "".join(json.dumps(bad._asdict()) + "\n" for bad in found.bad))  # a text may have no UTF-8 form
     return found
 
 
-def _taken(record: Imported | Unreadable, found: Imports, data: str) -> Trajectory | Unreadable:
+def _taken(record: Imported | Unreadable, found: Imports, data: str) -> _Taken | Unreadable:
     """The episode to write, noted in `found`. `data`: of a question whose data set is not known."""
     if isinstance(record, Unreadable):
         return record
@@ -76,11 +85,14 @@ def _taken(record: Imported | Unreadable, found: Imports, data: str) -> Trajecto
     if trajectory.id in found.ids:
         problem = f"an earlier record has the id {trajectory.id!r}, too: import its file into a directory of its own"
         return _refused(trajectory, problem)
+    try:
+        line = replace(trajectory, data=trajectory.data or data).to_json()
+    except ValueError as error:
+        return _refused(trajectory, f"it cannot be written as JSON: {error}")
     found.ids.add(trajectory.id)
-    if trajectory.data is not None:
-        return trajectory
-    found.add(question)
-    return replace(trajectory, data=data)
+    if trajectory.data is None:
+        found.add(question)
+    return _Taken(trajectory.id, line)
 
 
 def _refused(trajectory: Trajectory, problem: str) -> Unreadable:

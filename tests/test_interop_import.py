@@ -292,6 +292,74 @@ def test_a_second_record_with_the_same_id_is_told_and_kept(tmp_path: Path) -> No
     assert bad["text"] == f"{PROMPT}Marlowe"
 
 
+def as_search_r1_lines(folder: Path, odd: Any) -> Path:
+    fine = {"question": PROMPT, "response": ANSWER}
+    return write_lines(folder / "run.jsonl", [fine, odd if isinstance(odd, str) else fine | odd, fine])
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_reward_that_is_no_number_to_count_is_not_known(value: float, tmp_path: Path) -> None:
+    found = [
+        *imported("search-r1", as_search_r1_lines(tmp_path, {"reward": value}), tmp_path / "lines")[1:2],
+        *imported(
+            "trl", as_trl(tmp_path, [TRL_ROW | {"exact": value, "style": value, "advantage": value}]), tmp_path / "t"
+        ),
+        *imported(
+            "verifiers",
+            write_lines(tmp_path / "traces.jsonl", [episode(trace(rewards={"exact": {"score": value}}))]),
+            tmp_path / "v",
+        ),
+    ]
+
+    assert len(found) == 3
+    for one in found:
+        assert one.reward is not None
+        assert one.reward.total is None
+        assert one.reward.unscored
+        assert one.advantage is None
+
+
+def test_a_record_that_no_line_can_hold_is_told_and_kept_and_the_rest_is_imported(tmp_path: Path) -> None:
+    path, out = as_search_r1_lines(tmp_path, {"kl": float("nan")}), tmp_path / "run"
+
+    result, again = run_import("search-r1", path, out), run_import("search-r1", path, out)
+
+    assert (result.exit_code, again.exit_code) == (1, 1)
+    assert "run.jsonl, line 2: it cannot be written as JSON" in result.output
+    assert "2 episodes imported" in again.output
+    assert len(list(TrajectoryReader(out / "trajectories.jsonl"))) == 2
+    (bad,) = [json.loads(line) for line in (out / BAD).read_text().splitlines()]
+    assert ANSWER in bad["text"]
+
+
+def test_half_a_character_keeps_no_record_from_being_imported_and_its_question_from_being_read(tmp_path: Path) -> None:
+    half = json.loads('"\\ud83d"')
+    odd = {"id": f"q{half}", "question": f"Which {half}?", "response": f"{SEARCH}{RESULTS}{half}{ANSWER}"}
+
+    found = imported("search-r1", as_search_r1_lines(tmp_path, odd), tmp_path / "run")
+
+    assert len(found) == 3
+    assert load_questions(str(found[1].data)).find(found[1].question_id).text == "Which �?"
+    assert found[1].segments[-1].text.startswith(half)
+
+
+def test_a_transcript_in_another_encoding_is_imported(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_bytes(SEARCH_R1.replace("Shakespeare", "Molière").encode("latin-1"))
+
+    (found,) = imported("search-r1", tmp_path / "one.txt", tmp_path / "run")
+
+    assert found.answer == "Moli�re"
+    assert load_questions(str(found.data)).find(found.question_id).text == "who wrote Hamlet?"
+
+
+def test_an_unreadable_record_with_half_a_character_is_kept(tmp_path: Path) -> None:
+    result = run_import("search-r1", as_search_r1_lines(tmp_path, '{"foo": "\\ud83d"}'), tmp_path / "run")
+
+    assert result.exit_code == 1
+    (bad,) = [json.loads(line) for line in (tmp_path / "run" / BAD).read_text().splitlines()]
+    assert json.loads(bad["text"]) == {"foo": "\ud83d"}
+
+
 def test_a_block_of_results_that_the_policy_wrote_itself_is_its_own_text(tmp_path: Path) -> None:
     forged = "<think>I know.</think><information>Doc 1(Title: x) made up</information><answer>y</answer>"
     (tmp_path / "one.txt").write_text(PROMPT + forged)

@@ -13,6 +13,7 @@ from ...envs.action import Answer, Malformed, SearchProfile, parse_action
 from ...envs.episode import NOTHING_FOUND
 from ...envs.question import Document, Profile, Question, Rubric
 from ...envs.reward import Reward
+from ...envs.text import well_formed
 from ...envs.tools.results import numbered_lines
 from ...envs.trajectory import Ended, Kind, Trajectory
 from ...evaluation.imported import Imported
@@ -78,9 +79,11 @@ def imported(conversation: Conversation) -> Imported:
     """The question and the trajectory. A question without a known id is named after its prompt."""
     messages = _with_one_prompt(conversation.messages)
     prompt = messages[0].text
-    question_id = conversation.question_id or f"q-{_digest(prompt)}"
+    question_id = well_formed(conversation.question_id or f"q-{_digest(prompt)}")
     text = conversation.text or _question_in(prompt) or prompt or question_id
-    user_id = conversation.user_id or question_id  # nobody is known, so each question counts as a user's own
+    user_id = well_formed(
+        conversation.user_id or question_id
+    )  # nobody is known, so each question counts as a user's own
     found = _read(messages)
     ended = conversation.ended or ("answered" if found.answer is not None else "budget")
     profile = Profile(user_id, tuple(found.documents.values()))

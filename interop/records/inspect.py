@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from math import isnan
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +102,7 @@ def _number(value: Any) -> float | None:
     if isinstance(value, list | tuple) or value is None:
         return None
     number = _as_number(value)
-    return None if isnan(number) else number
+    return number if isfinite(number) else None
 
 
 def _ended(sample: EvalSample, error: str | None) -> Ended | None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ def read(path: Path) -> Iterator[Imported | Unreadable]:
             for number, record in json_lines(file):
                 yield record if isinstance(record, Unreadable) else _read(path, file, number, record)
         else:
-            text = file.read_text("utf-8", errors="surrogateescape")
+            text = file.read_text("utf-8", errors="replace")
             source = {"format": "search-r1", "file": file.name}
             messages = prompt_and_messages(text)
             yield imported(Conversation(messages=messages, agent="search-r1", attempt=file.stem, source=source))
@@ -56,7 +57,6 @@ def _conversation(path: Path, file: Path, number: int, record: Mapping[str, Any]
             f"found the fields {', '.join(record) or 'none'}; expected a text in {' or '.join(_WHOLE + _WRITTEN)}"
         )
     wanted, scored, named = first(_WANTED), first(_SCORED), first(_NAMED)
-    known = isinstance(scored, int | float) and not isinstance(scored, bool)
     messages = (
         prompt_and_messages(text) if whole is not None else [Message("user", str(asked or "")), *messages_in(text)]
     )
@@ -68,9 +68,17 @@ def _conversation(path: Path, file: Path, number: int, record: Mapping[str, Any]
         question_id=None if named is None else str(named),
         text=record["question"] if isinstance(record.get("question"), str) else None,
         reference=_reference(wanted),
-        reward=Reward(float(scored), {"reward": float(scored)}) if known else None,
+        reward=_reward(scored),
         source={"format": "search-r1", "file": file.name, "line": number, **({"fields": rest} if rest else {})},
     )
+
+
+def _reward(scored: Any) -> Reward | None:
+    if not isinstance(scored, int | float) or isinstance(scored, bool):
+        return None
+    if not isfinite(scored):
+        return Reward(None, unscored=f"the record's reward is {scored}")
+    return Reward(float(scored), {"reward": float(scored)})
 
 
 def _reference(wanted: Any) -> str | None:

@@ -43,6 +43,7 @@ def _read(path: Path, file: Path, number: int, row: Mapping[str, Any], seen: Cou
 def _conversation(path: Path, file: Path, number: int, row: Mapping[str, Any], seen: Counter[str]) -> Conversation:
     prompt, completion, step = row.get("prompt"), row.get("completion"), row.get("step", file.stem)
     messages = [*_messages(prompt, "prompt"), *_messages(completion, "completion")]
+    advantage: Any = row.get("advantage")
     key = json.dumps(prompt, default=str)
     seen[key] += 1
     others = {name: value for name, value in row.items() if name not in ("prompt", "completion", "step", "advantage")}
@@ -53,7 +54,7 @@ def _conversation(path: Path, file: Path, number: int, row: Mapping[str, Any], s
         agent="trl",
         attempt=attempt(path, file, f"{step}.{seen[key]}"),
         reward=_reward(rewards),
-        advantage=row.get("advantage"),
+        advantage=advantage if _is_number(advantage) and isfinite(advantage) else None,
         source={"format": "trl", "file": file.name, "row": number, "step": row.get("step")}
         | ({"fields": json.loads(json.dumps(rest, default=str))} if rest else {}),
     )

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -130,9 +131,13 @@ def _reward(trace: Mapping[str, Any], error: str | None) -> Reward | None:
     rewards = {name: one for name, one in (trace.get("rewards") or {}).items() if one is not None}
     parts = {name: float(one["score"]) * float(one.get("weight", 1.0)) for name, one in rewards.items()}
     metrics = {name: float(value) for name, value in (trace.get("metrics") or {}).items() if value is not None}
+    metrics = {name: value for name, value in metrics.items() if isfinite(value)}
+    total = sum(parts.values())
     if error is not None or not parts:
         return Reward(None, metrics, unscored=error or "the trace has no reward")
-    return Reward(sum(parts.values()), metrics | parts)
+    if not isfinite(total):
+        return Reward(None, metrics, unscored=f"the trace's reward is {total}")
+    return Reward(total, metrics | parts)
 
 
 def _ended(trace: Mapping[str, Any], error: str | None) -> Ended | None:
