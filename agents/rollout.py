@@ -28,7 +28,7 @@ DEFAULT_SAMPLING = Sampling(temperature=1.0)
 
 @dataclass(frozen=True)
 class Job:
-    """One episode to play: the question, the agent, and the number of the attempt."""
+    """One episode to play: the question, the agent, and the number or the name of the attempt."""
 
     question: Question
     agent: Agent

@@ -95,4 +95,4 @@ def _recorded(parent: RecordedRun) -> Iterator[Trajectory]:
 def _job(parent: RecordedRun, player: Replayed) -> Job:
     question_id, attempt = place_of(player.trajectory)
     question = swapped(parent.questions.find(question_id), player.profile, parent.questions)
-    return Job(question, player, int(attempt), parent.settings["data"])
+    return Job(question, player, attempt, parent.settings["data"])

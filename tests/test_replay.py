@@ -150,6 +150,17 @@ def test_playing_anew_goes_on_where_it_was_cut_short(clumsily: RecordedRun, tmp_
         again(clumsily, tmp_path, 2)
 
 
+def test_attempts_may_have_names_such_as_those_of_a_server(clumsily: RecordedRun, tmp_path: Path) -> None:
+    served = RunDirectory(tmp_path / "served")
+    with served.writing({**clumsily.settings, "limit": 2}), served.writer() as writer:
+        for name, recorded in list(personalised(clumsily).items())[:2]:
+            writer.write(replace(recorded, id=f"{name.rpartition(':')[0]}:7f3a-1"))
+
+    children = again(RecordedRun(served), tmp_path / "again", 1, model="scripted:oracle")
+
+    assert children.keys() == personalised(RecordedRun(served)).keys()
+
+
 def test_a_run_that_goes_on_from_another_has_a_report_with_its_command(clumsily: RecordedRun, tmp_path: Path) -> None:
     again(clumsily, tmp_path, 1, top_k=1)
 
