@@ -8,6 +8,8 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -24,6 +26,7 @@ from ..errors import DataError, OptionError, ProfileGymError
 
 KEPT = 10_000  # users whose profiles stay in memory
 TOP_K = 3  # where a request does not say
+HOSTS = ("127.0.0.1", "localhost")  # under another name, a page of another site could ask for posts
 
 
 class UnknownUser(DataError):
@@ -71,7 +74,8 @@ def application(searches: Searches) -> Starlette:
         except ProfileGymError as error:
             return JSONResponse({"error": str(error)}, 500)
 
-    return Starlette(routes=[Route("/retrieve", retrieve, methods=["POST"])])
+    named = Middleware(TrustedHostMiddleware, allowed_hosts=HOSTS)
+    return Starlette(routes=[Route("/retrieve", retrieve, methods=["POST"])], middleware=[named])
 
 
 def serve(data: str, retriever: str, port: int) -> None:

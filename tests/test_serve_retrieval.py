@@ -74,6 +74,30 @@ def test_an_unknown_user_is_an_error_that_names_them(url: str) -> None:
         make_retriever(f"{url},backoff=0").search(Profile("nobody", profile.documents), "tea", 2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:1", 200),
+        ("127.0.0.1", 200),
+        ("evil.example", 400),
+        ("evil.example:8000", 400),
+        ("127.0.0.1.evil", 400),
+    ],
+)
+def test_another_host_name_is_refused_so_that_no_dns_trick_reaches_it(url: str, host: str, status: int) -> None:
+    body = {"queries": ["tea"], "profile_ids": [load_questions(DATA)[0].user_id]}
+    request = Request(url, json.dumps(body).encode(), {"Host": host})
+
+    try:
+        with urlopen(request) as reply:
+            answered = reply.status
+    except HTTPError as error:
+        answered = error.code
+
+    assert answered == status
+
+
 @pytest.mark.parametrize(
     "asked", [[], {"queries": ["tea"]}, {"queries": ["tea"], "profile_ids": []}, {"queries": [1], "profile_ids": ["u"]}]
 )
