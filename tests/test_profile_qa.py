@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -267,10 +268,14 @@ def test_data_that_changed_are_loaded_again_while_an_old_environment_lives(tmp_p
         first.reset()
 
 
+def loaded(question: pg.Question, name: str, rest: str) -> list[pg.Question]:
+    return [question]
+
+
 def test_another_loader_of_the_same_name_is_asked_again(questions: pg.QuestionList) -> None:
     kept = []
     for question in questions[:2]:
-        pg.register_data("replaced", lambda name, rest, question=question: [question])
+        pg.register_data("replaced", partial(loaded, question))
         kept.append(gym.make(ID, data="replaced", reward="none"))
 
     assert [env.reset()[1]["question_id"] for env in kept] == ["q0", "q1"]
