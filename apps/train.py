@@ -1,6 +1,7 @@
 """`profilegym train`: trains from a recipe, with a progress bar, and prints the plan of a dry run."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from ..evaluation.run import RunDirectory
 from ..training.lessons import SFTRecipe, train_sft
 from ..training.metrics import METRICS, read_metrics
 from ..training.plan import Plan, Workload, plan_of
-from ..training.policy import FINAL
+from ..training.policy import FINAL, trained_spec
 from ..training.readiness import Readiness, readiness_of
 from ..training.recipe import PolicyRecipe, Recipe
 from ..training.reward_models.train import RewardModelRecipe, train_reward_model
@@ -111,13 +112,13 @@ def _train(recipe: Single, folder: Path, console: Console) -> None:
 
 def _next_steps(recipe: PolicyRecipe, folder: Path) -> Iterator[str]:
     """What to do with a trained policy."""
-    final = folder / FINAL
+    model = shlex.quote(trained_spec(recipe.model, folder))
     test = next(iter(recipe.data.test.values()), recipe.data.train)
-    yield f"The report: {folder / 'report.html'}. The policy, a plain transformers model: {final}"
+    yield f"The report: {folder / 'report.html'}. The policy, a plain transformers model: {folder / FINAL}"
     yield "What to do next:"
     yield f"  profilegym view {folder}"
-    yield f"  profilegym play --model hf:{final} --data {test}"
-    yield f"  profilegym eval --agent {recipe.agent} --model hf:{final} --data {test} --out {folder}-eval"
+    yield f"  profilegym play --model {model} --data {test}"
+    yield f"  profilegym eval --agent {recipe.agent} --model {model} --data {test} --out {folder}-eval"
 
 
 def _model_reward(recipe: RewardModelRecipe, folder: Path, console: Console) -> None:

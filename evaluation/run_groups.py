@@ -75,7 +75,7 @@ def _training_of(folder: Path, model: str) -> RunDirectory | None:
     """The run directory that holds a model, also after the directory was moved."""
     if not model.startswith("hf:"):
         return None
-    trained = Path(model.removeprefix("hf:")).parent
+    trained = Path(model.removeprefix("hf:").partition(",")[0]).parent
     moved = [one for one in folder.resolve().parents if one.name == trained.name]
     for place in (trained, *moved):
         if (place / "recipe.yaml").exists() and "seed" in RunDirectory(place).settings:

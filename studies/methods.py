@@ -23,7 +23,7 @@ from ..evaluation.intervals import Interval, Kind, Statistic, Sums, bootstrap, r
 from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import score_of
-from ..training.policy import FINAL
+from ..training.policy import FINAL, trained_spec
 from ..training.stages import Stage, StagedRecipe, load_any, stages_of
 from ..world.data.tables import task_tables
 from .arms import OTHER_TOOLS, play
@@ -141,7 +141,8 @@ class Bench:
         """
         task = TASKS[name]
         for stage in _policies(task.recipe, self._runs / task.recipe) if task.recipe else ():
-            start = stage.recipe.playing(task.data, self._limit, seeds=SEEDS, model=f"hf:{stage.folder / FINAL}")
+            model = trained_spec(stage.recipe.model, stage.folder)
+            start = stage.recipe.playing(task.data, self._limit, seeds=SEEDS, model=model)
             for tool, changes in TOOLS.items():
                 settings = replace(start, **changes)
                 if tool and settings == start:

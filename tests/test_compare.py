@@ -289,7 +289,7 @@ def trained(folder: Path, source: Path, seed: int, **settings: Any) -> None:
     played = folder / "evaluations" / "test" / "trained"
     shutil.copytree(source, played)
     recipe = yaml.safe_load((played / "recipe.yaml").read_text())
-    recipe["settings"] |= {"model": f"hf:elsewhere/{folder.name}/final", "first_seed": seed}
+    recipe["settings"] |= {"model": f"hf:elsewhere/{folder.name}/final,system=a/b", "first_seed": seed}
     (played / "recipe.yaml").write_text(yaml.safe_dump(recipe))
     training = {"agent": "pr2", "data": {"train": "world/train", "test": {"test": "world/test"}}, "seed": seed}
     (folder / "recipe.yaml").write_text(yaml.safe_dump({"settings": training | settings}))

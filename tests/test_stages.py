@@ -54,6 +54,14 @@ def test_a_stage_begins_with_the_newest_policy_unless_it_names_another() -> None
     assert models == ["pilot", "hf:out/one/final", "hf:out/one/final", "hf:out/one/final", "hf:out/four/final"]
 
 
+def test_the_policy_of_a_stage_keeps_the_options_of_its_chat_template() -> None:
+    mine = staged(one=SFT, two=GRPO).model_copy(update={"model": "hf:some/model,system=Be brief.,template_terse=true"})
+
+    models = [stage.recipe.model for stage in stages_of(mine, Path("out"))]
+
+    assert models == [f"hf:{path},system=Be brief.,template_terse=true" for path in ("some/model", "out/one/final")]
+
+
 def test_a_stage_can_name_the_folder_of_one_before_it_wherever_a_word_stands() -> None:
     mine = staged(rm=RM, learn=GRPO | {"reward": "prlm:hf:{rm}", "conclusion": {"controls": ["rag", "{rm}.py:make"]}})
 

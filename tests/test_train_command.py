@@ -17,6 +17,7 @@ from profilegym.errors import OptionError
 from profilegym.training import checks
 from profilegym.training.metrics import read_metrics
 from profilegym.training.settings import recipe_names
+from profilegym.world.pilot.model import weights
 
 TO_TRAIN = [name for name in recipe_names() if name != "pilot"]  # which `make pilot` makes
 
@@ -129,6 +130,20 @@ def test_a_package_that_the_run_needs_is_asked_for_before_anything_is_loaded(
     with pytest.raises(OptionError, match="pip install trackio"):
         run_train("pr2-world", ["watch.report_to=[trackio]"], tmp_path / "run", dry_run=False)
     run_train("pr2-world", ["watch.report_to=[trackio]"], tmp_path / "run", dry_run=True)
+
+
+def test_the_commands_that_follow_a_run_keep_the_chat_template_of_training(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("trl")
+    for name in ("training.train.train", "training.report.conclude.conclude"):
+        monkeypatch.setattr(f"profilegym.{name}", lambda *_: None)
+
+    run_train("pr2-world-smoke", [f"model=hf:{weights()},system=Be brief."], tmp_path, dry_run=False)
+
+    told = capsys.readouterr().out
+    assert f"profilegym play --model 'hf:{tmp_path}/final,system=Be brief.' --data " in told
+    assert f"profilegym eval --agent pr2 --model 'hf:{tmp_path}/final,system=Be brief.' --data " in told
 
 
 @pytest.mark.slow

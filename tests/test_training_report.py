@@ -119,6 +119,15 @@ def test_all_play_the_tests_at_their_own_temperature(folder: Path, of_tests: flo
     assert {contender.settings.temperature for contender in contenders(recipe, "world", folder)} == {played}
 
 
+def test_all_play_the_tests_with_the_chat_template_of_training(folder: Path) -> None:
+    recipe = load_recipe("pr2-lamp-qa-qwen3-4b-1gpu")
+
+    models = {one.name: one.settings.model for one in contenders(recipe, "world", folder)}
+
+    assert models["trained"] == f"hf:{folder}/final,template_enable_thinking=false"
+    assert models["untrained"] == "hf:Qwen/Qwen3-4B,template_enable_thinking=false"
+
+
 def test_every_metric_of_a_run_is_documented(folder: Path) -> None:
     documented = (Path(__file__).parent.parent / "docs" / "training.md").read_text("utf-8")
     table = documented.partition("| metric |")[2].partition("\n\n")[0]

@@ -1,6 +1,7 @@
 """Rollouts that vLLM writes in the training process, with a stand-in for it, as this needs a GPU."""
 
 import asyncio
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from profilegym import Trajectory, TrajectoryReader
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
+from transformers import AutoTokenizer  # noqa: E402
 from vllm_stand_in import StandIn  # noqa: E402
 
 from profilegym.agents.models.hf import HFModel  # noqa: E402
@@ -90,6 +92,23 @@ def test_what_vllm_sampled_is_trained_on_with_the_log_probabilities_it_was_sampl
     turns = sum(segment.author == "policy" for one in played for segment in one.segments)
     assert sum(stand_in.asked) == turns
     assert len(stand_in.asked) <= 2 * 6  # everybody's next turn at once
+
+
+def test_vllm_reads_the_chat_template_with_the_options_of_the_recipe(
+    policy: Path, tmp_path: Path, played_by: list[StandIn]
+) -> None:
+    chat = shutil.copytree(policy, tmp_path / "chat")
+    template = "{% for m in messages %}[{{ m.role }}] {{ m.content }}{% endfor %} [assistant]{{ ' in short' if terse }}"
+    (chat / "chat_template.jinja").write_text(template)
+    asked = recipe(chat, generation=generation(), optimiser={"steps": 1, "questions": 3})
+
+    train(asked.model_copy(update={"model": f"hf:{chat},system=be,template_terse=true"}), tmp_path, lambda *_: None)
+
+    read = AutoTokenizer.from_pretrained(chat)
+    for one in TrajectoryReader(tmp_path / "trajectories.jsonl"):
+        text = one.segments[0].text
+        expected = f"[system] be[user] {text} [assistant] in short"
+        assert one.segments[0].tokens == read(expected, add_special_tokens=False)["input_ids"]
 
 
 def sampled(trajectory: Trajectory) -> tuple[list[int], list[float]]:

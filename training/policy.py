@@ -13,6 +13,11 @@ from .recipe import Lora
 FINAL = "final"  # where a run keeps its policy
 
 
+def trained_spec(model: str, out: Path) -> str:
+    """The spec of the policy that the run in `out` made of `model`; it plays with the prompt of its training."""
+    return f"hf:{out / FINAL}{template_of(model).spec}"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """A transformers model, its tokenizer, and how its chat template is used."""

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from ..errors import OptionError
 from .lessons import SFTRecipe
-from .policy import FINAL
+from .policy import trained_spec
 from .recipe import Recipe
 from .reward_models.train import REPORT, RewardModelRecipe
 from .settings import SettingsModel, check_settings, read_settings
@@ -76,7 +76,7 @@ def stages_of(staged: StagedRecipe, out: Path) -> list[Stage]:
         recipe = _checked(_placed(given, texts, name), f"stage {name}")
         found.append(Stage(name, recipe, out / name))
         if not isinstance(recipe, RewardModelRecipe):
-            newest = f"hf:{out / name / FINAL}"
+            newest = trained_spec(recipe.model, out / name)
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...agents.models.model import Finish, Turn
 from ...agents.models.stop_criteria import Stops
-from ...agents.models.tokenize import tokens_of
+from ...agents.models.tokenize import AS_IS, ChatTemplate, tokens_of
 from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
@@ -45,9 +45,10 @@ class ColocatedVLLM:
         stop: tuple[str, ...],
         context: int | None = None,
         on_device: Callable[[], AbstractContextManager[Any]] = nullcontext,
+        template: ChatTemplate = AS_IS,
     ) -> None:
         self._generation, self._tokenizer, self._stops, self._stop = generation, tokenizer, stops, stop
-        self._context, self._on_device = context, on_device
+        self._context, self._on_device, self._template = context, on_device, template
         self._waiting: list[_Request] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -59,7 +60,7 @@ class ColocatedVLLM:
 
     async def turn(self, said: Sequence[Segment], most: int) -> Turn:
         """The turn that continues these segments."""
-        read = tokens_of(said, self._tokenizer)
+        read = tokens_of(said, self._tokenizer, self._template)
         prompt = [token for part in read for token in part]
         if self._context is not None and len(prompt) >= self._context:
             return Turn("", [], [], read, "context", len(prompt), 0)

@@ -114,7 +114,7 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         if device.type == "cuda":
             on_device = partial(torch.cuda.device, device)
         context = engine.model_config.max_model_len
-        return ColocatedVLLM(self.vllm_generation, self._tokenizer, stops, stop, context, on_device)
+        return ColocatedVLLM(self.vllm_generation, self._tokenizer, stops, stop, context, on_device, self._template)
 
     def save_policy(self, folder: Path) -> None:
         """As a plain transformers model."""

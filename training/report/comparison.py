@@ -15,7 +15,7 @@ from ...evaluation.recorded_run import RecordedRun
 from ...evaluation.run import RunDirectory
 from ...evaluation.summary import Place, place_of, score_of
 from ..grpo.resuming import EVALUATIONS
-from ..policy import FINAL
+from ..policy import trained_spec
 from ..recipe import PolicyRecipe
 
 TRAINED, UNTRAINED, STARTING, ORACLE = "trained", "untrained", "none", "oracle"
@@ -35,7 +35,7 @@ def contenders(recipe: PolicyRecipe, data: str, out: Path) -> Iterator[Contender
     start = recipe.playing(data, recipe.conclusion.questions, seeds=recipe.conclusion.seeds)
     if recipe.conclusion.temperature is not None:
         start = replace(start, temperature=recipe.conclusion.temperature)
-    yield Contender(TRAINED, replace(start, model=f"hf:{out / FINAL}"))
+    yield Contender(TRAINED, replace(start, model=trained_spec(recipe.model, out)))
     for agent in recipe.conclusion.controls:
         yield Contender(UNTRAINED if agent == recipe.agent else agent, replace(start, agent=agent))
     if recipe.conclusion.oracle is not None:
