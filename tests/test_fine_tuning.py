@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 pytest.importorskip("peft")
 
+from profilegym.errors import OptionError  # noqa: E402
 from profilegym.training import lessons  # noqa: E402
 from profilegym.training.interruption import Stopped  # noqa: E402
 from profilegym.training.lessons import SFTRecipe, train_sft  # noqa: E402
@@ -68,6 +69,17 @@ def test_it_goes_on_as_if_it_had_not_been_interrupted(tmp_path: Path, lora: Mapp
     whole, cut = learned(tmp_path / "whole"), learned(tmp_path / "cut")
     assert all((cut[name] == weights).all() for name, weights in whole.items())
     assert any((weights != cut_of_start).any() for weights, cut_of_start in _beside_the_start(tmp_path, whole))
+
+
+def test_a_finished_run_is_left_alone_and_one_of_other_settings_refused(tmp_path: Path) -> None:
+    train_sft(asked(tmp_path), tmp_path / "run", lambda *_: None)
+    told: list[int] = []
+    train_sft(asked(tmp_path), tmp_path / "run", lambda step, _: told.append(step))
+
+    with pytest.raises(OptionError, match=naming(tmp_path / "run", "seed=0", "9 now")):
+        train_sft(asked(tmp_path, seed=9), tmp_path / "run", lambda *_: None)
+
+    assert told == []
 
 
 def test_an_interruption_in_the_last_step_ends_the_run_as_usual(tmp_path: Path) -> None:

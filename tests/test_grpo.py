@@ -14,6 +14,7 @@ from matching import naming
 from tiny_policy import make_tiny_policy, recipe
 
 from profilegym import Trajectory, TrajectoryReader
+from profilegym.errors import OptionError, ProfileGymError
 from profilegym.training import advantages
 from profilegym.training.advantage import turn_advantages
 from profilegym.training.metrics import read_metrics
@@ -298,6 +299,29 @@ def test_a_finished_run_is_left_alone(policy: Path, tmp_path: Path) -> None:
     before = run(asked, tmp_path)
 
     assert run(asked, tmp_path) == before
+
+
+def test_a_finished_run_of_other_settings_is_refused(policy: Path, tmp_path: Path) -> None:
+    run(recipe(policy, optimiser={"steps": 1, "questions": 3}), tmp_path)
+
+    with pytest.raises(OptionError, match=naming(tmp_path, "'steps': 1", "'steps': 30")):
+        run(recipe(policy, optimiser={"steps": 30, "questions": 3}), tmp_path)
+
+
+def test_a_step_that_the_questions_do_not_fill_is_refused(policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(OptionError, match=naming("optimiser.questions=49", 48)):
+        run(recipe(policy, optimiser={"steps": 3, "questions": 49}), tmp_path)
+
+
+def test_a_training_that_ends_by_itself_is_no_finished_run(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trl.trainer.utils.RepeatSampler.__iter__", lambda _: iter(()))
+
+    with pytest.raises(ProfileGymError, match=naming("step 0 of 3")):
+        run(recipe(policy), tmp_path)
+
+    assert not (tmp_path / "final").exists()
 
 
 def _tensors(out: Path, folder: str = "final") -> Any:

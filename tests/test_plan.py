@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from matching import names
 
 from profilegym.training import checks
 from profilegym.training.lessons import SFTRecipe
@@ -168,6 +169,16 @@ def test_a_name_or_an_option_that_cannot_work_is_wrong(change: str, told: str) -
     (wrong,) = plan_of(small(change)).wrong
 
     assert told in wrong
+
+
+def test_a_step_of_more_questions_than_there_are_is_wrong_but_where_they_are_repeated() -> None:
+    few = ["data.train=world:users=20/train", "optimiser.questions=73"]
+    servers = ["generation.engine=vllm-server", "generation.vllm_server=http://127.0.0.1:9"]
+
+    (wrong,) = plan_of(small(*few)).wrong
+
+    assert names(wrong, "optimiser.questions=73", "data.train=world:users=20/train", 72)
+    assert plan_of(small(*few, *servers)).wrong == plan_of(small(*few, "optimiser.questions=72")).wrong == ()
 
 
 @pytest.mark.parametrize(("processes", "rows", "fits"), [("2", "null", True), ("3", "null", False), ("2", "5", True)])

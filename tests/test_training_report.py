@@ -166,16 +166,20 @@ def test_alarms_are_told_with_the_steps_at_which_they_were_seen(folder: Path, tm
 def test_a_run_that_fell_back_says_from_where_and_to_where(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "best").mkdir()
     (tmp_path / "best" / "best.json").write_text('{"step": 1, "score": 0.5}')
-    (tmp_path / "metrics.jsonl").write_bytes((folder / "metrics.jsonl").read_bytes())
     (tmp_path / "recipe.yaml").write_bytes((folder / "recipe.yaml").read_bytes())
-
     longer = load_recipe(
         tmp_path / "recipe.yaml", ["optimiser.steps=9", "watch.stop_on_collapse=true", "data.test=null"]
     )
-    write_report(longer, tmp_path)
 
-    page = (tmp_path / "report.html").read_text()
-    assert "Stopped at step 2 of 9, as signs of collapse stayed; the policy is that of step 1." in page
+    def told(**last: Any) -> str:
+        lines = (folder / "metrics.jsonl").read_text() + json.dumps({"step": 2} | last) + "\n"
+        (tmp_path / "metrics.jsonl").write_text(lines)
+        write_report(longer, tmp_path)
+        return (tmp_path / "report.html").read_text()
+
+    collapsed = "Stopped at step 2 of 9, as signs of collapse stayed; the policy is that of step 1."
+    assert collapsed in told(collapse=["entropy"])
+    assert "Stopped at step 2 of 9; the policy is that of step 2." in told(alarms=["entropy"])
 
 
 def test_a_run_that_chose_its_policy_says_of_which_step_it_is(folder: Path, tmp_path: Path) -> None:

@@ -166,6 +166,7 @@ def test_a_collapse_that_the_first_of_two_processes_sees_ends_both_at_the_same_s
 
     assert outcome["ended"] == {"0": "done", "1": "done"}
     assert steps(tmp_path) == [1, 2]
+    assert [step.get("collapse") for step in read_metrics(tmp_path / "metrics.jsonl")] == [None, None, ["score"]]
     weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("best", "final")]
     assert weights[0] == weights[1]
 

@@ -87,11 +87,15 @@ class SFTRecipe(PolicyRecipe):
 
 def train_sft(recipe: SFTRecipe, out: Path, on_step: StepCallback) -> None:
     """Train to the last step, from the newest checkpoint if there is one."""
-    if (out / FINAL).exists():
-        return
+    with RunDirectory(out).writing(recipe.model_dump()):
+        if not (out / FINAL).exists():
+            _learn(recipe, out, on_step)
+
+
+def _learn(recipe: SFTRecipe, out: Path, on_step: StepCallback) -> None:
     quieten()
     interruption = Interruption()
-    with RunDirectory(out).writing(recipe.model_dump()), MetricsWriter(out / METRICS) as metrics:
+    with MetricsWriter(out / METRICS) as metrics:
         policy = load_policy(recipe.model, recipe.precision, recipe.lora)
         end = [policy.tokenizer.eos_token_id]
         played = lessons(recipe, out)

@@ -1,7 +1,7 @@
 """Upper bounds of what a recipe will play, generate and judge, computed before anything is loaded (`--dry-run`)."""
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import astuple, dataclass
 from math import ceil
 from statistics import fmean
@@ -82,7 +82,7 @@ def plan_of(recipe: BaseRecipe, to_come: Collection[str] = ()) -> Plan:
         training,
         (_meanwhile(recipe, sizes) if isinstance(recipe, Recipe) else Workload())
         + (_conclusion(recipe, sizes) if isinstance(recipe, PolicyRecipe) else Workload()),
-        (*problems_of(recipe, to_come), *wrong),
+        (*problems_of(recipe, to_come), *wrong, *_too_few(recipe, train)),
         tuple(missing_packages(recipe)),
         tuple(unchecked_in(recipe, to_come)),
     )
@@ -184,6 +184,11 @@ def _sizes(named: Sequence[str]) -> tuple[dict[str, DataSize], list[str]]:
         except ProfileGymError as error:
             wrong.append(str(error))
     return sizes, wrong
+
+
+def _too_few(recipe: BaseRecipe, train: DataSize) -> Iterator[str]:
+    if isinstance(recipe, Recipe) and train.questions is not None:
+        yield from recipe.problems_of(train.questions)
 
 
 def _counted(questions: QuestionSet) -> DataSize:

@@ -240,6 +240,14 @@ class Recipe(PolicyRecipe):
     def by_turn(self) -> bool:
         return self.advantage.endswith("+turn")
 
+    def problems_of(self, questions: int) -> Iterator[str]:
+        """What is wrong with training on so many questions: TRL leaves out a step that they do not fill."""
+        if questions < self.optimiser.questions and self.generation.engine != "vllm-server":
+            yield (
+                f"optimiser.questions={self.optimiser.questions} is more than data.train={self.data.train} has, which "
+                f"is {questions}: ask for fewer a step, or give more data"
+            )
+
     def _problems(self) -> Iterator[tuple[bool, str]]:
         yield from self._problems_of_groups()
         yield from self._problems_of_servers()

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..envs.data import load_questions
 from ..envs.trajectory import Trajectory, TrajectoryWriter
-from ..errors import OptionError
+from ..errors import OptionError, ProfileGymError
 from ..evaluation.run import RunDirectory
 from ..rewards import make_reward
 from .grpo.callbacks import NothingLeft, RunCallback
@@ -22,25 +22,37 @@ from .runtime import keep_memory, quieten
 
 def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
     """Train to the last step, from the newest checkpoint if there is one."""
-    if (out / FINAL / "config.json").exists():
-        return
+    with _directory(recipe, out):
+        if not (out / FINAL / "config.json").exists():
+            _train(recipe, out, on_step)
+
+
+def _train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
     for problem in (*sharding_problems(recipe.generation.engine), *resuming_problems(last_checkpoint(out))):
         raise OptionError(problem)
     quieten()
     keep_memory()
-    with _directory(recipe, out), TrajectoryWriter(out / "trajectories.jsonl") as trajectories:
+    with TrajectoryWriter(out / "trajectories.jsonl") as trajectories:
         trainer, interruption = _trainer(recipe, out, trajectories), Interruption()
         course = RunCallback(recipe, out, trainer, interruption, on_step)
         trainer.add_callback(course)
         with closing(course), signals(interruption):
             _learn(trainer, out)
-        if interruption.by and trainer.state.global_step < recipe.optimiser.steps:
-            raise Stopped(f"stopped by {interruption.by}", trainer.state.global_step, out)
+        step, steps = trainer.state.global_step, recipe.optimiser.steps
+        if interruption.by and step < steps:
+            raise Stopped(f"stopped by {interruption.by}", step, out)
+        if step < steps and not course.collapsed:
+            raise ProfileGymError(
+                f"training ended at step {step} of {steps}, as TRL found nothing more to train on: check data.train="
+                f"{recipe.data.train} and the fields under trl"
+            )
         _keep_final(trainer, course, out)
 
 
 def _trainer(recipe: Recipe, out: Path, trajectories: TrajectoryWriter) -> Any:
     questions, reward = load_questions(recipe.data.train), make_reward(recipe.reward)
+    for problem in recipe.problems_of(len(questions)):
+        raise OptionError(problem)
 
     def record(played: Sequence[Trajectory]) -> None:
         for trajectory in played:

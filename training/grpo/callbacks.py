@@ -55,6 +55,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self, recipe: Recipe, out: Path, trainer: Any, interruption: Interruption, on_step: StepCallback
     ) -> None:
         self.takes_best = recipe.watch.choose_by is not None
+        self.collapsed = False  # and stopped for it
         self.best_folder = out / BEST
         self._recipe, self._out, self._trainer = recipe, out, trainer
         self._interruption, self._on_step = interruption, on_step
@@ -91,9 +92,8 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         with self._processes.together():
             if self._processes.first:
                 self._look(state.global_step, played, logs)
-        stops = self._recipe.watch.stop_on_collapse and bool(self._watch.collapsed)
-        if self._processes.decided(stops):
-            self.takes_best = True
+        if self._processes.decided(bool(self._collapse)):
+            self.takes_best = self.collapsed = True
             control.should_training_stop = True
 
     def close(self) -> None:
@@ -101,12 +101,18 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             self._metrics.close()
         self._trainer.rollouts.close()
 
+    @property
+    def _collapse(self) -> list[str]:
+        """The signs that the run is to stop for."""
+        return self._watch.collapsed if self._recipe.watch.stop_on_collapse else []
+
     def _look(self, step: int, played: Sequence[Trajectory], logs: Mapping[str, Any]) -> None:
         found = {name: value for name, value in logs.items() if isinstance(value, float | int)}
         signs = sorted(self._watch.look(played, found))
         if step == 1:
             signs += breaks_the_protocol(played)
-        self._write(step, found | ({"alarms": signs} if signs else {}))
+        noted = {"alarms": signs, "collapse": self._collapse}
+        self._write(step, found | {name: told for name, told in noted.items() if told})
 
     def _write(self, step: int, values: Mapping[str, Any]) -> None:
         if self._metrics is not None:

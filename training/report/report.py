@@ -82,13 +82,15 @@ def _lead(steps: Steps, tests: Sequence[TestSet]) -> str:
 
 
 def _ended(recipe: PolicyRecipe, run: RunDirectory, steps: Steps) -> Markup | None:
-    """Which step's policy is the final one, where it is not the last. Only a collapse ends a finished run early."""
+    """Which step's policy is the final one, where it is not the last."""
     if not steps or not isinstance(recipe, Recipe):
         return None
     last, best, by = steps[-1]["step"], run.path / BEST / "best.json", recipe.watch.choose_by
-    kept = json.loads(best.read_text("utf-8"))["step"] if best.exists() else last
-    if last < recipe.optimiser.steps:
-        told = f"Stopped at step {last:,} of {recipe.optimiser.steps:,}, as signs of collapse stayed"
+    collapse = steps[-1].get("collapse")
+    kept = json.loads(best.read_text("utf-8"))["step"] if (by or collapse) and best.exists() else last
+    if collapse or last < recipe.optimiser.steps:
+        why = ", as signs of collapse stayed" if collapse else ""
+        told = f"Stopped at step {last:,} of {recipe.optimiser.steps:,}{why}"
         return tag("div", tag("p", tag("b", f"{told}; the policy is that of step {kept:,}.")), class_="alarm")
     told = f"The policy is that of step {kept:,} of {last:,}: it had the highest {by} on the validation questions."
     return tag("p", told, class_="note") if by and best.exists() else None
