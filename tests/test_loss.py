@@ -13,8 +13,9 @@ pytest.importorskip("trl")
 
 from trl import GRPOTrainer  # noqa: E402
 
-from profilegym.training.grpo.loss import changes_logits, head_of, scores, scores_read_once  # noqa: E402
+from profilegym.training.grpo.loss import head_of, scores, scores_read_once  # noqa: E402
 from profilegym.training.grpo.trainer import PR2Trainer  # noqa: E402
+from profilegym.training.reading import changes_logits  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
 
 ROWS, LENGTH, KEPT = 3, 12, 8
@@ -134,6 +135,7 @@ def test_a_model_that_changes_its_logits_is_left_to_trl() -> None:
     capped = transformers.Gemma2Config(vocab_size=50, hidden_size=16, intermediate_size=32, num_hidden_layers=1)
 
     assert changes_logits(transformers.Gemma2ForCausalLM(capped))
+    assert changes_logits(SimpleNamespace(config=transformers.FalconH1Config()))
     assert not changes_logits(model())
 
 

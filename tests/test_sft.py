@@ -9,8 +9,11 @@ from tiny_policy import make_tiny_policy
 torch = pytest.importorskip("torch")
 pytest.importorskip("trl")
 
+from transformers import GraniteConfig, GraniteForCausalLM, TrainerCallback  # noqa: E402
+
 from profilegym.training.policy import load_policy  # noqa: E402
 from profilegym.training.reading import read_once  # noqa: E402
+from profilegym.training.sft import IGNORED, Example, fine_tune  # noqa: E402
 
 SHARED, OWN = 40, 24  # tokens
 
@@ -39,6 +42,33 @@ def read_by(model: Any) -> list[int]:
     sizes: list[int] = []
     model.get_input_embeddings().register_forward_hook(lambda _, given, __: sizes.append(given[0].numel()))
     return sizes
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scaling", [1.0, 8.0])
+def test_the_loss_is_that_of_the_logits_that_the_model_makes(scaling: float, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = GraniteConfig(
+        vocab_size=100, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, logits_scaling=scaling, initializer_range=0.5, pad_token_id=0, bos_token_id=None,
+        eos_token_id=1,
+    )  # fmt: skip
+    model, read = GraniteForCausalLM(config), rows(SHARED)
+    labels = read.clone()
+    labels[:, :SHARED] = IGNORED
+    with torch.no_grad():
+        expected = model(input_ids=read, labels=labels).loss.item()
+    told: list[float] = []
+
+    class Teller(TrainerCallback):  # type: ignore[misc]
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+            told.extend(value for name, value in logs.items() if name == "loss")
+
+    examples = [Example(*pair) for pair in zip(read.tolist(), labels.tolist(), strict=True)]
+    settings = {"seed": 0, "max_steps": 1, "per_device_train_batch_size": 3, "logging_steps": 1, "bf16": False}
+    fine_tune(model, load_policy("pilot").tokenizer, examples, tmp_path, [Teller()], **settings)
+
+    assert told == pytest.approx([expected], rel=1e-4)
 
 
 @pytest.mark.parametrize(("shared", "passes"), [(SHARED, [SHARED, 3 * OWN]), (8, [3 * (8 + OWN)])])

@@ -2,12 +2,19 @@
 
 from typing import Any
 
+_CHANGES = ("final_logit_softcapping", "logit_scale", "logits_scaling", "lm_head_multiplier")  # of logits, in a config
 _WORTH = 32  # tokens that all rows begin with, for them to be read by themselves
 
 
 def plain_of(model: Any) -> Any:
     """The model without the class of its adapters, which stay inside."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def changes_logits(model: Any) -> bool:
+    """Whether the model does more to its logits than its last layer: then that layer alone does not make them."""
+    config = model.config.get_text_config()
+    return any(getattr(config, name, None) for name in _CHANGES)
 
 
 def read_whole(model: Any, rows: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 from ..agents.models.tokenize import AS_IS, ChatTemplate, tokens_of_all
 from ..agents.models.tool_chat import Tools
 from ..envs.trajectory import Segment
-from .reading import plain_of, read_once, read_whole
+from .reading import changes_logits, plain_of, read_once, read_whole
 from .runtime import PADDED, keep_memory
 from .trl_fields import checkpointing
 
@@ -146,9 +146,14 @@ def _trainer_class(usual: float, read: Callable[[Any, Any], Any]) -> Any:
             targets = pad(labels.flatten()[places], (0, -len(places) % _LABELS), value=IGNORED)
             places = pad(places, (0, -len(places) % _LABELS))
             with self.accelerator.autocast():
-                plain = plain_of(model)
-                states = read(plain.base_model, inputs["input_ids"])  # padded behind, where nobody looks
-                logits = plain.get_output_embeddings()(states[:, :-1].flatten(0, 1)[places])
+                logits = self._logits(plain_of(model), inputs["input_ids"], places)
             return cross_entropy(logits.float(), targets, reduction="sum") / usual
+
+        def _logits(self, model: Any, rows: Any, places: Any) -> Any:
+            """Of the places alone, where the last layer makes them. Rows are padded behind, where nobody looks."""
+            if changes_logits(model):
+                return model(input_ids=rows, use_cache=False).logits[:, :-1].flatten(0, 1)[places]
+            states = read(model.base_model, rows)
+            return model.get_output_embeddings()(states[:, :-1].flatten(0, 1)[places])
 
     return LabelledOnly

@@ -106,12 +106,6 @@ def head_of(model: Any) -> Any:
     return model.get_output_embeddings()
 
 
-def changes_logits(model: Any) -> bool:
-    """Whether the model does more to its logits than its last layer: then they cannot be replaced there."""
-    config = model.config.get_text_config()
-    return any(getattr(config, name, None) for name in ("final_logit_softcapping", "logit_scale", "logits_scaling"))
-
-
 @contextmanager
 def _scoring_head(head: Any, wanted: Any, targets: Any, temperature: float, entropy_learns: bool) -> Iterator[None]:
     plain: Callable[[Any], Any] = head.forward

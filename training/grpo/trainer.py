@@ -21,11 +21,12 @@ from ...envs.trajectory import Trajectory
 from ..advantage import is_flat
 from ..policy import Policy, adapters, save_policy
 from ..processes import Processes
+from ..reading import changes_logits
 from ..recipe import Recipe
 from .colocated import ColocatedVLLM
 from .config import config
 from .group import Member, annotate, check_scored, group_metrics, used_advantages, used_turn_advantages
-from .loss import by_length, changes_logits, only_what_teaches, scores, scores_read_once
+from .loss import by_length, only_what_teaches, scores, scores_read_once
 from .rollouts import Place, Rollouts, reward_total
 from .sequence import TokenSequence, by_token, encoder, training_row
 
