@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
+from .._util.files import whole_folder
 from ..training.policy import load_policy, save_policy
 
 RANK = 16  # of the recipes' adapters
@@ -38,10 +38,8 @@ def unpack(base: str, file: Path, out: Path) -> None:
     with torch.no_grad():
         for name in (key.removesuffix(".left") for key in factors if key.endswith(".left")):
             weights[name] += factors[f"{name}.left"].float() @ factors[f"{name}.right"].float()
-    unfinished = out.with_name(f".{out.name}")
-    save_policy(policy.model, policy.tokenizer, unfinished)
-    rmtree(out, ignore_errors=True)
-    unfinished.replace(out)
+    with whole_folder(out) as unfinished:
+        save_policy(policy.model, policy.tokenizer, unfinished)
 
 
 def told_of(file: Path) -> dict[str, str]:

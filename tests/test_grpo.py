@@ -20,7 +20,7 @@ from profilegym.training.advantage import turn_advantages
 from profilegym.training.metrics import read_metrics
 from profilegym.training.recipe import Recipe
 
-torch = pytest.importorskip("torch")
+torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
 pytest.importorskip("trl")
 
 from profilegym.training.grpo import trainer as grpo  # noqa: E402
@@ -250,6 +250,27 @@ def test_a_run_that_was_killed_loses_no_more_than_since_its_last_checkpoint(poli
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()[-2000:]
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
     assert _weights(tmp_path / "cut") == _weights(tmp_path / "whole")
+
+
+def test_a_run_that_dies_while_it_writes_its_policy_writes_it_again(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = recipe(policy, optimiser={"steps": 1, "questions": 3})
+    save = transformers.modeling_utils.safe_save_file
+
+    def die(weights: Any, file: Any, **options: Any) -> None:
+        if "final" in str(file):
+            raise RuntimeError("dead")
+        save(weights, file, **options)
+
+    monkeypatch.setattr(transformers.modeling_utils, "safe_save_file", die)
+    with pytest.raises(RuntimeError, match="dead"):
+        run(asked, tmp_path)
+    monkeypatch.undo()
+    run(asked, tmp_path)
+
+    assert _tensors(tmp_path)
+    assert not (tmp_path / ".final").exists()
 
 
 @pytest.mark.parametrize(

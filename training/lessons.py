@@ -11,6 +11,7 @@ from typing import Any, Literal, Self
 
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from .._util.files import whole_folder
 from ..envs.trajectory import Trajectory
 from ..errors import DataError
 from ..evaluation.evaluate import Speed, evaluate
@@ -107,7 +108,8 @@ def _learn(recipe: SFTRecipe, out: Path, on_step: StepCallback) -> None:
             learned = fine_tune(policy.model, policy.tokenizer, examples, place, *course, **_settings(recipe))
         if saver.stopped_at is not None:
             raise Stopped(f"stopped by {interruption.by}", saver.stopped_at, out)
-        _save(learned, policy.tokenizer, out)
+        with whole_folder(out / FINAL) as unfinished:
+            save_policy(learned, policy.tokenizer, unfinished)
         rmtree(place, ignore_errors=True)
 
 
@@ -214,11 +216,3 @@ def _saver(interruption: Interruption) -> Any:
             self._next = now + max(_SAVED_EVERY, (now - self._asked) / _SAVING)
 
     return Saver()
-
-
-def _save(model: Any, tokenizer: Any, out: Path) -> None:
-    """Write and rename, so that a saved policy is always whole."""
-    unfinished = out / f".{FINAL}"
-    rmtree(unfinished, ignore_errors=True)
-    save_policy(model, tokenizer, unfinished)
-    unfinished.replace(out / FINAL)

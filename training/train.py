@@ -6,6 +6,7 @@ from contextlib import closing, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
+from .._util.files import whole_folder
 from ..envs.data import load_questions
 from ..envs.trajectory import Trajectory, TrajectoryWriter
 from ..errors import OptionError, ProfileGymError
@@ -92,7 +93,8 @@ def _keep_final(trainer: Any, course: RunCallback, out: Path) -> None:
     if not trainer.processes.decided(best):
         trainer.save_policy(out / FINAL)
     elif trainer.processes.first:
-        shutil.copytree(course.best_folder, out / FINAL, dirs_exist_ok=True)
+        with whole_folder(out / FINAL) as unfinished:
+            shutil.copytree(course.best_folder, unfinished)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from datasets import Dataset
 from transformers import AutoTokenizer, PrinterCallback
 from trl.experimental.async_grpo import AsyncGRPOConfig, AsyncGRPOTrainer
 
+from ..._util.files import whole_folder
 from ...agents.models.tokenize import template_of
 from ...agents.models.vllm import VLLMModel
 from ...agents.models.vllm_servers import Servers
@@ -56,7 +57,8 @@ class AsyncPR2Trainer(AsyncGRPOTrainer):  # type: ignore[misc]
         state = whole_state(model, kept=self.processes.first) if is_sharded(model) else None
         with self.processes.together():
             if self.processes.first:
-                save_policy(model, self.processing_class, folder, state)
+                with whole_folder(folder) as unfinished:
+                    save_policy(model, self.processing_class, unfinished, state)
 
     def save_now(self, together: bool) -> None:
         """A checkpoint of the last whole step. Where this process has failed alone, it saves what it has whole."""

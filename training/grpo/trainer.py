@@ -12,6 +12,7 @@ from datasets import Dataset
 from transformers import PreTrainedModel, PrinterCallback
 from trl import GRPOTrainer
 
+from ..._util.files import whole_folder
 from ...agents.models.hf import HFModel
 from ...agents.models.model import Model, stops_for
 from ...agents.models.stop_criteria import Stops
@@ -121,7 +122,8 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         """As a plain transformers model."""
         with self.processes.together():
             if self.processes.first:
-                save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, folder)
+                with whole_folder(folder) as unfinished:
+                    save_policy(self.accelerator.unwrap_model(self.model), self.processing_class, unfinished)
 
     def save_now(self, together: bool) -> None:
         """A checkpoint of the last whole step; nothing where this process is not `together` with the others."""
