@@ -218,16 +218,27 @@ def test_rows_that_teach_nothing_are_left_out_and_nothing_else_changes(
     assert any((weights != _tensors(policy, "")[name]).any() for name, weights in every.items())
 
 
-def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(policy: Path, tmp_path: Path) -> None:
-    run(recipe(policy), tmp_path / "whole")
+SECOND_EPOCH = {
+    "data": {"train": "world:seed=1,users=2/train"},  # 12 questions
+    "optimiser": {"steps": 4, "questions": 5, "learning_rate": 1e-3},
+}
+TWICE = {"trl": {"num_iterations": 2}, "optimiser": {"steps": 5, "questions": 3}, "watch": {"evaluate": 0, "save": 2}}
+
+
+@pytest.mark.parametrize(("changes", "at", "stopped"), [({}, 1, 2), (SECOND_EPOCH, 2, 3), (TWICE, 2, 4)])
+def test_a_run_that_was_interrupted_goes_on_as_if_it_had_not_been(
+    changes: dict[str, Any], at: int, stopped: int, policy: Path, tmp_path: Path
+) -> None:
+    asked = recipe(policy, **changes)
+    run(asked, tmp_path / "whole")
 
     def interrupt(step: int, _: Any) -> None:
-        if step == 1:
+        if step == at:
             os.kill(os.getpid(), signal.SIGTERM)
 
-    with pytest.raises(Stopped, match=naming("SIGTERM", 2, tmp_path / "cut")):
-        train(recipe(policy), tmp_path / "cut", interrupt)
-    run(recipe(policy), tmp_path / "cut")
+    with pytest.raises(Stopped, match=naming("SIGTERM", stopped, tmp_path / "cut")):
+        train(asked, tmp_path / "cut", interrupt)
+    run(asked, tmp_path / "cut")
 
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
     assert _weights(tmp_path / "cut") == _weights(tmp_path / "whole")

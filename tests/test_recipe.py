@@ -238,6 +238,7 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_nearest_right_one(chang
             {"generation": {"vllm_server": "http://gpu:8000"}},
             "generation.engine=vllm-server, not by transformers",
         ),
+        ({"watch": {"evaluate": 0, "save": 3}, "trl": {"num_iterations": 2}}, "watch.save=3 is no multiple of trl.num"),
         ({"episode": {"costs": "latest=0.1"}}, "'latest' is not offered"),
         ({"generation": {"turn_tokens": 300, "max_tokens": 200}}, "turn_tokens=300 is more than an episode's"),
         ({"data": {"train": "world/train"}}, "watch.evaluate=50 needs data.validation"),

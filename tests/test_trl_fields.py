@@ -16,7 +16,8 @@ from profilegym.training.trl_fields import FIXED, GRPO, SFT, checkpointing, wron
 
 
 def test_a_field_of_trls_reaches_its_config(tmp_path: Path) -> None:
-    asked = recipe(tmp_path, trl={"num_iterations": 2, "top_k": 20, "ddp_timeout": 60})
+    given = {"num_iterations": 2, "top_k": 20, "ddp_timeout": 60}
+    asked = recipe(tmp_path, trl=given, watch={"evaluate": 0, "save": 2})
 
     found = config(asked, tmp_path)
 

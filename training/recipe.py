@@ -240,6 +240,15 @@ class Recipe(PolicyRecipe):
     def by_turn(self) -> bool:
         return self.advantage.endswith("+turn")
 
+    @property
+    def iterations(self) -> int:
+        """The steps that learn from the same groups."""
+        return int(self.trl.get("num_iterations") or 1)
+
+    def can_resume(self, step: int) -> bool:
+        """Whether a checkpoint of this step is enough: one between steps on the same groups has not the groups."""
+        return step % self.iterations == 0 or step == self.optimiser.steps
+
     def problems_of(self, questions: int) -> Iterator[str]:
         """What is wrong with training on so many questions: TRL leaves out a step that they do not fill."""
         if questions < self.optimiser.questions and self.generation.engine != "vllm-server":
@@ -255,6 +264,11 @@ class Recipe(PolicyRecipe):
         yield (
             bool(self.watch.evaluate) and self.data.validation is None,
             f"watch.evaluate={self.watch.evaluate} needs data.validation; set watch.evaluate=0 to do without",
+        )
+        yield (
+            self.watch.save % self.iterations != 0,
+            f"watch.save={self.watch.save} is no multiple of trl.num_iterations={self.iterations}, the steps on the "
+            "same groups: a checkpoint between them could not be resumed",
         )
         yield (
             self.watch.stop_on_collapse and not self.watch.evaluate,

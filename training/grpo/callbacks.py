@@ -83,7 +83,7 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
             self._evaluate(state.global_step)
         if any(self._processes.gathered(self._interruption.by is not None)):  # all processes stop at the same step
             self._interruption.by = self._interruption.by or "a signal to another process"
-            control.should_save = control.should_training_stop = True
+            control.should_save = control.should_training_stop = self._recipe.can_resume(state.global_step)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **_: Any) -> None:
         if any(name in logs for name in _ENDS):

@@ -29,6 +29,7 @@ from .config import config
 from .group import Member, annotate, check_scored, group_metrics, used_advantages, used_turn_advantages
 from .loss import by_length, only_what_teaches, scores, scores_read_once
 from .rollouts import Place, Rollouts, reward_total
+from .sampler import EpochSampler
 from .sequence import TokenSequence, by_token, encoder, training_row
 
 Recorded = Callable[[Sequence[Trajectory]], None]
@@ -127,7 +128,7 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
 
     def save_now(self, together: bool) -> None:
         """A checkpoint of the last whole step; nothing where this process is not `together` with the others."""
-        if together:
+        if together and self.recipe.can_resume(self.state.global_step):
             with self.processes.together():
                 self._save_checkpoint(self.model, trial=None)
 
@@ -148,6 +149,10 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
             for row, trajectory in zip(rows, self.rollouts.play(again), strict=True):
                 played[row] = trajectory
         return played
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
+        steps = len(self.train_dataset) // self.recipe.optimiser.questions * self.recipe.iterations  # in an epoch
+        return EpochSampler(super()._get_train_sampler(dataset), lambda: self.state.global_step // steps)
 
     def _row(self, trajectory: Trajectory) -> TokenSequence:
         end = self._tokenizer.eos_token_id
