@@ -26,7 +26,12 @@ def test_a_field_of_trls_reaches_its_config(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("field", "values"),
-    [("learning_rate", ["optimiser.learning_rate"]), ("use_cpu", ["fixed"]), ("num_iteration", ["num_iterations"])],
+    [
+        ("learning_rate", ["optimiser.learning_rate"]),
+        ("use_cpu", ["fixed"]),
+        ("mask_truncated_completions", ["fixed"]),  # an episode ends with a tag, not with TRL's end: all are truncated
+        ("num_iteration", ["num_iterations"]),
+    ],
 )
 def test_a_field_that_the_recipe_sets_or_nobody_knows_is_refused(tmp_path: Path, field: str, values: list[str]) -> None:
     policy = make_tiny_policy(tmp_path / "policy")
@@ -35,6 +40,13 @@ def test_a_field_that_the_recipe_sets_or_nobody_knows_is_refused(tmp_path: Path,
 
     assert f"trl.{field}" in problem
     assert all(value in problem for value in values)
+
+
+@pytest.mark.parametrize("field", ["packing", "padding_free", "eval_packing"])
+def test_lessons_that_stand_in_one_row_are_refused(field: str) -> None:
+    (problem,) = wrong_fields({field: True}, SFT, list(trl.SFTConfig.__dataclass_fields__))
+
+    assert f"trl.{field}" in problem
 
 
 def test_every_field_that_the_recipe_decides_is_listed(tmp_path: Path) -> None:

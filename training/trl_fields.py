@@ -49,9 +49,9 @@ SFT: Mapping[str, str] = {
     "warmup_steps": "optimiser.warmup",
 }
 FIXED = (  # by how this package uses TRL
-    "dataloader_pin_memory", "dataset_kwargs", "deepspeed", "disable_tqdm", "fsdp", "fsdp_config", "generation_kwargs",
-    "logging_steps", "output_dir", "pad_to_multiple_of", "remove_unused_columns", "save_strategy",
-    "train_sampling_strategy", "use_cpu", "use_liger_kernel",
+    "dataloader_pin_memory", "dataset_kwargs", "deepspeed", "disable_tqdm", "eval_packing", "fsdp", "fsdp_config",
+    "generation_kwargs", "logging_steps", "mask_truncated_completions", "output_dir", "packing", "pad_to_multiple_of",
+    "padding_free", "remove_unused_columns", "save_strategy", "train_sampling_strategy", "use_cpu", "use_liger_kernel",
 )  # fmt: skip
 
 
