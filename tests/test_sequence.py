@@ -12,7 +12,7 @@ from profilegym import Question, Trajectory, make_agent, make_retriever
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.envs.chat import Sampling
 from profilegym.errors import EpisodeError
-from profilegym.training.grpo.sequence import TokenSequence, sequence_of
+from profilegym.training.grpo.sequence import TokenSequence, sequence_of, training_row
 
 pytest.importorskip("torch")
 
@@ -86,6 +86,15 @@ def test_a_turn_sampled_after_a_text_of_unknown_tokens_is_refused(model: HFModel
 def test_tokens_and_log_probabilities_of_different_numbers_are_refused(model: HFModel) -> None:
     with pytest.raises(EpisodeError):
         sequence(model, recorded("environment", "Tea?", [1], None, "policy", "Tea.", [5, 6, 7], [-0.5]))
+
+
+def test_an_episode_without_room_for_a_token_has_no_row_to_train_on() -> None:
+    found = [
+        training_row(recorded("environment", "Tea?", [1], None, "policy", text, tokens, None), lambda _: [0], "masked")
+        for text, tokens in (("", []), ("Tea.", [5]))
+    ]
+
+    assert [row and row.completion for row in found] == [None, [5]]
 
 
 def test_what_nobody_sampled_is_read_and_not_learned(model: HFModel) -> None:

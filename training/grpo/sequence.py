@@ -83,8 +83,11 @@ def by_token(values: Sequence[Sequence[float]], turns: Sequence[Sequence[int | N
 
 
 def training_row(trajectory: Trajectory, encode: Encode, train_baseline: str) -> TokenSequence | None:
-    """What a group's member is trained on; None of an episode that failed. A masked baseline has a mask of zeros."""
-    if trajectory.ended == "error":
+    """What a group's member is trained on. A masked baseline has a mask of zeros.
+
+    None of an episode that failed, or whose prompt left the policy no room for a token.
+    """
+    if trajectory.ended == "error" or not any(one.author == "policy" and one.tokens for one in trajectory.segments):
         return None
     row = sequence_of(trajectory, encode)
     if trajectory.kind == "baseline" and train_baseline == "masked":
