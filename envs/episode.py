@@ -22,6 +22,7 @@ from .tools.toolset import Toolset
 from .trajectory import Ended, FlatFields, Kind, Search, Segment, Trajectory, searches_of, segments_of
 
 Need = Literal["text", "call", "search", "score"]
+HIT_CHARS = 2000  # at which a document is cut
 NOTHING_FOUND = "Nothing more was found."
 INITIAL_SEARCH_TURN = -1  # the `turn` of a search made before the policy's first turn
 _MOST_ID_CHARS = 200  # of an id that the policy made up
@@ -58,7 +59,7 @@ class Episode:
         top_k: int = 3,
         max_searches: int = 4,
         repeat_hits: bool = False,
-        hit_chars: int = 2000,
+        hit_chars: int = HIT_CHARS,
         protocol: Protocol = "tags",
         kind: Kind = "personalised",
         initial_search: bool = False,

@@ -15,7 +15,7 @@ from .action import MOST_CALLS, Action, Answer, Call, SearchProfile
 from .batch_step import BatchStepper
 from .calls import tools_offered
 from .data import QuestionSet
-from .episode import Episode
+from .episode import HIT_CHARS, Episode
 from .episode_options import checked_options
 from .retrieval import Retriever
 from .reward import NOT_ASKED, RewardFunction, no_reward
@@ -150,7 +150,7 @@ def spaces(**options: Any) -> tuple[UnicodeText, UnicodeText]:
     shown = options.get("top_k", 3) if tools is None else max(options.get("top_k", 3), MOST_SHOWN)
     with_ids = with_cites or (tools is not None and tools.shows_ids)
     prefix = len(f"\n{shown}. ") + (_ID_CHARS if with_ids else 0)
-    hits = shown * (options.get("hit_chars", 2000) + prefix)
+    hits = shown * (options.get("hit_chars", HIT_CHARS) + prefix)
     prompt = _PROMPT_CHARS + (0 if tools is None else len(tools.described("tools")))
     several = tools is not None and protocol == "tools"  # calls in a turn, each with hits or a correction
     calls = min(MOST_CALLS, max(1, options.get("max_searches", 4))) if several else 1

@@ -13,6 +13,7 @@ from ..envs.chat import Sampling
 from ..envs.data import QuestionSet, load_questions
 from ..envs.data.profile_controls import swapped
 from ..envs.data.spec import read_spec
+from ..envs.episode import HIT_CHARS
 from ..envs.episode_options import checked_options
 from ..envs.retrieval import make_retriever
 from ..envs.reward import RewardFunction
@@ -52,12 +53,15 @@ class Settings:
     max_shown: int | None = None
     cites: bool = False
     costs: str | None = None
+    hit_chars: int | None = None  # None: that of `Episode`
 
     def __post_init__(self) -> None:
         for name in ("seeds", "turn_tokens", *(["limit"] if self.limit is not None else [])):
             if getattr(self, name) < 1:
                 raise OptionError(f"{name}={getattr(self, name)!r}: give a whole number of at least 1")
-        checked_options({name: getattr(self, name) for name in _EPISODE})
+        if self.hit_chars == HIT_CHARS:  # which was not recorded before there was this option
+            object.__setattr__(self, "hit_chars", None)
+        checked_options(self._of_episodes)
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> "Settings":
@@ -76,8 +80,13 @@ class Settings:
     @property
     def options(self) -> dict[str, Any]:
         """Those of the episodes, with their tools made."""
-        options = checked_options({name: getattr(self, name) for name in (*_EPISODE, "tools", "costs")})
+        options = checked_options(self._of_episodes | {"tools": self.tools, "costs": self.costs})
         return {name: value for name, value in options.items() if value is not None}
+
+    @property
+    def _of_episodes(self) -> dict[str, Any]:
+        cut = {} if self.hit_chars is None else {"hit_chars": self.hit_chars}
+        return {name: getattr(self, name) for name in _EPISODE} | cut
 
 
 @dataclass(frozen=True)

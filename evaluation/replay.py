@@ -69,6 +69,7 @@ def _replayed(
     searcher = other or agent.retriever or make_retriever(settings["retriever"])
     options = {name: settings[name] for name in ("top_k", "max_searches", "protocol")}
     options |= {name: settings.get(name) for name in ("tools", "max_shown", "costs")}
+    options |= {name: settings[name] for name in ("hit_chars",) if settings.get(name) is not None}
     options |= {"cites": bool(settings.get("cites"))} | ({} if top_k is None else {"top_k": top_k})
     options = checked_options(options)
     waiting = iter(trajectories)

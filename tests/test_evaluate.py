@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from matching import naming
 
 from profilegym import TrajectoryReader, load_questions
@@ -90,6 +91,28 @@ def test_a_directory_of_another_run_is_refused_by_what_differs(tmp_path: Path) -
 
     with pytest.raises(OptionError, match=naming(tmp_path, "limit", 12, 6)):
         run(replace(ORACLE, limit=6), tmp_path)
+
+
+def test_hits_are_cut_at_the_setting_and_a_run_from_before_it_goes_on(tmp_path: Path) -> None:
+    run(ORACLE, tmp_path / "before")
+    recipe = yaml.safe_load((tmp_path / "before" / "recipe.yaml").read_text())
+    del recipe["settings"]["hit_chars"]
+    (tmp_path / "before" / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    summary = run(replace(ORACLE, hit_chars=2000), tmp_path / "before")
+
+    with pytest.raises(OptionError, match=naming("hit_chars=None there", "40 now")):
+        run(replace(ORACLE, hit_chars=40), tmp_path / "before")
+    run(replace(ORACLE, hit_chars=40), tmp_path / "cut")
+
+    assert summary["score"]["n"] == 12
+    assert max(map(len, hits(tmp_path / "before"))) > max(map(len, hits(tmp_path / "cut"))) == len("1. ") + 40
+
+
+def hits(out: Path) -> list[str]:
+    """The lines of all that was found."""
+    said = (segment.text for trajectory in lines(out) for segment in trajectory.segments)
+    found = (text.splitlines() for text in said if text.lstrip().startswith("<information>"))
+    return [line for one in found for line in one if line[:1].isdigit()]
 
 
 def test_two_processes_cannot_write_to_one_directory(tmp_path: Path) -> None:

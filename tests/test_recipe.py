@@ -255,6 +255,14 @@ def test_an_impossible_combination_is_refused(changes: Any, told: str) -> None:
     assert told in problem_of(**changes)
 
 
+def test_evaluations_play_with_all_options_of_the_episodes() -> None:
+    given = ["top_k=2", "max_searches=5", "hit_chars=40", "protocol=tools", "max_shown=4", "cites=true", "costs=null"]
+
+    asked = load_recipe("pr2-world-smoke", [f"episode.{one}" for one in given])
+
+    assert asked.playing("world", None).options == asked.episode.made
+
+
 @pytest.mark.parametrize(
     "changes",
     [

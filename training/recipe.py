@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self, cast
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from ..envs.episode import HIT_CHARS
 from ..envs.episode_options import checked_options
 from ..errors import OptionError
 from ..evaluation.evaluate import Settings, default_reward
@@ -43,7 +44,7 @@ class EpisodeOptions(SettingsModel):
 
     top_k: PositiveInt = 3
     max_searches: NonNegativeInt = 4
-    hit_chars: Annotated[int, Field(ge=20)] = 2000
+    hit_chars: Annotated[int, Field(ge=20)] = HIT_CHARS
     protocol: Literal["tags", "tools"] = "tags"
     tools: str | None = None  # such as search_profile+read_around; None: search_profile alone
     max_shown: PositiveInt | None = None  # documents shown in an episode; None: any number
@@ -196,9 +197,7 @@ class BaseRecipe(SettingsModel):
         """The settings of an evaluation that plays as in training."""
         settings = self.model_dump(include={"agent", "model", "judge", "retriever"})
         settings |= self.generation.model_dump(include={"temperature", "top_p", "turn_tokens", "max_tokens"})
-        settings |= self.episode.model_dump(
-            include={"top_k", "max_searches", "protocol", "tools", "max_shown", "cites", "costs"}
-        )
+        settings |= self.episode.model_dump()
         return Settings(**(settings | {"data": data, "limit": limit, "first_seed": self.seed} | changes))
 
 

@@ -146,7 +146,7 @@ def _sentences(played: Trajectory, least: float) -> list[str]:
 
 
 def _played_again(run: RecordedRun, question: Question, played: Trajectory, thought: str) -> Trajectory:
-    options = {name: run.settings[name] for name in ("top_k",) if name in run.settings}
+    options = {name: run.settings[name] for name in ("top_k", "hit_chars") if run.settings.get(name) is not None}
     agent = make_agent("tagpr")
     if played.kind == "baseline":
         agent = Unpersonalised(agent.instructions)

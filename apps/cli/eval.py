@@ -15,6 +15,7 @@ from .shared import (
     Costs,
     Data,
     DefaultModel,
+    HitChars,
     Judge,
     MaxSearches,
     MaxShown,
@@ -66,6 +67,7 @@ def evaluate(
     max_shown: MaxShown = None,
     cites: Cites = False,
     costs: Costs = None,
+    hit_chars: HitChars = None,
     in_flight: Annotated[
         int, typer.Option(help="Maximum concurrent episodes, for each worker.", rich_help_panel=SPEED)
     ] = 256,
@@ -82,6 +84,6 @@ def evaluate(
 
     settings = Settings(
         agent, model_or_default(model, agent), data, judge, retriever, limit, seeds, first_seed, temperature, top_p,
-        turn_tokens, max_tokens, top_k, max_searches, protocol, tools, max_shown, cites, costs,
+        turn_tokens, max_tokens, top_k, max_searches, protocol, tools, max_shown, cites, costs, hit_chars,
     )  # fmt: skip
     raise typer.Exit(run_eval(settings, Speed(in_flight, deadline), out, as_json, on))

@@ -38,6 +38,9 @@ Tools = Annotated[
 MaxShown = Annotated[
     int | None, typer.Option(help="Maximum documents shown per episode. Default: no maximum.", rich_help_panel=EPISODE)
 ]
+HitChars = Annotated[
+    int | None, typer.Option(help="Characters at which a document is cut. Default: 2000.", rich_help_panel=EPISODE)
+]
 Cites = Annotated[
     bool, typer.Option("--cites", help="Ask for the documents that an answer rests on.", rich_help_panel=EPISODE)
 ]

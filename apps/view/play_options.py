@@ -19,7 +19,7 @@ PROFILES = get_args(ProfileOf)
 _MOST = 1000  # posts per search
 _NAMED: tuple[tuple[str, Registry], ...] = (("agent", AGENTS), ("model", MODELS), ("retriever", RETRIEVERS))
 _GENERATION = ("temperature", "top_p", "turn_tokens", "max_tokens")
-_EPISODE = ("top_k", "max_searches", "protocol", "tools", "max_shown", "cites", "costs")
+_EPISODE = ("top_k", "max_searches", "protocol", "tools", "max_shown", "cites", "costs", "hit_chars")
 
 
 def settings_of(recorded: Mapping[str, Any]) -> Settings:
