@@ -263,6 +263,22 @@ def test_a_run_that_was_killed_loses_no_more_than_since_its_last_checkpoint(poli
     assert _weights(tmp_path / "cut") == _weights(tmp_path / "whole")
 
 
+def test_no_pass_reads_more_rows_than_the_recipe_says(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes: list[int] = []
+    original = grpo.scores_read_once
+
+    def spy(model: Any, input_ids: Any, *more: Any) -> Any:
+        sizes.append(len(input_ids))
+        return original(model, input_ids, *more)
+
+    monkeypatch.setattr(grpo, "scores_read_once", spy)
+    run(recipe(policy, optimiser={"steps": 1, "questions": 3, "rows": 4, "kl": 0.1}), tmp_path)
+
+    assert sizes == [4] * 6  # twelve rows by the reference model, then by the policy
+
+
 def test_a_run_that_dies_while_it_writes_its_policy_writes_it_again(
     policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

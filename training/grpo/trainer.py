@@ -216,11 +216,18 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
             logps, entropies, auxiliary = plain(model, input_ids, attention_mask, logits_to_keep, **options)
             return logps, entropies, auxiliary
         wanted = attention_mask[:, -logits_to_keep:] if self._wanted is None else self._wanted
+        size = options.get("batch_size") or len(input_ids)
+        parts = zip(*(rows.split(size) for rows in (input_ids, attention_mask, wanted)), strict=True)
+        found = [self._scores(model, *part) for part in parts]
+        logps, entropies = (torch.cat(rows) for rows in zip(*found, strict=True))
+        return logps, entropies, None
+
+    def _scores(self, model: Any, input_ids: Any, attention_mask: Any, wanted: Any) -> tuple[Any, Any]:
         asked = (model, input_ids, attention_mask, wanted, self.temperature, self._entropy_bonus_enabled)
         if self.processes.count > 1 or self.recipe.gradient_checkpointing:
-            return *scores(*asked), None
+            return scores(*asked)
         with self.accelerator.autocast():
-            return *scores_read_once(*asked), None
+            return scores_read_once(*asked)
 
     @property
     def _is_a_sum(self) -> bool:
