@@ -302,6 +302,8 @@ class Recipe(PolicyRecipe):
             self.resample_zero_variance > 0,
             f"{_SERVED}: groups are played once, so resample_zero_variance={self.resample_zero_variance} must be 0",
         )
+        bits = 16 if self.lora is None else self.lora.bits
+        yield bits < 16, f"{_SERVED}: its trainer loads the weights in {self.precision}, so lora.bits={bits} must be 16"
         yield (
             self.lora is None and "|" in str(self.generation.vllm_server),
             f"{_SERVED}: all weights can be sent to one server only; set lora for several",
