@@ -233,6 +233,10 @@ def test_a_wrong_setting_is_named_with_its_value_and_the_nearest_right_one(chang
         ({"generation": SERVED | {"top_p": 0.9}}, "generation.top_p=0.9"),
         ({"generation": SERVED, "resample_zero_variance": 2}, "resample_zero_variance=2"),
         ({"generation": SERVED, "advantage": "joint+turn"}, "advantage=joint+turn"),
+        (
+            {"generation": SERVED, "optimiser": {"steps": 1, "rows": 5}},
+            "optimiser.rows=5 does not divide a step's 32 sequences (8 questions x 4)",
+        ),
         ({"generation": SERVED, "lora": {"bits": 4}}, "lora.bits=4 must be 16"),
         ({"generation": SERVED | {"vllm_server": "http://a|http://b"}}, "set lora for several"),
         (

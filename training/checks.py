@@ -120,7 +120,7 @@ def _shares(recipe: BaseRecipe) -> Iterator[str]:
     if not isinstance(recipe, Recipe):
         return
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    rows = recipe.optimiser.questions * recipe.group.size
+    rows = recipe.optimiser.questions * recipe.sequences
     if rows % ((recipe.optimiser.rows or 1) * processes):
         batches = f" in batches of {recipe.optimiser.rows}" if recipe.optimiser.rows else ""
         shared = f"{processes} processes cannot share a step's {rows} sequences evenly{batches}"

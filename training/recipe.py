@@ -240,6 +240,12 @@ class Recipe(PolicyRecipe):
         return self.advantage.endswith("+turn")
 
     @property
+    def sequences(self) -> int:
+        """Of a group, in a step's batch. Masked baselines are not among those that vLLM's servers play."""
+        pushed = self.generation.engine != "vllm-server" or self.train_baseline != "masked"
+        return self.group.size if pushed else self.group.personalised
+
+    @property
     def iterations(self) -> int:
         """The steps that learn from the same groups."""
         return int(self.trl.get("num_iterations") or 1)
@@ -310,7 +316,7 @@ class Recipe(PolicyRecipe):
         )
 
     def _problems_of_groups(self) -> Iterator[tuple[bool, str]]:
-        rows, here = self.optimiser.rows, self.optimiser.questions * self.group.size
+        rows, here = self.optimiser.rows, self.optimiser.questions * self.sequences
         yield (
             self.mode in ("delta", "code") and not self.group.baseline,
             f"advantage={self.advantage} needs baseline scores: group.baseline must be at least 1",
@@ -334,7 +340,7 @@ class Recipe(PolicyRecipe):
         yield (
             rows is not None and here % rows != 0,
             f"optimiser.rows={rows} does not divide a step's {here} sequences "
-            f"({self.optimiser.questions} questions x {self.group.size})",
+            f"({self.optimiser.questions} questions x {self.sequences})",
         )
 
 

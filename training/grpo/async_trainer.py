@@ -137,10 +137,9 @@ def _check_log_probabilities(client: Any, temperature: float) -> None:
 
 def async_config(recipe: Recipe, folder: Path) -> Any:
     """TRL's settings of the run; what the recipe says under `trl` is among them."""
-    pushed = recipe.group.size if recipe.train_baseline != "masked" else recipe.group.personalised
     decided = {
-        **shared(recipe, folder, recipe.optimiser.questions * pushed),
-        "num_generations": pushed,
+        **shared(recipe, folder, recipe.optimiser.questions * recipe.sequences),
+        "num_generations": recipe.sequences,
         "max_completion_length": recipe.generation.max_tokens,
         "token_budget": _NO_TOKEN_BUDGET,
         "vllm_server_base_url": str(recipe.generation.vllm_server).partition("|")[0],

@@ -22,9 +22,8 @@ def config(recipe: Recipe, folder: Path) -> Any:
 
 
 def _decided(recipe: Recipe, folder: Path) -> dict[str, Any]:
-    sequences = recipe.optimiser.questions * recipe.group.size
     return {
-        **shared(recipe, folder, sequences),
+        **shared(recipe, folder, recipe.optimiser.questions * recipe.sequences),
         "num_generations": recipe.group.size,
         "beta": recipe.optimiser.kl,
         "loss_type": recipe.optimiser.loss,
