@@ -88,6 +88,21 @@ def test_the_final_policy_is_the_last_one_or_the_best_of_the_figure_that_is_name
     assert (tmp_path / "final" / "config.json").read_text() == step
 
 
+def test_a_run_that_was_killed_before_its_first_checkpoint_plays_its_evaluations_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "evaluate_together", lambda *_: {})
+    for step in (0, 1, 2):
+        (tmp_path / "evaluations" / f"step-{step}").mkdir(parents=True)
+    trainer = Trainer()
+    course = RunCallback(asked(tmp_path), tmp_path, trainer, Interruption(), lambda step, values: None)
+
+    course.on_train_begin(None, trainer.state, None)
+    course.close()
+
+    assert [path.name for path in (tmp_path / "evaluations").iterdir()] == ["step-0"]
+
+
 def test_evidence_cannot_choose_where_no_question_names_any(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(callbacks, "evaluate_together", lambda *_: {"score": {"mean": 0.5}})
     trainer = Trainer()

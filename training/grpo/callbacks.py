@@ -65,15 +65,14 @@ class RunCallback(TrainerCallback):  # type: ignore[misc]
         self._metrics = MetricsWriter(out / METRICS) if self._processes.first else None
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Evaluate the starting policy; a resumed run forgets the steps that it repeats."""
-        if state.global_step == 0 and self._recipe.watch.evaluate:
-            self._evaluate(0)
-            return
+        """Forget the steps that are repeated; evaluate the starting policy."""
         with self._processes.together():
             if self._processes.first:
                 forget_after(state.global_step, self._out)
                 for played, metrics in steps_before(state.global_step, self._out):
                     self._watch.look(played, metrics)
+        if state.global_step == 0 and self._recipe.watch.evaluate:
+            self._evaluate(0)
         if state.global_step >= self._recipe.optimiser.steps:
             raise NothingLeft
 
