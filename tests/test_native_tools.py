@@ -177,6 +177,20 @@ def test_a_call_and_its_result_stand_as_the_template_writes_them(family: str, fo
     assert parse_action(answered.text, "tools", tools()) == Answer("Tea.")
 
 
+def test_a_call_that_ends_with_a_token_of_its_own_is_not_ended_again(folder: Path) -> None:
+    reader = tokenizer(folder, NATIVE["llama"])
+    reader.add_tokens([transformers.AddedToken("<|eom_id|>", special=True)], special_tokens=True)
+    call = '<tool_call>{"name": "latest", "arguments": {"n": 1}}</tool_call>'
+
+    def result(end: str) -> list[int]:
+        """The tokens after a call that ends so."""
+        turn = Segment("policy", call, (7, reader.convert_tokens_to_ids(end)))
+        said = [Segment("environment", "Tea?"), turn, Segment("environment", "<information>1. Tea.</information>")]
+        return tokens_of(said, reader, tools=tools().schemas)[-1]
+
+    assert result("<|eom_id|>") == result(reader.eos_token)
+
+
 @pytest.mark.parametrize("family", NATIVE)
 def test_a_model_behind_vllm_has_the_tokens_of_a_local_one(family: str, folder: Path, question: Question) -> None:
     written = TURNS[family]

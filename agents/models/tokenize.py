@@ -144,8 +144,14 @@ def _texts(
 
 
 def _has_end(turn: Segment, tokenizer: Any) -> bool:
-    """Whether a sampled turn has its end. A turn without tokens is written with it."""
-    return not turn.tokens or turn.tokens[-1] in tokenizer.all_special_ids
+    """Whether a sampled turn has its end. A turn without tokens is written with it.
+
+    Not all ends have a role by name, such as that of a text: Llama 3.1 ends a call with `<|eom_id|>`.
+    """
+    if not turn.tokens or turn.tokens[-1] in tokenizer.all_special_ids:
+        return True
+    added = tokenizer.added_tokens_decoder.get(turn.tokens[-1])
+    return added is not None and bool(added.special)
 
 
 @lru_cache(maxsize=8)
