@@ -499,11 +499,16 @@ def test_a_model_that_fails_ends_the_turns_and_not_the_next_ones() -> None:
 
 @pytest.mark.parametrize(
     ("config", "named"),
-    [("Gemma2", ["Gemma2Attention", "softcap"]), ("Bloom", ["BloomForCausalLM", "AttentionInterface"])],
+    [
+        ("Gemma2", ["Gemma2Attention", "softcap"]),
+        ("Bloom", ["BloomForCausalLM", "AttentionInterface"]),
+        ("FalconH1", ["FalconH1ForCausalLM", "state"]),
+    ],
 )
 def test_an_architecture_that_would_be_read_wrongly_is_refused(config: str, named: list[str]) -> None:
     sizes = {"vocab_size": len(TOKENIZER), "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    made = getattr(transformers, f"{config}Config")(**sizes, **({"head_dim": 8} if config == "Gemma2" else {}))
+    more = {"Gemma2": {"head_dim": 8}, "FalconH1": {"mamba_d_ssm": 64, "mamba_n_heads": 8, "mamba_d_head": 8}}
+    made = getattr(transformers, f"{config}Config")(**sizes, **more.get(config, {}))
     session = make_hf(transformers.AutoModelForCausalLM.from_config(made)).open(QUESTION, 0)
 
     with pytest.raises(ModelError, match=naming(*named, "openai:MODEL")):

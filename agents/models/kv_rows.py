@@ -133,6 +133,8 @@ class Step:
 
 def forward(model: Any, cache: KVRows, chunks: Sequence[Chunk]) -> Any:
     """The logits after each row's last token; input i is for row i."""
+    if _has_state(model):
+        raise ModelError(f"{type(model).__name__} has layers with a state beside their attention; " + ADVICE)
     step = Step(cache, chunks, model.device)
     with _attending_by_rows(model):
         out = model(
@@ -147,6 +149,11 @@ def forward(model: Any, cache: KVRows, chunks: Sequence[Chunk]) -> Any:
             f"{type(model).__name__} does not use transformers' AttentionInterface in every layer; " + ADVICE
         )
     return out.logits[0].float()
+
+
+def _has_state(model: Any) -> bool:
+    """Whether a layer reads its input as one text, as Mamba does; a hybrid by class may have attention alone."""
+    return bool(model._is_stateful) and any(hasattr(module, "conv1d") for module in model.modules())
 
 
 @contextmanager
