@@ -48,6 +48,7 @@ TRAINERS = {
         "loss",
         "policy_servers",
         "rollout_worker",
+        "sampler",
         "trainer",
         "without_gpu",
     )

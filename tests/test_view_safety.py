@@ -15,6 +15,7 @@ pytest.importorskip("fastapi")
 from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 
 from profilegym import Profile, Question, load_questions
+from profilegym._util.keys import hidden
 from profilegym.apps.view.trust import is_trusted
 from profilegym.envs.data.jsonl import write_jsonl
 from profilegym.envs.retrieval.retriever import RETRIEVERS
@@ -405,7 +406,7 @@ def test_a_recipes_spec_that_leads_to_code_a_command_or_another_machine_is_left_
     assert {page.status for page in pages} == {200}
     assert branch.status == 303
     for page in pages[2:]:
-        assert f"<b>{option}</b> <code>{html.escape(spec)}</code>" in page.text
+        assert f"<b>{option}</b> <code>{html.escape(hidden(spec))}</code>" in page.text
     assert not proof.exists()
 
 

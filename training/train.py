@@ -23,14 +23,19 @@ from .runtime import keep_memory, quieten
 
 def train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
     """Train to the last step, from the newest checkpoint if there is one."""
+    if not _is_done(out):
+        for problem in (*sharding_problems(recipe.generation.engine), *resuming_problems(last_checkpoint(out))):
+            raise OptionError(problem)
     with _directory(recipe, out):
-        if not (out / FINAL / "config.json").exists():
+        if not _is_done(out):
             _train(recipe, out, on_step)
 
 
+def _is_done(out: Path) -> bool:
+    return (out / FINAL / "config.json").exists()
+
+
 def _train(recipe: Recipe, out: Path, on_step: StepCallback) -> None:
-    for problem in (*sharding_problems(recipe.generation.engine), *resuming_problems(last_checkpoint(out))):
-        raise OptionError(problem)
     quieten()
     keep_memory()
     with TrajectoryWriter(out / "trajectories.jsonl") as trajectories:
