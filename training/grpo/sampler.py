@@ -7,7 +7,7 @@ from torch.utils.data import Sampler
 from trl.trainer.utils import RepeatSampler
 
 
-class EpochSampler(Sampler[int]):
+class EpochSampler(Sampler[int]):  # type: ignore[misc]
     """TRL's sampler, in the order of the epoch that it is in; transformers does not lead it past those before."""
 
     def __init__(self, plain: RepeatSampler, epoch: Callable[[], int]) -> None:
