@@ -24,6 +24,7 @@ torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transfo
 pytest.importorskip("trl")
 
 from profilegym.training.grpo import trainer as grpo  # noqa: E402
+from profilegym.training.grpo.loss import scores_read_once  # noqa: E402
 from profilegym.training.grpo.rollouts import Groups  # noqa: E402
 from profilegym.training.interruption import Stopped  # noqa: E402
 from profilegym.training.train import train  # noqa: E402
@@ -267,11 +268,10 @@ def test_no_pass_reads_more_rows_than_the_recipe_says(
     policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes: list[int] = []
-    original = grpo.scores_read_once
 
     def spy(model: Any, input_ids: Any, *more: Any) -> Any:
         sizes.append(len(input_ids))
-        return original(model, input_ids, *more)
+        return scores_read_once(model, input_ids, *more)
 
     monkeypatch.setattr(grpo, "scores_read_once", spy)
     run(recipe(policy, optimiser={"steps": 1, "questions": 3, "rows": 4, "kl": 0.1}), tmp_path)

@@ -65,8 +65,8 @@ def test_the_loss_is_that_of_the_logits_that_the_model_makes(scaling: float, tmp
             told.extend(value for name, value in logs.items() if name == "loss")
 
     examples = [Example(*pair) for pair in zip(read.tolist(), labels.tolist(), strict=True)]
-    settings = {"seed": 0, "max_steps": 1, "per_device_train_batch_size": 3, "logging_steps": 1, "bf16": False}
-    fine_tune(model, load_policy("pilot").tokenizer, examples, tmp_path, [Teller()], **settings)
+    once: dict[str, Any] = {"seed": 0, "max_steps": 1, "per_device_train_batch_size": 3, "logging_steps": 1}
+    fine_tune(model, load_policy("pilot").tokenizer, examples, tmp_path, [Teller()], bf16=False, **once)
 
     assert told == pytest.approx([expected], rel=1e-4)
 
