@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from matching import naming
-from talks import conversation
+from talks import asked, conversation
 
 from profilegym import TrajectoryReader
 from profilegym.apps.train import run_train
@@ -69,7 +69,7 @@ def test_every_recipe_can_be_tried_dry_and_asks_no_server_but_those_it_names(
     monkeypatch.setattr("socket.socket.connect", lambda _, address: refused(address))
     monkeypatch.chdir(tmp_path)  # where the recipe for LoCoMo looks for its file
     (tmp_path / "data").mkdir()
-    talks = [conversation(f"conv-{number}") for number in (26, 30, 41, 42, 43, 44, 47)]
+    talks = [conversation(f"conv-{number}", asked(4), asked(4)) for number in (26, 30, 41, 42, 43, 44, 47)]
     (tmp_path / "data" / "locomo10.json").write_text(json.dumps(talks), "utf-8")
     run_train(name, [], tmp_path / "run", dry_run=True)
 
