@@ -378,6 +378,7 @@ def test_a_name_in_a_file_makes_no_code_run(tmp_path: Path) -> None:
     [
         ("agent", "rpm:index={module}:make"),
         ("retriever", "hybrid:bm25+{module}:make"),
+        ("retriever", "hybrid:bm25+{module}://localhost/make"),
         ("retriever", "hybrid:bm25+os:system,touch {proof}"),
         ("retriever", "rerank:models/mine,over={module}:make"),
         ("tools", "search_profile+mcp:touch {proof}"),
@@ -421,6 +422,15 @@ def test_a_recipes_spec_that_leads_to_code_a_command_or_another_machine_is_left_
 )
 def test_a_recipes_retriever_of_this_machine_is_taken(spec: str) -> None:
     assert is_trusted(spec, RETRIEVERS)
+
+
+@pytest.mark.parametrize("scheme", ["sly", "slyhttp", "runs.one.sly", "runs/one/sly.py"])
+def test_a_module_that_looks_like_a_url_is_no_url(scheme: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sly.py").touch()
+    (tmp_path / "slyhttp.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+
+    assert not is_trusted(f"hybrid:bm25+{scheme}://localhost/x", RETRIEVERS)
 
 
 def test_a_line_of_five_megabytes_is_shown_in_part(tmp_path: Path) -> None:

@@ -7,7 +7,8 @@ from ..._util.registry import Registry, is_code
 from ...envs.data.loading import is_known
 from ...envs.retrieval.retriever import RETRIEVERS
 
-_URL = re.compile(r"[a-z][a-z0-9.-]*://[^\s,+]*", re.IGNORECASE)
+_URL = re.compile(r"[^\s,+=|:]*://[^\s,+|]*")
+_WEB = re.compile(r"(?<![^,+=|:])https?://[^\s,+|]*")  # any other name before `://` may be that of code
 _INNER = re.compile(r"([^\s,+=:]+):")  # as in `hybrid:bm25+NAME:…` and `rpm:index=NAME:…`
 _THIS_MACHINE = ("127.0.0.1", "localhost", "::1")
 _COMMANDS = ("mcp",)
@@ -26,7 +27,7 @@ def is_trusted_data(spec: str) -> bool:
 
 
 def _stays_here(spec: str, rest: str) -> bool:
-    inner = _INNER.findall(_URL.sub("", rest))
+    inner = _INNER.findall(_WEB.sub("", rest))
     return all(map(_is_local, _URL.findall(spec))) and not any(
         name not in RETRIEVERS.names() and is_code(name) for name in inner
     )
