@@ -6,11 +6,13 @@ from random import Random
 from typing import Any
 
 from ..envs.data.leaks import evidence_of
-from ..envs.question import Question
+from ..envs.observation import document_line
+from ..envs.question import Document, Question
+from ..envs.text import shown_id
 from ..envs.trajectory import Segment
+from .posts_shown import id_of, posts_shown
 from .turn_format import answer_with, call_tool
 
-_LINE = re.compile(r"^\d+\. \(([^)\n]*)\) ", re.MULTILINE)
 _WORD = re.compile(r"[\w'-]+")
 _NAME = re.compile(r"(?<=\s)[A-Z][a-z]+")
 _MISTAKES = 0.2  # of the questions that name two speakers, or have another capitalised word
@@ -28,14 +30,14 @@ def play(question: Question, segments: Sequence[Segment], seed: int | None = Non
     calls = _calls(question, seed)
     made = len(observations) - 1
     if made >= len(calls) or "answer now" in observations[-1]:
-        return _answer(question, observations)
+        return _answer(question, segments)
     if calls[made] != "read_around":
         mistaken = "Nobody of that name speaks" in observations[-1]
         why = "I name one who speaks, or nobody." if mistaken else "I look for what was said about it."
         return call_tool("search_profile", calls[made], why)
-    found = _LINE.findall(observations[-1])
+    found = [name for post in posts_shown(segments[-1:]) if (name := id_of(post))]
     if not found:
-        return _answer(question, observations)
+        return _answer(question, segments)
     return call_tool("read_around", {"id": found[0]}, "I read what was said before and after.")
 
 
@@ -81,8 +83,16 @@ def _words(question: Question, speaker: str | None) -> str:
     return " ".join(kept) or question.search_text
 
 
-def _answer(question: Question, observations: Sequence[str]) -> str:
-    shown = [name for name in _LINE.findall("".join(observations[1:])) if name in evidence_of(question)]
-    if not shown or not question.rubric.reference:
+def _answer(question: Question, segments: Sequence[Segment]) -> str:
+    evidence = [document for document in question.profile.documents if document.id in evidence_of(question)]
+    telling = [name for post in posts_shown(segments) for document in evidence if (name := _name(document, post))]
+    if not telling or not question.rubric.reference:
         return answer_with("I do not know.", "Nothing was found.")
-    return answer_with(question.rubric.reference, f"{shown[0]} tells it.")
+    return answer_with(question.rubric.reference, f"{telling[0]} tells it.")
+
+
+def _name(document: Document, post: str) -> str | None:
+    """How a thought names the document, if it is this post: by its id, where posts are shown with their ids."""
+    if post.startswith(f"({shown_id(document.id)}) "):
+        return shown_id(document.id)
+    return "One of them" if post == document_line(document, len(post)) else None

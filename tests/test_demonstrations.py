@@ -11,6 +11,7 @@ from pydantic import ValidationError
 import profilegym as pg
 from profilegym.agents.agent import make_agent
 from profilegym.agents.models.model import make_model
+from profilegym.agents.posts_shown import posts_shown
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.envs.grammar import structure
 from profilegym.errors import OptionError
@@ -19,7 +20,6 @@ from profilegym.training.settings import load_settings
 from profilegym.world.data import gold_queries
 from profilegym.world.pilot.demonstrations import Habits, demonstrate, lessons
 from profilegym.world.pilot.train import PilotRecipe
-from profilegym.world.players.oracle import posts_shown
 
 DATA = "world:seed=3,users=100/train"
 RECIPE = load_settings(PilotRecipe, "pilot")

@@ -96,3 +96,22 @@ def test_without_the_profile_it_does_not_know(tmp_path: Path) -> None:
     (trajectory,) = asyncio.run(play())
 
     assert (trajectory.answer, trajectory.searches) == ("I do not know.", [])
+
+
+@pytest.mark.parametrize(("player", "told"), [("explorer", "in Ghent"), ("searcher", "Ines: I painted the boat.")])
+def test_it_answers_from_posts_that_the_prompt_shows_without_ids(tmp_path: Path, player: str, told: str) -> None:
+    (tmp_path / "talks.json").write_text(
+        json.dumps([conversation("c", asked(4, "Where is Ines's boat?"), **TALK)]), "utf-8"
+    )
+    rollout = Rollout(make_model(f"scripted:{player}"), pg.make_retriever("bm25"))
+
+    async def play(agent: str) -> pg.Trajectory:
+        jobs = [Job(question, make_agent(agent)) for question in pg.load_questions(f"locomo:{tmp_path}/talks.json")]
+        (played,) = [trajectory async for trajectory in rollout.run(jobs)]
+        return played
+
+    shown, unshown = asyncio.run(play("rag")), asyncio.run(play("none"))
+
+    assert told in (shown.answer or "")
+    assert "(D1:1)" not in shown.segments[-1].text
+    assert unshown.answer == "I do not know."

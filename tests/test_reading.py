@@ -7,12 +7,12 @@ from itertools import pairwise
 import pytest
 
 import profilegym as pg
+from profilegym.agents.posts_shown import posts_shown
 from profilegym.envs.trajectory import Segment
 from profilegym.studies.reading import decisions
 from profilegym.world.pilot.demonstrations import Habits, demonstrate
 from profilegym.world.pilot.reading import Reading
 from profilegym.world.pilot.short_lessons import excerpts, is_revised, outline
-from profilegym.world.players.oracle import posts_shown
 from profilegym.world.players.question_rules import parse_question
 
 QUESTIONS = pg.load_questions("world:seed=3,users=60/train")

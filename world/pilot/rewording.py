@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from functools import partial
 from random import Random
 
+from ...agents.posts_shown import posts_shown
 from ...envs.question import Question
 from ...envs.trajectory import Segment
 from ..data import gold_queries
 from ..data.names import NAME
-from ..players.oracle import posts_shown
 from .reading import NEWER, NOTHING, NOTHING_YET, OLDER
 
 _SENTENCE = re.compile(r"(?<=[.\]]) ")

@@ -1,14 +1,12 @@
 """Oracle player: searches with the gold queries and answers from the posts shown."""
 
-import re
 from collections.abc import Sequence
 
+from ...agents.posts_shown import posts_shown
 from ...agents.turn_format import answer_with, search_for
 from ...envs.question import Aspect, Question
 from ...envs.trajectory import Segment
 from ..data import gold_queries
-
-_HIT = re.compile(r"^\d+\. (.*)$", re.MULTILINE)
 
 
 def play(question: Question, segments: Sequence[Segment]) -> str:
@@ -19,11 +17,6 @@ def play(question: Question, segments: Sequence[Segment]) -> str:
         return search_for(queries[turns], "What I need to know stands in the person's posts.")
     known = ", ".join(aspect.accepted[0] for aspect in known_aspects(question, segments))
     return answer_with(known or "I could not find out.", "That is all there is to know.")
-
-
-def posts_shown(segments: Sequence[Segment]) -> list[str]:
-    """The posts that a transcript shows, in its format."""
-    return [line for segment in segments if segment.author == "environment" for line in _HIT.findall(segment.text)]
 
 
 def known_aspects(question: Question, segments: Sequence[Segment]) -> list[Aspect]:

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache, partial
 
 from ..._util.prompts import template
+from ...agents.posts_shown import posts_shown
 from ...agents.prompts import FOLDER
 from ...agents.r2p_template import NAMES
 from ...agents.turn_format import search_for
 from ...envs.question import Question
 from ...envs.trajectory import Segment
-from .oracle import posts_shown
 from .question_rules import facts_in, parse_question
 from .steps import in_steps
 from .task_rules import Example, ParsedText, as_list, as_quote, conclusion, deciding_examples, parse_text, respond

@@ -5,11 +5,12 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 
 from ..._util.prompts import template
+from ...agents.posts_shown import posts_shown
 from ...agents.prompts import FOLDER
 from ...agents.turn_format import answer_with
 from ...envs.question import Question
 from ...envs.trajectory import Segment
-from .oracle import known_aspects, posts_shown
+from .oracle import known_aspects
 
 _LABELLING = template("tagpr_label", FOLDER).partition("{{tags}}")[0]
 _NUMBERED = re.compile(r"^(\d+)\. (.*)$", re.MULTILINE)
