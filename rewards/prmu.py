@@ -88,9 +88,9 @@ class PRMU:
 
         part = self.module["person"]
         asked = self._words([clean(f"{question.text} {answer}") for question, answer in judged])
-        each = {question.user_id: self._posts_of(question) for question, _ in judged}
-        places = {user: place for place, user in enumerate(each)}
-        rows = [places[question.user_id] for question, _ in judged]
+        each = {question.profile.digest: self._posts_of(question) for question, _ in judged}
+        places = {digest: place for place, digest in enumerate(each)}
+        rows = [places[question.profile.digest] for question, _ in judged]
         means = [self._mean(*one) for one in each.values()]
         posts = pad_sequence(means, batch_first=True)[rows]
         there = pad_sequence([torch.ones(len(one), dtype=torch.bool) for one in means], batch_first=True)[rows]

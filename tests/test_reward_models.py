@@ -243,6 +243,20 @@ def test_prmu_reads_who_spoke_and_when_they_met_but_no_dates(runs: tuple[str, ..
     assert len({plain, score(speaker="celery"), score(session="4"), score(meta=(("place", "soup"),))}) == 4
 
 
+def test_prmu_reads_for_each_question_of_a_person_the_posts_that_it_has(runs: tuple[str, ...], prmu: Path) -> None:
+    late = RecordedRun(RunDirectory(runs[0])).questions[0]
+    early = replace(late, profile=Profile(late.user_id, late.profile.documents[:3]))
+    judged = [(early, "On celery"), (late, "On celery")]
+    model = PRMU.load(str(prmu))
+    model.module.eval()
+
+    with torch.inference_mode():
+        together, alone = model.scores(judged).tolist(), [model.scores([one]).item() for one in judged]
+
+    assert abs(alone[0] - alone[1]) > 1e-4
+    assert together == pytest.approx(alone, abs=1e-5)
+
+
 def test_tagprs_reward_is_made_of_all_parts(prmu: Path) -> None:
     question = pg.load_questions("world:seed=5,users=20/test")[2]
     (episode,) = episodes(question, str(question.rubric.reference))
