@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .._util.prompts import fill
-from ..envs.action import Answer, SearchProfile, read_action
+from ..envs.action import Action, Answer, Call, SearchProfile, read_action
 from ..envs.episode import Episode
 from ..envs.question import Question
 from ..envs.text import clean
@@ -42,7 +42,7 @@ class R2P(BaseAgent):
     async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         monitor = _Monitor(episode, model, self._interventions)
         texts = [await monitor.complete(monitor.template_start, 0)]
-        if episode.searches_left and isinstance(read_action(texts[0], episode.protocol)[0], SearchProfile):
+        if episode.searches_left and isinstance(_action(texts[0], episode), SearchProfile | Call):
             return Turn(texts[0])
         texts += [await monitor.complete(monitor.template_start, number) for number in range(1, self._candidates)]
         answered = [text for text in texts if _answer(text, episode)]
@@ -69,13 +69,17 @@ class _Monitor:
     async def complete(self, prefix: str, attempt: int) -> str:
         text, turn = await self._continue(prefix, attempt)
         for _ in range(self._max_corrections):
-            searches = self._episode.searches_left > 0
-            found = deviation(text, self._levels_done, self._episode.protocol, searches)
+            found = self._deviation(text)
             if found is None or turn.finish == "context" or self._model.exhausted:
                 break
             self._log.append(f"text {attempt + 1}: {found.problem}")
             text, turn = await self._continue(self._corrected(text, found), attempt)
         return text
+
+    def _deviation(self, text: str) -> Deviation | None:
+        episode = self._episode
+        searches, cites = episode.searches_left > 0, episode.cites is not None
+        return deviation(text, self._levels_done, episode.protocol, searches, episode.tools, cites)
 
     async def _continue(self, prefix: str, attempt: int) -> tuple[str, Turn]:
         turn = await self._model.continue_turn(prefix, attempt)
@@ -97,8 +101,12 @@ def _joined(prefix: str, text: str) -> str:
     return f"{prefix} {text.lstrip()}"
 
 
+def _action(text: str, episode: Episode) -> Action:
+    return read_action(text, episode.protocol, episode.tools, episode.cites is not None)[0]
+
+
 def _answer(text: str, episode: Episode) -> str:
-    action, _ = read_action(text, episode.protocol, cites=episode.cites is not None)
+    action = _action(text, episode)
     return clean(action.text) if isinstance(action, Answer) else ""
 
 

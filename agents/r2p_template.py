@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from ..envs.action import Answer, Protocol, SearchProfile, read_action
+from ..envs.action import Answer, Call, OfferedTools, Protocol, SearchProfile, read_action
 from ..envs.grammar import structure
 from ..envs.trajectory import Segment
 
@@ -19,7 +19,7 @@ _HEADING = re.compile(rf"(?:^|(?<=>))[ \t#*]*+({'|'.join(NAMES)})[ *]*+:", re.MU
 _THINK = re.compile(r"\s*+<\s*+think\s*+>", re.IGNORECASE)
 _END = re.compile(r"<\s*+/?\s*+(?:think|search|information|answer)\s*+>|<tool_call>", re.IGNORECASE)
 _ANSWER_START = {  # what may follow the last level
-    "tags": re.compile(r"<\s*+/\s*+think\s*+>\s*+<\s*+answer\s*+>", re.IGNORECASE),
+    "tags": re.compile(r"<\s*+/\s*+think\s*+>\s*+<\s*+(?:tool|answer(?:\s++cites\s*+=[^<>]*+)?)\s*+>", re.IGNORECASE),
     "tools": re.compile(r"<tool_call>"),
 }
 
@@ -51,16 +51,23 @@ def sections(turn: str) -> list[Section]:
     ]
 
 
-def deviation(turn: str, done: int = 0, protocol: Protocol = "tags", searches: bool = True) -> Deviation | None:
-    """The first deviation after `done` levels of earlier turns; `searches` allows a search at any level."""
+def deviation(
+    turn: str,
+    done: int = 0,
+    protocol: Protocol = "tags",
+    searches: bool = True,
+    tools: OfferedTools | None = None,
+    cites: bool = True,
+) -> Deviation | None:
+    """The first deviation after `done` levels of earlier turns; `searches` allows a search or a call at any level."""
     for section in sections(turn):
         if section.level != done:
             return Deviation(section.start, _out_of_order(section.level, done), done)
         if not section.text:
             return Deviation(section.start, f"{NAMES[done]} is empty", done)
         done += 1
-    action, end = read_action(turn, protocol, cites=True)[0], _thought(turn)[1]
-    if searches and isinstance(action, SearchProfile):
+    action, end = read_action(turn, protocol, tools, cites)[0], _thought(turn)[1]
+    if searches and isinstance(action, SearchProfile | Call):
         return None
     if done < len(NAMES):
         return Deviation(end, f"{NAMES[done]} is missing", done)
@@ -77,7 +84,7 @@ def complies(segments: Iterable[Segment]) -> bool:
             if deviation(segment.text, done):
                 return False
             done += len(sections(segment.text))
-    return structure(transcript).ok
+    return structure(transcript, cites=True).ok
 
 
 def text_before(turn: str, level: int) -> str:

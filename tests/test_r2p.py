@@ -13,6 +13,7 @@ from profilegym.agents.agent import make_agent
 from profilegym.agents.models.scripted import Replies
 from profilegym.agents.r2p_template import LEVELS, complies, deviation
 from profilegym.agents.rollout import Job, Rollout
+from profilegym.envs.episode_options import checked_options
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import OptionError
 from profilegym.evaluation.summary import compliance
@@ -186,6 +187,31 @@ def test_who_searches_for_itself_may_do_so_at_any_level(ask: Callable[..., Quest
     assert [search.query for search in trajectory.searches] == ["rooibos"]
     assert model.seen[1].endswith("<think>\nPerson:")
     assert compliance(trajectory)
+
+
+def test_an_answer_may_cite_what_it_rests_on(ask: Callable[..., Question]) -> None:
+    cited = GOOD.replace("<answer>", '<answer cites="d1">')
+
+    trajectory = play("r2p:candidates=1", ask(), Replies([cited]), cites=True)
+
+    assert trajectory.answer == "Rooibos."
+    assert trajectory.cites == ("d1",)
+    assert trajectory.usage is not None
+    assert trajectory.usage["interventions"] == []
+    assert compliance(trajectory)
+
+
+def test_who_calls_tools_may_do_so_at_any_level(ask: Callable[..., Question]) -> None:
+    call = 'a drink.</think>\n<tool>{"name": "latest", "arguments": {"n": 1}}</tool>'
+    model = Replies([call, "only rooibos.\nResponse: it.</think>\n<answer>Rooibos.</answer>"])
+
+    options = checked_options({"tools": "search_profile+latest"})
+    trajectory = play("r2p:candidates=1,initial_search=false", ask(), model, **options)
+
+    assert [search.tool for search in trajectory.searches] == ["latest"]
+    assert trajectory.answer == "Rooibos."
+    assert trajectory.usage is not None
+    assert trajectory.usage["interventions"] == []
 
 
 def transcript(*texts: str) -> Sequence[Segment]:
