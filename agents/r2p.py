@@ -42,13 +42,13 @@ class R2P(BaseAgent):
     async def act(self, episode: Episode, model: ModelHandle) -> Turn:
         monitor = _Monitor(episode, model, self._interventions)
         texts = [await monitor.complete(monitor.template_start, 0)]
-        if episode.searches_left and isinstance(_action(texts[0], episode), SearchProfile | Call):
+        if _searches(texts[0], episode):
             return Turn(texts[0])
         texts += [await monitor.complete(monitor.template_start, number) for number in range(1, self._candidates)]
         answered = [text for text in texts if _answer(text, episode)]
         if len({_answer(text, episode) for text in answered}) < 2:
             return Turn((answered or texts)[0])
-        return Turn(await monitor.complete(_synthesis_start(answered, episode), self._candidates))
+        return Turn(await monitor.complete(monitor.synthesis_start(answered), self._candidates))
 
 
 class _Monitor:
@@ -65,6 +65,16 @@ class _Monitor:
         """The first heading that earlier turns did not write."""
         heading = f"{NAMES[self._levels_done]}:" if self._levels_done < len(NAMES) else ""
         return f"<think>\n{heading}" if self._episode.protocol == "tags" else heading
+
+    def synthesis_start(self, texts: Sequence[str]) -> str:
+        """The first text up to its last level, and there every candidate's answer with its reason."""
+        _, person, response = range(len(NAMES))
+        heading = f"{NAMES[response]}: " if self._levels_done <= response else ""  # an earlier turn may have it
+        rows = [f"{heading}I could say:"]
+        for number, text in enumerate(texts, 1):
+            reasons = [clean(section.text) for section in sections(text) if section.level == person]
+            rows.append(f"{number}. {_answer(text, self._episode)}" + (f" ({reasons[0]})" if reasons else ""))
+        return "\n".join([text_before(texts[0], response), *rows, "What agrees with the posts and with the others:"])
 
     async def complete(self, prefix: str, attempt: int) -> str:
         text, turn = await self._continue(prefix, attempt)
@@ -105,16 +115,11 @@ def _action(text: str, episode: Episode) -> Action:
     return read_action(text, episode.protocol, episode.tools, episode.cites is not None)[0]
 
 
+def _searches(text: str, episode: Episode) -> bool:
+    """Whether the text makes a search or a call that its episode still allows."""
+    return episode.searches_left > 0 and isinstance(_action(text, episode), SearchProfile | Call)
+
+
 def _answer(text: str, episode: Episode) -> str:
     action = _action(text, episode)
     return clean(action.text) if isinstance(action, Answer) else ""
-
-
-def _synthesis_start(texts: Sequence[str], episode: Episode) -> str:
-    """The first text up to its last level, and there every candidate's answer with its reason."""
-    _, person, response = range(len(NAMES))
-    rows = [f"{NAMES[response]}: I could say:"]
-    for number, text in enumerate(texts, 1):
-        reasons = [clean(section.text) for section in sections(text) if section.level == person]
-        rows.append(f"{number}. {_answer(text, episode)}" + (f" ({reasons[0]})" if reasons else ""))
-    return "\n".join([text_before(texts[0], response), *rows, "What agrees with the posts and with the others:"])

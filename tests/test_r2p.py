@@ -156,6 +156,21 @@ def test_candidates_that_agree_need_no_synthesis(ask: Callable[..., Question]) -
     assert written(trajectory) == FULL
 
 
+def test_candidates_are_weighed_after_an_earlier_turn_wrote_all_levels(ask: Callable[..., Question]) -> None:
+    first = "a drink.\nPerson: unknown.\nResponse: I look it up.</think>\n<search>rooibos</search>"
+    tea, rooibos = (f"So I say.</think>\n<answer>{drink}.</answer>" for drink in ("Tea", "Rooibos"))
+    model = Replies([first, tea, rooibos, "rooibos.</think>\n<answer>Rooibos, hot.</answer>"])
+
+    trajectory = play("r2p:candidates=2,initial_search=false", ask(), model)
+
+    weighed = "I could say:\n1. Tea.\n2. Rooibos.\nWhat agrees with the posts and with the others:"
+    assert model.seen[-1].endswith(f"<think>\n So I say.\n{weighed}")
+    assert trajectory.answer == "Rooibos, hot."
+    assert trajectory.usage is not None
+    assert trajectory.usage["interventions"] == []
+    assert compliance(trajectory)
+
+
 def test_each_candidate_has_luck_of_its_own(ask: Callable[..., Question]) -> None:
     class Seeds(Replies):
         def __init__(self) -> None:
