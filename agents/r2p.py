@@ -48,7 +48,8 @@ class R2P(BaseAgent):
         answered = [text for text in texts if _answer(text, episode)]
         if len({_answer(text, episode) for text in answered}) < 2:
             return Turn((answered or texts)[0])
-        return Turn(await monitor.complete(monitor.synthesis_start(answered), self._candidates))
+        text = await monitor.complete(monitor.synthesis_start(answered), self._candidates)
+        return Turn(text if _answer(text, episode) or _searches(text, episode) else answered[0])
 
 
 class _Monitor:

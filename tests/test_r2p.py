@@ -171,6 +171,15 @@ def test_candidates_are_weighed_after_an_earlier_turn_wrote_all_levels(ask: Call
     assert compliance(trajectory)
 
 
+def test_a_synthesis_without_an_answer_leaves_the_first_candidate(ask: Callable[..., Question]) -> None:
+    tea = GOOD.replace("Rooibos.<", "Tea.<")
+
+    trajectory = play("r2p:candidates=2,interventions=0", ask(), Replies([GOOD, tea, "both agree that"]))
+
+    assert written(trajectory) == FULL
+    assert trajectory.answer == "Rooibos."
+
+
 def test_each_candidate_has_luck_of_its_own(ask: Callable[..., Question]) -> None:
     class Seeds(Replies):
         def __init__(self) -> None:
