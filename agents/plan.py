@@ -4,7 +4,7 @@ import re
 
 from .._util.prompts import fill
 from ..envs.episode import Episode
-from ..envs.text import clean, clean_lines
+from ..envs.text import after_thinking, clean, clean_lines
 from .agent import BaseAgent, ModelHandle
 from .models.model import Turn
 from .prompts import FOLDER
@@ -31,7 +31,7 @@ class Plan(BaseAgent):
         """The aspects to search for; the question itself if the model names none."""
         question = episode.question
         turn = await model.side_query(fill("plan", FOLDER, question=clean_lines(question.text)))
-        lines = [clean(_BULLET.sub("", line)) for line in turn.text.splitlines()]
+        lines = [clean(_BULLET.sub("", line)) for line in after_thinking(turn.text).splitlines()]
         return [line for line in lines if line][: episode.max_searches] or [clean(question.search_text)]
 
 

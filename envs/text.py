@@ -33,6 +33,14 @@ def cut(line: str, most: int) -> str:
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
 
 
+def after_thinking(reply: str) -> str:
+    """What a model replies after its thinking, which may be unclosed: then nothing.
+
+    A closing tag without an opening one may be a quotation.
+    """
+    return reply.partition("</think>")[2] if reply.lstrip().startswith("<think>") else reply
+
+
 def well_formed(text: str) -> str:
     """Replaces lone surrogates, which have no UTF-8 form, by U+FFFD."""
     return text if text.isascii() else text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from .._util.prompts import fill, fill_text, slots_of, template, version, version_of
 from ..envs.question import Aspect, Question
+from ..envs.text import after_thinking
 from ..errors import JudgeError, OptionError
 from .prompts import FOLDER
 
@@ -35,7 +36,6 @@ _CONTROL_TOKEN = re.compile(r"\[(?=/?[A-Z_]{3,}\])")  # [INST] and the like are 
 
 MATCHES = (0, 1, 2)
 PLACES = {"first": 1, "second": -1, "neither": 0}
-_OPENS, _CLOSES = "<think>", "</think>"
 _OBJECT = re.compile(r"""\{\s*["']?\w+["']?\s*:""")  # a brace in prose does not begin an object
 _SHOWN = 200
 
@@ -209,11 +209,6 @@ def _object_in(reply: str) -> Any:
     if (found := _last_object(after_thinking(reply))) is None:
         raise Unreadable(f"no verdict in the evaluator's reply: {shortened(reply)!r}")
     return found
-
-
-def after_thinking(reply: str) -> str:
-    """Unclosed thinking holds no verdict. A closing tag without an opening one may be a quotation."""
-    return reply.partition(_CLOSES)[2] if reply.lstrip().startswith(_OPENS) else reply
 
 
 def shortened(text: str) -> str:

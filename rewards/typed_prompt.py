@@ -7,8 +7,9 @@ from pathlib import Path
 
 from .._util.prompts import version_of
 from ..envs.question import Aspect, Question
+from ..envs.text import after_thinking
 from ..errors import OptionError
-from .judge_prompts import AspectPrompt, Opinion, Unreadable, after_thinking, shortened
+from .judge_prompts import AspectPrompt, Opinion, Unreadable, shortened
 
 BUILTIN = Path(__file__).parent / "prompts"
 LONGMEMEVAL = "longmemeval"

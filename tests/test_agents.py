@@ -226,6 +226,14 @@ def test_a_plan_is_searched_aspect_by_aspect(ask: Callable[..., Question]) -> No
     assert trajectory.usage["turns"] == 2
 
 
+def test_what_a_model_thinks_before_it_plans_is_no_query(ask: Callable[..., Question]) -> None:
+    model = Replies(["<think>\nThe user asks about drinks.\n</think>\n\ntheir dog\nrooibos", ANSWER])
+
+    trajectory = play("plan", ask(), model, max_searches=3)
+
+    assert [search.query for search in trajectory.searches] == ["their dog", "rooibos"]
+
+
 def test_a_plan_with_tools_searches_for_its_aspects_and_not_for_its_calls(ask: Callable[..., Question]) -> None:
     model = Replies(["their dog\nrooibos", answer_with("Rooibos.", "I see.", "tools")])
 

@@ -298,6 +298,8 @@ def test_whoever_else_read_a_person_each_model_goes_by_its_own(tmp_path: Path) -
         ("Answer: 3\nNo, wait.\n**Answer:** 4\n", "4"),
         ("The answer: it depends.\nanswer: dark comedy", "dark comedy"),
         ("4", "4"),
+        ("<think>\nAnswer: 5? No.\n</think>\n\n4", "4"),
+        ("<think>\nIt is loud", ""),
     ],
 )
 def test_the_answer_is_what_follows_the_last_mark(reply: str, answer: str) -> None:
@@ -307,6 +309,19 @@ def test_the_answer_is_what_follows_the_last_mark(reply: str, answer: str) -> No
         return trajectory
 
     assert asyncio.run(run()).answer == answer
+
+
+def test_what_a_model_thinks_before_it_replies_is_no_feature(tmp_path: Path) -> None:
+    ask, _ = asking()
+
+    async def think(prompt: str) -> Turn:
+        turn = await ask(prompt)
+        return replace(turn, text=f"<think>\nHm | who | knows?\n</think>\n\n{turn.text}")
+
+    plain = asyncio.run(UserModelStore(tmp_path / "plain").get(person().profile, "kit", ask))
+    thinking = asyncio.run(UserModelStore(tmp_path / "thinking").get(person().profile, "kit", think))
+
+    assert (thinking.factors, thinking.memories) == (plain.factors, plain.memories)
 
 
 class TestRPM(AgentContract):

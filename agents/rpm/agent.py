@@ -9,7 +9,7 @@ from ..._util.prompts import fill
 from ...envs.chat import Sampling
 from ...envs.episode import Episode
 from ...envs.question import Question
-from ...envs.text import clean
+from ...envs.text import after_thinking, clean
 from ...errors import OptionError
 from ..agent import BaseAgent, ModelHandle
 from ..models.model import Turn
@@ -73,7 +73,7 @@ class RPM(BaseAgent):
         """The features of the task itself, chosen with the known factors in view."""
         factors = ", ".join(factor.name for factor in user.factors) or "none yet"
         prompt = fill("rpm_task_features", FOLDER, factors=factors, text=clean(episode.question.text))
-        found = parse_features((await model.side_query(prompt)).text)
+        found = parse_features(after_thinking((await model.side_query(prompt)).text))
         return tuple(replace(feature, strength=None, direction=None) for feature in found)
 
     def _context(self, episode: Episode, user: UserModel, features: tuple[Feature, ...]) -> str:
@@ -88,8 +88,10 @@ class RPM(BaseAgent):
     async def _answer(self, episode: Episode, model: ModelHandle, context: str) -> Turn:
         values = {"context": context, "task": clean(episode.question.text), "manner": _INSTRUCTION[self._row]}
         reply = (await model.side_query(fill("rpm_answer", FOLDER, **values))).text
-        *_, (start, end) = [(0, 0), *(found.span() for found in _ANSWER.finditer(reply))]
-        thought, answer = reply[:start], reply[end:]  # without "Answer:" the whole reply is the answer
+        said = after_thinking(reply)
+        *_, (start, end) = [(0, 0), *(found.span() for found in _ANSWER.finditer(said))]
+        thinking = reply.removesuffix(said).strip().removeprefix("<think>").removesuffix("</think>")
+        thought, answer = thinking + said[:start], said[end:]  # without "Answer:" all that is said is the answer
         return Turn(answer_with(answer, thought.strip() or "I was given no reasons.", episode.protocol))
 
 

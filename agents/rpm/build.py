@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from ..._util.jsonl import LineWriter
 from ..._util.prompts import fill, version
 from ...envs.question import Document, Profile
-from ...envs.text import clean
+from ...envs.text import after_thinking, clean
 from ..models.model import Turn
 from ..prompts import FOLDER
 from .user_model import (
@@ -66,8 +66,7 @@ class CachedCalls:
             with LineWriter(self._path) as file:
                 file.append(json.dumps(record))
         self._used[key] = record
-        reply: str = record["reply"]
-        return reply
+        return after_thinking(record["reply"])
 
     @property
     def cost(self) -> Cost:
