@@ -30,7 +30,8 @@ _INSTRUCTION: dict[AblationRow, str] = {
     "factors to the response. Then reply.",
 }
 _FEATURES = "What in this task may move this person:"
-_ANSWER = re.compile(r"^[\s*_#>]*answer:[*_]*", re.IGNORECASE | re.MULTILINE)
+_ANSWER = re.compile(r"^[\s*_#>]*answer[*_]*:[*_]*", re.IGNORECASE | re.MULTILINE)
+_EMPHASISED = re.compile(r"\s*[*_]*([^*_]+?)[*_]+\s*")
 
 
 class RPM(BaseAgent):
@@ -91,8 +92,14 @@ class RPM(BaseAgent):
         said = after_thinking(reply)
         *_, (start, end) = [(0, 0), *(found.span() for found in _ANSWER.finditer(said))]
         thinking = reply.removesuffix(said).strip().removeprefix("<think>").removesuffix("</think>")
-        thought, answer = thinking + said[:start], said[end:]  # without "Answer:" all that is said is the answer
+        thought, answer = thinking + said[:start], _plain(said[end:])  # without "Answer:" all is the answer
         return Turn(answer_with(answer, thought.strip() or "I was given no reasons.", episode.protocol))
+
+
+def _plain(answer: str) -> str:
+    """Without Markdown's marks where they stand around all of it."""
+    emphasised = _EMPHASISED.fullmatch(answer)
+    return emphasised[1] if emphasised else answer
 
 
 def _recorded_features(episode: Episode) -> tuple[Feature, ...]:
