@@ -203,6 +203,17 @@ def test_many_who_want_a_model_at_once_have_it_made_once(tmp_path: Path) -> None
     assert len(prompts) == len(set(prompts)) == users[0].cost.calls
 
 
+def test_posts_that_say_the_same_are_asked_about_once(tmp_path: Path) -> None:
+    said = person().profile.documents[0]
+    twice = Profile("twice", (said, replace(said, id="again")))
+    ask, prompts = asking()
+
+    user = asyncio.run(UserModelStore(tmp_path).get(twice, "kit", ask))
+
+    assert len(user.memories) == 2
+    assert len(prompts) == len(set(prompts)) == user.cost.calls == 3
+
+
 def test_what_is_kept_is_asked_of_nobody_and_a_longer_past_pays_for_what_is_new(tmp_path: Path) -> None:
     profile = person().profile
     shorter = Profile(profile.user_id, profile.documents[:-1])

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -54,19 +55,24 @@ class CachedCalls:
     def __init__(self, path: Path, model_name: str, ask: AskModel) -> None:
         self._path, self._model_name, self._ask = path, model_name, ask
         self._stored = _read_calls(path)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)  # two equal posts make one prompt
         self._used: dict[str, dict[str, Any]] = {}
 
     async def __call__(self, prompt: str) -> str:
         key = blake2b(f"{self._model_name}\n{prompt}".encode(), digest_size=12).hexdigest()
-        record = self._stored.get(key)
-        if record is None:
-            turn = await self._ask(prompt)
-            usage = {name: getattr(turn, name) for name in ("prompt_tokens", "completion_tokens", "cost")}
-            record = self._stored[key] = {"call": key, "reply": turn.text, **usage}
-            with LineWriter(self._path) as file:
-                file.append(json.dumps(record))
-        self._used[key] = record
+        async with self._locks[key]:
+            if key not in self._stored:
+                self._stored[key] = await self._recorded(key, prompt)
+        record = self._used[key] = self._stored[key]
         return after_thinking(record["reply"])
+
+    async def _recorded(self, key: str, prompt: str) -> dict[str, Any]:
+        turn = await self._ask(prompt)
+        usage = {name: getattr(turn, name) for name in ("prompt_tokens", "completion_tokens", "cost")}
+        record = {"call": key, "reply": turn.text, **usage}
+        with LineWriter(self._path) as file:
+            file.append(json.dumps(record))
+        return record
 
     @property
     def cost(self) -> Cost:
