@@ -263,6 +263,17 @@ def test_labelled_lessons_are_chains_of_tagged_steps(tmp_path: Path) -> None:
     assert all("<understand_task>" in lesson.segments[-1].text for lesson in found)
 
 
+def test_labelled_lessons_are_of_any_score_where_no_least_is_asked_for(tmp_path: Path) -> None:
+    data = {"train": "world-lamp-3:seed=1,users=20/train"}
+    asked = {"player": "scripted:world,flaws=0.5", "agent": "prlm", "labeller": "scripted:steps", "limit": 20}
+    recipe = check_settings(SFTRecipe, SFT | {"about": "a test", "data": data, "lessons": asked}, "test")
+
+    found = lessons(recipe, tmp_path)
+
+    assert len(found) == 40
+    assert {score_of(lesson) for lesson in found} > {0.0}  # minus an error otherwise
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The recipe and the folder of three stages by the pilot, small as they can be."""

@@ -118,7 +118,7 @@ def lessons(recipe: SFTRecipe, out: Path) -> list[Trajectory]:
     asked = recipe.lessons
     run = Path(asked.run) if asked.run is not None else _played(recipe, out / PLAYED)
     if asked.labeller is not None:
-        tag(Tagging(str(run), asked.labeller, 0.0 if asked.least is None else asked.least), out / TAGGED)
+        tag(Tagging(str(run), asked.labeller, asked.least), out / TAGGED)
         run = out / TAGGED
     found = [one for one in RunDirectory(run).finished() if one.ended == "answered" and _scores_enough(one, asked)]
     if asked.choose_by is not None:

@@ -40,11 +40,11 @@ _LABEL = re.compile(r"^\W*(\d+)\W+([a-z_]+)\W*$", re.MULTILINE | re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Tagging:
-    """A run of chains to tag, the model that labels them, and the lowest score of a chain to keep."""
+    """A run of chains to tag, the model that labels them, and the lowest score of a chain to keep; None keeps any."""
 
     run: str
     labeller: str
-    least: float = 1.0
+    least: float | None = 1.0
 
 
 class UnusableChain(Exception):
@@ -132,10 +132,10 @@ async def _chain(
         return _id(played), reason
 
 
-def _sentences(played: Trajectory, least: float) -> list[str]:
+def _sentences(played: Trajectory, least: float | None) -> list[str]:
     """The sentences of the thought, if the episode is one thought with a good answer."""
     score, turns = score_of(played), [segment for segment in played.segments if segment.author == "policy"]
-    if score is None or score < least:
+    if least is not None and (score is None or score < least):
         raise UnusableChain(f"the answer scored less than {least:g}")
     plain = len(turns) == 1 and len(played.searches) == (played.kind == "personalised")
     found = _THOUGHT.match(turns[0].text) if plain else None
