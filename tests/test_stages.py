@@ -274,6 +274,15 @@ def test_labelled_lessons_are_of_any_score_where_no_least_is_asked_for(tmp_path:
     assert {score_of(lesson) for lesson in found} > {0.0}  # minus an error otherwise
 
 
+@pytest.mark.parametrize("by", ["score", "evidence"])
+def test_the_best_attempt_is_chosen_of_labelled_lessons_too(tmp_path: Path, by: str) -> None:
+    asked = {"player": "scripted:steps", "labeller": "scripted:steps", "limit": 5, "attempts": 2, "choose_by": by}
+
+    found = lessons(fine_tuning(**asked), tmp_path)
+
+    assert len({(lesson.question_id, lesson.kind) for lesson in found}) == len(found) == 10
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The recipe and the folder of three stages by the pilot, small as they can be."""

@@ -116,13 +116,13 @@ def _learn(recipe: SFTRecipe, out: Path, on_step: StepCallback) -> None:
 def lessons(recipe: SFTRecipe, out: Path) -> list[Trajectory]:
     """The episodes to train on, all of them answered; played and labelled first where the recipe asks for it."""
     asked = recipe.lessons
-    run = Path(asked.run) if asked.run is not None else _played(recipe, out / PLAYED)
+    run = played = Path(asked.run) if asked.run is not None else _played(recipe, out / PLAYED)
     if asked.labeller is not None:
-        tag(Tagging(str(run), asked.labeller, asked.least), out / TAGGED)
+        tag(Tagging(str(played), asked.labeller, asked.least), out / TAGGED)
         run = out / TAGGED
     found = [one for one in RunDirectory(run).finished() if one.ended == "answered" and _scores_enough(one, asked)]
     if asked.choose_by is not None:
-        found = list(_best(found, RecordedRun(RunDirectory(run)), asked.choose_by))
+        found = list(_best(found, RecordedRun(RunDirectory(played)), asked.choose_by))
     found = [one for one in found if one.kind != "baseline" or Random(one.id).random() < asked.without]
     if not found:
         least = "" if asked.least is None else f" and scored at least lessons.least={asked.least:g}"
