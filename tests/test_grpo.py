@@ -361,6 +361,14 @@ def test_a_step_that_the_questions_do_not_fill_is_refused(policy: Path, tmp_path
         run(recipe(policy, optimiser={"steps": 3, "questions": 49}), tmp_path)
 
 
+@pytest.mark.parametrize("agent", ["r2p", "scripted:oracle"])
+def test_an_agent_that_writes_the_policys_turns_is_not_trained(agent: str, policy: Path, tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="writes its turns itself"):
+        run(recipe(policy, agent=agent), tmp_path)
+
+    assert not (tmp_path / "final").exists()
+
+
 def test_a_training_that_ends_by_itself_is_no_finished_run(
     policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any, Self
 
 from ...envs.trajectory import Kind, Trajectory
-from ...errors import RewardError
+from ...errors import OptionError, RewardError
 from ..advantage import advantages, is_flat, is_skipped, turn_advantages
 from ..recipe import Recipe
 
@@ -26,7 +26,7 @@ class Member:
     searches: int
     structure: bool | None
     malformed: int
-    tokens: int
+    tokens: int | None  # of the policy; None where an agent wrote all turns itself
     truncated: bool
     calls: Sequence[float] | None = None  # the rewards of its turns, with an advantage by turn
 
@@ -44,7 +44,7 @@ class Member:
             len(trajectory.searches),
             trajectory.structure_ok,
             trajectory.malformed,
-            sum(len(s.tokens) for s in trajectory.segments if s.author == "policy" and s.tokens is not None),
+            _sampled(trajectory),
             trajectory.ended in ("budget", "length"),
             calls,
         )
@@ -69,6 +69,15 @@ def check_scored(members: Sequence[Member]) -> None:
     if unscored > _DEAD:
         reason = next(member.unscored for member in members if member.total is None)
         raise RewardError(f"{unscored:.0%} of the step's episodes could not be scored: {reason}")
+
+
+def check_sampled(members: Sequence[Member]) -> None:
+    """Raises `OptionError` where the agent, and not the policy, wrote every turn with the profile."""
+    if all(member.tokens is None for member in members if member.kind == "personalised"):
+        raise OptionError(
+            "no token of the step's episodes with the profile was sampled by the policy, as the agent writes its turns "
+            "itself (r2p, rpm and scripted:… do): train with another agent"
+        )
 
 
 def used_turn_advantages(members: Sequence[Member], recipe: Recipe) -> list[list[float]]:
@@ -134,6 +143,13 @@ def advantages_by_turn(group: Sequence[Member], personalised: int) -> list[list[
     """Those of the first members' turns; none for members without a score, and for baselines."""
     rewards = [None if member.total is None else member.calls for member in group[:personalised]]
     return [*turn_advantages(rewards), *([] for _ in group[personalised:])]
+
+
+def _sampled(trajectory: Trajectory) -> int | None:
+    turns = [segment for segment in trajectory.segments if segment.author == "policy"]
+    if turns and all(turn.tokens is None for turn in turns):
+        return None
+    return sum(len(turn.tokens or ()) for turn in turns)
 
 
 def _gain(own: Sequence[Member], baselines: Sequence[Member]) -> float | None:

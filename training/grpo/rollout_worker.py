@@ -21,7 +21,7 @@ from ...envs.reward import RewardFunction
 from ...envs.trajectory import Trajectory
 from ..processes import EXPECTED
 from ..recipe import Recipe
-from .group import Member, annotate, check_scored, group_metrics, used_advantages
+from .group import Member, annotate, check_sampled, check_scored, group_metrics, used_advantages
 from .rollouts import Groups, Place, engine, play
 from .sequence import Encode, TokenSequence, training_row
 
@@ -162,6 +162,7 @@ class RolloutWorker:
         self._used += used
         if len(self._members) == self._recipe.optimiser.questions * self._recipe.group.size:
             check_scored(self._members)
+            check_sampled(self._members)
             self.metrics_queue.put_nowait(group_metrics(self._members, self._used, self._recipe))
             self._members, self._used = [], []
 

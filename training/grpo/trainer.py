@@ -26,7 +26,7 @@ from ..reading import changes_logits
 from ..recipe import Recipe
 from .colocated import ColocatedVLLM
 from .config import config
-from .group import Member, annotate, check_scored, group_metrics, used_advantages, used_turn_advantages
+from .group import Member, annotate, check_sampled, check_scored, group_metrics, used_advantages, used_turn_advantages
 from .loss import by_length, only_what_teaches, scores, scores_read_once
 from .rollouts import Place, Rollouts, reward_total
 from .sampler import EpochSampler
@@ -243,6 +243,7 @@ class PR2Trainer(GRPOTrainer):  # type: ignore[misc]
         found = [member for share in shares for member in share]
         with self.processes.together():
             check_scored(found)
+            check_sampled(found)
         return found
 
     def _note(self, name: str, value: float | None) -> None:
