@@ -89,6 +89,17 @@ def test_a_confirmed_pair_is_one_whose_better_answer_also_scored_more(tmp_path: 
     assert 0 < len(confirmed) < len(every)
 
 
+def test_a_pair_is_of_one_models_answers_and_each_model_has_its_own(run: Path, tmp_path: Path) -> None:
+    asyncio.run(evaluate(Run("rag", "scripted:world", DATA, limit=150), RunDirectory(tmp_path)))
+    one, other = RecordedRun(RunDirectory(run)), RecordedRun(RunDirectory(tmp_path))
+
+    both = pairs_of([one, other], ORDERS["prlm"])
+
+    apart = [*pairs_of([one], ORDERS["prlm"]), *pairs_of([other], ORDERS["prlm"])]
+    answers = [(pair.question.id, pair.better, pair.worse) for pair in apart]
+    assert sorted((pair.question.id, pair.better, pair.worse) for pair in both) == sorted(answers)
+
+
 def test_nobody_is_learned_from_and_examined(run: Path) -> None:
     learned, held_out = split_by_user(pairs_of([RecordedRun(RunDirectory(run))], ORDERS["prlm"]), 0.25)
 

@@ -34,18 +34,21 @@ class ScoredAnswer:
 
 
 def pairs_of(runs: Sequence[RecordedRun], order: Sequence[Profile], confirmed: bool = False) -> list[Pair]:
-    """All pairs of different, non-empty answers to one question in the same attempt."""
-    answers: dict[Place, dict[Profile, ScoredAnswer]] = {}
+    """All pairs of different, non-empty answers of one model to one question in the same attempt.
+
+    Of several runs that have the same such answer, the first counts.
+    """
+    answers: dict[tuple[Place, str], dict[Profile, ScoredAnswer]] = {}
     questions: dict[str, Question] = {}
     for run in runs:
         for trajectory in run.trajectories():
             place = place_of(trajectory)
             given = ScoredAnswer((trajectory.answer or "").strip(), score_of(trajectory))
-            answers.setdefault(place, {})[_profile(trajectory, run)] = given
+            answers.setdefault((place, trajectory.model or ""), {}).setdefault(_profile(trajectory, run), given)
             questions[place[0]] = run.questions.find(place[0])
     return [
         Pair(questions[question], found[better].text, found[worse].text, f"{better} > {worse}")
-        for (question, _), found in sorted(answers.items(), key=lambda one: one[0])
+        for ((question, _), _), found in sorted(answers.items(), key=lambda one: one[0])
         for better, worse in combinations(order, 2)
         if better in found and worse in found and _is_usable(found[better], found[worse], confirmed)
     ]
