@@ -34,21 +34,21 @@ class ByReference:
 
 
 def accuracy(answers: Sequence[str], references: Sequence[str]) -> float:
-    return fmean([answer.strip() == reference.strip() for answer, reference in _pairs(answers, references)])
+    return fmean([answer.strip() == reference.strip() for answer, reference in pairs_of(answers, references)])
 
 
 def macro_f1(answers: Sequence[str], references: Sequence[str], labels: Sequence[str]) -> float:
     """The mean F1 over all labels of the task; a label that never occurs counts 0, an unknown answer is wrong."""
-    pairs = [(answer.strip(), reference.strip()) for answer, reference in _pairs(answers, references)]
+    pairs = [(answer.strip(), reference.strip()) for answer, reference in pairs_of(answers, references)]
     return fmean([_f1(pairs, label) for label in labels])
 
 
 def mae(answers: Sequence[str], references: Sequence[str]) -> float:
-    return fmean([rating_error(*pair) for pair in _pairs(answers, references)])
+    return fmean([rating_error(*pair) for pair in pairs_of(answers, references)])
 
 
 def rmse(answers: Sequence[str], references: Sequence[str]) -> float:
-    return sqrt(fmean([rating_error(*pair) ** 2 for pair in _pairs(answers, references)]))
+    return sqrt(fmean([rating_error(*pair) ** 2 for pair in pairs_of(answers, references)]))
 
 
 def rating_error(answer: str, reference: str) -> float:
@@ -95,7 +95,7 @@ def _number(text: str) -> float | None:
     return value if isfinite(value) else None
 
 
-def _pairs(answers: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
+def pairs_of(answers: Sequence[str], references: Sequence[str]) -> list[tuple[str, str]]:
     if not references or len(answers) != len(references):
         raise DataError(f"{len(answers)} answers for {len(references)} references: give as many, and at least one")
     return list(zip(answers, references, strict=True))

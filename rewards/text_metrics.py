@@ -6,7 +6,7 @@ from statistics import fmean
 from typing import Any
 
 from ..errors import MissingExtra, OptionError, RewardError
-from .label_metrics import ByReference, Measure
+from .label_metrics import ByReference, Measure, pairs_of
 
 KINDS = ("1", "2", "L", "Lsum")
 
@@ -51,14 +51,15 @@ def meteor_measure(synonyms: bool = True) -> Measure:
 
 def corpus(measure: Measure, answers: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """The mean of each measured value, as LaMP and LongLaMP report ROUGE and METEOR."""
-    measured = [measure(answer.strip(), r.strip()) for answer, r in zip(answers, references, strict=True)]
+    measured = [measure(answer.strip(), reference.strip()) for answer, reference in pairs_of(answers, references)]
     return {name: fmean(parts[name] for parts in measured) for name in measured[0]}
 
 
 def corpus_bleu(answers: Sequence[str], references: Sequence[str]) -> float:
     """Corpus SacreBLEU in [0, 1]; not the mean over sentences."""
-    stripped = [answer.strip() for answer in answers]
-    return float(_sacrebleu().corpus_bleu(stripped, [[reference.strip() for reference in references]]).score) / 100
+    stripped = [(answer.strip(), reference.strip()) for answer, reference in pairs_of(answers, references)]
+    hypotheses, others = map(list, zip(*stripped, strict=True))
+    return float(_sacrebleu().corpus_bleu(hypotheses, [others]).score) / 100
 
 
 def _rouge(scorer: Any, answer: str, reference: str) -> dict[str, float]:

@@ -1,7 +1,10 @@
 """ROUGE, BLEU and METEOR."""
 
 import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from typing import Any
 
 import pytest
 from conftest import make_question
@@ -9,7 +12,7 @@ from matching import naming
 
 from profilegym import Episode, Rubric, make_reward
 from profilegym.envs.reward import rewards_of
-from profilegym.errors import MissingExtra, OptionError, RewardError
+from profilegym.errors import DataError, MissingExtra, OptionError, RewardError
 from profilegym.rewards.text_metrics import corpus, corpus_bleu, rouge_measure
 
 for module in ("rouge_score", "sacrebleu", "nltk"):
@@ -58,6 +61,15 @@ def test_bleu_lies_between_0_and_1_and_a_corpus_is_not_the_mean_of_its_sentences
 
 def test_a_corpus_is_the_mean_of_rouge() -> None:
     assert corpus(rouge_measure("1"), ["a b", "c"], ["a b", "d"]) == {"rouge1": 0.5}
+
+
+@pytest.mark.parametrize("measure", [corpus_bleu, partial(corpus, rouge_measure("1"))])
+@pytest.mark.parametrize("references", [[], ["a b", "a b"]])
+def test_a_corpus_needs_a_reference_for_each_answer(
+    measure: Callable[[list[str], list[str]], Any], references: list[str]
+) -> None:
+    with pytest.raises(DataError, match=naming(1, len(references))):
+        measure(["a b"], references)
 
 
 def test_meteor_without_synonyms_knows_stems() -> None:
