@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 HIDDEN = "[key]"
+_SHORT = 8  # characters; keys have more
 _OPTION = re.compile(r",api_key=[^,]*")
 _KEY = re.compile(
     r"(--api[_-]?key\s+|api[_-]?key['\"]?\s*[=:]\s*['\"]?)[^\s,'\"}]+"  # of a command, a spec, a variable or a field
@@ -16,6 +17,12 @@ _KEY = re.compile(
 def hidden(text: str) -> str:
     """`[key]` in place of API keys, and of user and password in a URL."""
     return _KEY.sub(lambda found: (found[1] or "") + HIDDEN, text)
+
+
+def without_key(key: str, text: str) -> str:
+    """`[key]` in place of this key. A short one, where none is needed, is hidden as a word alone."""
+    edge = r"\b" if len(key) < _SHORT else ""
+    return re.sub(f"{edge}{re.escape(key)}{edge}", HIDDEN, text)
 
 
 def key_option(spec: str) -> str:

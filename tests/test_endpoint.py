@@ -162,6 +162,18 @@ def test_the_key_is_in_no_error_and_no_log(caplog: pytest.LogCaptureFixture) -> 
     assert KEY not in repr(Endpoint("judge", base_url="http://127.0.0.1:9/v1", api_key=KEY))
 
 
+def test_a_letter_in_place_of_a_key_is_left_in_the_words_of_an_error() -> None:
+    async def refused(server: JudgeServer) -> None:
+        async with Endpoint("judge", base_url=server.url, api_key="e") as endpoint:
+            await ask(endpoint)
+
+    with JudgeServer(script=[Fault.UNAUTHORIZED]) as server, pytest.raises(EndpointError) as caught:
+        asyncio.run(refused(server))
+
+    assert "incorrect key: Bearer [key]" in str(caught.value)
+    assert "the key is refused: set OPENAI_API_KEY" in str(caught.value)
+
+
 def test_address_and_key_come_from_the_environment_or_the_error_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

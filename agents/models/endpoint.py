@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 from weakref import finalize
 
-from ..._util.keys import HIDDEN, hidden
+from ..._util.keys import hidden, without_key
 from ...envs.chat import ChatReply, Messages, Sampling
 from ...errors import EndpointError, MissingExtra, OptionError
 from .accounting import Estimate, ReportsUsage, Usage, UsageLedger
@@ -149,7 +149,7 @@ class Endpoint:
         except Permanent as error:
             status = error.status
             problem = f"{self.name} at {self._where} refuses: {error}"
-        raise EndpointError(problem.replace(self._key, HIDDEN), status)
+        raise EndpointError(without_key(self._key, problem), status)
 
     async def get(self, path: str, timeout: float) -> Any:
         """The JSON at a path below the base URL, or at a URL; one try, outside the limits."""
@@ -159,7 +159,7 @@ class Endpoint:
                 return await client.get(path, cast_to=object)
         except Exception as error:
             problem = failure(error, timeout)
-            told = f"GET {path} of {self._where}: {problem}".replace(self._key, HIDDEN)
+            told = without_key(self._key, f"GET {path} of {self._where}: {problem}")
             raise EndpointError(told, problem.status) from None
 
     async def is_vllm(self) -> bool:
