@@ -11,7 +11,7 @@ from ..envs.question import Document, Question
 from ..envs.text import shown_id
 from ..envs.trajectory import Segment
 from .posts_shown import id_of, posts_shown
-from .turn_format import answer_with, call_tool
+from .turn_format import answer_with, call_tool, must_answer
 
 _WORD = re.compile(r"[\w'-]+")
 _NAME = re.compile(r"(?<=\s)[A-Z][a-z]+")
@@ -29,7 +29,7 @@ def play(question: Question, segments: Sequence[Segment], seed: int | None = Non
     observations = [segment.text for segment in segments if segment.author == "environment"]
     calls = _calls(question, seed)
     made = len(observations) - 1
-    if made >= len(calls) or "answer now" in observations[-1]:
+    if made >= len(calls) or must_answer(observations[-1]):
         return _answer(question, segments)
     if calls[made] != "read_around":
         mistaken = "Nobody of that name speaks" in observations[-1]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from ..envs.question import Question
 from ..envs.trajectory import Segment
 from .posts_shown import id_of, posts_shown
-from .turn_format import answer_with, call_tool
+from .turn_format import answer_with, call_tool, must_answer
 
 FIRST = 10  # documents of the search
 _CITES = "Name the posts that your answer rests on"  # in the prompt
@@ -14,7 +14,7 @@ _CITES = "Name the posts that your answer rests on"  # in the prompt
 def play(question: Question, segments: Sequence[Segment]) -> str:
     """Reads around the hits of its search, best first, while it may call; answers with the best hit, and cites it."""
     observations = [segment for segment in segments if segment.author == "environment"]
-    if "answer now" in observations[-1].text:
+    if must_answer(observations[-1].text):
         return _answer(segments)
     if len(observations) == 1:
         return call_tool("search_profile", {"query": question.search_text, "k": FIRST}, "I search for the question.")

@@ -8,7 +8,13 @@ from typing import Any
 from ..envs.action import Answer, Protocol, SearchProfile, parse_action
 from ..envs.text import shown_id
 
+_ANSWER_NOW = re.compile(r"^\w[^\d\n:]*: answer now\.$", re.MULTILINE)  # posts stand on numbered lines
 _TOOL = re.compile(r"<tool>(.*?)</tool>", re.DOTALL)
+
+
+def must_answer(observation: str) -> bool:
+    """Whether the environment says that nothing more can be called; a post may say so, too."""
+    return _ANSWER_NOW.search(observation) is not None
 
 
 def search_for(query: str, thought: str, protocol: Protocol = "tags") -> str:
