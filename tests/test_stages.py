@@ -1,5 +1,6 @@
 """Training in stages: what each begins with, what it names of the others, and what is not done twice."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -12,9 +13,11 @@ from matching import naming
 
 from profilegym.apps.train import run_train
 from profilegym.envs.data import load_questions
+from profilegym.envs.reward import AspectMatch, Verdict
 from profilegym.envs.trajectory import Trajectory
 from profilegym.errors import DataError, OptionError
-from profilegym.evaluation.evaluate import Settings
+from profilegym.evaluation.evaluate import Settings, evaluate
+from profilegym.evaluation.late_verdicts import LateVerdict, VerdictWriter, verdict_key
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.summary import evidence_recall, score_of
 from profilegym.training.lessons import SFTRecipe, lessons
@@ -247,6 +250,24 @@ def test_lessons_of_a_run_that_is_there_are_not_played_again(tmp_path: Path) -> 
 
     assert [lesson.id for lesson in again] == [lesson.id for lesson in first]
     assert not (tmp_path / "b").exists()
+
+
+def test_lessons_of_a_run_that_was_judged_later_have_its_scores(tmp_path: Path) -> None:
+    judge, run = tmp_path / "gone.py", tmp_path / "run"
+    judge.write_text(
+        "from profilegym.errors import JudgeError\n\nclass Gone:\n    name = 'gone'\n"
+        "    async def score_many(self, pairs):\n        return [JudgeError('nobody is there') for _ in pairs]\n"
+    )
+    asked = Settings("rag", "scripted:world", DATA, judge=f"{judge}:Gone", limit=6)
+    asyncio.run(evaluate(asked, RunDirectory(run)))
+    with VerdictWriter(run) as writer:
+        for one in RunDirectory(run).trajectories():
+            verdict = Verdict("gone", 0.75, (AspectMatch("All of it", 2), AspectMatch("The rest", 1)))
+            writer.write(LateVerdict(*verdict_key(one), "gone", True, verdict, None, "now"))
+
+    found = lessons(fine_tuning(player=None, run=str(run), least=0.7), tmp_path)
+
+    assert [score_of(lesson) for lesson in found] == [0.75] * 12
 
 
 def test_without_a_lesson_there_is_nothing_to_learn(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from .._util.files import whole_folder
 from ..envs.trajectory import Trajectory
 from ..errors import DataError
 from ..evaluation.evaluate import Speed, evaluate
+from ..evaluation.late_verdicts import with_late_verdicts
 from ..evaluation.recorded_run import RecordedRun
 from ..evaluation.run import RunDirectory
 from ..evaluation.summary import evidence_recall, score_of
@@ -120,7 +121,9 @@ def lessons(recipe: SFTRecipe, out: Path) -> list[Trajectory]:
     if asked.labeller is not None:
         tag(Tagging(str(played), asked.labeller, asked.least), out / TAGGED)
         run = out / TAGGED
-    found = [one for one in RunDirectory(run).finished() if one.ended == "answered" and _scores_enough(one, asked)]
+    directory = RunDirectory(run)
+    finished = with_late_verdicts(directory, directory.finished())
+    found = [one for one in finished if one.ended == "answered" and _scores_enough(one, asked)]
     if asked.choose_by is not None:
         found = list(_best(found, RecordedRun(RunDirectory(played)), asked.choose_by))
     found = [one for one in found if one.kind != "baseline" or Random(one.id).random() < asked.without]
