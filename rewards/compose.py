@@ -10,7 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 from ..envs.episode import Episode
 from ..envs.reward import Reward, RewardFunction, score_async
 from ..errors import OptionError, RewardError
-from .format import penalty, structure_reward, tag_format, tag_set
+from .format import checked_amount, penalty, structure_reward, tag_format, tag_set
 from .judge import Judge, score
 from .registry import REWARD_MODELS, make_reward
 from .text_metrics import rouge
@@ -92,6 +92,8 @@ def tagpr(
 
     Its second stage uses the task alone: `tagpr:TASK,alpha=0,beta=0,gamma=0`.
     """
+    for name, weight in (("alpha", alpha), ("beta", beta), ("gamma", gamma)):
+        checked_amount(f"tagpr:{name}", weight)
     if gamma and not prmu:
         raise OptionError(
             "no PRMU was named: give a reward, or its spec, as in "

@@ -4,12 +4,14 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import inf
 from typing import ClassVar
 
 from ..envs.episode import Episode
 from ..envs.grammar import structure
 from ..envs.reward import Reward
 from ..envs.tagpr_tags import tagged
+from ..errors import OptionError
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def structure_reward() -> FormatReward:
 
 def penalty(amount: float = 0.5) -> FormatReward:
     """PR2's structure penalty: minus `amount` where the transcript breaks the grammar, else 0."""
-    return FormatReward("penalty", _follows_grammar, 0.0, -float(amount))
+    return FormatReward("penalty", _follows_grammar, 0.0, -checked_amount("penalty:amount", amount))
 
 
 def tag_format() -> FormatReward:
@@ -49,6 +51,17 @@ def tag_format() -> FormatReward:
 def tag_set(least: int = 3, most: int = 2) -> FormatReward:
     """TagPR's: 1 where it also uses at least `least` kinds of tags, each at most `most` times, else 0."""
     return FormatReward("tag_set", partial(_varied, least, most))
+
+
+def checked_amount(option: str, value: object) -> float:
+    """What an option of a reward takes off or weighs: below 0 it would reward what it is to discourage."""
+    try:
+        amount = float(str(value))
+    except ValueError:
+        amount = -1.0
+    if not 0 <= amount < inf:
+        raise OptionError(f"{option}={value!r}: give a number of at least 0")
+    return amount
 
 
 def _follows_grammar(episode: Episode) -> bool:

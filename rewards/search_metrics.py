@@ -10,6 +10,7 @@ from ..envs.question import Question
 from ..envs.reward import Reward
 from ..envs.trajectory import Search
 from ..errors import OptionError
+from .format import checked_amount
 from .ranking import ndcg, precision, recall
 
 Measure = Literal["recall", "precision", "ndcg"]
@@ -91,6 +92,10 @@ class Cost:
     hit: float = 0.0
     parts_sum: ClassVar = True
     runs_inline: ClassVar = True
+
+    def __post_init__(self) -> None:
+        for name in ("search", "hit"):  # of a spec, the first option may be a text
+            object.__setattr__(self, name, checked_amount(f"cost:{name}", getattr(self, name)))
 
     def __call__(self, episodes: Sequence[Episode]) -> list[Reward]:
         return [self._reward(episode) for episode in episodes]

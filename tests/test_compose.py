@@ -59,6 +59,26 @@ def test_a_sum_is_unscored_if_a_part_is() -> None:
     assert reward == Reward(None, unscored="judge: the evaluator is down")
 
 
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("penalty:-0.5", "penalty:amount='-0.5'"),
+        ("pr2:penalty_amount=much", "amount='much'"),
+        ("cost:search=-0.01", "cost:search=-0.01"),
+        ("cost:hit=little", "cost:hit='little'"),
+        ("tagpr:rubric,prmu=rubric,alpha=-1", "tagpr:alpha=-1"),
+    ],
+)
+def test_what_is_taken_off_or_weighed_is_a_number_of_at_least_0(spec: str, told: str) -> None:
+    with pytest.raises(OptionError, match=naming(told, "at least 0")):
+        make_reward(spec)
+
+
+def test_an_amount_is_named_or_stands_alone() -> None:
+    assert make_reward("cost:0.25") == make_reward("cost:search=0.25") != make_reward("cost")
+    assert make_reward("penalty:0.25") == make_reward("penalty:amount=0.25") != make_reward("penalty")
+
+
 @pytest.mark.parametrize("spec", ["", "score:rubric", "1*structure+1*structure", "structure*1", "x+1*structure"])
 def test_a_sum_that_is_not_one_is_refused(spec: str) -> None:
     with pytest.raises(OptionError, match=naming("compose", repr(spec))):
