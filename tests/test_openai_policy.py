@@ -11,9 +11,11 @@ from matching import names, naming
 
 from profilegym import Episode, Question, Trajectory, make_retriever
 from profilegym.agents.agent import make_agent
+from profilegym.agents.models import openai_policy
 from profilegym.agents.models.model import STOPS, Turn, make_model
-from profilegym.agents.models.openai_policy import ServedModel
+from profilegym.agents.models.openai_policy import ServedModel, ServedRequest
 from profilegym.agents.rollout import Job, Rollout
+from profilegym.envs.action import TOOLS
 from profilegym.envs.chat import Sampling
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import BudgetSpent, EndpointError, ModelError, OptionError
@@ -198,6 +200,17 @@ def test_log_probabilities_are_kept_where_they_are_asked_for(form: str, asked: o
 
     assert server.seen[0]["logprobs"] is asked or server.seen[0]["logprobs"] == asked
     assert turn.logprobs == [-0.5, -0.5, -0.5]
+
+
+def test_a_call_may_have_no_log_probabilities() -> None:
+    function = {"name": "search_profile", "arguments": '{"query": "tea"}'}
+    message = {"content": None, "tool_calls": [{"function": function}]}
+    reply = {"choices": [{"message": message, "logprobs": {"content": None}, "finish_reason": "tool_calls"}]}
+
+    turn = openai_policy._read("tools", ServedRequest(SAID, Sampling(), STOPS["tools"], TOOLS), reply)
+
+    assert turn.text == '<tool_call>{"name": "search_profile", "arguments": {"query": "tea"}}</tool_call>'
+    assert turn.logprobs is None
 
 
 def test_seeds_follow_from_the_episodes_seed_and_the_turn() -> None:

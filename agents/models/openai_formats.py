@@ -30,7 +30,7 @@ class Completions:
     def text(self, choice: Mapping[str, Any], segments: Sequence[Segment], stop: Sequence[str]) -> str:
         return _with_stop(choice["text"], choice, stop, _prefix(segments))
 
-    def logprobs(self, record: Mapping[str, Any]) -> list[float]:
+    def logprobs(self, record: Mapping[str, Any]) -> list[float] | None:
         return list(record["token_logprobs"])
 
 
@@ -49,8 +49,9 @@ class Chat:
     def text(self, choice: Mapping[str, Any], segments: Sequence[Segment], stop: Sequence[str]) -> str:
         return _with_stop(choice["message"].get("content") or "", choice, stop, _prefix(segments))
 
-    def logprobs(self, record: Mapping[str, Any]) -> list[float]:
-        return [token["logprob"] for token in record["content"]]
+    def logprobs(self, record: Mapping[str, Any]) -> list[float] | None:
+        """None of a reply without content, such as a native call."""
+        return None if record["content"] is None else [token["logprob"] for token in record["content"]]
 
 
 class ContinuedChat(Chat):
