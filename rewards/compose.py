@@ -110,7 +110,7 @@ def tagpr(
 
 @dataclass(frozen=True)
 class Gated:
-    """The product of a reward and a gate; unscored if either is."""
+    """The product of a reward and a gate; unscored if either is, or if the reward is below 0."""
 
     reward: RewardFunction
     gate: RewardFunction
@@ -124,6 +124,9 @@ class Gated:
     def _product(self, reward: Reward, gate: Reward) -> Reward:
         if reward.total is None or gate.total is None:
             return Reward(None, verdict=reward.verdict, unscored=reward.unscored or gate.unscored, flags=reward.flags)
+        if reward.total < 0:
+            reason = f"a reward of {reward.total:g} cannot be gated, as a closed gate would be better"
+            return Reward(None, verdict=reward.verdict, unscored=reason, flags=reward.flags)
         total = reward.total * gate.total
         return Reward(total, {"gated": total}, reward.verdict, flags=reward.flags)
 

@@ -136,6 +136,18 @@ def test_the_second_stage_is_the_task_alone() -> None:
     assert reward.parts == {"task": 1}
 
 
+def test_a_broken_form_is_no_better_than_a_task_below_0() -> None:
+    rated = replace(TEA, rubric=Rubric(reference="5"))
+    episodes = [Episode(rated), Episode(rated)]
+    for episode, thinking in zip(episodes, (f"<think>{STEPS}</think>", ""), strict=True):
+        episode.write(f"{thinking}<answer>3</answer>")
+
+    formed, broken = rewards_of(tagpr("mae", gamma=0)(episodes))
+
+    assert formed.total is broken.total is None
+    assert "-2 cannot be gated" in str(broken.unscored)
+
+
 def test_a_task_that_could_not_be_scored_leaves_all_unscored() -> None:
     (reward,) = rewards_of(tagpr("none", gamma=0)([thought(STEPS)]))
 
