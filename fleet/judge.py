@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ..envs.question import Profile, Question
-from ..envs.reward import Verdict
+from ..envs.reward import Verdict, plain_verdict
 from ..errors import BudgetSpent, JudgeError, RewardError
 from ..rewards.judge import Judge, Pair
 from ..rewards.registry import make_judge
@@ -33,12 +33,20 @@ class JudgeDesk:
             found = await self._judge.score_many(pairs)
         except BudgetSpent as error:
             return Spent(str(error))
-        return [str(one) if isinstance(one, RewardError) else one for one in found]
+        return list(map(_reply, found))
 
     async def close(self) -> None:
         close = getattr(self._judge, "close", None)
         if close is not None:
             await close()
+
+
+def _reply(found: Verdict | RewardError) -> Reply:
+    """With Python's own numbers: a worker does not know the classes of a plug-in."""
+    try:
+        return str(found) if isinstance(found, RewardError) else plain_verdict(found)
+    except RewardError as error:
+        return str(error)
 
 
 @dataclass

@@ -8,6 +8,8 @@ from pathlib import Path
 from struct import Struct
 from typing import Any, Self
 
+from .._util.sync import awaiting_plug_in
+
 _LENGTH = Struct("<Q")
 
 
@@ -42,11 +44,12 @@ class Desk:
 
     async def _reply(self, writer: asyncio.StreamWriter, number: int, asked: Any) -> None:
         try:
-            reply = True, await self._answer(asked)
+            with awaiting_plug_in():
+                reply = _framed((number, (True, await self._answer(asked))))
         except Exception as error:
-            reply = False, f"{type(error).__name__}: {error}"
+            reply = _framed((number, (False, f"{type(error).__name__}: {error}")))
         if not writer.is_closing():
-            write_frame(writer, (number, reply))
+            writer.write(reply)
 
 
 class Caller:
@@ -56,11 +59,14 @@ class Caller:
         self._path, self._numbers = path, count()
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._connection: asyncio.Task[asyncio.StreamWriter] | None = None
+        self._gone: str | None = None  # why no reply arrives any more
 
     async def __call__(self, asked: Any) -> Any:
         if self._connection is None:
             self._connection = asyncio.create_task(self._connect())
         writer = await asyncio.shield(self._connection)
+        if self._gone is not None:
+            raise ConnectionError(self._gone)
         number = next(self._numbers)
         future = self._waiting[number] = asyncio.get_running_loop().create_future()
         try:
@@ -75,18 +81,24 @@ class Caller:
         return writer
 
     async def _read_replies(self, reader: asyncio.StreamReader) -> None:
-        while (frame := await read_frame(reader)) is not None:
-            number, (well, reply) = frame
-            future = self._waiting.get(number)
-            if future is None or future.done():
-                continue
-            if well:
-                future.set_result(reply)
-            else:
-                future.set_exception(RuntimeError(reply))
+        try:
+            while (frame := await read_frame(reader)) is not None:
+                self._take(*frame)
+            self._gone = "the driver is gone"
+        except Exception as error:  # a reply of a class that only the driver knows
+            self._gone = f"a reply cannot be read here: {type(error).__name__}: {error}"
         for future in self._waiting.values():
             if not future.done():
-                future.set_exception(ConnectionError("the driver is gone"))
+                future.set_exception(ConnectionError(self._gone))
+
+    def _take(self, number: int, reply: tuple[bool, Any]) -> None:
+        future, (well, found) = self._waiting.get(number), reply
+        if future is None or future.done():
+            return
+        if well:
+            future.set_result(found)
+        else:
+            future.set_exception(RuntimeError(found))
 
 
 async def read_frame(reader: asyncio.StreamReader) -> Any:
@@ -99,5 +111,9 @@ async def read_frame(reader: asyncio.StreamReader) -> Any:
 
 
 def write_frame(writer: asyncio.StreamWriter, frame: Any) -> None:
+    writer.write(_framed(frame))
+
+
+def _framed(frame: Any) -> bytes:
     data = pickle.dumps(frame)
-    writer.write(_LENGTH.pack(len(data)) + data)
+    return _LENGTH.pack(len(data)) + data
