@@ -87,7 +87,7 @@ def _recording(served: Served) -> Iterator[None]:
         yield
         return
     run = RunDirectory(served.out)
-    with run.writing(served.settings):
+    with run.writing_episodes(served.settings):
         try:
             yield
         finally:

@@ -55,7 +55,7 @@ async def branch(
     settings = changes.settings(parent.settings)
     agent = make_agent(settings.agent)
     told = {"parent": str(parent.run.path), "from_step": changes.step, "profile": changes.profile}
-    with run.writing(asdict(settings) | told):
+    with run.writing_episodes(asdict(settings) | told):
         model = make_model(settings.model)
         try:
             await _play_all(parent, changes, run, rollout_of(settings, speed, model, agent), agent, progress)

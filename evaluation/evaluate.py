@@ -117,7 +117,7 @@ async def evaluate(
     `model`: a loaded model, which stays open; by default, the settings' model is loaded and closed.
     """
     questions, agent = load_questions(settings.data), make_agent(settings.agent)
-    with run.writing(asdict(settings)):
+    with run.writing_episodes(asdict(settings)):
         await _play(settings, run, speed, questions, agent, model, progress, Share())
         return sum_up(run)
 

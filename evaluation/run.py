@@ -69,6 +69,17 @@ class RunDirectory:
             self._begin(without_keys(settings))
             yield
 
+    @contextmanager
+    def writing_episodes(self, settings: Mapping[str, Any]) -> Iterator[None]:
+        """As `writing`, of a run that is nothing but its episodes: one that fails before the first is forgotten."""
+        with self.writing(settings):
+            try:
+                yield
+            except BaseException:
+                if not self.trajectories_file.exists() or not self.trajectories_file.stat().st_size:
+                    (self.path / "recipe.yaml").unlink()
+                raise
+
     def trajectories(self) -> Iterator[Trajectory]:
         """The newest line of each episode; unreadable lines are skipped and listed in `bad_lines`."""
         newest: dict[str, int] = {}

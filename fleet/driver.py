@@ -32,7 +32,7 @@ def evaluate_on(
     """Plays the missing episodes on the workers of a place, and writes the summary, as `evaluate` does here."""
     questions = load_questions(settings.data)
     players = len(players_of(make_agent(settings.agent)))
-    with run.writing(asdict(settings)):
+    with run.writing_episodes(asdict(settings)):
         with make_pool(place) as pool, run.writer() as writer:
             Driver(pool, settings, speed, questions, players, writer, progress).play(run)
         return sum_up(run)

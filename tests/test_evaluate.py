@@ -12,7 +12,7 @@ from matching import naming
 
 from profilegym import TrajectoryReader, load_questions
 from profilegym.envs.data.profile_controls import swapped
-from profilegym.errors import BudgetSpent, OptionError
+from profilegym.errors import BudgetSpent, OptionError, UnknownName
 from profilegym.evaluation.evaluate import Settings, Speed, default_reward, evaluate
 from profilegym.evaluation.report import write_report
 from profilegym.evaluation.run import RunDirectory
@@ -118,6 +118,15 @@ def hits(out: Path) -> list[str]:
 def test_two_processes_cannot_write_to_one_directory(tmp_path: Path) -> None:
     with RunDirectory(tmp_path).writing({}), pytest.raises(OptionError, match="process"):
         run(ORACLE, tmp_path)
+
+
+def test_a_run_that_fails_before_its_first_episode_leaves_its_directory_to_another(tmp_path: Path) -> None:
+    with pytest.raises(UnknownName, match=naming("bm52")):
+        run(replace(ORACLE, retriever="bm52"), tmp_path)
+
+    assert run(ORACLE, tmp_path)["score"]["n"] == 12
+    with pytest.raises(OptionError, match="another run"):
+        run(replace(ORACLE, top_k=2), tmp_path)
 
 
 def test_rag_over_the_posts_of_another_shows_none_of_the_askers(tmp_path: Path) -> None:
