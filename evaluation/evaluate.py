@@ -56,9 +56,10 @@ class Settings:
     hit_chars: int | None = None  # None: that of `Episode`
 
     def __post_init__(self) -> None:
-        for name in ("seeds", "turn_tokens", *(["limit"] if self.limit is not None else [])):
-            if getattr(self, name) < 1:
-                raise OptionError(f"{name}={getattr(self, name)!r}: give a whole number of at least 1")
+        for name in ("seeds", "turn_tokens", "max_tokens", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name}={value!r}: give a whole number of at least 1")
         if self.hit_chars == HIT_CHARS:  # which was not recorded before there was this option
             object.__setattr__(self, "hit_chars", None)
         checked_options(self._of_episodes)
@@ -95,6 +96,11 @@ class Speed:
 
     in_flight: int = 256
     deadline: float = 600.0
+
+    def __post_init__(self) -> None:
+        for name in ("in_flight", "deadline"):
+            if getattr(self, name) <= 0:
+                raise OptionError(f"{name}={getattr(self, name)!r} must be more than 0")
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,17 @@ def test_a_run_that_fails_before_its_first_episode_leaves_its_directory_to_anoth
         run(replace(ORACLE, top_k=2), tmp_path)
 
 
+@pytest.mark.parametrize(("name", "value"), [("in_flight", 0), ("deadline", 0.0)])
+def test_a_speed_at_which_no_episode_is_played_is_an_error(name: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=naming(name, value)):
+        Speed(**{name: value})
+
+
+def test_episodes_without_a_token_are_an_error() -> None:
+    with pytest.raises(OptionError, match=naming("max_tokens", 0)):
+        replace(ORACLE, max_tokens=0)
+
+
 def test_rag_over_the_posts_of_another_shows_none_of_the_askers(tmp_path: Path) -> None:
     run(replace(ORACLE, agent="rag-random"), tmp_path)
 
