@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 
 from rich import box
@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from .._util.terminal import printable
-from ..evaluation.evaluate import Settings, sum_up
+from ..evaluation.evaluate import sum_up
 from ..evaluation.intervals import BRACKETS, reach, spread
 from ..evaluation.judge_audit.agreement import Agreement
 from ..evaluation.judge_audit.findings import percent
@@ -37,7 +37,7 @@ def run_rejudge(path: Path, judge: str | None, everything: bool, as_json: bool =
     except KeyboardInterrupt:
         errors.print(f"stopped; what was judged is in {path / FILE}: the same command goes on from there", style="bold")
         return INTERRUPTED
-    if outcome.healed:
+    if outcome.own:  # also of a command before, which was interrupted
         _update_summary(run)
     scores = judge_scores(run)
     if as_json:
@@ -54,8 +54,8 @@ def judging_on(on: str, judge: str) -> Judging:
 
 
 def _update_summary(run: RunDirectory) -> None:
-    """Update summary and report of an evaluation; those of a training run are about its training."""
-    if run.settings.keys() <= {one.name for one in fields(Settings)} and (run.path / "summary.json").exists():
+    """Update summary and report of an evaluation; those of a training run, with data sets by split, are about it."""
+    if isinstance(run.settings.get("data"), str) and (run.path / "summary.json").exists():
         sum_up(run)
         write_report(run)
 

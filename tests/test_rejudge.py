@@ -28,9 +28,11 @@ from profilegym import (
 from profilegym.apps.rejudge import run_rejudge
 from profilegym.envs.reward import rewards_of
 from profilegym.errors import BudgetSpent, DataError, JudgeError, OptionError
-from profilegym.evaluation.evaluate import Settings, evaluate
+from profilegym.evaluation.branch import Changes, branch
+from profilegym.evaluation.evaluate import Settings, Speed, evaluate
 from profilegym.evaluation.judge_scores import judge_scores
 from profilegym.evaluation.late_verdicts import with_late_verdicts
+from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.rejudge import Outcome, rejudge
 from profilegym.evaluation.run import RunDirectory
 from profilegym.rewards.rubric import RubricJudge
@@ -399,11 +401,16 @@ def test_an_interrupted_command_says_how_to_go_on(run: Path, capsys: pytest.Capt
     assert "the same command goes on from there" in " ".join(capsys.readouterr().err.split())
 
 
-def test_an_evaluation_counts_in_what_was_healed(tmp_path: Path) -> None:
+def unscored_by(out: Path) -> tuple[Judge, dict[str, Any]]:
+    """An evaluation of four questions whose judge fails each time, with its summary."""
     judge = Judge(1, fails_on="", name="unsteady")
     register_judge("unsteady", lambda: judge)
     settings = Settings(model="scripted:oracle", data="world:seed=7,users=20/test", judge="unsteady", limit=4)
-    before = asyncio.run(evaluate(settings, RunDirectory(tmp_path)))
+    return judge, asyncio.run(evaluate(settings, RunDirectory(out)))
+
+
+def test_an_evaluation_counts_in_what_was_healed(tmp_path: Path) -> None:
+    judge, before = unscored_by(tmp_path)
     judge.fails_on = "\0"
 
     assert run_rejudge(tmp_path, None, everything=False) == 0
@@ -413,6 +420,27 @@ def test_an_evaluation_counts_in_what_was_healed(tmp_path: Path) -> None:
     assert (after["unscored"]["n"], after["score"]["mean"], after["score"]["n"]) == (0, 0.5, 4)
     assert after["gain"]["n"] == 4
     assert (tmp_path / "report.html").exists()
+
+
+def test_what_an_interrupted_command_healed_counts_when_the_next_one_heals_nothing(tmp_path: Path) -> None:
+    judge, _ = unscored_by(tmp_path)
+    judge.fails_on = "\0"
+    again(tmp_path)  # killed before it summed up
+
+    assert run_rejudge(tmp_path, None, everything=False) == 0
+
+    assert json.loads((tmp_path / "summary.json").read_text("utf-8"))["score"]["n"] == 4
+
+
+def test_a_run_from_a_step_of_another_counts_in_what_was_healed(tmp_path: Path) -> None:
+    judge, _ = unscored_by(tmp_path / "parent")
+    parent, run = RecordedRun(RunDirectory(tmp_path / "parent")), RunDirectory(tmp_path / "child")
+    asyncio.run(branch(parent, Changes(1), run, Speed()))
+    judge.fails_on = "\0"
+
+    assert run_rejudge(run.path, None, everything=False) == 0
+
+    assert json.loads((run.path / "summary.json").read_text("utf-8"))["score"]["n"] == 4
 
 
 def test_a_spent_budget_ends_a_rejudging_which_goes_on_from_there(run: Path) -> None:
