@@ -22,7 +22,7 @@ from .shards import Shard
 POLL = 0.5  # seconds that a report waits for something to report
 GATHER = 0.02  # seconds to wait for more, so that fast episodes are reported together
 PASSED_ON = ("OPENAI_", "VLLM_", "HF_", "PROFILEGYM_")  # environment variables that workers get
-_LIMITS = re.compile(r"(?<=,)(requests_per_minute|tokens_per_minute|budget)=([\d.]+)(?=,|$)")
+_LIMITS = re.compile(r"(?<=,)(requests_per_minute|tokens_per_minute|budget)=([^,]+)")
 Baseline = dict[str, Any]
 
 
@@ -206,7 +206,14 @@ class Worker:
 
 def share(spec: str, workers: int) -> str:
     """The spec of one worker's model: rates and budget of an endpoint are divided among all workers."""
-    return _LIMITS.sub(lambda found: f"{found[1]}={float(found[2]) / workers!r}", spec)
+    return _LIMITS.sub(lambda found: f"{found[1]}={_part(found[2], workers)}", spec)
+
+
+def _part(number: str, workers: int) -> str:
+    try:
+        return repr(float(number) / workers)
+    except ValueError:  # which the model will tell
+        return number
 
 
 def _place(job: Job) -> Place:

@@ -68,6 +68,10 @@ def test_rates_and_budget_of_the_model_are_divided_among_workers() -> None:
 
     assert share(spec, 4) == "openai:player,requests_per_minute=15.0,concurrency=8,budget=0.375"
     assert share("hf:path/budget=3", 4) == "hf:path/budget=3"
+    assert share("openai:player,tokens_per_minute=1e6,budget=1_000", 4) == (
+        "openai:player,tokens_per_minute=250000.0,budget=250.0"
+    )
+    assert share("openai:player,budget=much", 4) == "openai:player,budget=much"
 
 
 @pytest.mark.slow
