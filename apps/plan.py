@@ -24,7 +24,12 @@ def plan(fleet: Fleet, users: Sequence[int], as_json: bool) -> None:
 
 def duration(seconds: float) -> str:
     unit, size = next((unit for unit in _UNITS if seconds >= unit[1]), _UNITS[-1])
-    return f"{seconds / size:,.3g} {unit}" if seconds < 1000 * size else f"{seconds / size:,.0f} {unit}"
+    return f"{_number(seconds / size)} {unit}"
+
+
+def _number(value: float) -> str:
+    """In three digits or more."""
+    return f"{value:.3g}" if value < 100 else f"{value:,.0f}"
 
 
 def _table(found: dict[int, Estimate]) -> Table:
@@ -36,8 +41,8 @@ def _table(found: dict[int, Estimate]) -> Table:
         "episodes": [f"{one.episodes:,.0f}" for one in found.values()],
         "time": [duration(one.seconds) for one in found.values()],
         "first bottleneck": [one.bottleneck for one in found.values()],
-        "cost": [f"{one.cost:,.0f}" for one in found.values()],
-        "cost of the judge": [f"{one.judge_cost:,.0f}" for one in found.values()],
+        "cost": [_number(one.cost) for one in found.values()],
+        "cost of the judge": [_number(one.judge_cost) for one in found.values()],
     }
     for name in next(iter(found.values())).parts:
         rows[f"  {name}"] = [duration(one.parts[name]) for one in found.values()]

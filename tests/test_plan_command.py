@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,14 @@ def test_the_command_estimates_several_numbers_of_users() -> None:
 
     assert found["1000000"]["seconds"] == pytest.approx(1000 * found["1000"]["seconds"])
     assert "1,000,000" in CliRunner().invoke(app, asked[:-1], catch_exceptions=False).output
+
+
+def test_a_cost_below_one_is_not_rounded_to_nothing() -> None:
+    asked = ["plan", "--users", "50", "--price-out", "1"]
+
+    told = CliRunner().invoke(app, asked, catch_exceptions=False).output
+
+    assert re.search(r"cost +0\.072 ", told)
 
 
 @pytest.mark.alone
