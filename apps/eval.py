@@ -92,8 +92,8 @@ def _parts(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """Users, endings, cost, unscored episodes, flags and alarms."""
     told = [f"{_plural(summary['users'], 'user', 'users')}; ended: {_counts(summary['ended'])}"]
-    if summary["sums"]["cost"]:
-        told.append(f"cost: {summary['sums']['cost']:.4g}")
+    if cost := _cost(summary):
+        told.append(f"cost: {cost:.4g}")
     for key, what in (("unscored", "episode"), ("baseline_unscored", "baseline")):
         missing = summary.get(key, {"n": 0})
         if missing["n"]:
@@ -103,6 +103,12 @@ def notes(summary: Mapping[str, Any]) -> list[str]:
     if summary["flags"]:
         told.append(f"flags: {_counts(summary['flags'])}")
     return told + [_told(alarm) for alarm in summary["alarms"] if alarm["raised"]]
+
+
+def _cost(summary: Mapping[str, Any]) -> float | None:
+    """Of all episodes, the baselines among them; None where it is unknown of one."""
+    of, of_baselines = summary["sums"]["cost"], summary.get("baseline_sums", {"cost": 0.0})["cost"]
+    return None if of is None or of_baselines is None else of + of_baselines
 
 
 def _advice(unscored: int, failed: int) -> str:

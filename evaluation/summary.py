@@ -93,7 +93,8 @@ class RunTotals:
         personalised, baseline = self._kinds["personalised"], self._kinds["baseline"]
         if not personalised.episodes:
             return baseline.summary()
-        return personalised.summary() | {"baseline_unscored": baseline.unscored.as_dict()}
+        beside = {"baseline_unscored": baseline.unscored.as_dict(), "baseline_sums": baseline.sums}
+        return personalised.summary() | beside
 
 
 @dataclass

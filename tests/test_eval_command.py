@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 
 from profilegym import TrajectoryReader
 from profilegym.apps.cli import app
+from profilegym.benchmarks.rollout_server import play
+from profilegym.testing import PolicyServer
 
 ORACLE = ("eval", "--model", "scripted:oracle", "--data", "world:seed=7,users=40/test", "--limit", "36", "--out")
 
@@ -21,6 +23,17 @@ def test_the_table_names_the_judge_beside_the_score_and_fits_80_columns(tmp_path
     assert "6 people" in result.output
     assert max(map(len, result.output.splitlines())) <= 80
     assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_the_cost_is_that_of_all_episodes_baselines_among_them(tmp_path: Path) -> None:
+    with PolicyServer(play) as server:
+        model = f"openai:player,base_url={server.url},api_key=none,form=chat,price_in=1000,price_out=1000"
+        asked = ["eval", "--model", model, *ORACLE[3:5], "--limit", "2", "--out", str(tmp_path)]
+        result = CliRunner().invoke(app, asked)
+
+    spent = [(t.usage or {})["cost"] for t in TrajectoryReader(tmp_path / "trajectories.jsonl")]
+    assert (len(spent), min(spent) > 0) == (4, True)
+    assert f"cost: {sum(spent):.4g}\n" in result.output
 
 
 def test_json_is_the_summary(tmp_path: Path) -> None:
