@@ -5,7 +5,6 @@ import os
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -23,6 +22,7 @@ from ..evaluation.evaluate import Settings, default_reward, sum_up
 from ..evaluation.run import RunDirectory
 from ..fleet.local import LocalPool
 from ..fleet.sessions import Application, Front
+from ..fleet.socket_calls import socket_folder
 
 _END = 5  # seconds that connections have to end
 
@@ -96,7 +96,7 @@ def _recording(served: Served) -> Iterator[None]:
 
 
 def _serve_by(workers: int, served: Served, listening: socket.socket) -> None:
-    with tempfile.TemporaryDirectory(prefix="profilegym-") as folder, LocalPool(workers) as pool:
+    with socket_folder() as folder, LocalPool(workers) as pool:
         if served.judge is not None and served.judge.partition(",")[0] != "rubric":  # which has no limits
             served = replace(served, asking=pool.share_judge(served.judge))
         front = Front(served.application(), pool, served.in_worker, Path(folder), served.sessions, served.idle)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import tempfile
 from collections.abc import Callable, Sequence
 from functools import partial
 from multiprocessing import connection, get_context
@@ -18,7 +17,7 @@ from ..errors import OptionError
 from ..rewards.judge import Score
 from .judge import JudgeDesk, SharedJudge
 from .pool import Outcome
-from .socket_calls import Caller, Desk
+from .socket_calls import Caller, Desk, socket_folder
 from .worker import Worker
 
 _JOIN = 5.0  # seconds until a worker that was told to end is killed
@@ -39,7 +38,7 @@ class LocalPool:
         self._judge: tuple[JudgeDesk, Desk] | None = None
 
     def __enter__(self) -> Self:
-        self._folder = tempfile.TemporaryDirectory(prefix="profilegym-")
+        self._folder = socket_folder()
         return self
 
     def __exit__(

@@ -1,7 +1,9 @@
 """Frames over a Unix socket, and calls of an async function by them, any number at a time."""
 
 import asyncio
+import os
 import pickle
+import tempfile
 from collections.abc import Awaitable, Callable
 from itertools import count
 from pathlib import Path
@@ -11,6 +13,13 @@ from typing import Any, Self
 from .._util.sync import awaiting_plug_in
 
 _LENGTH = Struct("<Q")
+_LONGEST = 70  # bytes of a folder for temporary files: the path of a socket has at most 103
+
+
+def socket_folder() -> tempfile.TemporaryDirectory[str]:
+    """A folder of this user's alone, in which the path of a socket is short enough."""
+    short = len(os.fsencode(tempfile.gettempdir())) <= _LONGEST
+    return tempfile.TemporaryDirectory(prefix="profilegym-", dir=None if short else "/tmp")  # noqa: S108
 
 
 class Desk:

@@ -1,10 +1,10 @@
 """Calls of the one judge of a fleet, over a socket: whatever the judge does, its callers get a reply."""
 
 import asyncio
+import tempfile
 from collections.abc import Awaitable, Callable, Sequence
 from enum import IntEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from profilegym import load_questions
 from profilegym._util.sync import run_sync
 from profilegym.envs.reward import AspectMatch, Verdict
 from profilegym.fleet.judge import JudgeDesk
+from profilegym.fleet.local import LocalPool
 from profilegym.fleet.socket_calls import Caller, Desk
 from profilegym.rewards.judge import Pair
 
@@ -28,8 +29,9 @@ def ask(answer: Callable[[Any], Awaitable[Any]], *asked: Any) -> list[Any]:
     """The replies, or the exceptions in their places, one call after the other."""
 
     async def call() -> list[Any]:
-        with TemporaryDirectory() as folder:
-            desk, caller, found = await Desk.open(Path(folder) / "desk", answer), Caller(Path(folder) / "desk"), []
+        with tempfile.TemporaryDirectory() as folder:
+            desk, caller = await Desk.open(Path(folder) / "desk", answer), Caller(Path(folder) / "desk")
+            found: list[Any] = []
             for one in asked:
                 async with asyncio.timeout(5):
                     found += await asyncio.gather(caller(one), return_exceptions=True)
@@ -61,6 +63,17 @@ def test_no_caller_waits_for_a_reply_that_cannot_arrive(answer: Callable[[Any], 
 
     assert isinstance(first, Exception)
     assert isinstance(second, Exception)
+
+
+def test_a_long_path_of_temporary_files_is_none_for_sockets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    long = tmp_path / ("long" * 25)
+    long.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(long))
+
+    with LocalPool(1) as pool:
+        made = pool.share_judge(OwnNumbers())  # type: ignore[arg-type]
+
+    assert callable(made)
 
 
 class Match(IntEnum):
