@@ -34,23 +34,24 @@ def parts(trajectory: Trajectory, question: Question, baseline: Trajectory | Non
 
 def _turns(trajectory: Trajectory, question: Question) -> Iterator[Child]:
     """The policy's text and each search's hits; other text of the environment is left out."""
-    searches = {search.turn: search for search in trajectory.searches}
+    searches: dict[int, list[Search]] = {}
+    for search in trajectory.searches:  # a turn may have several calls
+        searches.setdefault(search.turn, []).append(search)
     written = [segment.text for segment in trajectory.segments if segment.author == "policy"]
     for turn in range(min(searches, default=0), len(written)):
         if turn >= 0:
             yield tag("h3", f"Turn {turn + 1}")
             yield _said(written[turn])
-        if turn in searches:
-            yield _hits(searches[turn], question)
+        for search in searches.get(turn, ()):
+            yield _hits(search, question)
 
 
 def _hits(search: Search, question: Question) -> Markup:
     """Another user's documents are no evidence, whatever their ids."""
     evidence = evidence_of(question) if question.profile.user_id == question.user_id else set()
     shown = [_hit(document, score, question, document in evidence) for document, score in search.hits]
-    asked = tag(
-        "p", "Searched for ", tag("q", search.query, class_="quoted"), ": " if shown else ": nothing was found."
-    )
+    nothing = ": a text was returned." if search.returned_text else ": nothing was found."
+    asked = tag("p", "Searched for ", tag("q", search.query, class_="quoted"), ": " if shown else nothing)
     return join(asked, tag("ol", *shown, class_="said") if shown else None)
 
 

@@ -6,20 +6,22 @@ import re
 from collections.abc import Sequence
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from profilegym import Question
+from profilegym import Question, Trajectory, load_questions
 from profilegym.agents.models.model import register_model
 from profilegym.agents.models.scripted import ScriptedModel
 from profilegym.agents.turn_format import answer_with
 from profilegym.envs.trajectory import Segment
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.intervals import Interval
-from profilegym.evaluation.page import page, tag
+from profilegym.evaluation.page import join, page, tag
 from profilegym.evaluation.report import write_report
 from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.svg import binned, histogram, points
+from profilegym.evaluation.transcript import parts
 from profilegym.world.players.oracle import play
 
 HOSTILE = "</div><script>alert('&')</script><img src=http://elsewhere.example/x>\x1b\u202e"
@@ -147,3 +149,20 @@ def luminance(colour: str) -> float:
     channels = (int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5))
     linear = (c / 12.92 if c <= 0.03928 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
     return sum(weight * c for weight, c in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_an_episode_shows_all_calls_of_a_turn_and_which_returned_a_text() -> None:
+    question = load_questions(DATA)[0]
+    document = question.profile.documents[0]
+    called: tuple[Any, ...] = ("search_profile", {"query": "rain"}, False, "latest", {"n": 1}, False, "mine", {}, True)
+    recorded = Trajectory(
+        "e", question.id, question.user_id, "personalised", segment_fields=("policy", "three calls", None, None),
+        search_fields=(0, "rain", (), 0, "latest n=1", ((document.id, None),), 0, "mine", ()), search_ms=(1, 1, 1),
+        calls=called, answer="tea", ended="answered",
+    )  # fmt: skip
+
+    shown = str(join(*parts(recorded, question)))
+
+    assert "rain</q>: nothing was found." in shown
+    assert document.id in shown
+    assert "mine</q>: a text was returned." in shown
