@@ -38,11 +38,10 @@ class Surroundings:
         return cls(os.getcwd(), {name: value for name, value in os.environ.items() if name.startswith(PASSED_ON)})
 
     def enter(self) -> None:
-        """Works in the driver's folder where this machine has it, with the driver's keys."""
+        """Works in the driver's folder where this machine has it, with the driver's keys in place of its own."""
         if Path(self.folder).is_dir():
             os.chdir(self.folder)
-        for name, value in self.environment.items():
-            os.environ.setdefault(name, value)
+        os.environ.update(self.environment)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Evaluations on several processes of one machine."""
 
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -29,7 +30,7 @@ from profilegym.evaluation.run import RunDirectory
 from profilegym.fleet.driver import evaluate_on
 from profilegym.fleet.pool import make_pool
 from profilegym.fleet.shards import split
-from profilegym.fleet.worker import share
+from profilegym.fleet.worker import Surroundings, share
 from profilegym.testing import JudgeServer
 
 WORKERS = "spawn_main"  # in the command line of a worker
@@ -72,6 +73,19 @@ def test_rates_and_budget_of_the_model_are_divided_among_workers() -> None:
         "openai:player,tokens_per_minute=250000.0,budget=250.0"
     )
     assert share("openai:player,budget=much", 4) == "openai:player,budget=much"
+
+
+def test_a_worker_asks_the_driver_s_endpoint_whatever_its_machine_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://of-the-driver/v1")
+    monkeypatch.setenv("SHELL_OF", "the driver")
+    surroundings = Surroundings.of_driver()
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://of-the-node/v1")
+    monkeypatch.setenv("SHELL_OF", "the node")
+
+    surroundings.enter()
+
+    assert os.environ["OPENAI_BASE_URL"] == "http://of-the-driver/v1"
+    assert os.environ["SHELL_OF"] == "the node"
 
 
 @pytest.mark.slow
