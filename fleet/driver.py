@@ -105,7 +105,11 @@ class Driver:
             if not shard_of:
                 ids = self._questions.ids
                 shard_of = {ids[at]: shard.number for shard in self._shards.values() for at in shard.positions}
-            recorded = self._progress_of(shard_of[trajectory.question_id])
+            number = shard_of.get(trajectory.question_id)
+            if number is None:  # the data set has changed: it has no such question, which is an error, or elsewhere
+                self._questions.find(trajectory.question_id)
+                continue
+            recorded = self._progress_of(number)
             recorded.done.add(trajectory.id)
             self._done += 1
             if trajectory.kind == "baseline":

@@ -1,5 +1,7 @@
 """Evaluations on several processes of one machine."""
 
+import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -24,8 +26,8 @@ from fleet_runs import (
 from matching import naming
 
 from profilegym import load_questions
-from profilegym.errors import BudgetSpent, FleetError, OptionError, UnknownName
-from profilegym.evaluation.evaluate import Settings, Speed
+from profilegym.errors import BudgetSpent, DataError, FleetError, OptionError, UnknownName
+from profilegym.evaluation.evaluate import Settings, Speed, evaluate
 from profilegym.evaluation.run import RunDirectory
 from profilegym.fleet.driver import evaluate_on
 from profilegym.fleet.pool import make_pool
@@ -86,6 +88,17 @@ def test_a_worker_asks_the_driver_s_endpoint_whatever_its_machine_names(monkeypa
 
     assert os.environ["OPENAI_BASE_URL"] == "http://of-the-driver/v1"
     assert os.environ["SHELL_OF"] == "the node"
+
+
+def test_a_question_that_left_the_data_set_is_named(tmp_path: Path) -> None:
+    run, settings = RunDirectory(tmp_path), replace(ASKED, limit=2)
+    asyncio.run(evaluate(settings, run))
+    lines = run.trajectories_file.read_text().splitlines()
+    gone = json.loads(lines[0]) | {"question_id": "gone"}
+    run.trajectories_file.write_text("\n".join([json.dumps(gone), *lines[1:], ""]))
+
+    with pytest.raises(DataError, match=naming("gone")):
+        on_two(settings, tmp_path)
 
 
 @pytest.mark.slow
