@@ -8,6 +8,7 @@ from statistics import fmean
 import numpy as np
 
 from ..envs.trajectory import Trajectory
+from ..errors import DataError
 from .intervals import Interval, Kind, Statistic, Sums, kind_of, over_seeds
 from .recorded_run import RecordedRun
 from .summary import FRACTIONS, Place, figures, place_of, score_of
@@ -88,13 +89,15 @@ def ratio(one: Selection, other: Selection) -> Interval:
 
 
 def _values_of(run: RecordedRun, judge: str | None) -> Values:
-    """Values of the personalised episodes, or of the baselines where there are no others."""
+    """Values of the personalised episodes, or of the baselines where the agent plays no others."""
     kinds, baselines = Counter[str](), dict[Place, float | None]()
     for trajectory in run.trajectories(judge):
         kinds[trajectory.kind] += 1
         if trajectory.kind == "baseline":
             baselines[place_of(trajectory)] = score_of(trajectory)
     wanted = "personalised" if kinds["personalised"] else "baseline"
+    if wanted == "baseline" and kinds["baseline"] and run.settings["agent"] != "none":
+        raise DataError(f"{run.run.path} holds no episode with the profile yet, only baselines: finish the run first")
     found: Values = {metric: {} for metric in METRICS}
     for trajectory in run.trajectories(judge):
         if trajectory.kind == wanted:

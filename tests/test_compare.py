@@ -95,6 +95,16 @@ def test_questions_that_are_not_common_are_told(runs: dict[str, Path]) -> None:
     assert "pr2: 6 questions that are not common are left out" in markdown(found)
 
 
+def test_the_baselines_of_an_interrupted_run_are_not_taken_for_its_agent(runs: dict[str, Path], tmp_path: Path) -> None:
+    interrupted = Path(shutil.copytree(runs["pr2"], tmp_path / "interrupted"))
+    file = interrupted / "trajectories.jsonl"
+    lines = file.read_text().splitlines()
+    file.write_text("".join(f"{line}\n" for line in lines if json.loads(line)["kind"] == "baseline"))
+
+    with pytest.raises(DataError, match=naming(interrupted)):
+        beside(runs | {"interrupted": interrupted}, "pr2", "interrupted")
+
+
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("settings: {model: pilot}")
 
