@@ -1,24 +1,29 @@
 """Workers as actors of a Ray cluster."""
 
+import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from hashlib import blake2b
+from secrets import token_hex
 from types import TracebackType
 from typing import Any, Self
 
 from ..envs.reward import RewardFunction
 from ..errors import FleetError, MissingExtra, OptionError
 from ..rewards.judge import Pair, Score
+from ..rewards.registry import make_judge
 from .judge import JudgeDesk, Reply, SharedJudge, Spent
 from .pool import Outcome
 from .worker import Worker
 
 NAMESPACE = "profilegym"
+_REPLY = 10.0  # seconds that the judge has to say who needs it
 STORE = 100 * 2**20  # bytes of the object store of a cluster that is started here: nothing large goes through it
 JUDGE_CALLS = 10_000  # that an actor admits at a time; Ray queues others without a word
-JUDGE_IDLE = 600.0  # seconds until the judge of an abandoned run ends
+JUDGE_IDLE = 600.0  # seconds without a question until the judge of an abandoned run ends
+HELD = 180.0  # seconds that a driver's word counts that it needs the judge; it gives it three times as often
 
 
 class RayPool:
@@ -46,6 +51,7 @@ class RayPool:
         self._unplaced: dict[int, Any] = {}  # replies to the first call of actors
         self._calls: dict[Any, int] = {}
         self._judge: Any = None
+        self._driver, self._held_at = token_hex(4), 0.0
         self._placed_at = 0.0  # when the last actor was placed, or the first was asked for
         self._all_placed = False
 
@@ -63,15 +69,19 @@ class RayPool:
     ) -> None:
         for actor in self._actors.values():
             self._ray.kill(actor)
-        if self._judge is not None:
+        if self._judge is not None and not self._others_need_it():
             self._ray.kill(self._judge)
         if not self._connected_before:
             self._ray.shutdown()
 
     def share_judge(self, spec: str) -> Callable[[], RewardFunction]:
-        """A named, detached actor on the driver's node: a driver that is started again finds it with its limits."""
+        """A named, detached actor on the driver's node: a driver that is started again finds it with its limits.
+
+        So does another driver in the same folder, at the same time.
+        """
         name = f"judge-{blake2b(f'{os.getcwd()} {spec}'.encode(), digest_size=8).hexdigest()}"
         if self._judge is None:
+            make_judge(spec)  # one that cannot be made is an error of the driver
             node = self._ray.get_runtime_context().get_node_id()
             here = self._ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy(node, soft=True)
             options = {"name": name, "namespace": NAMESPACE, "lifetime": "detached", "get_if_exists": True}
@@ -80,7 +90,20 @@ class RayPool:
             )
             keys = {key: value for key, value in os.environ.items() if key.startswith("OPENAI_")}
             self._judge = actor.remote(spec, os.getcwd(), keys)
-        return partial(_asking, name, self._ray.get(self._judge.name.remote()))
+        return partial(_asking, name, self._ray.get(self._judge.hold.remote(self._driver)))
+
+    def _others_need_it(self) -> bool:
+        """Whether other drivers ask the judge, too. One that gives no reply is left to end by itself."""
+        try:
+            return bool(self._ray.get(self._judge.release.remote(self._driver), timeout=_REPLY))
+        except self._ray.exceptions.RayError:
+            return True
+
+    def _hold_judge(self) -> None:
+        """This driver needs it, though its workers may ask nothing for long."""
+        if self._judge is not None and time.monotonic() - self._held_at > HELD / 3:
+            self._held_at = time.monotonic()
+            self._judge.hold.remote(self._driver)
 
     def start(self, worker: int, kind: type = Worker) -> None:
         if worker in self._actors:
@@ -96,6 +119,7 @@ class RayPool:
 
     def wait(self, seconds: float) -> Sequence[Outcome]:
         self._check_placed()
+        self._hold_judge()
         calls = list(self._calls)
         ready, _ = self._ray.wait(calls, num_returns=1, timeout=seconds)
         if ready:
@@ -163,7 +187,7 @@ class RayPool:
 
 
 class JudgeActor:
-    """The judge of a fleet. It ends when nobody has asked it for a while, as its driver may be gone."""
+    """The judge of a fleet. It ends when no driver needs it and nobody has asked it for a while."""
 
     def __init__(self, spec: str, folder: str, keys: dict[str, str]) -> None:
         if os.path.isdir(folder):
@@ -171,12 +195,19 @@ class JudgeActor:
         os.environ.update(keys)
         self._desk = JudgeDesk(spec)
         self._inside, self._asked_at = 0, time.monotonic()
+        self._held: dict[str, float] = {}  # by driver, when it said so last
+        self._watching: Awaitable[None] | None = None
 
-    async def name(self) -> str:
-        import asyncio
-
-        self._watching = asyncio.ensure_future(self._watch())
+    async def hold(self, driver: str) -> str:
+        """A driver needs the judge; gives its name."""
+        self._held[driver] = time.monotonic()
+        self._watching = self._watching or asyncio.ensure_future(self._watch())
         return self._desk.name()
+
+    async def release(self, driver: str) -> bool:
+        """A driver does not need it any more; whether another does."""
+        self._held.pop(driver, None)
+        return self._is_held()
 
     async def answer(self, pairs: Sequence[Pair]) -> list[Reply] | Spent:
         self._inside += 1
@@ -186,10 +217,11 @@ class JudgeActor:
             self._inside -= 1
             self._asked_at = time.monotonic()
 
-    async def _watch(self) -> None:
-        import asyncio
+    def _is_held(self) -> bool:
+        return any(time.monotonic() - said < HELD for said in self._held.values())
 
-        while self._inside or time.monotonic() - self._asked_at < JUDGE_IDLE:
+    async def _watch(self) -> None:
+        while self._inside or self._is_held() or time.monotonic() - self._asked_at < JUDGE_IDLE:
             await asyncio.sleep(JUDGE_IDLE / 10)
         os._exit(0)
 
