@@ -10,6 +10,7 @@ from itertools import islice
 from time import perf_counter
 from typing import Any, Generic, TypeVar
 
+from .._util.sync import awaiting_plug_in
 from ..envs.question import Question
 from ..envs.reward import Verdict, plain_verdict
 from ..errors import BudgetSpent, RewardError
@@ -97,9 +98,15 @@ async def close(judge: Judge) -> None:
 
 
 async def _judged(judge: Judge, case: Case[T]) -> Judgement[T]:
-    start = perf_counter()
+    """A judge that fails in another way than it may leaves this answer alone unscored, as in an evaluation."""
+    start, verdict, unscored = perf_counter(), None, None
     try:
-        verdict = plain_verdict(await judge.score(case.question, case.answer))
+        with awaiting_plug_in():
+            verdict = plain_verdict(await judge.score(case.question, case.answer))
+    except BudgetSpent:
+        raise
     except RewardError as error:
-        return Judgement(case, None, str(error), perf_counter() - start)
-    return Judgement(case, verdict, None, perf_counter() - start)
+        unscored = str(error)
+    except Exception as error:
+        unscored = f"the judge failed: {type(error).__name__}: {error}"
+    return Judgement(case, verdict, unscored, perf_counter() - start)

@@ -221,6 +221,23 @@ def test_a_rejudging_that_was_killed_goes_on_where_it_stopped(run: Path) -> None
     assert judge_scores(RunDirectory(run)).means[-1].score.n == 7
 
 
+def test_a_judge_that_fails_in_its_own_way_leaves_that_answer_unscored(run: Path) -> None:
+    class Broken(Judge):
+        async def score(self, question: Question, answer: str) -> Verdict:
+            self.asked.append(answer)
+            if len(self.asked) == 2:
+                raise asyncio.CancelledError
+            if len(self.asked) == 3:
+                raise KeyError(answer)
+            return Verdict(self.name, 0.0, tuple(AspectMatch(a.title, 0) for a in question.rubric.aspects))
+
+    outcome = again(run, Broken(1))
+
+    assert (outcome.scored, outcome.reasons.total()) == (5, 2)
+    assert any("KeyError" in reason for reason in outcome.reasons)
+    assert any("cancelled" in reason for reason in outcome.reasons)
+
+
 def test_each_verdict_is_on_disk_as_soon_as_it_is_had(run: Path) -> None:
     seen = []
 
