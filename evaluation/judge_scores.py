@@ -25,7 +25,7 @@ class JudgeMean:
 
 @dataclass(frozen=True, slots=True)
 class JudgeScores:
-    """`beside`: the agreement of each judge's late verdicts with the run's own."""
+    """`beside`: the agreement of each judge's late verdicts with the run's own, where both have the same aspects."""
 
     means: list[JudgeMean]
     beside: dict[str, Agreement]
@@ -85,6 +85,7 @@ def _mean(judge: str, later: bool, kind: Kind, found: Sequence[tuple[str, Verdic
 
 
 def _pairs(rows: Sequence[_Row], judge: str) -> Iterator[tuple[str, Verdict, Verdict]]:
+    """Those by the same aspects: a judge may have its own, and a question's may have changed."""
     for row in rows:
-        if row.own and judge in row.later:
-            yield row.user_id, row.own, row.later[judge]
+        if row.own and (later := row.later.get(judge)) and len(row.own.aspects) == len(later.aspects):
+            yield row.user_id, row.own, later

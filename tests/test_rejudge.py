@@ -238,6 +238,18 @@ def test_a_judge_that_fails_in_its_own_way_leaves_that_answer_unscored(run: Path
     assert any("cancelled" in reason for reason in outcome.reasons)
 
 
+def test_verdicts_by_other_aspects_are_in_no_agreement(run: Path) -> None:
+    class AsAWhole(Judge):
+        async def score(self, question: Question, answer: str) -> Verdict:
+            return Verdict("whole", 0.5, ())
+
+    again(run, AsAWhole(1, name="whole"))
+
+    found = judge_scores(RunDirectory(run))
+    assert found.beside["whole"].same.n == 0
+    assert [mean.score.n for mean in found.means if mean.later] == [7]
+
+
 def test_each_verdict_is_on_disk_as_soon_as_it_is_had(run: Path) -> None:
     seen = []
 
