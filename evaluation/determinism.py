@@ -18,7 +18,7 @@ _CONTEXT = 30  # characters shown before and after the first one that differs
 
 
 class RunFailed(ProfileGymError):
-    """One of the two runs failed."""
+    """One of the two runs failed, or an episode of it: that it fails twice shows nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +50,9 @@ def repeat(settings: Settings) -> Repetition:
 def compared(first: Path, second: Path) -> Repetition:
     """Compares two files of trajectories, episode by episode and byte by byte."""
     one, other = _lines(first), _lines(second)
+    for record in (*one.values(), *other.values()):
+        if record.get("ended") == "error":
+            raise RunFailed(f"{record['id']} was not played to its end: {record.get('error')}")
     differences = (_difference(episode, one.get(episode), other.get(episode)) for episode in {**one, **other})
     return Repetition(len(one), next(filter(None, differences), None), list(one) == list(other))
 

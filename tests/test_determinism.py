@@ -9,7 +9,7 @@ from matching import names, naming
 
 from profilegym.apps.check import check_determinism
 from profilegym.errors import ProfileGymError
-from profilegym.evaluation.determinism import compared, repeat
+from profilegym.evaluation.determinism import RunFailed, compared, repeat
 from profilegym.evaluation.evaluate import Settings
 
 RECORD: dict[str, Any] = {
@@ -67,6 +67,13 @@ def test_what_is_missing_or_off_by_a_last_digit_is_a_difference(
 
     assert found is not None
     assert found.place == place
+
+
+def test_episodes_that_fail_twice_are_no_repetition(tmp_path: Path) -> None:
+    failed = changed(ended="error", error="the lights went out")
+
+    with pytest.raises(RunFailed, match=naming("q1:pr2:0", "the lights went out")):
+        compared(written(tmp_path / "a", failed), written(tmp_path / "b", failed))
 
 
 def test_another_order_is_told_apart_from_a_difference(tmp_path: Path) -> None:
