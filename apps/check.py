@@ -89,7 +89,7 @@ def check_determinism(settings: "Settings", as_json: bool = False) -> int:
     from ..evaluation.determinism import repeat
 
     console = Console(quiet=as_json)
-    asked = f"{settings.agent} with {settings.model} on {settings.data}"
+    asked = hidden(f"{settings.agent} with {settings.model} on {settings.data}")
     console.print(Text(f"Playing {asked} twice, in processes of their own …", "dim"))
     found = repeat(settings)
     console.print(*_repetition(found), sep="\n")

@@ -9,7 +9,7 @@ from matching import names, naming
 
 from profilegym.apps.check import check_determinism
 from profilegym.errors import ProfileGymError
-from profilegym.evaluation.determinism import RunFailed, compared, repeat
+from profilegym.evaluation.determinism import Repetition, RunFailed, compared, repeat
 from profilegym.evaluation.evaluate import Settings
 
 RECORD: dict[str, Any] = {
@@ -74,6 +74,16 @@ def test_episodes_that_fail_twice_are_no_repetition(tmp_path: Path) -> None:
 
     with pytest.raises(RunFailed, match=naming("q1:pr2:0", "the lights went out")):
         compared(written(tmp_path / "a", failed), written(tmp_path / "b", failed))
+
+
+def test_no_key_is_told(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("profilegym.evaluation.determinism.repeat", lambda settings: Repetition(2, None, True))
+
+    check_determinism(Settings(model="openai:m,api_key=secret"))
+
+    told = capsys.readouterr().out
+    assert names(told, "openai:m")
+    assert "secret" not in told
 
 
 def test_another_order_is_told_apart_from_a_difference(tmp_path: Path) -> None:
