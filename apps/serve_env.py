@@ -21,9 +21,10 @@ from ..errors import OptionError
 from ..evaluation.evaluate import Settings, default_reward, sum_up
 from ..evaluation.run import RunDirectory
 from ..fleet.local import LocalPool
-from ..fleet.sessions import Application, Front
+from ..fleet.sessions import Application, Front, Message, Receive, Send
 from ..fleet.socket_calls import socket_folder
 
+_NAMES = ("127.0.0.1", "localhost")  # of a server that only this machine reaches
 _END = 5  # seconds that connections have to end
 
 
@@ -64,6 +65,28 @@ class Served:
         """Without the web page, which the first process has."""
         os.environ["ENABLE_WEB_INTERFACE"] = "false"
         return self.application()
+
+
+class WithoutOtherSites:
+    """Refuses what a page of another site sends to a server of this machine: it could read posts, as no one logs in."""
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan" or _is_own(dict(scope["headers"])):
+            await self._application(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            await send({"type": "http.response.start", "status": 403, "headers": []})
+            await send({"type": "http.response.body", "body": b"this was sent by a page of another site"})
+
+
+def _is_own(headers: Mapping[bytes, bytes]) -> bool:
+    """Whether a request names this machine, and comes from no page or from one of this server."""
+    host, origin = headers.get(b"host", b"").decode("latin-1"), headers.get(b"origin")
+    return host.partition(":")[0] in _NAMES and origin in (None, f"http://{host}".encode("latin-1"))
 
 
 def serve(served: Served, workers: int | None, host: str, port: int) -> None:
@@ -114,6 +137,8 @@ async def _run_front(front: Front, listening: socket.socket) -> None:
 
 
 async def _run(application: Application, listening: socket.socket) -> None:
+    if listening.getsockname()[0] in _NAMES:
+        application = WithoutOtherSites(application)
     config = uvicorn.Config(
         application, log_level="error", access_log=False, server_header=False, timeout_graceful_shutdown=_END
     )
