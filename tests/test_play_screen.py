@@ -318,6 +318,37 @@ def test_in_a_real_terminal_it_draws_takes_keys_and_leaves_it_as_it_was(tmp_path
     assert records(tmp_path)[-1].answer == "milk"
 
 
+@pytest.mark.slow
+def test_a_screen_that_crashes_ends_with_1(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(BROKEN)
+    agent = ["--agent", f"{tmp_path / 'broken.py'}:make", "--out", str(tmp_path)]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.environ.update(TERM="xterm-256color")
+        command = [sys.executable, "-m", "profilegym", "play", "--data", DATA, "--question", QUESTION.id, *agent]
+        os.execv(sys.executable, command)
+    drawn = read_until(terminal, b"nothing is saved")
+    _, status = os.waitpid(child, 0)
+    os.close(terminal)
+
+    assert b"ZeroDivisionError" in drawn
+    assert os.waitstatus_to_exitcode(status) == 1
+
+
+BROKEN = """
+from profilegym import BaseAgent
+
+class Broken(BaseAgent):
+    name = "broken"
+
+    def begin(self, question, **options):
+        return 1 / 0
+
+def make():
+    return Broken()
+"""
+
+
 def read_until(terminal: int, wanted: bytes) -> bytes:
     """What the terminal was sent, up to something that must come within a minute."""
     read, end = b"", time.monotonic() + 60

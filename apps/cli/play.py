@@ -71,5 +71,8 @@ def play_on_screen(session: "PlaySession") -> None:
     except ImportError as error:
         raise MissingExtra("the screen of profilegym play (--plain does without it)", "play") from error
     session.check()
-    PlayApp(session).run()
+    app = PlayApp(session)
+    app.run()  # prints the traceback of an error
     print(session.saved_games)  # noqa: T201 (a person reads it)
+    if app.return_code:
+        raise typer.Exit(app.return_code)
