@@ -54,7 +54,7 @@ def latex(found: Comparison) -> str:
 def plot(found: Comparison) -> Iterator[str]:
     """One line per difference."""
     drawn = _differences(found)
-    ends = [end for _, figure in drawn for end in (figure.low, figure.high) if end is not None]
+    ends = [end for _, figure in drawn for end in (figure.low, figure.high, figure.mean) if end is not None]
     if ends:
         low, high = min(0.0, *ends), max(0.0, *ends)
         width = max(len(name) for name, _ in drawn)
@@ -142,7 +142,7 @@ def _unscored(found: Comparison) -> Iterator[str]:
 def _differences(found: Comparison) -> list[tuple[str, Interval]]:
     """Differences on the scale of scores, which share a plot."""
     rows = [row for row in found.rows if row.metric != "searches"]
-    return [(f"{row.metric}: {row.run}", row.difference) for row in rows if row.difference is not None]
+    return [(f"{row.metric}: {row.run}", of) for row in rows if (of := row.difference) and of.mean is not None]
 
 
 def _page(found: Comparison) -> str:

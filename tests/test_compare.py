@@ -26,6 +26,7 @@ from profilegym.envs.trajectory import Segment, verdict_record
 from profilegym.errors import DataError, OptionError
 from profilegym.evaluation.compare import Comparison, Row, compare
 from profilegym.evaluation.evaluate import Settings, evaluate
+from profilegym.evaluation.intervals import Interval
 from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.rejudge import rejudge
 from profilegym.evaluation.run import RunDirectory
@@ -186,6 +187,24 @@ def test_the_plot_has_a_line_for_each_difference(runs: dict[str, Path]) -> None:
     assert len(lines) == 1 + sum(row.metric != "searches" and row.difference is not None for row in found.rows)
     assert all("●" in line for line in lines[:-1])
     assert len({len(line) for line in lines}) == 1
+
+
+def test_the_plot_reaches_to_means_without_an_interval_and_leaves_out_what_is_not_known(runs: dict[str, Path]) -> None:
+    found = beside(runs, "pr2", "rag")
+    figure = found.rows[0].figure
+    differences = {
+        "score": Interval(0.1, 0.05, 0.2, 30, 10),
+        "harm": Interval(0.9, None, None, 2, 2),  # fewer people than an interval needs
+        "needless": Interval(-0.5, None, None, 2, 2),
+        "evidence": Interval(None, None, None, 0, 0),
+    }
+
+    shown = list(plot(replace(found, rows=tuple(Row(name, "rag", figure, of) for name, of in differences.items()))))
+
+    assert [line.partition(":")[0] for line in shown[:-1]] == ["score", "harm", "needless"]
+    assert shown[1].endswith("●")
+    assert shown[2].partition("rag")[2].strip().startswith("●")
+    assert shown[-1].split() == ["-0.500", "+0.900"]
 
 
 def test_the_command_prints_a_table_and_writes_a_page(
