@@ -25,7 +25,7 @@ def check_retriever(spec: str, as_json: bool = False) -> int:
     """Print a retriever's results in its contract tests. Returns 1 if one fails, else 0; so do all functions here."""
     from ..testing.retriever import CHECKS
 
-    retriever = make_retriever(spec)
+    retriever, spec = make_retriever(spec), hidden(spec)
     console = Console(quiet=as_json)
     findings = _card(console, "retriever", spec, examine(retriever, CHECKS))
     passed = all(finding.passed for finding in findings)
@@ -46,7 +46,7 @@ def check_tool(spec: str, as_json: bool = False, data: str | None = None) -> int
     people = None if data is None else people_of(load_questions(data))
     console, reports, tools = Console(quiet=as_json), [], tools_of(spec)
     for tool in tools:
-        name = spec if len(tools) == 1 else f"{tool.name} of {spec}"
+        name = hidden(spec if len(tools) == 1 else f"{tool.name} of {spec}")
         findings = examine(ToolOnData(tool, people), ON_DATA) if people else examine(tool, CHECKS)
         found = _card(console, "tool", name, findings)
         console.print(_grade(found))
@@ -143,9 +143,8 @@ def _words(finding: CheckResult) -> Group:
     if finding.counterexample is None:
         return Group(promise)
     # Text, so that a document or an error is not read as markup.
-    return Group(
-        promise, Text(f"But {finding.counterexample}.", "red"), Text(f"To fix it: {finding.check.fix}", "yellow")
-    )
+    broken = Text(f"But {hidden(finding.counterexample)}.", "red")
+    return Group(promise, broken, Text(f"To fix it: {finding.check.fix}", "yellow"))
 
 
 def _information(comparison: Comparison | None) -> Text:
@@ -175,7 +174,7 @@ def _as_dict(kind: str, spec: str, findings: list[CheckResult]) -> dict[str, Any
                 "name": finding.check.name,
                 "promise": finding.check.promise,
                 "passed": finding.passed,
-                "counterexample": finding.counterexample,
+                "counterexample": finding.counterexample and hidden(finding.counterexample),
                 "fix": None if finding.passed else finding.check.fix,
                 "seconds": round(finding.seconds, 4),
             }

@@ -18,6 +18,7 @@ from typing import get_args
 import numpy as np
 import numpy.typing as npt
 
+from .._util.keys import hidden
 from ..envs.data import QuestionSet, load_questions
 from ..envs.question import Document, Profile, Question
 from ..envs.retrieval import Retriever, make_retriever
@@ -154,7 +155,7 @@ def compare(
     reference = found[REFERENCE]
     return Comparison(
         data=data.spec,
-        tools=tools,
+        tools=tools and hidden(tools),
         questions=(asked := len(reference.seconds)),
         without_evidence=min(len(data), limit or len(data)) - asked,
         people=len({user for of in reference.by.values() for user in of.users}),
@@ -167,9 +168,9 @@ def compare(
 def rows_of(specs: Sequence[str], tools: str | None) -> dict[str, tuple[str, str | None]]:
     """By name of a row: the retriever, and the tools that use it."""
     names = dict.fromkeys([REFERENCE, *specs])
-    rows: dict[str, tuple[str, str | None]] = {spec: (spec, None) for spec in names}
+    rows: dict[str, tuple[str, str | None]] = {hidden(spec): (spec, None) for spec in names}
     if tools is not None:
-        rows |= {f"{spec}, {tools}": (spec, tools) for spec in names}
+        rows |= {hidden(f"{spec}, {tools}"): (spec, tools) for spec in names}
     return rows
 
 

@@ -11,8 +11,13 @@ from typer.testing import CliRunner
 
 import profilegym as pg
 from profilegym._util.keys import hidden, without_keys
+from profilegym.apps.check import check_determinism
 from profilegym.apps.cli import app
+from profilegym.benchmarks.retriever import rows_of
+from profilegym.envs.tools.toolset import tools_of
 from profilegym.errors import OptionError
+from profilegym.evaluation.determinism import Repetition
+from profilegym.evaluation.evaluate import Settings
 from profilegym.evaluation.rejudge import rejudge
 from profilegym.evaluation.run import RunDirectory
 from profilegym.testing import JudgeServer
@@ -112,3 +117,32 @@ def test_the_record_of_a_failed_episode_holds_no_key() -> None:
 
     assert KEY not in episode.trajectory().to_json()
     assert re.search("search --api-key .key.' went away", str(episode.trajectory().error))
+
+
+@pytest.mark.parametrize("form", [[], ["--json"]])
+@pytest.mark.parametrize("checked", ["retriever", "tool"])
+def test_no_report_card_holds_a_key(checked: str, form: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = tools_of("latest")
+    monkeypatch.setattr("profilegym.envs.tools.toolset.tools_of", lambda _: tools)
+    spec = {"retriever": f"http:http://me:{KEY}@127.0.0.1:1,retries=0", "tool": f"mcp:search --api-key {KEY}"}
+
+    told = CliRunner().invoke(app, ["check", checked, spec[checked], *form]).output
+
+    assert "[key]" in told
+    assert KEY not in told
+
+
+def test_what_is_played_twice_is_told_without_its_key(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("profilegym.evaluation.determinism.repeat", lambda _: Repetition(2, None, True))
+
+    assert check_determinism(Settings(model=f"openai:m,api_key={KEY}")) == 0
+    assert KEY not in capsys.readouterr().out
+
+
+def test_no_row_of_a_table_of_retrievers_is_named_by_a_key() -> None:
+    rows = rows_of([f"http:http://me:{KEY}@host"], f"mcp:search --api-key {KEY}")
+
+    assert not any(KEY in name for name in rows)
+    assert len(rows) == 4
