@@ -252,6 +252,26 @@ def test_a_branch_that_changes_nothing_ends_as_its_parent(viewer: Viewer, runs: 
         assert again.baseline == parent.baseline
 
 
+def test_a_turn_that_the_form_sends_back_is_the_one_that_was_recorded(viewer: Viewer, runs: Path) -> None:
+    records = lines_of(runs / "oracle")
+    record = next(record for record in records if record["searches"])
+    place = next(place for place, segment in enumerate(record["segments"]) if segment["author"] == "policy")
+    query = "می\u200cخواهم 👨\u200d👩\u200d👧 ⟨U+0041⟩"
+    written = f"\n<think>{'so ' * 10_000}</think>\r\n<search>{query}</search>"
+    record["segments"][place]["text"], record["searches"][0]["query"] = written, query
+    add(runs / "oracle", record)
+    row = len(records) + 1
+
+    page = viewer.get(f"/run/oracle/trajectories/{row}/branch?turn=0").text
+    shown = unescape(page.partition("<textarea")[2].partition(">")[2].partition("</textarea>")[0])
+    assert shown.startswith("\n")  # which a browser leaves out
+    branch(viewer, row, turn=0, how="model", text=shown.removeprefix("\n").replace("\n", "\r\n"))
+
+    (made,) = branches(runs)
+    assert made.segments[place].text == written.partition("</search>")[0] + "</search>"
+    assert made.searches[0].query == query
+
+
 def test_a_branch_is_linked_to_its_parent_and_both_are_shown_side_by_side(viewer: Viewer, runs: Path) -> None:
     row, parent = two_searches(runs)
 

@@ -15,11 +15,22 @@ _UNSEEN = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
     r"\U000e0000-\U000e007f]"
 )
+_CODE_POINT = re.compile(r"⟨U\+([0-9A-F]{4,5})⟩")
 
 
 def visible_text(text: str) -> str:
     """Invisible characters become their code points, `⟨U+202E⟩`; API keys become `[key]`."""
     return _UNSEEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", hidden(text))
+
+
+def original_text(text: str) -> str:
+    """The inverse of `visible_text`, for what a form sends back. API keys stay hidden."""
+
+    def character(found: re.Match[str]) -> str:
+        meant = chr(int(found[1], 16))
+        return meant if _UNSEEN.match(meant) else found[0]
+
+    return _CODE_POINT.sub(character, text)
 
 
 def environment() -> Environment:

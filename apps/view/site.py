@@ -10,6 +10,7 @@ from fastapi.responses import RedirectResponse
 
 from ...errors import OptionError
 from .event_loop import BackgroundLoop
+from .filters import original_text
 from .games import LiveGames
 from .library import Library
 from .templating import Show
@@ -36,13 +37,14 @@ SiteDep = Annotated[Site, Depends(_site)]
 
 
 async def read_form(request: Request) -> Mapping[str, str]:
-    """The fields of the form that was sent."""
+    """The fields of the form that was sent, with the invisible characters of what a page had filled in."""
     body = b""
     async for part in request.stream():
         body += part
         if len(body) > _MAX_FORM:
             raise OptionError(f"a form may have at most {_MAX_FORM:,} bytes")
-    return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True))
+    fields = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)
+    return {name: original_text(value) for name, value in fields}
 
 
 def text_of_form(form: Mapping[str, str]) -> str:

@@ -11,7 +11,7 @@ from ..games import act, saved
 from ..library import BRANCHES, Run
 from ..play_options import KnownNames, PlayOptions
 from ..site import SiteDep, read_form, redirect, text_of_form
-from ..steps import LONGEST, beside, steps_of
+from ..steps import beside, steps_of
 from ..templating import File, Row, trajectory_path
 
 router = APIRouter(prefix="/run/{key}")
@@ -30,7 +30,7 @@ def fork(site: SiteDep, key: str, file: File, row: Row, turn: int) -> HTMLRespon
         "branch.html", f"Branch from turn {turn + 1} of {trajectory.id}", here=file, run=run,
         base=trajectory_path(run, file, row), pairs=beside(steps[:begin], []), turn=turn,
         known=KnownNames.here(site.library.models()),
-        written=trajectory.segments[begin].text[:LONGEST], choice=_usual(run, trajectory),
+        written=trajectory.segments[begin].text, choice=_usual(run, trajectory),
     )  # fmt: skip
 
 
