@@ -409,6 +409,17 @@ def test_nothing_is_written_through_a_link(viewer: Viewer, runs: Path, tmp_path:
     assert not (tmp_path / "outside").exists()
 
 
+def test_a_game_that_cannot_be_saved_is_told_and_stays(viewer: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("profilegym.apps.view.games.TrajectoryWriter", refuse)
+    game = begin(viewer)
+
+    assert viewer.post(game, {"do": "answer", "text": "walnuts"}).status == 303
+    assert "the game cannot be saved: [Errno 13] Permission denied" in words(viewer.get(game).text)
+
+
 def test_a_form_without_bounds_is_refused(viewer: Viewer) -> None:
     assert viewer.post(begin(viewer), {"do": "answer", "text": "x" * 2_000_000}).status == 400
 

@@ -111,8 +111,11 @@ class LiveGames:
         policy = Policy(make_agent(settings.agent), model, sampling)
 
         def keep(trajectory: Trajectory) -> None:
-            with TrajectoryWriter(inside(run.path, f"{BRANCHES}.jsonl")) as writer:
-                writer.write(trajectory)
+            try:
+                with TrajectoryWriter(inside(run.path, f"{BRANCHES}.jsonl")) as writer:
+                    writer.write(trajectory)
+            except OSError as error:
+                raise OptionError(f"the game cannot be saved: {error}") from error
 
         return GameSetup(make_retriever(settings.retriever), reward_for(settings), policy, keep)
 
