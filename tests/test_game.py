@@ -10,10 +10,13 @@ from matching import naming
 import profilegym as pg
 from profilegym.agents.agent import make_agent
 from profilegym.agents.models.scripted import Replies, ScriptedModel
+from profilegym.agents.pr2 import Unpersonalised
+from profilegym.agents.rollout import Job, Rollout
 from profilegym.apps.play.game import Game, GameSetup
 from profilegym.apps.play.policy import LazyModel, Policy
 from profilegym.apps.play.turns import matches
 from profilegym.envs.episode import Episode
+from profilegym.envs.episode_options import checked_options
 from profilegym.errors import EpisodeError, ModelError, OptionError, RetrievalError, RewardError
 
 DATA = "world:seed=7,users=20/test"
@@ -237,6 +240,28 @@ def test_the_baseline_is_the_same_policy_without_the_profile_and_joins_the_recor
     assert isinstance(baseline["score"], float)
     assert [trajectory.baseline for trajectory in kept] == [None, baseline]
     assert run(game.play_baseline()) is baseline
+
+
+@pytest.mark.parametrize(
+    ("agent", "tools", "expected"),
+    [("prlm", None, make_agent("prlm").instructions), ("pr2", "search_profile+latest", "latest(n?, before?)")],
+)
+def test_the_baseline_reads_what_a_runs_baseline_reads(agent: str, tools: str | None, expected: str) -> None:
+    model = Replies(["<answer>Anything.</answer>"] * 2)
+    policy = Policy(make_agent(agent), model)
+    options = checked_options({"tools": tools})
+    game = begun(setup(policy=policy), **options)
+    rollout = Rollout(model, game.setup.retriever, options=options)
+
+    async def play() -> list[pg.Trajectory]:
+        await game.play_baseline()
+        return [one async for one in rollout.run([Job(game.question, Unpersonalised(policy.agent.instructions))])]
+
+    run(play())
+
+    own, of_a_run = model.seen
+    assert expected in own
+    assert own == of_a_run
 
 
 def test_a_recorded_baseline_is_not_played_again() -> None:

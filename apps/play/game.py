@@ -8,9 +8,9 @@ from time import perf_counter
 from typing import Any
 
 from ..._util.sync import to_thread
-from ...agents.agent import TokenUsage, make_agent
+from ...agents.agent import TokenUsage
 from ...agents.models.model import Turn
-from ...agents.pr2 import PR2
+from ...agents.pr2 import PR2, Unpersonalised
 from ...agents.rollout import Job, Rollout
 from ...agents.turn_format import answer_with, call_tool, search_for
 from ...envs.action import Answer, Malformed
@@ -293,9 +293,10 @@ class Game:
             self.setup.reward,
             policy.sampling,
             seed=episode.seed or 0,
-            options={"protocol": episode.protocol},
+            options={"protocol": episode.protocol, "tools": episode.tools, "cites": episode.cites is not None},
         )
-        (played,) = [trajectory async for trajectory in rollout.run([Job(self.question, make_agent("none"))])]
+        job = Job(self.question, Unpersonalised(policy.agent.instructions))
+        (played,) = [trajectory async for trajectory in rollout.run([job])]
         if played.error:
             raise ModelError(f"the policy gave no answer without the profile: {played.error}")
         return {"answer": played.answer, "score": score_of(played)}
