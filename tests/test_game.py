@@ -123,6 +123,16 @@ def test_a_slip_of_a_person_costs_no_turn() -> None:
     assert len(game.turns) == 1
 
 
+@pytest.mark.parametrize("between", [" ", "\n", "\n\n"])
+def test_an_answer_cites_at_its_end_also_on_a_line_of_its_own(between: str) -> None:
+    shown, other = with_evidence().profile.documents[:2]
+    game = begun(setup(), cites=True)
+
+    run(game.answer(f"She cites: Milo.{between}cites: {shown.id}, {other.id},"))
+
+    assert (game.episode.answer, game.episode.cites) == ("She cites: Milo.", (shown.id, other.id))
+
+
 def test_a_turn_is_taken_back_even_the_one_that_ended_the_game() -> None:
     game = begun(setup())
     run(game.search("dog"))

@@ -1,5 +1,6 @@
 """A live game: one question, played by a person, a policy or both in turn, without any display."""
 
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass
@@ -28,6 +29,7 @@ from .policy import Policy
 from .turns import Evidence, GameTurn, initial_search, results_of, turns_of
 
 PERSON = "human"
+_CITES = re.compile(r"(.*\S)\s+cites: *([^\n]*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,8 +306,8 @@ class Game:
 
 def _cited(text: str) -> tuple[str, Sequence[str]]:
     """The text of an answer and the ids after `cites:`."""
-    said, mark, named = text.rpartition(" cites: ")
-    return (said, [name.strip() for name in named.split(",")]) if mark else (text, ())
+    found = _CITES.fullmatch(text.strip())
+    return (found[1], [name for name in map(str.strip, found[2].split(",")) if name]) if found else (text, ())
 
 
 async def _search(episode: Episode, retriever: Retriever) -> None:
