@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from .._util.keys import hidden
 from .._util.terminal import printable
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)[^;]*;.*extra == ['\"]([a-z-]+)['\"]")
@@ -103,19 +104,20 @@ def _java() -> Item:
 
 def _endpoint(environment: Mapping[str, str]) -> Item:
     """Requests the endpoint's list of models. The key is sent and never shown."""
-    from urllib.error import HTTPError, URLError
+    from http.client import HTTPException
+    from urllib.error import HTTPError
     from urllib.request import Request, urlopen
 
     url, key = environment.get("OPENAI_BASE_URL"), environment.get("OPENAI_API_KEY")
-    told = f"OPENAI_BASE_URL {url or 'not set'}, OPENAI_API_KEY {'set' if key else 'not set'}"
+    told = f"OPENAI_BASE_URL {hidden(url) if url else 'not set'}, OPENAI_API_KEY {'set' if key else 'not set'}"
     if not url and key:
         return Item("endpoint", True, f"{told}: openai:MODEL asks OpenAI, which was not asked now")
     if not url:
         return Item("endpoint", None, told, "set OPENAI_API_KEY, and OPENAI_BASE_URL for another server than OpenAI's")
     if not url.startswith(("http://", "https://")):
         return Item("endpoint", False, told, "OPENAI_BASE_URL must begin with http:// or https://")
-    request = Request(f"{url.rstrip('/')}/models", headers={"Authorization": f"Bearer {key}"})  # noqa: S310 (checked)
     try:
+        request = Request(f"{url.rstrip('/')}/models", headers={"Authorization": f"Bearer {key}"})  # noqa: S310 (checked)
         with urlopen(request, timeout=_SECONDS) as reply:  # noqa: S310 (checked)
             return Item("endpoint", True, f"{told}; it answers HTTP {reply.status}")
     except HTTPError as error:
@@ -123,8 +125,8 @@ def _endpoint(environment: Mapping[str, str]) -> Item:
         return Item(
             "endpoint", not refused, f"{told}; it answers HTTP {error.code}", "check the key" if refused else ""
         )
-    except (URLError, TimeoutError, OSError) as error:
-        reason = str(getattr(error, "reason", error))
+    except (OSError, HTTPException, ValueError) as error:  # also of a URL that cannot be read, and of another protocol
+        reason = hidden(str(getattr(error, "reason", error)))
         return Item("endpoint", False, f"{told}; no answer: {reason}", "is the server running there?")
 
 

@@ -1,7 +1,9 @@
 """What the commands about the installation print: doctor, recipes, version, and options that all share."""
 
 import json
+import socket
 from pathlib import Path
+from threading import Thread
 
 import pytest
 import yaml
@@ -58,6 +60,33 @@ def test_an_endpoint_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) 
     (endpoint,) = (item for item in look() if item.name == "endpoint")
 
     assert endpoint.ok is False
+
+
+@pytest.mark.parametrize("url", ["http://[half/v1", "http://127.0.0.1:port/v1", f"http://me:{KEY}@127.0.0.1:9/v1"])
+def test_a_url_that_cannot_be_asked_is_told_without_its_password(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", url)
+
+    (endpoint,) = (item for item in look() if item.name == "endpoint")
+
+    assert endpoint.ok is False
+    assert "no answer:" in endpoint.found
+    assert KEY not in endpoint.found
+
+
+def test_a_server_that_does_not_speak_http_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def greet() -> None:
+        with server.accept()[0] as connection:
+            connection.sendall(b"SSH-2.0-OpenSSH\r\n")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("OPENAI_BASE_URL", f"http://127.0.0.1:{server.getsockname()[1]}/v1")
+        answering = Thread(target=greet)
+        answering.start()
+        (endpoint,) = (item for item in look() if item.name == "endpoint")
+        answering.join()
+
+    assert endpoint.ok is False
+    assert "SSH-2.0" in endpoint.found
 
 
 def test_a_recipe_is_printed_so_that_it_can_be_saved_and_trained_from(tmp_path: Path) -> None:
