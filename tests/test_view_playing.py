@@ -1,8 +1,10 @@
 """Games in the browser, and branches of what was recorded."""
 
+import asyncio
 import json
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -20,7 +22,9 @@ from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 from profilegym import Question, Trajectory, TrajectoryReader, load_questions
 from profilegym.agents.models.model import register_model
 from profilegym.agents.models.scripted import ScriptedModel
-from profilegym.apps.view.games import rebuild_episode
+from profilegym.apps.view.games import LiveGames, rebuild_episode
+from profilegym.apps.view.library import Library
+from profilegym.apps.view.play_options import PlayOptions
 from profilegym.envs.data.profile_controls import swapped
 from profilegym.envs.trajectory import Segment
 from profilegym.errors import DataError
@@ -407,6 +411,22 @@ def test_nothing_is_written_through_a_link(viewer: Viewer, runs: Path, tmp_path:
 
     assert "leads out of" in viewer.get(seat).text
     assert not (tmp_path / "outside").exists()
+
+
+def test_a_game_is_found_by_several_pages_at_once(runs: Path) -> None:
+    games, run = LiveGames(), Library([runs]).find("oracle")
+    choice = PlayOptions.of_run(run.played_with)
+    first = asyncio.run(games.begin(run, QUESTIONS.ids[1], choice))
+    ids = [first.id, games.branch_game(first).id]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(6) as pages:
+            found = list(pages.map(lambda place: games.family(games.find(ids[place % 2])), range(20_000)))
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert all(family == ids for family in found)
 
 
 def test_a_game_that_cannot_be_saved_is_told_and_stays(viewer: Viewer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from secrets import token_hex
+from threading import Lock
 from types import MappingProxyType
 from typing import Any
 
@@ -52,12 +53,14 @@ class LiveGames:
     def __init__(self) -> None:
         self._games: dict[str, LiveGame] = {}
         self._models: dict[str, LazyModel] = {}
+        self._lock = Lock()  # pages are made in several threads
 
     def find(self, game_id: str) -> LiveGame:
-        try:
-            self._games[game_id] = live = self._games.pop(game_id)
-        except KeyError:
-            raise DataError("this game no longer exists: the server was restarted; begin another") from None
+        with self._lock:
+            try:
+                self._games[game_id] = live = self._games.pop(game_id)
+            except KeyError:
+                raise DataError("this game no longer exists: the server was restarted; begin another") from None
         return live
 
     async def begin(self, run: Run, question_id: str, choice: PlayOptions) -> LiveGame:
@@ -94,15 +97,17 @@ class LiveGames:
 
     def family(self, live: LiveGame) -> list[str]:
         """The ids of a game and its branches, parents first."""
-        family = (one for one in self._games.values() if one.family == live.family)
+        with self._lock:
+            family = [one for one in self._games.values() if one.family == live.family]
         return [one.id for one in sorted(family, key=lambda one: (len(one.game.id), one.game.id))]
 
     def _add(self, game: Game, run: Run, choice: PlayOptions, family: str | None = None) -> LiveGame:
         name = token_hex(8)
         live = LiveGame(name, family or name, game, run, choice)
-        self._games[live.id] = live
-        while len(self._games) > _MAX_GAMES:
-            del self._games[next(iter(self._games))]
+        with self._lock:
+            self._games[live.id] = live
+            while len(self._games) > _MAX_GAMES:
+                del self._games[next(iter(self._games))]
         return live
 
     def _setup(self, run: Run, settings: Settings) -> GameSetup:
