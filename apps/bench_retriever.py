@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from .._util.terminal import printable
 from ..benchmarks.retriever import METRICS, REFERENCE, UNITS, Comparison, Cost, Estimate, Row, compare, rows_of
@@ -83,7 +84,7 @@ def _measured(specs: Sequence[str], data: str, limit: int | None, tools: str | N
 def _show(found: Comparison, console: Console) -> None:
     console.print(*map(printable, _notes(found)), sep="\n", highlight=False, markup=False)
     for table in _tables(found):
-        shown = Table(box=box.SIMPLE_HEAD, title=table.title, title_justify="left")
+        shown = Table(box=box.SIMPLE_HEAD, title=Text(printable(table.title)), title_justify="left")
         for place, head in enumerate(table.heads):
             shown.add_column(head, justify="right" if place else "left", overflow="fold")
         for row in table.rows:

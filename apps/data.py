@@ -56,7 +56,7 @@ def _read_all(summary: Summary) -> list[Problem]:
 
 
 def _load(spec: str) -> QuestionSet:
-    with Console(stderr=True).status(f"reading {spec}"):
+    with Console(stderr=True).status(Text(f"reading {spec}")):
         return load_questions(spec)
 
 

@@ -10,6 +10,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from .._util.keys import hidden
 from .._util.terminal import printable
@@ -49,7 +50,7 @@ def tell(run: RunDirectory, summary: Mapping[str, Any], as_json: bool) -> int:
         Console().print_json(data=summary, ensure_ascii=False)
     else:
         shown = [table(summary), *notes(summary), f"{run.path / 'report.html'}"]
-        Console().print(*shown, sep="\n", highlight=False)
+        Console().print(*shown, sep="\n", highlight=False, markup=False)
     return 0 if "score" in summary else 1
 
 
@@ -57,7 +58,7 @@ def table(summary: Mapping[str, Any]) -> Table:
     """Figures over all questions, and by hops if the data has them, else by category if there are few."""
     asked = summary["settings"]
     title = f"{asked['agent']} with {asked['model']} on {asked['data']}, {asked['retriever']}"
-    found = Table(title=printable(title), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left")
+    found = Table(title=Text(printable(title)), title_justify="left", box=box.SIMPLE_HEAD, caption_justify="left")
     found.caption = (
         f"mean ± half the width of its 95 % interval, or the end of it (≥, ≤); no interval below {LEAST} people; "
         "a number in brackets: the people of this figure, if fewer"
@@ -123,7 +124,8 @@ class Bar(Progress):
     """Progress of a run, with its mean score so far."""
 
     def __init__(self, console: Console, settings: Settings) -> None:
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        name = TextColumn("{task.description}", markup=False)
+        columns = (name, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         super().__init__(*columns, TextColumn("{task.fields[told]}"), console=console, disable=is_quiet())
         self._name = hidden(f"{settings.agent} {settings.model}")
         self._scores = {"personalised": _Mean(), "baseline": _Mean()}

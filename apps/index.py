@@ -5,6 +5,7 @@ from pathlib import Path
 from time import perf_counter
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 
 from ..fleet.indexing import build_store
@@ -13,15 +14,16 @@ from .options import is_quiet
 
 def index(spec: str, out: Path, on: str | None = None) -> None:
     """Index every profile of the data set once. After an interruption, run it again: it builds what is missing."""
-    console, start = Console(), perf_counter()
+    console, start = Console(markup=False), perf_counter()
     with Progress(console=console, disable=is_quiet()) as progress:
-        task = progress.add_task(f"indexing {spec}", total=None)
+        task = progress.add_task(escape(f"indexing {spec}"), total=None)
         place = on or f"local:{os.cpu_count() or 1}"
         built = build_store(spec, out, place, lambda done, all_: progress.update(task, completed=done, total=all_))
     if not built.new:
-        console.print(f"{out} held all shards of {spec} already: to build them anew, remove it")
+        console.print(f"{out} held all shards of {spec} already: to build them anew, remove it", soft_wrap=True)
     size, seconds = sum(path.stat().st_size for path in built.shards), perf_counter() - start
     console.print(
         f"{built.users:,} users in {len(built.shards):,} shards, {size / 1e6:,.1f} MB, {seconds:,.1f} s. "
-        f"Use it with: bm25:store={out}"
+        f"Use it with: bm25:store={out}",
+        soft_wrap=True,
     )

@@ -11,6 +11,7 @@ from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
 from .._util.terminal import printable
 from ..errors import OptionError
@@ -163,7 +164,7 @@ def _tell_plan(console: Console, recipe: Single, plan: Plan, asked: Sequence[Rea
 
 
 def _table(recipe: Single, plan: Plan) -> Table:
-    found = Table(title=printable(recipe.about), title_justify="left", box=box.SIMPLE_HEAD)
+    found = Table(title=Text(printable(recipe.about)), title_justify="left", box=box.SIMPLE_HEAD)
     columns = _columns(recipe, plan)
     for heading in ("at most", *columns):
         found.add_column(heading, justify="left" if heading == "at most" else "right")

@@ -64,6 +64,31 @@ def test_where_nothing_was_scored_the_reasons_are_told_and_the_exit_is_1(tmp_pat
     assert names(" ".join(result.output.split()), "rubric", "'q'", "openai:MODEL")
 
 
+@pytest.mark.parametrize(
+    "command",
+    [["eval", "--model", "{model}", "--judge", "rubric", "--out", "{here}/run", "--data"], ["data", "show"],
+     ["index", "--on", "local:1", "--out", "{here}/store"], ["bench", "retriever", "{here}/plain.py:make", "--data"]],
+)  # fmt: skip
+def test_what_looks_like_markup_is_printed_as_it_stands(command: list[str], tmp_path: Path) -> None:
+    here = tmp_path / "a[/INST]"
+    here.mkdir(parents=True)
+    (here / "model.py").write_text(
+        "from profilegym.agents.models.scripted import ScriptedModel\n"
+        "def script(question, said):\n    raise RuntimeError('no [/INST] here')\n"
+        "def make():\n    return ScriptedModel('broken', script)\n"
+    )
+    rubric = {"aspects": [{"title": "tea", "accepted": ["rooibos"], "documents": ["d"]}]}
+    record = {"id": "q", "user_id": "u", "text": "Tea?", "profile": [{"id": "d", "text": "Rooibos."}], "rubric": rubric}
+    (here / "own.jsonl").write_text(json.dumps(record))
+    (here / "plain.py").write_text("import profilegym\ndef make():\n    return profilegym.make_retriever('bm25')\n")
+
+    filled = [part.format(model=f"{here / 'model.py'}:make", here=here) for part in command]
+    result = CliRunner().invoke(app, [*filled, f"jsonl:{here / 'own.jsonl'}"], env={"COLUMNS": "200"})
+
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "[/INST]" in result.output
+
+
 def test_episodes_that_failed_are_played_again_and_not_judged_again(tmp_path: Path) -> None:
     plugin = tmp_path / "gone.py"
     plugin.write_text(
