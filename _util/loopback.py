@@ -13,10 +13,11 @@ def listen(port: int, host: str = "127.0.0.1") -> socket.socket:
     try:
         listening.bind((host, port))
         listening.listen()  # a client that connects before the server runs waits
-    except OSError as error:
+    except (OSError, OverflowError) as error:  # the latter of a number beyond 65,535
         listening.close()
+        reason = getattr(error, "strerror", error)
         raise ProfileGymError(
-            f"{host}, port {port}, cannot be used ({error.strerror}): give an address of this machine and a free port, "
+            f"{host}, port {port}, cannot be used ({reason}): give an address of this machine and a free port, "
             "or --port 0"
         ) from error
     return listening

@@ -65,6 +65,12 @@ def test_a_port_that_is_taken_is_named() -> None:
             listen(port)
 
 
+@pytest.mark.parametrize("port", [99_999, -1])
+def test_a_port_that_cannot_be_is_named(port: int) -> None:
+    with pytest.raises(ProfileGymError, match=naming(port, "0-65535", "--port 0")):
+        listen(port)
+
+
 def test_without_the_extra_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr("profilegym.apps.cli.view.find_spec", lambda name: None if name == "jinja2" else builtins)
 
