@@ -53,6 +53,7 @@ def openai_judge(
     """
     from dataclasses import replace
 
+    from ._util.registry import unfit
     from .agents.models import Endpoint
     from .errors import OptionError
     from .rewards.cache import Cache
@@ -63,7 +64,7 @@ def openai_judge(
     try:
         llm = Endpoint(model, **endpoint)
     except TypeError as error:  # an unknown option
-        raise OptionError(f"openai:{model}: {error}") from error
+        raise unfit(f"openai:{model}", error, openai_judge, Endpoint) from error
     given: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
     sampling = replace(SAMPLING, **{name: value for name, value in given.items() if value is not None})
     if cut not in ("budget", "none"):

@@ -5,6 +5,7 @@ import importlib.util
 import re
 import sys
 from collections.abc import Callable
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from .keys import HIDDEN, hidden
 Scalar = str | int | float | bool
 Factory = Callable[..., Any]
 _OPTION = re.compile(r"[a-z_][a-z0-9_]*=")
+_UNKNOWN = re.compile(r"unexpected keyword argument ('\w+')")
 
 
 class Registry:
@@ -43,7 +45,7 @@ class Registry:
         except TypeError as error:
             if error.__traceback__ and error.__traceback__.tb_next:  # raised inside the factory, not by the call itself
                 raise
-            raise OptionError(f"{self._kind} {hidden(spec)!r}: {error}") from error
+            raise unfit(f"{self._kind} {hidden(spec)!r}", error, factory) from error
 
     def find(self, spec: str) -> tuple[Factory, str]:
         """The factory, and the part of the spec after its name."""
@@ -146,3 +148,21 @@ def _load_file(path: Path) -> Any:
     sys.modules[name] = module  # dataclasses and pickling look the module up by name
     spec.loader.exec_module(module)
     return module
+
+
+def unfit(subject: str, error: TypeError, *takers: Factory) -> OptionError:
+    """The error to raise where options do not fit a call of the takers: names the known ones where one is unknown."""
+    unknown = _UNKNOWN.search(str(error))
+    if unknown is None:
+        return OptionError(f"{subject}: {error}")
+    known = dict.fromkeys(name for taker in takers for name in _options_of(taker))
+    return OptionError(f"{subject}: no option {unknown[1]}; known: {', '.join(known) or 'none'}")
+
+
+def _options_of(taker: Factory) -> list[str]:
+    """Its parameters that a spec can give: those with a default that is a scalar or None."""
+    try:
+        found = signature(taker).parameters.values()
+    except ValueError:  # of a built-in function
+        return []
+    return [one.name for one in found if one.default is not Parameter.empty and not callable(one.default)]

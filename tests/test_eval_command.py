@@ -1,6 +1,7 @@
 """`profilegym eval` as a person runs it."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from matching import names
 from typer.testing import CliRunner
 
 from profilegym import TrajectoryReader
-from profilegym.apps.cli import app
+from profilegym.apps.cli import app, main
 from profilegym.benchmarks.rollout_server import play
 from profilegym.testing import PolicyServer
 
@@ -122,3 +123,16 @@ def test_the_script_of_a_scripted_agent_plays_its_baseline_unless_a_model_is_nam
     assert [t.model for t in baselines] == [named[-1] if named else "scripted:searcher"] * 2
     assert [t.ended for t in baselines] == ["answered"] * 2
     assert all((t.answer == "I do not know.") is not bool(named) for t in baselines)
+
+
+def test_a_path_that_cannot_be_used_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(sys, "argv", ["profilegym", *ORACLE, str(tmp_path / "file")])
+
+    with pytest.raises(SystemExit) as ended:
+        main()
+
+    assert str(ended.value) == f"profilegym: {tmp_path / 'file'}: File exists"
+    assert "Traceback" not in capsys.readouterr().err

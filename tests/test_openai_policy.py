@@ -445,7 +445,10 @@ def test_faults_that_pass_cost_no_episode(questions: Sequence[Question]) -> None
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"form": "telepathy"}, ["form='telepathy'", "'auto'"]), ({"speed": 9}, ["openai:player", "'speed'"])],
+    [
+        ({"form": "telepathy"}, ["form='telepathy'", "'auto'"]),
+        ({"speed": 9}, ["openai:player", "'speed'", "logprobs, concurrency"]),
+    ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], named: list[str]) -> None:
     with pytest.raises(OptionError, match=naming(*named)):

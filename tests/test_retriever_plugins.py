@@ -122,7 +122,9 @@ def test_a_plugin_that_is_not_there_is_named(plugin: Path, spec: str, named: lis
 
 
 def test_an_option_that_the_factory_lacks_is_named(plugin: Path) -> None:
-    with pytest.raises(OptionError, match=naming("'firstfinder.search:First,speed=9'", "'speed'")):
+    with pytest.raises(
+        OptionError, match=naming("'firstfinder.search:First,speed=9'", "'speed'", "known: label, score")
+    ):
         make_retriever("firstfinder.search:First,speed=9")
 
 

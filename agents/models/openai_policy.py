@@ -8,6 +8,7 @@ from functools import partial
 from hashlib import blake2b
 from typing import Any, get_args
 
+from ..._util.registry import unfit
 from ...envs.action import TOOLS
 from ...envs.chat import Sampling
 from ...envs.question import Question
@@ -127,7 +128,7 @@ def connect(
     try:
         connected = [Endpoint(model, base_url=url or None, concurrency=concurrency, **endpoint) for url in urls]
     except TypeError as error:
-        raise OptionError(f"openai:{model}: {error}") from error
+        raise unfit(f"openai:{model}", error, connect, Endpoint) from error
     models = [ServedModel(one, form, logprobs) for one in connected]
     if len(models) == 1:
         return models[0]

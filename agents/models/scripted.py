@@ -85,7 +85,7 @@ def make(name: str, flaws: float = 0.0) -> ScriptedModel:
     script = import_module(_SCRIPTS[name])
     if not flaws:
         return ScriptedModel(name, script.play, draws=name == "explorer")
-    if not 0 < flaws <= 1 or not hasattr(script, "play_carelessly"):
+    if not isinstance(flaws, int | float) or not 0 < flaws <= 1 or not hasattr(script, "play_carelessly"):
         raise OptionError(f"scripted:{name},flaws={flaws}: give a share from 0 to 1, of scripted:world")
     return ScriptedModel(f"{name},flaws={flaws:g}", script.play, script.play_carelessly, flaws)
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..._util.keys import hidden
+from ..._util.registry import unfit
 from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
-from ...errors import EndpointError, MissingExtra, ModelError, OptionError
+from ...errors import EndpointError, MissingExtra, ModelError
 from . import sampling as samplings
 from .accounting import Estimate
 from .endpoint import sampling_fields
@@ -142,7 +143,7 @@ def connect(urls: str, *, tokenizer: str | None = None, seeds: bool = True, **op
     try:
         servers = Servers(urls.split("|"), **others)
     except TypeError as error:
-        raise OptionError(f"vllm:{urls}: {error}") from error
+        raise unfit(f"vllm:{urls}", error, connect, Servers) from error
     named = f",model={others['model']}" if "model" in others else ""
     return VLLMModel(
         servers, name=hidden(f"vllm:{urls}{named}{template.spec}"), tokenizer=tokenizer, template=template, seeds=seeds

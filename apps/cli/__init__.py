@@ -81,7 +81,7 @@ def options(
 
 
 def main() -> None:
-    """Run the command. An error of this package prints one line; any other error is a bug and prints its traceback."""
+    """Run the command. An error of this package, or of a file, is printed in one line; any other is a bug."""
     # OpenMP threads that wait spin before they sleep. On a shared machine a short spin is 2 to 5 times as fast as the
     # default (docs/experiments.md). Must be set before the first import of torch.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -89,3 +89,7 @@ def main() -> None:
         app(prog_name="profilegym")
     except ProfileGymError as error:
         sys.exit(f"profilegym: {printable(hidden(str(error)))}")
+    except OSError as error:
+        if error.filename is None:
+            raise
+        sys.exit(f"profilegym: {printable(hidden(f'{error.filename}: {error.strerror}'))}")
