@@ -213,6 +213,9 @@ def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench:
 
     shown = llm_tables.locomo(bench)
 
+    assert "- less the trained one-shot RAG, more than 0: not known" in shown
+    of_evidence, of_answers = [line for line in shown.splitlines() if line.startswith("- less before training")]
+    assert of_evidence != of_answers
     row, _ = [line for line in shown.splitlines() if line.startswith("| PR2, trained |")]
     assert row.split(" | ")[1:3] == ["2, 6", "4"]
     assert "; 6]" in row
