@@ -84,7 +84,8 @@ def _words(question: Question, speaker: str | None) -> str:
 
 
 def _answer(question: Question, segments: Sequence[Segment]) -> str:
-    evidence = [document for document in question.profile.documents if document.id in evidence_of(question)]
+    known = question.profile.by_id
+    evidence = [known[name] for name in evidence_of(question) if name in known]
     telling = [name for post in posts_shown(segments) for document in evidence if (name := _name(document, post))]
     if not telling or not question.rubric.reference:
         return answer_with("I do not know.", "Nothing was found.")

@@ -58,7 +58,10 @@ class RunDirectory:
     @contextmanager
     def writing(self, settings: Mapping[str, Any]) -> Iterator[None]:
         """Starts a run, or continues one with the same settings; refuses another run."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise OptionError(f"{self.path} is a file, or would lie in one: name a folder, by another --out") from None
         with (self.path / ".lock").open("w") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

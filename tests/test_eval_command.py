@@ -125,14 +125,19 @@ def test_the_script_of_a_scripted_agent_plays_its_baseline_unless_a_model_is_nam
     assert all((t.answer == "I do not know.") is not bool(named) for t in baselines)
 
 
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [("file", "is a file, or would lie in one"), ("file/in", "name a folder"), ("n" * 300, "name too long")],
+)
 def test_a_path_that_cannot_be_used_is_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, told: str
 ) -> None:
     (tmp_path / "file").touch()
-    monkeypatch.setattr(sys, "argv", ["profilegym", *ORACLE, str(tmp_path / "file")])
+    monkeypatch.setattr(sys, "argv", ["profilegym", *ORACLE, str(tmp_path / name)])
 
     with pytest.raises(SystemExit) as ended:
         main()
 
-    assert str(ended.value) == f"profilegym: {tmp_path / 'file'}: File exists"
+    assert str(ended.value).startswith(f"profilegym: {tmp_path / name}")
+    assert told in str(ended.value)
     assert "Traceback" not in capsys.readouterr().err
