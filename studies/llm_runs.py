@@ -75,6 +75,10 @@ class Bench:
             return "recorded"
         return "begun" if self.place(run).exists() else "missing"
 
+    def minutes(self, run: Run) -> int:
+        """What a run that is to be made takes: a kept warm start takes none."""
+        return 0 if run.name in LESSONS and self.record(run) is not None else run.minutes
+
     def left(self, only: Sequence[str] = ()) -> list[Run]:
         """What is to be made, with what it begins with where only the record of that is here."""
         runs = self.plan(only)
@@ -110,14 +114,16 @@ class Bench:
 
     def ready(self, run: Run) -> bool:
         """Whether what the run begins with is there."""
-        if run.name not in TRIALS and not ARMS[run.name].begins:
+        if run.name in ARMS and not ARMS[run.name].begins:
             return True
-        out = self._out(self.start(run))
-        return (out / "grpo" / SUMMARY if run.name in TRIALS else out / "sft" / FINAL).exists()
+        after_training = run.name in TRIALS and TRIALS[run.name].who == "trained"
+        return (self._out(self.start(run)) / (Path("grpo", SUMMARY) if after_training else Path("sft", FINAL))).exists()
 
     def start(self, run: Run) -> Run:
-        """The training whose policy the run begins with."""
-        name = TRIALS[run.name].arm if run.name in TRIALS else ARMS[run.name].begins
+        """The training whose policy the run begins with: for one before GRPO, that of the warm start."""
+        arm = TRIALS[run.name].arm if run.name in TRIALS else run.name
+        after_training = run.name in TRIALS and TRIALS[run.name].who == "trained"
+        name = arm if after_training else ARMS[arm].begins or arm
         return Run(name, run.number if ARMS[name].repeats > 1 else 0, ARMS[name].minutes)
 
     def place(self, run: Run) -> Path:

@@ -16,7 +16,7 @@ from ..evaluation.svg import file_of
 from ..training.report.curves import drawn
 from . import llm_curves, llm_tables
 from .llm_arms import ARMS, HOURS, TRIALS
-from .llm_runs import Bench, Run, make_all
+from .llm_runs import Bench, make_all
 from .page import fill_in, table
 
 PAGE, RUNS = Path("docs/results-llm.md"), Path("runs/results-llm")  # in the working directory
@@ -24,11 +24,14 @@ RECORDS = PAGE.with_suffix("")
 FILE = Path("data/locomo10.json")
 
 
-def plan(bench: Bench, runs: Sequence[Run], jobs: int) -> str:
+def plan(bench: Bench, only: Sequence[str], jobs: int) -> str:
     """What would run, and how long it takes on so many cores."""
-    rows = [(run.label, bench.state(run), str(run.minutes)) for run in runs]
-    left = sum(run.minutes for run in runs if bench.state(run) in ("begun", "missing")) / 60
-    everything = sum(run.minutes for run in runs) / 60
+    runs, coming = bench.plan(only), bench.left(only)
+    others = [run for run in coming if run not in runs or bench.state(run) == "recorded"]
+    rows = [(run.label, bench.state(run), str(run.minutes)) for run in runs if run not in others]
+    rows += [(run.label, f"{bench.state(run)}; others begin with it", str(bench.minutes(run))) for run in others]
+    everything = sum(run.minutes for run in {*runs, *others}) / 60
+    left = sum(map(bench.minutes, coming)) / 60
     told = (
         f"{everything:.1f} hours of a core in all, {left:.1f} of them left: about {left / jobs:.1f} hours with {jobs} "
         f"runs side by side, of {HOURS:g} allowed."
@@ -84,7 +87,7 @@ def main(arguments: Sequence[str]) -> None:
     runs, failed = bench.plan(words.only), list[str]()
     try:
         if words.dry_run:
-            sys.stdout.write(plan(bench, runs, words.jobs) + "\n")
+            sys.stdout.write(plan(bench, words.only, words.jobs) + "\n")
             return
         if not words.page:
             failed += make_all(bench, bench.left(words.only), words.jobs)

@@ -160,6 +160,17 @@ def test_a_kept_warm_start_is_not_trained_again(bench: Bench, tmp_path: Path, mo
         Bench(bench.folder, bench.file, tmp_path / "records").record(run)
 
 
+def test_a_trial_of_the_policy_before_grpo_needs_no_more_than_the_warm_start(bench: Bench) -> None:
+    before, after = (bench.plan([name])[0] for name in ("world-rpm", "world-k-1"))
+
+    assert not bench.ready(before)
+    assert bench.left(["world-rpm"]) == [*bench.plan([WORLD_LESSONS]), before]
+    (bench.folder / f"{WORLD_LESSONS}-0" / "sft" / "final").mkdir(parents=True)
+    assert bench.ready(before)
+    assert not bench.ready(after)
+    assert bench.start(after) == bench.plan([WORLD])[0]
+
+
 def test_a_training_that_fails_is_told_and_those_that_wait_for_it_too(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -355,8 +366,22 @@ def test_a_dry_run_tells_what_is_left_and_runs_nothing(bench: Bench, capsys: pyt
 
     told = capsys.readouterr().out
     assert f"| {WORLD}-2 | missing |" in told
-    assert "3.8 hours of a core in all, 3.8 of them left" in told
+    assert f"| {WORLD_LESSONS}-0 | missing; others begin with it | 50 |" in told
+    assert "4.6 hours of a core in all, 4.6 of them left" in told
     assert not bench.folder.exists()
+
+
+def test_a_dry_run_counts_what_runs_again_because_others_begin_with_it(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    conclude(bench, bench.plan([LOCOMO])[0], PLAYERS)
+    bench.folder.rename(bench.folder.with_name("gone"))
+    where = ["--file", str(bench.file), "--runs", str(bench.folder), "--records", str(bench.folder.parent / "records")]
+    results_llm.main(["--dry-run", "--only", "locomo-no-read-around", *where])
+
+    told = capsys.readouterr().out
+    assert f"| {LOCOMO}-0 | recorded; others begin with it | 110 |" in told
+    assert "2.9 hours of a core in all, 2.9 of them left" in told
 
 
 def test_a_trial_is_part_of_the_run_that_it_is_played_with(bench: Bench) -> None:
