@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from ..errors import OptionError
+
 Messages = Sequence[Mapping[str, str]]  # {"role": …, "content": …}
 
 
@@ -15,6 +17,14 @@ class Sampling:
     top_p: float = 1.0
     max_tokens: int = 256
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.temperature < float("inf"):
+            raise OptionError(f"temperature={self.temperature!r}: give 0 (greedy decoding) or more")
+        if not 0 < self.top_p <= 1:
+            raise OptionError(f"top_p={self.top_p!r}: give more than 0, and at most 1")
+        if self.max_tokens < 1:
+            raise OptionError(f"max_tokens={self.max_tokens!r}: give at least 1")
 
 
 @dataclass(frozen=True, slots=True)

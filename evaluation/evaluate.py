@@ -63,6 +63,7 @@ class Settings:
         if self.hit_chars == HIT_CHARS:  # which was not recorded before there was this option
             object.__setattr__(self, "hit_chars", None)
         checked_options(self._of_episodes)
+        _ = self.sampling
 
     @classmethod
     def of(cls, recorded: Mapping[str, Any]) -> "Settings":
@@ -77,6 +78,10 @@ class Settings:
         ]
         options = [(f"--{name.replace('_', '-')}", getattr(self, name)) for name in named]
         return [word for option, value in options for word in ([option] if value is True else [option, str(value)])]
+
+    @property
+    def sampling(self) -> Sampling:
+        return Sampling(self.temperature, self.top_p, self.turn_tokens)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -151,7 +156,7 @@ def rollout_of(
         model,
         make_retriever(settings.retriever),
         reward or reward_for(settings),
-        Sampling(settings.temperature, settings.top_p, settings.turn_tokens),
+        settings.sampling,
         min(speed.in_flight, agent.max_concurrency or speed.in_flight),
         speed.deadline,
         settings.max_tokens,

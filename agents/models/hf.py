@@ -9,7 +9,6 @@ from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
 from ...errors import MissingExtra, ModelError, OptionError
-from . import sampling as samplings
 from .decoding import PREFILL_TOKENS, Decoder, SequenceState, TurnRequest
 from .model import Turn
 from .stop_criteria import Stops
@@ -97,7 +96,6 @@ class HFSession:
 
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
         """Sampling depends on the seed and the position in the transcript, so an episode can be resumed anywhere."""
-        samplings.check(sampling)
         tokenizer, template = self._model.tokenizer, self._model.template
         chat = tool_chat(tokenizer, template) if self.tools is not None else None
         read = tokens_of(segments, tokenizer, template, self.tools, open_turn=True)

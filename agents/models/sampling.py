@@ -4,16 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...envs.chat import Sampling
-from ...errors import OptionError
-
-
-def check(sampling: Sampling) -> None:
-    if not 0 <= sampling.temperature < float("inf"):
-        raise OptionError(f"temperature={sampling.temperature!r}: give 0 (greedy decoding) or more")
-    if not 0 < sampling.top_p <= 1:
-        raise OptionError(f"top_p={sampling.top_p!r}: give more than 0, and at most 1")
-    if sampling.max_tokens < 1:
-        raise OptionError(f"max_tokens={sampling.max_tokens!r}: give at least 1")
 
 
 def draw(logits: Any, samplings: Sequence[Sampling], uniforms: Sequence[float]) -> tuple[list[int], list[float]]:

@@ -10,7 +10,6 @@ from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
 from ...errors import EndpointError, MissingExtra, ModelError
-from . import sampling as samplings
 from .accounting import Estimate
 from .endpoint import sampling_fields
 from .failures import Permanent
@@ -108,7 +107,6 @@ class VLLMSession:
         self.tools: Tools | None = None  # of an episode with native tool calls, set by `offer_tools`
 
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
-        samplings.check(sampling)
         tokenizer = await self._model.tokenizer()
         template = self._model.template
         chat = tool_chat(tokenizer, template) if self.tools is not None else None

@@ -7,7 +7,6 @@ from typing import NamedTuple
 
 from ...agents.agent import make_agent
 from ...agents.rollout import Job
-from ...envs.chat import Sampling
 from ...envs.data import load_questions
 from ...envs.data.profile_controls import swapped
 from ...envs.retrieval import make_retriever
@@ -47,8 +46,7 @@ class PlaySession:
         self.questions = load_questions(settings.data)
         self._agent = make_agent(settings.agent)
         self._model = LazyModel(settings.model)
-        sampling = Sampling(settings.temperature, settings.top_p, settings.turn_tokens)
-        policy = Policy(self._agent, self._model, sampling)
+        policy = Policy(self._agent, self._model, settings.sampling)
         self._setup = GameSetup(make_retriever(settings.retriever), reward_for(settings), policy, self._keep)
 
     def rows(self) -> Iterator[QuestionRow]:

@@ -13,7 +13,6 @@ from ...agents.agent import AGENTS, make_agent
 from ...agents.models.model import Turn
 from ...agents.replay import recorded_turns
 from ...agents.rollout import Job
-from ...envs.chat import Sampling
 from ...envs.data.profile_controls import swapped
 from ...envs.episode import INITIAL_SEARCH_TURN, Episode
 from ...envs.question import Question
@@ -112,8 +111,7 @@ class LiveGames:
 
     def _setup(self, run: Run, settings: Settings) -> GameSetup:
         model = self._models.setdefault(settings.model, LazyModel(settings.model))
-        sampling = Sampling(settings.temperature, settings.top_p, settings.turn_tokens)
-        policy = Policy(make_agent(settings.agent), model, sampling)
+        policy = Policy(make_agent(settings.agent), model, settings.sampling)
 
         def keep(trajectory: Trajectory) -> None:
             try:
