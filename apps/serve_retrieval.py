@@ -69,7 +69,7 @@ def application(searches: Searches) -> Starlette:
             return JSONResponse(await searches.answer(json.loads(await request.body())))
         except UnknownUser as error:
             return JSONResponse({"error": str(error)}, 404)
-        except (OptionError, JSONDecodeError, UnicodeDecodeError) as error:
+        except (OptionError, JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
             return JSONResponse({"error": str(error)}, 400)
         except ProfileGymError as error:
             return JSONResponse({"error": str(error)}, 500)

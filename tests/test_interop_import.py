@@ -182,6 +182,18 @@ def test_messages_and_calls_of_trl_are_turns_and_searches(tmp_path: Path) -> Non
     assert found.answer == "Rooibos."
 
 
+def test_arguments_too_deep_to_read_are_a_query_as_they_stand(tmp_path: Path) -> None:
+    deep = '{"a":' * 5000 + "1" + "}" * 5000
+    call = {"type": "function", "function": {"name": "search_profile", "arguments": deep}}
+    asked = [{"role": "user", "content": "What tea do I like?"}]
+    row = {"step": 1, "prompt": asked, "completion": [{"role": "assistant", "content": "", "tool_calls": [call]}]}
+
+    (found,) = imported("trl", as_trl(tmp_path, [row]), tmp_path / "run")
+
+    (search,) = found.searches
+    assert search.query == deep
+
+
 def test_tokens_rewards_and_metrics_of_verifiers_are_kept(tmp_path: Path) -> None:
     path = write_lines(tmp_path / "traces.jsonl", [episode(trace())])
 

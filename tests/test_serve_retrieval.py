@@ -98,6 +98,16 @@ def test_another_host_name_is_refused_so_that_no_dns_trick_reaches_it(url: str, 
     assert answered == status
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("body", [b"{", b"\xff", b"[" * 100_000])
+def test_a_body_that_cannot_be_read_is_refused(url: str, body: bytes) -> None:
+    with pytest.raises(HTTPError) as told:
+        urlopen(Request(url, body))
+
+    assert told.value.code == 400
+    assert "error" in json.load(told.value)
+
+
 @pytest.mark.parametrize(
     "asked", [[], {"queries": ["tea"]}, {"queries": ["tea"], "profile_ids": []}, {"queries": [1], "profile_ids": ["u"]}]
 )

@@ -184,7 +184,9 @@ def test_a_model_that_cannot_be_had_is_told_and_the_game_goes_on(viewer: Viewer)
     assert "Verdict by rubric" in words(viewer.get(seat).text)
 
 
-@pytest.mark.parametrize("form", [{"top_k": "0"}, {"top_k": "many"}, {"profile": "everybody's"}, {"agent": "nobody"}])
+@pytest.mark.parametrize(
+    "form", [{"top_k": "0"}, {"top_k": "9" * 5000}, {"top_k": "many"}, {"profile": "everybody's"}, {"agent": "nobody"}]
+)
 def test_a_choice_that_cannot_work_is_refused_by_name(viewer: Viewer, form: dict[str, str]) -> None:
     answer = viewer.post("/run/oracle/live", {"question": QUESTIONS.ids[0], **form})
 
@@ -394,7 +396,14 @@ def test_a_branch_of_a_live_game_names_what_it_came_from(viewer: Viewer, runs: P
 
 
 @pytest.mark.parametrize(
-    "form", [{}, {"turn": "9", "how": "ask"}, {"turn": "-1", "how": "ask"}, {"turn": "0", "how": "?"}]
+    "form",
+    [
+        {},
+        {"turn": "9", "how": "ask"},
+        {"turn": "9" * 5000, "how": "ask"},
+        {"turn": "-1", "how": "ask"},
+        {"turn": "0", "how": "?"},
+    ],
 )
 def test_a_branch_from_nowhere_is_refused(viewer: Viewer, runs: Path, form: dict[str, str]) -> None:
     row, _ = two_searches(runs)

@@ -1,5 +1,6 @@
 """Options of a game in the browser: those of its run, or others from the form."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Self, cast, get_args
@@ -108,7 +109,7 @@ class PlayOptions:
         if "tools" in form:
             filled["tools"] = form["tools"].strip() or None
         if form.get("top_k"):
-            if not form["top_k"].isdecimal() or not 1 <= int(form["top_k"]) <= _MOST:
+            if not re.fullmatch(r"[1-9]\d{0,3}", form["top_k"]) or int(form["top_k"]) > _MOST:
                 raise OptionError(f"top_k={form['top_k']!r}: give a whole number from 1 to {_MOST}")
             filled["top_k"] = int(form["top_k"])
         if form.get("profile", self.profile) not in PROFILES:

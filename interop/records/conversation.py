@@ -188,7 +188,7 @@ def _calls_in(text: str) -> Iterator[Call]:
         try:
             call = json.loads(block)
             yield call["name"], call.get("arguments")
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             continue
 
 
@@ -197,7 +197,7 @@ def _first_text(arguments: Any) -> str:
     if isinstance(arguments, str):
         try:
             return _first_text(json.loads(arguments))
-        except ValueError:
+        except (ValueError, RecursionError):
             return arguments
     values = arguments.values() if isinstance(arguments, Mapping) else ()
     return next((value for value in values if isinstance(value, str)), json.dumps(arguments, ensure_ascii=False))

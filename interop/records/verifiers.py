@@ -160,5 +160,5 @@ def _usage(calls: Sequence[Mapping[str, Any]]) -> dict[str, Any] | None:
 def _loaded(arguments: str) -> Any:
     try:
         return json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):
         return arguments

@@ -38,7 +38,7 @@ def fork(site: SiteDep, key: str, file: File, row: Row, turn: int) -> HTMLRespon
 async def branch(request: Request, site: SiteDep, key: str, file: File, row: Row) -> RedirectResponse:
     run, form = site.library.find(key), await read_form(request)
     turn, how = form.get("turn", ""), form.get("how", "")
-    if not turn.isdecimal() or how not in ("me", "model", "ask"):
+    if not (turn.isdecimal() and len(turn) < 9) or how not in ("me", "model", "ask"):
         raise OptionError(f"turn={turn!r}, how={how!r}: go back and press one of the buttons")
     parent = run.trajectory(file, row)
     choice = _usual(run, parent).filled_in(form)
