@@ -92,11 +92,28 @@ def compare(groups: RunGroups, judge: str | None = None) -> Comparison:
 def _on_the_same_data(groups: RunGroups) -> None:
     (first, reference), *others = ((name, next(iter(runs.values()))) for name, runs in groups.items())
     for name, run in others:
-        if run.settings["data"] != reference.settings["data"]:
+        if _data(run) != _data(reference):
             raise OptionError(
-                f"{first} is on {reference.settings['data']}, {name} on {run.settings['data']}: "
+                f"{first} is on {_data(reference)}, {name} on {_data(run)}: "
                 "only runs on the same data can be compared question by question"
             )
+        if "imported" in run.settings:
+            _with_the_same_questions(run, reference)
+
+
+def _with_the_same_questions(run: RecordedRun, reference: RecordedRun) -> None:
+    """Another framework's ids may be mere numbers, which other questions have, too."""
+    for name in set(run.questions.ids) & set(reference.questions.ids):
+        if run.questions.find(name).text != reference.questions.find(name).text:
+            raise OptionError(
+                f"{reference.run.path} and {run.run.path} each hold a question {name!r}, and not the same one: "
+                "import runs on the same data"
+            )
+
+
+def _data(run: RecordedRun) -> str:
+    """An imported run's questions are in its own directory."""
+    return "imported questions" if "imported" in run.settings else str(run.settings["data"])
 
 
 def _by_the_same_judge(judged: Mapping[str, str]) -> None:
@@ -114,7 +131,9 @@ def _judge_of(runs: Mapping[int, RecordedRun]) -> str:
     verdicts = (one.verdict for run in runs.values() for one in run.trajectories())
     judges = {verdict.judge for verdict in verdicts if verdict is not None}
     settings = next(iter(runs.values())).settings
-    return ", ".join(sorted(judges)) or settings["judge"] or default_reward(settings["data"])
+    if judges or "imported" in settings:
+        return ", ".join(sorted(judges)) or "the records' own rewards"
+    return settings["judge"] or default_reward(settings["data"])
 
 
 def _figures(groups: RunGroups, judge: str | None) -> Mapping[str, BySeed]:

@@ -15,8 +15,10 @@ from profilegym import Trajectory, TrajectoryReader, load_questions
 from profilegym.apps.cli import app
 from profilegym.apps.view.details import details_of
 from profilegym.apps.view.library import Library
-from profilegym.errors import DataError, UnknownName
+from profilegym.errors import DataError, OptionError, UnknownName
+from profilegym.evaluation.compare import compare
 from profilegym.evaluation.imported import BAD, QUESTIONS
+from profilegym.evaluation.run_groups import find_groups
 
 PROMPT = (
     "Answer the given question. You must reason inside <think> and </think>. For example, <answer> Beijing </answer>. "
@@ -407,6 +409,33 @@ def test_lines_of_search_r1_have_rewards_answers_and_other_fields(tmp_path: Path
     question = load_questions(str(found.data)).find(found.question_id)
     assert question.rubric.reference == "Shakespeare; The Bard"
     assert found.source == {"format": "search-r1", "file": "run.jsonl", "line": 1, "fields": {"step": 7}}
+
+
+def test_two_imports_are_compared_by_their_rewards_on_questions_that_both_have(tmp_path: Path) -> None:
+    for run, reward in (("one", 0.25), ("two", 0.75)):
+        rows = [
+            {"step": 1, "prompt": f"Which tea, {n}?", "completion": ANSWER, "reward": reward}
+            for n in (range(3) if run == "one" else range(1, 9))
+        ]
+        (tmp_path / run).mkdir()
+        imported("trl", as_trl(tmp_path / run, rows), tmp_path / f"{run}-run")
+
+    found = compare(find_groups([str(tmp_path / "one-run"), str(tmp_path / "two-run")]))
+
+    assert (found.common, found.judge) == (2, "the records' own rewards")
+    (score,) = [row for row in found.rows if row.metric == "score" and row.difference is not None]
+    assert score.difference is not None
+    assert score.difference.mean == 0.5
+
+
+def test_questions_of_two_imports_with_one_id_and_other_texts_are_not_compared(tmp_path: Path) -> None:
+    for run, asked in (("one", PROMPT), ("two", PROMPT.replace("Hamlet", "Faust"))):
+        (tmp_path / run).mkdir()
+        said = trace(nodes=[node(None, "user", asked), node(0, "assistant", ANSWER)])
+        imported("verifiers", write_lines(tmp_path / run / "traces.jsonl", [episode(said)]), tmp_path / f"{run}-run")
+
+    with pytest.raises(OptionError, match=naming("'hamlet'", "one-run", "two-run")):
+        compare(find_groups([str(tmp_path / "one-run"), str(tmp_path / "two-run")]))
 
 
 def test_a_file_that_is_not_there_and_an_unknown_format_are_errors(tmp_path: Path) -> None:
