@@ -6,8 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from ..errors import DataError, OptionError
-from .evaluate import default_reward
 from .intervals import Interval
+from .judge_scores import scored_by
 from .multi_seed import BySeed, QuestionFigures, Selection, difference, mean, question_figures
 from .recorded_run import RecordedRun
 from .run_groups import RunGroups
@@ -130,10 +130,7 @@ def _by_the_same_judge(judged: Mapping[str, str]) -> None:
 def _judge_of(runs: Mapping[int, RecordedRun]) -> str:
     verdicts = (one.verdict for run in runs.values() for one in run.trajectories())
     judges = {verdict.judge for verdict in verdicts if verdict is not None}
-    settings = next(iter(runs.values())).settings
-    if judges or "imported" in settings:
-        return ", ".join(sorted(judges)) or "the records' own rewards"
-    return settings["judge"] or default_reward(settings["data"])
+    return scored_by(next(iter(runs.values())).settings, judges)
 
 
 def _figures(groups: RunGroups, judge: str | None) -> Mapping[str, BySeed]:

@@ -1,20 +1,23 @@
-"""A run's mean score by each judge that scored it, and how far the judges agree."""
+"""A run's mean score by each judge or metric that scored it, and how far the judges agree."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..envs.reward import Verdict
 from ..envs.trajectory import Kind
+from .evaluate import default_reward
 from .intervals import Interval, mean
 from .judge_audit.agreement import Agreement, agreement
 from .late_verdicts import filling_verdict, read_verdicts, verdict_key
 from .run import RunDirectory
+from .summary import score_of
 
 
 @dataclass(frozen=True, slots=True)
 class JudgeMean:
-    """A judge's mean over the episodes of one kind; unscored ones are counted and left out."""
+    """A judge's or metric's mean over the episodes of one kind; unscored ones are counted and left out."""
 
     judge: str
     later: bool  # from late verdicts beside the run's own
@@ -34,11 +37,12 @@ class JudgeScores:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One episode: the run's own verdict, and late ones by judge."""
+    """One episode: the run's own verdict and score, and late verdicts by judge."""
 
     kind: Kind
     user_id: str
     own: Verdict | None
+    score: float | None
     later: dict[str, Verdict]
 
 
@@ -46,7 +50,16 @@ def judge_scores(run: RunDirectory) -> JudgeScores:
     rows = list(_rows(run))
     asked = sorted({judge for row in rows for judge in row.later})
     beside = {judge: agreement(_pairs(rows, judge)) for judge in asked}
-    return JudgeScores([*_own_means(rows), *_later_means(rows, asked)], beside, len(run.bad_lines))
+    return JudgeScores([*_own_means(rows, run.settings), *_later_means(rows, asked)], beside, len(run.bad_lines))
+
+
+def scored_by(settings: Mapping[str, Any], judges: Iterable[str]) -> str:
+    """What the scores of a run are of: the judges of its verdicts, else what its settings name."""
+    if named := ", ".join(sorted(judges)):
+        return named
+    if "imported" in settings:
+        return "the records' own rewards"
+    return str(settings.get("judge") or settings.get("reward") or default_reward(settings["data"]))
 
 
 def _rows(run: RunDirectory) -> Iterator[_Row]:
@@ -56,32 +69,32 @@ def _rows(run: RunDirectory) -> Iterator[_Row]:
         filling = filling_verdict(trajectory, later)
         beside = {one.judge: one.verdict for one in late if one is not filling and one.verdict}
         own = filling.verdict if filling else trajectory.verdict
-        yield _Row(trajectory.kind, trajectory.user_id, own, beside)
+        yield _Row(trajectory.kind, trajectory.user_id, own, score_of(replace(trajectory, verdict=own)), beside)
 
 
-def _own_means(rows: Sequence[_Row]) -> Iterator[JudgeMean]:
-    judge = ", ".join(sorted({row.own.judge for row in rows if row.own})) or "none"
+def _own_means(rows: Sequence[_Row], settings: Mapping[str, Any]) -> Iterator[JudgeMean]:
+    named = scored_by(settings, {row.own.judge for row in rows if row.own})
     for kind in _kinds(rows):
-        yield _mean(judge, False, kind, [(row.user_id, row.own) for row in rows if row.kind == kind])
+        yield _mean(named, False, kind, [(row.user_id, row.score) for row in rows if row.kind == kind])
 
 
 def _later_means(rows: Sequence[_Row], judges: Sequence[str]) -> Iterator[JudgeMean]:
     for judge in judges:
         for kind in _kinds(rows):
             found = [(row.user_id, row.later.get(judge)) for row in rows if row.kind == kind]
-            yield _mean(judge, True, kind, found)
+            yield _mean(judge, True, kind, [(user, verdict and verdict.score) for user, verdict in found])
 
 
 def _kinds(rows: Sequence[_Row]) -> list[Kind]:
     return sorted({row.kind for row in rows}, reverse=True)
 
 
-def _mean(judge: str, later: bool, kind: Kind, found: Sequence[tuple[str, Verdict | None]]) -> JudgeMean:
+def _mean(judge: str, later: bool, kind: Kind, found: Sequence[tuple[str, float | None]]) -> JudgeMean:
     scores: dict[str, list[float]] = defaultdict(list)
-    for user, verdict in found:
-        if verdict is not None:
-            scores[user].append(verdict.score)
-    return JudgeMean(judge, later, kind, mean(scores, fraction=True), sum(verdict is None for _, verdict in found))
+    for user, score in found:
+        if score is not None:
+            scores[user].append(score)
+    return JudgeMean(judge, later, kind, mean(scores, fraction=True), sum(score is None for _, score in found))
 
 
 def _pairs(rows: Sequence[_Row], judge: str) -> Iterator[tuple[str, Verdict, Verdict]]:

@@ -18,6 +18,8 @@ from profilegym.apps.view.library import Library
 from profilegym.errors import DataError, OptionError, UnknownName
 from profilegym.evaluation.compare import compare
 from profilegym.evaluation.imported import BAD, QUESTIONS
+from profilegym.evaluation.judge_scores import judge_scores
+from profilegym.evaluation.run import RunDirectory
 from profilegym.evaluation.run_groups import find_groups
 
 PROMPT = (
@@ -419,6 +421,9 @@ def test_two_imports_are_compared_by_their_rewards_on_questions_that_both_have(t
         ]
         (tmp_path / run).mkdir()
         imported("trl", as_trl(tmp_path / run, rows), tmp_path / f"{run}-run")
+
+    (mean,) = judge_scores(RunDirectory(tmp_path / "one-run")).means
+    assert (mean.judge, mean.score.mean, mean.score.n, mean.unscored) == ("the records' own rewards", 0.25, 3, 0)
 
     found = compare(find_groups([str(tmp_path / "one-run"), str(tmp_path / "two-run")]))
 
