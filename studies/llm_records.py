@@ -46,6 +46,10 @@ class Records:
         """The file of a warm start."""
         return self._folder / f"{label}.safetensors"
 
+    def episodes(self, label: str) -> Path:
+        """The archive of a run's test episodes."""
+        return self._folder / f"{label}.tar.gz"
+
     def find(self, label: str, settings: str) -> Record | None:
         """None if there is none; one of other settings is an error."""
         found: dict[str, Any]

@@ -29,6 +29,8 @@ from ..training.settings import read_settings
 from ..training.stages import Stage, StagedRecipe, load_any, stages_of
 from .arms import SUMMARY
 from .llm_arms import ARMS, FOLDS, LESSONS, LOCOMO, STARTS, TRIALS, WORLD
+from .llm_episodes import pack as pack_episodes
+from .llm_episodes import unpack as unpack_episodes
 from .llm_records import Record, Records, changed_in, curve_of, habits_of, played_in, rollouts_of
 from .llm_starts import pack, unpack
 
@@ -164,6 +166,22 @@ class Bench:
             self._check(run)
             record = self._of_training(record, folder / EVALUATIONS, texts=ARMS[run.name].recipe == WORLD)
         self._records.keep(run.label, record)
+        self._keep_episodes(run)
+
+    def show(self, run: Run) -> Path | None:
+        """The kept test episodes of a run that is not here, unpacked for the viewer."""
+        archive, out = self._records.episodes(run.label), self.folder / "recorded" / run.label
+        if not archive.exists() or (self.place(run) / SUMMARY).exists():
+            return None
+        if not out.exists():
+            unpack_episodes(archive, out)
+        return out
+
+    def _keep_episodes(self, run: Run) -> None:
+        """Those of the world, whose texts are this package's."""
+        played = self.place(run) / EVALUATIONS / "test"
+        if run.name in ARMS and ARMS[run.name].recipe == WORLD and (played / UNTRAINED).exists():
+            pack_episodes({"before": played / UNTRAINED, "after": played / TRAINED}, self._records.episodes(run.label))
 
     def _keep_start(self, run: Run) -> None:
         """What later runs begin with is what other machines will have, too."""

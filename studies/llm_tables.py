@@ -1,31 +1,21 @@
 """The tables of `docs/results-llm.md`."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import product
 
-from ..evaluation.intervals import Interval
 from ..evaluation.multi_seed import BySeed, Selection, difference, mean, ratio
 from ..training.report.comparison import ORACLE, TRAINED, UNTRAINED
 from .llm_arms import ARMS, LOCOMO, LOCOMO_RAG, TRIALS, WORLD, WORLD_RAG
+from .llm_rows import Who, count, pooled, shown
 from .llm_runs import Bench
-from .page import UNKNOWN, claim, figure, more, table
+from .page import UNKNOWN, claim, more, table
 
 TESTS = ("test", "test_unseen")
 HOPS = {0: "no hop", 1: "one hop", 2: "two hops"}  # of a question of the world
-HABITS = ("fold", "a question", "calls", "repeats the question", "names a speaker", "read_around")
 TEMPLATE = ("interventions", "compliance", "structure", "score")
 CURVES = ("score", "baseline", "evidence", "searches", "structure")
-
-
-@dataclass(frozen=True, slots=True)
-class Who:
-    """A row of a table: an arm's contender, or a trial."""
-
-    name: str
-    arm: str
-    who: str = TRAINED
 
 
 WORLD_ROWS = (
@@ -47,20 +37,6 @@ R2P_ROWS = (
     Who("after the warm start, at most two", "world-r2p-twice"),
     Who("after the warm start, at most three", "world-r2p-thrice"),
     Who("after the warm start, at most three, three candidates", "world-r2p"),
-)
-LOCOMO_ROWS = (
-    Who("PR2, trained", LOCOMO),
-    Who("PR2, after the warm start", LOCOMO, UNTRAINED),
-    Who("one-shot RAG, trained", LOCOMO_RAG),
-    Who("one-shot RAG, after its warm start", LOCOMO_RAG, UNTRAINED),
-    Who("the best one-shot retriever", "locomo-one-shot"),
-    Who("`scripted:searcher`", "locomo-script"),
-    Who("`scripted:explorer`, the lessons' player", "locomo-lessons"),
-)
-
-ADVERSARIAL_ROWS = (
-    Who("PR2, trained", "locomo-adversarial"),
-    Who("PR2, after the warm start", "locomo-adversarial-before"),
 )
 METHODS = ("prlm", "tagpr")
 
@@ -115,17 +91,17 @@ def _world_row(bench: Bench, who: Who, test: str, first: Who) -> Sequence[str]:
     played = bench.played(who.arm, test, who.who)
     main, oracle = _world_side(bench, first.arm, test), _world_side(bench, WORLD, test, ORACLE)
     return (
-        *(who.name, test, _count(played)),
-        _figure(mean(Selection(played))),
-        _figure(ratio(Selection(played), oracle)),
-        "" if who == first else _figure(difference(main, Selection(played)), "+"),
-        *(_figure(mean(Selection(played, metric))) for metric in ("searches", "structure")),
+        *(who.name, test, count(played)),
+        shown(mean(Selection(played))),
+        shown(ratio(Selection(played), oracle)),
+        "" if who == first else shown(difference(main, Selection(played)), "+"),
+        *(shown(mean(Selection(played, metric))) for metric in ("searches", "structure")),
     )
 
 
 def _by_hops(bench: Bench, who: Who, test: str) -> Sequence[str]:
     sides = [Selection(bench.played(who.arm, test, who.who), hops=hops) for hops in HOPS]
-    told = (", ".join([_figure(mean(side)), *(_mean(side, name) for name in _told(side.hops))]) for side in sides)
+    told = (", ".join([shown(mean(side)), *(_mean(side, name) for name in _told(side.hops))]) for side in sides)
     return (who.name, test, *told)
 
 
@@ -149,54 +125,8 @@ def _needing_none(bench: Bench, who: Who, test: str, searching: bool) -> Sequenc
         for seed, by_question in bench.played(who.arm, test, who.who).items()
     }
     episodes = str(sum(map(len, played.values())))
-    figures = (_figure(mean(Selection(played, metric))) for metric in ("score", "baseline"))
+    figures = (shown(mean(Selection(played, metric))) for metric in ("score", "baseline"))
     return (who.name, test, "yes" if searching else "no", episodes, *figures)
-
-
-def locomo(bench: Bench) -> str:
-    """Evidence and answers over the conversations of all folds; intervals over questions, which take these as given."""
-    main = _pooled(bench.played(LOCOMO, "test"))
-    rows = []
-    for who in LOCOMO_ROWS:
-        played = bench.played(who.arm, "test", who.who)
-        found = _pooled(played)
-        rows.append(
-            (
-                *(who.name, _count(played), _people(played)),
-                _figure(mean(Selection(found, "evidence"))),
-                "" if who.name == LOCOMO_ROWS[0].name else _figure(_less(main, found, "evidence"), "+"),
-                *(_figure(mean(Selection(found, metric))) for metric in ("score", "searches")),
-            )
-        )
-    heads = ("who", "folds, questions", "conversations", "evidence", "PR2 trained less it", "F1", "calls")
-    best = _pooled(bench.played("locomo-one-shot", "test"))
-    before = _pooled(bench.played(LOCOMO, "test", UNTRAINED))
-    evidence = [
-        more("less the best one-shot retriever", _less(main, best, "evidence")),
-        more("less the best one-shot retriever", _less(main, best, "evidence"), 0.08),
-        more("less before training", _less(main, before, "evidence")),
-    ]
-    answers = [
-        more("less the trained one-shot RAG", _less(main, _pooled(bench.played(LOCOMO_RAG, "test")), "score")),
-        more("less before training", _less(main, before, "score")),
-    ]
-    told = [
-        claim("Evidence with at most 15 turns shown, trained PR2 less others, over questions.", evidence),
-        claim("F1 of the answers, trained PR2 less others, over the questions of the folds that both have.", answers),
-    ]
-    habits = table(("queries", *HABITS), list(_habits(bench)))
-    return "\n\n".join([table(heads, rows), *told, habits, _adversarial(bench)])
-
-
-def _adversarial(bench: Bench) -> str:
-    """Questions that the conversation does not answer: who answers all the same?"""
-    rows = []
-    for who in ADVERSARIAL_ROWS:
-        played = bench.played(who.arm, "test")
-        sides = (Selection(_pooled(played), metric) for metric in ("score", "baseline", "searches"))
-        rows.append((who.name, _count(played), *(_figure(mean(side)) for side in sides)))
-    heads = ("on questions that nothing said answers", "folds, questions", "score", "without the profile", "calls")
-    return table(heads, rows)
 
 
 def one_seed(bench: Bench) -> str:
@@ -204,10 +134,10 @@ def one_seed(bench: Bench) -> str:
     rows = []
     for name, one in (ARMS | TRIALS).items():
         if one.differs:
-            of, metric, pool = (LOCOMO, "evidence", _pooled) if "locomo" in name else (WORLD, "score", _as_it_is)
+            of, metric, pool = (LOCOMO, "evidence", pooled) if "locomo" in name else (WORLD, "score", _as_it_is)
             sides = [Selection(pool(bench.played(who, "test")), metric) for who in (name, of)]
-            figures = (_figure(mean(sides[0])), _figure(difference(*sides), "+"))
-            rows.append((f"`{name}`", one.differs, metric, _count(sides[0].runs), *figures))
+            figures = (shown(mean(sides[0])), shown(difference(*sides), "+"))
+            rows.append((f"`{name}`", one.differs, metric, count(sides[0].runs), *figures))
     return table(("run", "differs in", "figure", "seeds, questions", "mean", "less the main run"), rows)
 
 
@@ -217,9 +147,9 @@ def methods(bench: Bench) -> str:
     for name in METHODS:
         for who in sorted({who for _, record in bench.records(name) for who in record.played.get("test", {})}):
             played, main = bench.played(name, "test", who), bench.played(name, "test")
-            less = "" if who == TRAINED else _figure(difference(Selection(main), Selection(played)), "+")
-            figures = (_figure(mean(Selection(played, metric))) for metric in ("baseline", "structure", "compliance"))
-            rows.append((f"`{name}`", who, _count(played), _figure(mean(Selection(played))), less, *figures))
+            less = "" if who == TRAINED else shown(difference(Selection(main), Selection(played)), "+")
+            figures = (shown(mean(Selection(played, metric))) for metric in ("baseline", "structure", "compliance"))
+            rows.append((f"`{name}`", who, count(played), shown(mean(Selection(played))), less, *figures))
     heads = ("run", "who", "seeds, questions", "score", "trained less it", "without the profile")
     return table((*heads, "structure", "compliance"), rows) if rows else "Not run yet."
 
@@ -231,7 +161,7 @@ def r2p(bench: Bench) -> str:
 
 
 def _told_of_template(played: BySeed) -> Sequence[str]:
-    return (_count(played), *(_figure(mean(Selection(played, metric))) for metric in TEMPLATE))
+    return (count(played), *(shown(mean(Selection(played, metric))) for metric in TEMPLATE))
 
 
 def curves(bench: Bench) -> str:
@@ -253,39 +183,12 @@ def before_after(bench: Bench) -> str:
     )
 
 
-def _habits(bench: Bench) -> Iterator[Sequence[str]]:
-    for run, record in bench.records(LOCOMO):
-        yield from ((who, str(run.number), *found) for who, found in record.habits.items())
-
-
 def _world_side(bench: Bench, arm: str, test: str, who: str = TRAINED, hops: int | None = None) -> Selection:
     return Selection(bench.played(arm, test, who), hops=hops)
 
 
-def _less(one: BySeed, other: BySeed, metric: str) -> Interval:
-    return difference(Selection(one, metric), Selection(other, metric))
-
-
 def _as_it_is(played: BySeed) -> BySeed:
     return played
-
-
-def _pooled(played: BySeed) -> BySeed:
-    """All folds as one run, each question on its own: an interval is then over questions."""
-    pooled = {name: replace(found, user=name) for by_question in played.values() for name, found in by_question.items()}
-    return {0: pooled} if pooled else {}
-
-
-def _people(played: BySeed) -> str:
-    return str(len({found.user for by_question in played.values() for found in by_question.values()}))
-
-
-def _count(played: BySeed) -> str:
-    return f"{len(played)}, {sum(len(by_question) for by_question in played.values()):,}"
-
-
-def _figure(found: Interval, sign: str = "") -> str:
-    return UNKNOWN if found.mean is None else figure(found, sign)
 
 
 def _cell(text: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from ..errors import ProfileGymError
 from ..evaluation.svg import file_of
 from ..training.report.curves import drawn
-from . import llm_curves, llm_tables
+from . import llm_curves, llm_locomo_tables, llm_tables
 from .llm_arms import ARMS, HOURS, TRIALS
 from .llm_runs import Bench, make_all
 from .page import fill_in, table
@@ -62,7 +62,7 @@ def draw(bench: Bench) -> None:
 SECTIONS = {
     "runs": runs_made,
     "world": llm_tables.world,
-    "locomo": llm_tables.locomo,
+    "locomo": llm_locomo_tables.locomo,
     "one seed": llm_tables.one_seed,
     "methods": llm_tables.methods,
     "r2p": llm_tables.r2p,
@@ -96,6 +96,10 @@ def main(arguments: Sequence[str]) -> None:
         draw(bench)
         for name, make in SECTIONS.items():
             fill_in(PAGE, name, partial(make, bench))
+        shown = [] if words.page else [run.label for run in runs if bench.show(run)]
+        if shown:
+            told = f"{', '.join(shown)} before and after training, side by side: profilegym view {words.runs}\n"
+            sys.stdout.write(told)
     except ProfileGymError as error:
         sys.exit(f"results-llm: {error}")
     if failed:

@@ -9,6 +9,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,13 +24,15 @@ from profilegym.envs.data import load_questions
 from profilegym.errors import OptionError
 from profilegym.evaluation.evaluate import evaluate
 from profilegym.evaluation.intervals import Interval
+from profilegym.evaluation.recorded_run import RecordedRun
 from profilegym.evaluation.run import RunDirectory
-from profilegym.studies import llm_curves, llm_tables, results_llm
+from profilegym.studies import llm_curves, llm_locomo_tables, llm_tables, results_llm
 from profilegym.studies.llm_arms import (
     ARMS,
     FOLDS,
     HOURS,
     LOCOMO,
+    LOCOMO_RAG,
     TRIALS,
     WORLD,
     WORLD_LESSONS,
@@ -222,7 +225,7 @@ def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench:
     for run in bench.plan([LOCOMO])[:2]:
         conclude(bench, run, {"trained": "scripted:explorer", "untrained": "scripted:searcher"})
 
-    shown = llm_tables.locomo(bench)
+    shown = llm_locomo_tables.locomo(bench)
 
     assert "- less the trained one-shot RAG, more than 0: not known" in shown
     of_evidence, of_answers = [line for line in shown.splitlines() if line.startswith("- less before training")]
@@ -232,6 +235,22 @@ def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench:
     assert "; 6]" in row
     (habit,) = [line for line in shown.splitlines() if line.startswith("| trained | 1 |")]
     assert habit.split(" | ")[2] == "3"
+
+
+def test_answers_are_compared_where_both_were_shown_all_evidence(bench: Bench) -> None:
+    for name, model in ((LOCOMO, "scripted:searcher"), (LOCOMO_RAG, "scripted:explorer")):
+        conclude(bench, bench.plan([name])[0], {"trained": model})
+    ours, rag = (bench.played(name, "test")[0] for name in (LOCOMO, LOCOMO_RAG))
+    both = [n for n in ours if all(played[n].values["evidence"] == 1 for played in (ours, rag))]
+
+    rows = [line.split(" | ") for line in llm_locomo_tables.locomo(bench).splitlines() if line.startswith("| all |")]
+
+    assert both
+    ((_, *found, less),) = rows
+    means = [fmean(played[n].values["score"] for n in both) for played in (ours, rag)]
+    assert [one.partition(" ")[0] for one in found] == [f"{mean:.3f}" for mean in means]
+    assert less.startswith(f"{means[0] - means[1]:+.3f}")
+    assert f"; {len(both)}]" in less or "no interval" in less
 
 
 def test_r2ps_corrections_are_told_of_what_played_with_them(bench: Bench) -> None:
@@ -305,13 +324,33 @@ def test_the_page_needs_no_run_but_its_record(bench: Bench) -> None:
     ]
 
 
+def test_episodes_of_the_world_are_kept_for_the_viewer_where_the_run_is_not(bench: Bench) -> None:
+    run, archive = bench.plan([WORLD])[0], bench.folder.parent / "records" / f"{WORLD}-0.tar.gz"
+    conclude(bench, run, PLAYERS)
+    played = RunDirectory(bench.stage(run).folder / "evaluations" / "test" / "trained")
+    kept = archive.read_bytes()
+    bench.keep(run)
+
+    assert archive.read_bytes() == kept
+    assert bench.show(run) is None
+    expected = {one.id: [segment.text for segment in one.segments] for one in played.trajectories()}
+    bench.folder.rename(bench.folder.with_name("gone"))
+    folder = bench.show(run)
+
+    assert folder == bench.folder / "recorded" / f"{WORLD}-0"
+    assert sorted(path.name for path in folder.iterdir()) == ["after", "before"]
+    found = {one.id: one.segments for one in RecordedRun(RunDirectory(folder / "after")).trajectories()}
+    assert {name: [segment.text for segment in segments] for name, segments in found.items()} == expected
+    assert all(segment.tokens is None for segments in found.values() for segment in segments)
+
+
 def test_records_hold_no_text_of_conversations(bench: Bench) -> None:
     run = bench.plan([LOCOMO])[0]
     conclude(bench, run, PLAYERS)
 
     said = [question.text for question in load_questions(f"locomo:{bench.file}")]
-    kept = (bench.folder.parent / "records" / f"{run.label}.json").read_text("utf-8")
-    assert not [text for text in said if text in kept]
+    (kept,) = (bench.folder.parent / "records").iterdir()
+    assert not [text for text in said if text in kept.read_text("utf-8")]
 
 
 def test_what_the_rollouts_found_is_drawn_by_seed(
