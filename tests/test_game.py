@@ -10,7 +10,7 @@ from matching import naming
 import profilegym as pg
 from profilegym.agents.agent import make_agent
 from profilegym.agents.models.scripted import Replies, ScriptedModel
-from profilegym.agents.pr2 import Unpersonalised
+from profilegym.agents.pr2 import PR2, Unpersonalised
 from profilegym.agents.rollout import Job, Rollout
 from profilegym.apps.play.game import Game, GameSetup
 from profilegym.apps.play.policy import LazyModel, Policy
@@ -213,6 +213,15 @@ def test_a_failing_search_leaves_the_game_as_it_was() -> None:
 
     assert game.turns == ()
     assert game.episode.needs == "text"
+
+
+def test_an_agent_that_cannot_begin_says_why() -> None:
+    class Forgetful(PR2):
+        def begin(self, question: pg.Question, **options: Any) -> Episode:
+            raise KeyError("memory")
+
+    with pytest.raises(EpisodeError, match=naming("pr2", "KeyError", "memory")):
+        begun(setup(policy=Policy(Forgetful(), Replies([]))))
 
 
 def test_a_dead_judge_ends_the_game_unscored_and_never_at_0() -> None:

@@ -93,7 +93,12 @@ class Game:
     ) -> "Game":
         """A new game, begun by the policy's agent; the options are those of `Episode`."""
         agent = setup.policy.agent if setup.policy else PR2()
-        episode = agent.begin(question, **options)
+        try:
+            episode = agent.begin(question, **options)
+        except ProfileGymError:
+            raise
+        except Exception as error:
+            raise EpisodeError(f"{agent.name} cannot begin: {type(error).__name__}: {error}") from error
         if episode.needs == "search":
             await _search(episode, setup.retriever_of(setup.policy))
         return cls(episode, setup, parent=parent)
