@@ -52,7 +52,7 @@ class RayPool:
         self._calls: dict[Any, int] = {}
         self._judge: Any = None
         self._driver, self._held_at = token_hex(4), 0.0
-        self._placed_at = 0.0  # when the last actor was placed, or the first was asked for
+        self._placed_at = 0.0  # when the last actor was placed or asked for
         self._all_placed = False
 
     def __enter__(self) -> Self:
@@ -113,6 +113,7 @@ class RayPool:
         )  # fmt: skip
         self._actors[worker] = actor.remote()
         self._unplaced[worker] = self._actors[worker].ready.remote()
+        self._placed_at = time.monotonic()
 
     def call(self, worker: int, method: str, *arguments: Any) -> None:
         self._calls[getattr(self._actors[worker], method).remote(*arguments)] = worker
@@ -137,7 +138,7 @@ class RayPool:
             return Outcome(worker, died=f"{type(error).__name__}: {error}".strip().splitlines()[0])
 
     def _check_placed(self) -> None:
-        """Raises `FleetError` where actors wait too long: at first any of them, later all of them."""
+        """Raises `FleetError` where actors wait too long: at first any of them, later only if no other works."""
         if not self._unplaced:
             return
         numbers = {reply: worker for worker, reply in self._unplaced.items()}
@@ -146,12 +147,9 @@ class RayPool:
             del self._unplaced[numbers[reply]]
             self._placed_at = time.monotonic()
         self._all_placed = self._all_placed or not self._unplaced
-        none_left = len(self._unplaced) == self.size
-        if not self._all_placed or none_left:
-            if time.monotonic() - self._placed_at > self._place:
-                raise FleetError(self._missing())
-        elif ready:
-            self._placed_at = time.monotonic()
+        nobody_works = self._unplaced.keys() >= set(self._calls.values())
+        if (not self._all_placed or nobody_works) and time.monotonic() - self._placed_at > self._place:
+            raise FleetError(self._missing())
 
     def _missing(self) -> str:
         there, free = self._ray.cluster_resources(), self._ray.available_resources()

@@ -4,7 +4,8 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,10 +28,14 @@ from fleet_runs import (
     until,
     wait_gone,
 )
-from matching import names
+from matching import names, naming
 
 from profilegym import load_questions
 from profilegym.envs.retrieval.bm25 import BM25
+from profilegym.errors import FleetError
+from profilegym.fleet.mapping import Mapper
+from profilegym.fleet.on_ray import RayPool
+from profilegym.fleet.pool import Outcome
 from profilegym.testing import JudgeServer
 
 pytest.importorskip("ray")
@@ -162,6 +167,28 @@ def test_workers_that_cannot_be_placed_are_an_error_that_says_what_is_missing(
 
     assert running.returncode == 1
     assert names(told, "1 CPU and 1 GPU", "2 CPU and 0 GPU")
+
+
+def test_a_lost_worker_that_nobody_works_beside_is_not_waited_for_without_end(cluster: TwoNodes) -> None:
+    with RayPool(cluster.cluster.address, workers=2, place=PATIENCE) as pool:  # one is started, as for few shards
+        pool.start(0, Mapper)
+        pool.call(0, "ready")
+        ended = _until(pool, PATIENCE)
+        pool._needs, pool._place = {"CPU": 99, "GPU": 0}, 1  # as where its node is gone
+        pool.start(0, Mapper)
+        pool.call(0, "ready")
+
+        assert [outcome.died for outcome in ended] == [None]
+        with pytest.raises(FleetError, match=naming("1 of 2 workers", "99 CPU")):
+            _until(pool, PATIENCE)
+
+
+def _until(pool: RayPool, seconds: float) -> Sequence[Outcome]:
+    """The next outcomes."""
+    end = time.monotonic() + seconds
+    while not (found := pool.wait(0.2)):
+        assert time.monotonic() < end
+    return found
 
 
 def test_the_judge_is_one_actor_with_the_limits_of_all(cluster: TwoNodes, tmp_path: Path) -> None:
