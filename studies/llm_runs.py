@@ -27,10 +27,9 @@ from ..training.recipe import Recipe
 from ..training.report.comparison import TRAINED, UNTRAINED, contenders
 from ..training.settings import read_settings
 from ..training.stages import Stage, StagedRecipe, load_any, stages_of
+from . import llm_changes, llm_episodes
 from .arms import SUMMARY
 from .llm_arms import ARMS, FOLDS, LESSONS, LOCOMO, STARTS, TRIALS, WORLD
-from .llm_episodes import pack as pack_episodes
-from .llm_episodes import unpack as unpack_episodes
 from .llm_records import Record, Records, changed_in, curve_of, habits_of, played_in, rollouts_of
 from .llm_starts import pack, unpack
 
@@ -58,6 +57,7 @@ class Bench:
     """
 
     def __init__(self, folder: Path, file: Path, records: Path, changes: Sequence[str] = ()) -> None:
+        llm_changes.check(changes)
         self.folder, self.file, self._records, self._changes = folder, file, Records(records), tuple(changes)
         self._packing = Lock()  # two threads that import transformers at once fail
 
@@ -174,14 +174,14 @@ class Bench:
         if not archive.exists() or (self.place(run) / SUMMARY).exists():
             return None
         if not out.exists():
-            unpack_episodes(archive, out)
+            llm_episodes.unpack(archive, out)
         return out
 
     def _keep_episodes(self, run: Run) -> None:
         """Those of the world, whose texts are this package's."""
-        played = self.place(run) / EVALUATIONS / "test"
-        if run.name in ARMS and ARMS[run.name].recipe == WORLD and (played / UNTRAINED).exists():
-            pack_episodes({"before": played / UNTRAINED, "after": played / TRAINED}, self._records.episodes(run.label))
+        before, after = (self.place(run) / EVALUATIONS / "test" / who for who in (UNTRAINED, TRAINED))
+        if run.name in ARMS and ARMS[run.name].recipe == WORLD and before.exists():
+            llm_episodes.pack({"before": before, "after": after}, self._records.episodes(run.label))
 
     def _keep_start(self, run: Run) -> None:
         """What later runs begin with is what other machines will have, too."""
@@ -238,7 +238,8 @@ class Bench:
         if arm.recipe == LOCOMO:
             named = zip(("train", "validation", "test"), FOLDS[run.number], strict=True)
             found += [f"variables.{name}={value}" for name, value in named]
-        return [*found, *(["stages.sft=null"] if arm.begins else []), *self._changes]
+        found += ["stages.sft=null"] * bool(arm.begins)
+        return [*found, *llm_changes.fitting(self._changes, arm.recipe, found)]
 
     def _out(self, run: Run) -> Path:
         return self.folder / run.label

@@ -79,13 +79,14 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--file", type=Path, default=FILE, help="LoCoMo's published JSON")
     parser.add_argument("--runs", type=Path, default=RUNS, help="the folder of the runs")
     parser.add_argument("--records", type=Path, default=RECORDS, help="the folder of what the page says of each run")
-    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changed in every recipe")
+    parser.add_argument("--set", nargs="+", default=[], metavar="KEY=VALUE", help="changed in every run that has it")
     parser.add_argument("--dry-run", action="store_true", help="print what would run, and how long")
     parser.add_argument("--page", action="store_true", help="only write the page")
     words = parser.parse_args(arguments)
-    bench = Bench(words.runs, words.file, words.records, words.set)
-    runs, failed = bench.plan(words.only), list[str]()
+    failed = list[str]()
     try:
+        bench = Bench(words.runs, words.file, words.records, words.set)
+        runs = bench.plan(words.only)
         if words.dry_run:
             sys.stdout.write(plan(bench, words.only, words.jobs) + "\n")
             return

@@ -423,6 +423,21 @@ def test_a_dry_run_counts_what_runs_again_because_others_begin_with_it(
     assert "2.9 hours of a core in all, 2.9 of them left" in told
 
 
+def test_a_stage_is_changed_in_the_runs_that_have_it(bench: Bench) -> None:
+    changes = ("stages.grpo.optimiser.steps=7", "stages.sft.optimiser.steps=5")
+    changed = Bench(bench.folder, bench.file, bench.folder.parent / "records", changes)
+
+    steps = {
+        run.label: changed.stage(run).recipe.optimiser.steps
+        for run in changed.plan([WORLD, WORLD_LESSONS, "prlm", "tagpr"])
+        if run.number == 0
+    }
+
+    assert steps == {f"{WORLD_LESSONS}-0": 5, f"{WORLD}-0": 7, "prlm-0": 7, "tagpr-0": 24}
+    with pytest.raises(OptionError, match=naming("'gpo'", "exploratory")):
+        Bench(bench.folder, bench.file, bench.folder.parent / "records", ["stages.gpo.seed=1"])
+
+
 def test_a_trial_is_part_of_the_run_that_it_is_played_with(bench: Bench) -> None:
     run = bench.plan(["world-k-5"])[0]
 
