@@ -11,7 +11,11 @@ from ...envs.trajectory import Segment, Trajectory
 
 WITHHELD = "[withheld]"
 RUN = 4  # so many consecutive words that also occur in a post are redacted
-_WORD = re.compile(r"\w+")
+_UNSPACED = (  # Thai and Lao, Myanmar, Khmer, kana, Chinese characters: each is a word, as no space divides them
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\uff66-\uff9f"
+    r"\U00020000-\U0003ffff]"
+)
+_WORD = re.compile(rf"{_UNSPACED}|(?:(?!{_UNSPACED})\w)+")
 _BLOCK = re.compile(r"(<information>)(.*?)(</information>|\Z)", re.DOTALL | re.IGNORECASE)
 _LINE = re.compile(r"^(\d+\. ).*$", re.MULTILINE)
 
