@@ -190,6 +190,19 @@ def test_a_line_that_was_left_half_written_is_asked_again(tmp_path: Path) -> Non
     assert user.cost.calls == 81
 
 
+def test_a_file_with_another_persons_model_is_not_taken(tmp_path: Path) -> None:
+    ask, _ = asking()
+    ann, bob = (Profile(name, person().profile.documents[:3]) for name in ("ann", "bob"))
+    asyncio.run(UserModelStore(tmp_path).get(ann, "kit", ask))
+    (written,) = tmp_path.rglob("ann-*.json")
+    store = UserModelStore(tmp_path)
+    written.rename(store._path(bob, "kit"))  # as where the names of two files meet
+
+    with pytest.raises(RetrievalError, match=naming("bob")):
+        store.find(bob)
+    assert asyncio.run(store.get(bob, "kit", ask)).user_id == "bob"
+
+
 def test_many_who_want_a_model_at_once_have_it_made_once(tmp_path: Path) -> None:
     ask, prompts = asking()
     store, profile = UserModelStore(tmp_path), person().profile

@@ -68,6 +68,8 @@ class UserModelStore:
         if not path.exists():
             return None
         stored = read_user_model(path)
+        if stored.profile != profile.digest.hex():  # names of files may meet, people may not
+            return None
         self._latest.put(profile.digest, stored)
         return stored
 
@@ -121,7 +123,7 @@ class FeatureRetriever:
 
 def _file_name(profile: Profile) -> str:
     """The digest separates the states of one user's profile."""
-    return f"{_safe(profile.user_id)}-{profile.digest.hex()[:8]}.json"
+    return f"{_safe(profile.user_id)}-{profile.digest.hex()}.json"
 
 
 def _safe(name: str) -> str:
