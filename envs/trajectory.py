@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import starmap
-from math import inf
+from math import inf, isnan
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -139,7 +139,9 @@ class Trajectory:
             return _as_json(record)
         except ValueError:
             for segment in record["segments"]:
-                if "logprobs" in segment:
+                if any(map(isnan, segment.get("logprobs", ()))):
+                    del segment["logprobs"]  # which are of no use without one of them
+                elif "logprobs" in segment:
                     segment["logprobs"] = [_MINUS_INFINITY if value == -inf else value for value in segment["logprobs"]]
             return _as_json(record)
 

@@ -465,3 +465,20 @@ def test_agents_may_ask_aside(ask: Callable[..., Question]) -> None:
     assert [search.query for search in trajectory.searches] == ["tea", "health"]
     assert trajectory.answer == "Rooibos."
     assert Episode(ask()).observation == trajectory.segments[0].text
+
+
+def test_half_a_character_that_a_server_sent_does_not_end_the_episode(questions: Sequence[Question]) -> None:
+    turns = iter(["<search>tea \ud83d</search>", "<answer>Rooibos.</answer>"])
+    with PolicyServer(lambda _: next(turns)) as server:
+        (played,) = play(server, questions[:1])
+
+    assert (played.ended, played.answer) == ("answered", "Rooibos.")
+
+
+@pytest.mark.parametrize("values", [[-0.5, float("nan")], [-0.5, None]])
+def test_log_probabilities_that_are_none_are_not_known(values: list[Any]) -> None:
+    request = ServedRequest([Segment("environment", "tea?")], Sampling(), (), TOOLS)
+    content = [{"logprob": value} for value in values]
+    choice = {"message": {"content": "Rooibos."}, "logprobs": {"content": content}, "finish_reason": "stop"}
+
+    assert openai_policy._read("chat", request, {"choices": [choice]}).logprobs is None

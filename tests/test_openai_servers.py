@@ -98,11 +98,29 @@ def test_a_turn_that_fails_at_one_endpoint_is_written_by_another(fault: Fault) -
         assert {turn.text for turn in turns} == {"<answer>Rooibos.</answer>"}
 
 
-def test_a_refused_turn_is_not_asked_elsewhere() -> None:
+def test_an_endpoint_that_refuses_the_key_is_left_out() -> None:
+    with PolicyServer(rooibos, script=[Fault.UNAUTHORIZED] * 100) as one, PolicyServer(rooibos) as other:
+        turns = asyncio.run(one_after_another(spread(one, other), *range(12)))
+
+    assert {turn.text for turn in turns} == {"<answer>Rooibos.</answer>"}
+
+
+def test_what_all_endpoints_refuse_is_an_error_at_once() -> None:
     refusing = [Fault.UNAUTHORIZED] * 4
     with PolicyServer(rooibos, script=refusing) as one, PolicyServer(rooibos, script=refusing) as other:
         with pytest.raises(EndpointError, match=naming(401)):
             asyncio.run(one_after_another(spread(one, other), 1))
+
+        assert one.requests == other.requests == 1
+
+
+def test_a_request_that_would_be_refused_anywhere_is_not_asked_elsewhere() -> None:
+    speaks = {"speaks": ("chat",)}  # without tools: HTTP 400
+    with PolicyServer(rooibos, **speaks) as one, PolicyServer(rooibos, **speaks) as other:
+        session = spread(one, other).open(QUESTION, 1)
+
+        with pytest.raises(EndpointError, match=naming(400)):
+            asyncio.run(session.generate([Segment("environment", "Tea?")], SAMPLING, STOPS["tools"]))
 
         assert one.requests + other.requests == 1
 

@@ -17,8 +17,9 @@ from ..._util.keys import hidden, without_key
 from ...envs.chat import ChatReply, Messages, Sampling
 from ...errors import EndpointError, MissingExtra, OptionError
 from .accounting import Estimate, ReportsUsage, Usage, UsageLedger
-from .failures import SCHEMA, Permanent, Retryable, failure, notice, refused_field, without
+from .failures import SCHEMA, Permanent, Retryable, failure, notice, refused_field, reply_error, without
 from .limits import AdaptiveLimiter, CircuitBreaker, RateLimiter
+from .openai_formats import content_text
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -191,7 +192,12 @@ class Endpoint:
 
     async def _wait_for_rates(self, estimate: Estimate) -> None:
         if pause := max(self._requests.take(1), self._tokens.take(estimate.tokens)):
-            await self._sleep(pause)
+            try:
+                await self._sleep(pause)
+            except BaseException:  # a call that is cancelled here is never sent
+                self._requests.give_back(1)
+                self._tokens.give_back(estimate.tokens)
+                raise
 
     async def _ask(self, call: _Call[R], ticket: int) -> R:
         """Sends one request and records the outcome for limiter and breaker."""
@@ -246,7 +252,15 @@ class Endpoint:
 
     async def _send(self, call: _Call[R], body: dict[str, Any]) -> R:
         # The generic method: `chat.completions.create` spends time on its typed parameters.
-        return call.read(await (await self._connected()).post(call.path, body=body, cast_to=object))
+        answer: Any = await (await self._connected()).post(call.path, body=body, cast_to=object)
+        if (problem := reply_error(answer)) is not None:
+            raise problem
+        try:
+            return call.read(answer)
+        except Exception:
+            if (billed := usage_of(answer)).completion_tokens is not None:
+                self._ledger.received(billed)
+            raise
 
     async def _connected(self) -> "AsyncOpenAI":
         loop = asyncio.get_running_loop()
@@ -365,10 +379,16 @@ def _body(model: str, messages: Messages, sampling: Sampling, schema: Mapping[st
     return body
 
 
+def usage_of(answer: Any, text: str = "") -> ChatReply:
+    """A reply with the usage that a server's answer tells, whatever else it holds."""
+    usage = (answer.get("usage") if isinstance(answer, Mapping) else None) or {}
+    return ChatReply(text, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+
+
 def _read(answer: Any) -> ChatReply:
     choice = answer["choices"][0]
-    text = choice["message"]["content"]
-    if not isinstance(text, str):
-        raise Permanent(f"a reply without text (finish_reason {choice.get('finish_reason')!r}); raise max_tokens")
-    usage = answer.get("usage") or {}
-    return ChatReply(text, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    text, finish = content_text(choice["message"]["content"]), choice.get("finish_reason")
+    if text is None:
+        advice = "; raise max_tokens" if finish == "length" else ""
+        raise Permanent(f"a reply without text (finish_reason {finish!r}){advice}")
+    return usage_of(answer, text)

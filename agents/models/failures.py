@@ -17,6 +17,7 @@ ADVICE = {
     422: "the endpoint rejects the request: check the model name, max_tokens and the prompt length",
     501: "the endpoint does not support this: use another form or another endpoint",
 }
+LONGEST_REASON = 500  # characters of what a server says, which may be a whole page
 TRY_AGAIN = {408, 409, 425, 429}
 SCHEMA = "response_format"  # the field of a JSON schema
 # OpenAI's reasoning models reject each of these; a reply without it is still usable.
@@ -86,9 +87,19 @@ def notice(field: str) -> str:
     return "it is left out"
 
 
-def _refusal(status: int, body: object, headers: Mapping[str, str]) -> Retryable | Permanent:
+def reply_error(answer: object) -> Retryable | Permanent | None:
+    """The error that a reply holds in place of a choice, as gateways send it with HTTP 200."""
+    if not isinstance(answer, Mapping) or answer.get("choices") or not answer.get("error"):
+        return None
+    error = answer["error"] if isinstance(answer["error"], dict) else {"message": answer["error"]}
+    code = error.get("code")
+    return _refusal(code if isinstance(code, int) and 400 <= code < 600 else 502, error, {}, "the reply is an error")
+
+
+def _refusal(status: int, body: object, headers: Mapping[str, str], said: str = "") -> Retryable | Permanent:
     message: Any = body if isinstance(body, dict) else {}
-    what = f"HTTP {status}: {message.get('message') or body or 'no reason given'}"
+    reason = str(message.get("message") or body or "no reason given")
+    what = f"{said or f'HTTP {status}'}: {reason[:LONGEST_REASON]}{' …' if len(reason) > LONGEST_REASON else ''}"
     if message.get("code") == "insufficient_quota":
         return Permanent(f"{what}; the account has no credit left", status)
     if status in TRY_AGAIN or (status >= 500 and status not in ADVICE):

@@ -47,7 +47,7 @@ class Chat:
         return {"messages": _to_go_on(messages_of(segments)), **({"stop": list(stop)} if stop else {})}
 
     def text(self, choice: Mapping[str, Any], segments: Sequence[Segment], stop: Sequence[str]) -> str:
-        return _with_stop(choice["message"].get("content") or "", choice, stop, _prefix(segments))
+        return _with_stop(content_text(choice["message"].get("content")) or "", choice, stop, _prefix(segments))
 
     def logprobs(self, record: Mapping[str, Any]) -> list[float] | None:
         """None of a reply without content, such as a native call."""
@@ -86,11 +86,19 @@ class ToolCalls(Chat):
     def text(self, choice: Mapping[str, Any], segments: Sequence[Segment], stop: Sequence[str]) -> str:
         """With one search tool, only the first call counts. Text without a call is corrected by the environment."""
         message = choice["message"]
-        text = message.get("content") or ""
+        text = content_text(message.get("content")) or ""
         if not message.get("tool_calls"):
             return text
         functions = [call["function"] for call in message["tool_calls"]]
         return with_calls(text, [(one["name"], _parsed(one["arguments"]), None) for one in functions])
+
+
+def content_text(content: object) -> str | None:
+    """The text of a message's content, which may be a list of parts; reasoning among these is left out."""
+    if not isinstance(content, list):
+        return content if isinstance(content, str) else None
+    parts = (part for part in content if isinstance(part, Mapping) and part.get("type") == "text")
+    return "".join(str(part.get("text") or "") for part in parts) or None
 
 
 FORMATS: dict[FormName, Completions | Chat] = {

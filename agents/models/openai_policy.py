@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
+from math import isnan
 from typing import Any, get_args
 
 from ..._util.registry import unfit
 from ...envs.action import TOOLS
 from ...envs.chat import Sampling
 from ...envs.question import Question
+from ...envs.text import well_formed
 from ...envs.trajectory import Segment
 from ...errors import EndpointError, ModelError, OptionError
 from .accounting import CHARACTERS_A_TOKEN, Estimate
@@ -81,7 +83,7 @@ class ServedModel:
             if error.status not in PATH_MISSING and (chat == "continued" or not _failed_inside(error)):
                 raise
             turn, self.text_form = await self._write(request, "completions"), "completions"
-            log.warning("%s has no chat (HTTP %s); raw completions are used", self.name, error.status)
+            log.warning("%s has no chat; raw completions are used: %s", self.name, error)
         return turn
 
     def _lock(self) -> asyncio.Lock:
@@ -92,7 +94,7 @@ class ServedModel:
 
     async def _write(self, request: ServedRequest, form: FormName) -> Turn:
         fmt = FORMATS[form]
-        segments = request.segments
+        segments = [Segment(one.author, well_formed(one.text)) for one in request.segments]
         asked = fmt.body(segments, request.stop, request.tools)
         body = {"model": self.endpoint.model, **asked, **sampling_fields(request.sampling)}
         if self._logprobs:
@@ -148,11 +150,16 @@ def _read(form: FormName, request: ServedRequest, reply: Any) -> Turn:
     completion_tokens = usage.get("completion_tokens")
     return Turn(
         fmt.text(choice, request.segments, request.stop),
-        logprobs=fmt.logprobs(choice["logprobs"]) if choice.get("logprobs") else None,
+        logprobs=_known(fmt.logprobs(choice["logprobs"])) if choice.get("logprobs") else None,
         finish=_finish(choice, completion_tokens, request.sampling.max_tokens),
         prompt_tokens=usage.get("prompt_tokens"),
         completion_tokens=completion_tokens,
     )
+
+
+def _known(logprobs: list[float] | None) -> list[float] | None:
+    """None where one of them is no number."""
+    return logprobs if logprobs and all(isinstance(one, float | int) and not isnan(one) for one in logprobs) else None
 
 
 def _finish(choice: Mapping[str, Any], completion_tokens: int | None, max_tokens: int) -> Finish:

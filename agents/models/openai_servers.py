@@ -15,6 +15,7 @@ from .openai_policy import ServedModel
 from .servers import Server, Spread
 
 ATTEMPTS = 6  # endpoints that a turn is asked of before it fails
+OF_THE_REQUEST = (400, 413, 422)  # HTTP status of what would be refused elsewhere, too
 _PROBE = 10.0  # seconds
 
 
@@ -46,6 +47,7 @@ class SpreadSession:
         self.tools: Sequence[Mapping[str, Any]] = TOOLS
 
     async def generate(self, segments: Sequence[Segment], sampling: Sampling, stop: Sequence[str]) -> Turn:
+        refusing = set[str]()
         for _ in range(ATTEMPTS):
             self._server, model = await self._spread.choose(segments[0].text, self._server)
             session = model.open(self._question, self._seed)
@@ -56,7 +58,8 @@ class SpreadSession:
             except BudgetSpent:
                 raise
             except EndpointError as error:
-                if error.status is not None:  # it would be refused elsewhere, too
+                refusing |= {self._server.url} if error.status is not None else set()
+                if error.status in OF_THE_REQUEST or len(refusing) == len(self._spread.all):
                     raise
                 self._spread.failed(self._server, error)
                 problem = error
