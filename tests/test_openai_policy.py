@@ -11,7 +11,7 @@ from matching import names, naming
 
 from profilegym import Episode, Question, Trajectory, make_retriever
 from profilegym.agents.agent import make_agent
-from profilegym.agents.models import openai_policy
+from profilegym.agents.models import openai_formats, openai_policy
 from profilegym.agents.models.model import STOPS, Turn, make_model
 from profilegym.agents.models.openai_policy import ServedModel, ServedRequest
 from profilegym.agents.rollout import Job, Rollout
@@ -482,3 +482,18 @@ def test_log_probabilities_that_are_none_are_not_known(values: list[Any]) -> Non
     choice = {"message": {"content": "Rooibos."}, "logprobs": {"content": content}, "finish_reason": "stop"}
 
     assert openai_policy._read("chat", request, {"choices": [choice]}).logprobs is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('<think>y</think><answer cites="post-1">no walnuts', "</answer>"),
+        ("<think>y</think><answer>no walnuts", "</answer>"),
+        ("< Answer >no walnuts", "</answer>"),
+        ("<answer>no</answer><search>walnuts", "</search>"),
+        ('<answer cites="1">no walnuts</answer>', ""),
+        ("no <answers> here", ""),
+    ],
+)
+def test_the_tag_that_is_open_is_closed_whatever_stands_in_it(text: str, expected: str) -> None:
+    assert openai_formats.closing_tag(text, STOPS["tags"]) == expected

@@ -1,7 +1,9 @@
 """Request formats of OpenAI-compatible endpoints: raw completions, chat messages, native tool calls."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from itertools import groupby, takewhile, zip_longest
 from typing import Any, Literal
 
@@ -142,9 +144,15 @@ def _with_stop(text: str, choice: Mapping[str, Any], stop: Sequence[str], prefix
 
 
 def closing_tag(text: str, stop: Sequence[str]) -> str:
-    """Closes the tag that was opened last, if it is open."""
-    opened_at, closing = max(((text.rfind(one.replace("/", "", 1)), one) for one in stop), default=(-1, ""))
+    """Closes the tag that was opened last, if it is open. It may have attributes, as an answer that cites."""
+    opened = ((found.start(), one) for one in stop for found in _opening(one).finditer(text))
+    opened_at, closing = max(opened, default=(-1, ""))
     return closing if opened_at > text.rfind(closing) else ""
+
+
+@cache
+def _opening(closing: str) -> re.Pattern[str]:
+    return re.compile(rf"<\s*+{re.escape(closing.strip('</>'))}(?:\s[^<>]*+)?+>", re.IGNORECASE)
 
 
 def tool_messages_of(segments: Sequence[Segment]) -> list[dict[str, Any]]:
