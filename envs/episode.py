@@ -272,8 +272,8 @@ class Episode:
         self.needs = None
 
     def truncate(self) -> None:
-        """End the episode because the token budget is used up before an answer."""
-        if self.needs != "text":
+        """End the episode before an answer: its token budget is used up, or a limit of what drives it."""
+        if self.ended is not None:
             raise self._unexpected("text")
         self._end("length")
 
@@ -360,8 +360,12 @@ class Episode:
         tool = tools.tools[call.tool]
         if not tool.runs_inline:
             return call
-        result = tool.result(self.question.profile, call.arguments)
-        self.add_result(result)
+        try:
+            result = tool.result(self.question.profile, call.arguments)
+            self.add_result(result)
+        except Exception:  # what drives the episode calls it again, and tells of the failure as of any other tool's
+            self.needs = "call"
+            return call
         return result if isinstance(result, Malformed) else call
 
     def _begin_next_call(self, calls: Calls) -> None:

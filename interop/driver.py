@@ -227,7 +227,8 @@ class Attempt:
                 else:
                     episode.add_hits(*await self._driver.batcher.search(episode))
         except Exception as error:
-            episode.fail(f"{type(error).__name__}: {error}")
+            if not self.done:  # it may have been stopped meanwhile
+                episode.fail(f"{type(error).__name__}: {error}")
 
     def _taken(self) -> str:
         """What the policy reads next. Asks for the score of an attempt that ended."""

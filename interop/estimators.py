@@ -37,6 +37,14 @@ def last_of_each(groups: Sequence[Hashable], number: int) -> list[bool]:
     return marks[::-1]
 
 
+def require_own(rows: int, controls: int, option: str) -> None:
+    """A group of nothing but controls would train nothing."""
+    if rows <= controls:
+        raise OptionError(
+            f"{option}={rows}: a group needs more rows than its {controls} of the control; give 2 or more"
+        )
+
+
 def scale_of(mode: Mode, divides: bool, option: str) -> Scale:
     """What `option` of a trainer, whether a deviation divides its own advantages, is for these."""
     if mode == "code" and not divides:

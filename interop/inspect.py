@@ -64,7 +64,7 @@ class ProfileTask:
         )
 
     def tools(self) -> list[ToolDef]:
-        """The tools of an attempt, apart from `answer`, for Inspect's agents."""
+        """The tools of an attempt, for Inspect's agents."""
         return tools_of(self.driver.tools, lambda: self._attempts[store().get(_KEY)])
 
     def _first(self) -> Attempt:
@@ -107,7 +107,8 @@ class ProfileTask:
         @scorer(metrics=[mean(), stderr()], name=OURS)
         def score() -> Scorer:
             async def of(state: TaskState, target: Target) -> Score:
-                trajectory = await concluded(self._attempts[state.uuid], state.output.completion)
+                calling = state.output.choices and state.output.message.tool_calls  # text beside a call answers nothing
+                trajectory = await concluded(self._attempts[state.uuid], "" if calling else state.output.completion)
                 trajectory.model = str(state.model)
                 state.metadata[OURS] = json.loads(trajectory.to_json())
                 return scored(trajectory)

@@ -9,19 +9,20 @@ from ..agents.models.openai_formats import closing_tag
 from ..envs.trajectory import Trajectory
 from .driver import Attempt
 
+_OVER = "The conversation is over."
+
 
 def tools_of(tools: Iterable[Mapping[str, Any]], current: Callable[[], Attempt]) -> list[ToolDef]:
-    """Every tool but `answer`, which an agent's own submission stands for. `current` is the attempt of the sample."""
-    functions = [tool["function"] for tool in tools if tool["function"]["name"] != "answer"]
-    return [_tool(function, current) for function in functions]
+    """The tools of a sample's attempt, which is `current`. An agent answers by `answer` or by its own submission."""
+    return [_tool(tool["function"], current) for tool in tools]
 
 
 def _tool(function: Mapping[str, Any], current: Callable[[], Attempt]) -> ToolDef:
     async def execute(**kwargs: Any) -> str:
         attempt = current()
         if attempt.done:
-            return "The conversation is over: answer now."
-        return (await attempt.call_async(function["name"], kwargs)).strip()
+            return _OVER
+        return (await attempt.call_async(function["name"], kwargs)).strip() or _OVER
 
     parameters = ToolParams.model_validate(function["parameters"])
     return ToolDef(execute, function["name"], function["description"], parameters)
@@ -34,7 +35,7 @@ def closed(text: str, attempt: Attempt) -> str:
 
 async def concluded(attempt: Attempt, completion: str) -> Trajectory:
     """The record, scored. What an agent wrote last is its answer; an attempt that a limit cut off is truncated."""
-    if not attempt.done and attempt.episode.protocol == "tools" and completion:
+    if attempt.episode.needs == "text" and attempt.episode.protocol == "tools" and completion:
         await attempt.call_async("answer", {"text": completion})
     attempt.stop()
     await attempt.outcome_async()

@@ -35,7 +35,7 @@ def register(data: Any = "world", unscored: str = "raise", **options: Any) -> No
 def questions(data: Any = "world") -> list[dict[str, Any]]:
     """The rows of a data set for SkyRL: ids alone, as the environment writes the prompt."""
     prompt = [{"role": "user", "content": ""}]
-    ids = Driver(data).questions.ids
+    ids = Driver(data, reward="none").questions.ids
     return [{"prompt": prompt, "env_class": NAME, "question_id": question_id} for question_id in ids]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from ..errors import MissingExtra
 from ..training.advantage import Mode
-from .estimators import MODES, grouped, last_of_each, scale_of
+from .estimators import MODES, grouped, last_of_each, require_own, scale_of
 
 try:
     import torch
@@ -33,6 +33,7 @@ class ProfileGenerator(SkyRLGymGenerator):
         training_phase: str = "train",
         **options: Any,
     ) -> Any:
+        require_own(self.generator_cfg.n_samples_per_prompt, self.controls, "generator.n_samples_per_prompt")
         own = self.generator_cfg.n_samples_per_prompt - self.controls
         is_control = training_phase == "train" and trajectory_id is not None and trajectory_id.repetition_id >= own
         extras = {**env_extras, "kind": "baseline" if is_control else "personalised"}

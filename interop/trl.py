@@ -1,15 +1,22 @@
 """TRL: environments and rewards for its own trainers, and the rollout worker of its asynchronous one."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from inspect import Parameter, Signature
+from keyword import iskeyword
 from typing import Any
 
+from ..agents.models.openai_formats import content_text
 from ..agents.turn_format import answer_with
-from ..errors import EpisodeError, MissingExtra
+from ..envs.action import Answer, parse_action
+from ..errors import EpisodeError, MissingExtra, OptionError
 from .driver import Attempt, Driver
 
-_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "array": list[str]}
+_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "object": dict}
+_ANSWER = re.compile(
+    r"<\s*+answer(?:\s[^<>]*+)?+>((?:(?!<\s*+answer\b).)*?)</\s*+answer\s*+>", re.DOTALL | re.IGNORECASE
+)
 _OVER = "The episode is over."
 
 
@@ -51,12 +58,24 @@ def reward_func(reward: Any, data: Any = "world", **options: Any) -> Callable[..
     async def profile_reward(completions: Sequence[Any], question_id: Sequence[str], **_: Any) -> list[float | None]:
         attempts = [driver.attempt(one, "baseline") for one in question_id]
         for attempt, completion in zip(attempts, completions, strict=True):
-            text = completion if isinstance(completion, str) else completion[-1]["content"] or ""
-            await attempt.write_async(text if "</answer>" in text else answer_with(text, ""))
+            await attempt.write_async(_as_answer(completion))
         outcomes = await asyncio.gather(*(attempt.outcome_async() for attempt in attempts))
         return [outcome.reward for outcome in outcomes]
 
     return profile_reward
+
+
+def _as_answer(completion: str | Sequence[Mapping[str, Any]]) -> str:
+    """The turn of text that answers what the policy wrote last."""
+    if isinstance(completion, str):
+        text = completion
+    else:
+        said = [message.get("content") for message in completion if message.get("role", "assistant") == "assistant"]
+        text = (content_text(said[-1]) if said else None) or ""
+    if isinstance(parse_action(text), Answer):
+        return text
+    answers = _ANSWER.findall(text)
+    return answer_with(answers[-1] if answers else text, "")
 
 
 class _Environment:
@@ -97,7 +116,11 @@ def _method(function: Mapping[str, Any]) -> Callable[..., str]:
     def method(self: _Environment, **arguments: Any) -> str:
         return self._call(name, arguments)
 
-    types = {one: _TYPES.get(str(about.get("type")), str) for one, about in schema["properties"].items()}
+    types = {one: _type(about) for one, about in schema["properties"].items()}
+    if odd := [one for one in types if not one.isidentifier() or iskeyword(one)]:
+        raise OptionError(
+            f"the tool {name} has an argument {odd[0]!r}, which TRL cannot offer, as it is no name in Python: rename it"
+        )
     described = [f"    {one}: {about.get('description', one)}" for one, about in schema["properties"].items()]
     defaults = {one: Parameter.empty if one in schema.get("required", ()) else None for one in types}
     named = [Parameter(one, Parameter.KEYWORD_ONLY, annotation=types[one], default=defaults[one]) for one in types]
@@ -106,6 +129,13 @@ def _method(function: Mapping[str, Any]) -> Callable[..., str]:
     method.__annotations__ = {**types, "return": str}
     vars(method)["__signature__"] = Signature([Parameter("self", Parameter.POSITIONAL_ONLY), *named])
     return method
+
+
+def _type(about: Mapping[str, Any]) -> Any:
+    """The annotation of an argument with this schema."""
+    if about.get("type") == "array":
+        return list[_type(about.get("items") or {})]  # type: ignore[misc]
+    return _TYPES.get(str(about.get("type")), str)
 
 
 def rollout_worker(*arguments: Any, **options: Any) -> Any:

@@ -1,5 +1,6 @@
 """verl: an agent loop that plays episodes, and a manager whose groups have the control; its estimators are apart."""
 
+from collections import Counter
 from collections.abc import Mapping
 from functools import cache
 from math import nan
@@ -7,7 +8,7 @@ from typing import Any
 
 from ..errors import MissingExtra, OptionError, RewardError
 from .driver import Attempt, Driver
-from .estimators import last_of_each
+from .estimators import last_of_each, require_own
 
 try:
     import numpy as np
@@ -28,7 +29,7 @@ def questions(data: Any = "world") -> list[dict[str, Any]]:
     """The rows of a data set for verl: ids alone, as the agent loop writes the prompt."""
     prompt = [{"role": "user", "content": ""}]
     row = {"prompt": prompt, "data_source": NAME, "agent_name": NAME, "reward_model": {"ground_truth": ""}}
-    return [{**row, "question_id": question_id} for question_id in Driver(data).questions.ids]
+    return [{**row, "question_id": question_id} for question_id in Driver(data, reward="none").questions.ids]
 
 
 @register(NAME)
@@ -94,7 +95,9 @@ class ProfileManager(AgentLoopManager):
 
     def generate_sequences(self, prompts: Any) -> Any:
         if not prompts.meta_info.get("validate", False):
-            marks = last_of_each(list(prompts.non_tensor_batch["uid"]), self.controls)
+            groups = list(prompts.non_tensor_batch["uid"])
+            require_own(max(Counter(groups).values()), self.controls, "actor_rollout_ref.rollout.n")
+            marks = last_of_each(groups, self.controls)
             kinds = ["baseline" if mark else "personalised" for mark in marks]
             prompts.non_tensor_batch["kind"] = np.array(kinds, dtype=object)
         return super().generate_sequences(prompts)

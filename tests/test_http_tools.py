@@ -84,6 +84,13 @@ def test_an_endpoint_passes_the_check(serve: Callable[..., str]) -> None:
     assert [one.counterexample for one in examine(tool, CHECKS) if not one.passed] == []
 
 
+def test_fields_that_a_server_sends_as_null_are_not_there(serve: Callable[..., str]) -> None:
+    ann = person("ann")
+    tool = make_tool(serve(lambda _: {"documents": [{"id": "ann-1", "text": None, "score": None}]}))
+
+    assert tool.result(ann, {"topic": "tea"}) == [ann.by_id["ann-1"]]
+
+
 def test_an_endpoint_that_tells_all_fails_the_check(serve: Callable[..., str]) -> None:
     def everything(body: dict[str, Any]) -> dict[str, Any]:
         return {"text": "zuqopharimel"}

@@ -202,6 +202,29 @@ def test_each_attempt_is_recorded_once_when_its_score_is_known() -> None:
     assert record.data == DATA
 
 
+def test_an_attempt_that_is_stopped_in_the_midst_of_a_search_is_truncated() -> None:
+    searching, going_on = threading.Event(), threading.Event()
+
+    class Slower(Slow):
+        def search_many(self, requests: Sequence[tuple[Profile, str]], k: int) -> list[list[pg.Hit]]:
+            searching.set()
+            assert going_on.wait(30)
+            return super().search_many(requests, k)
+
+    driver = Driver(DATA, Slower())
+    attempt = driver.attempt(driver.questions.ids[0])
+    writing = threading.Thread(target=attempt.write, args=(SEARCH,))
+    writing.start()
+    assert searching.wait(30)
+
+    attempt.stop()
+    going_on.set()
+    writing.join(30)
+
+    assert attempt.outcome().ended == "length"
+    assert attempt.trajectory().searches == []
+
+
 def test_an_unknown_question_and_a_running_attempt_are_errors() -> None:
     driver = Driver(DATA)
 

@@ -17,7 +17,10 @@ from matching import naming
 
 import profilegym as pg
 from profilegym import Episode, QuestionList, Reward, TrajectoryReader, load_questions
+from profilegym.envs.tools import Tool, Toolset
+from profilegym.envs.tools.json_schema import arguments_of
 from profilegym.errors import EpisodeError, OptionError, RewardError
+from profilegym.interop.estimators import require_own
 from profilegym.interop.gymnasium import ChatMessages, Recording, TurnCost, Unscored
 from profilegym.interop.trl import environment_factory, reward_func
 
@@ -154,7 +157,35 @@ def test_a_reward_of_this_package_scores_the_completions_of_trl() -> None:
     assert scored("rubric", f"<think>Hm.</think><answer>{right}</answer>") == 1.0
     assert scored("rubric", [{"role": "assistant", "content": right}]) == 1.0
     assert scored("rubric", "I do not know.") == 0.0
+    searched = f"<search>tea</search><information>\n1. tea\n</information>\n<answer>{right}</answer>"
+    assert scored("rubric", searched) == 1.0
+    assert scored("rubric", f"<think>No </search> here.</think><answer>{right}</answer>") == 1.0
+    assert scored("rubric", [{"role": "assistant", "content": [{"type": "text", "text": right}]}]) == 1.0
+    called = [{"role": "assistant", "content": "", "tool_calls": []}, {"role": "tool", "content": right}]
+    assert scored("rubric", called) == 0.0
     assert scored(dead, right) is None
+
+
+def test_arguments_of_trl_have_the_types_of_their_schema_and_names_of_python() -> None:
+    def find(profile: pg.Profile, ids: list[int]) -> str:
+        """Find."""
+        return f"{sum(ids)} of it"
+
+    environment = environment_factory(DATA, tools=Toolset([Tool.of(find)]))()
+    environment.reset(question_id=pg.load_questions(DATA)[0].id)
+    assert environment.find.__annotations__["ids"] == list[int]
+    assert "3 of it" in environment.find(ids=[1, 2])
+
+    odd = arguments_of("find", {"type": "object", "properties": {"from": {"type": "string"}}})
+    tools = Toolset([Tool("find", "Find.", odd, lambda profile, **_: "")])
+    with pytest.raises(OptionError, match=naming("find", "'from'")):
+        environment_factory(DATA, tools=tools)()
+
+
+def test_a_group_of_nothing_but_controls_is_an_error() -> None:
+    require_own(2, 1, "rollout.n")
+    with pytest.raises(OptionError, match=naming("rollout.n=1")):
+        require_own(1, 1, "rollout.n")
 
 
 def test_the_frameworks_are_there_by_name() -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from time import process_time
 from typing import Any
 
 import pyarrow
@@ -184,6 +185,29 @@ def test_messages_and_calls_of_trl_are_turns_and_searches(tmp_path: Path) -> Non
     assert (search.tool, search.query, search.arguments) == ("search_profile", "tea", {"query": "tea"})
     assert len(search.hits) == 1
     assert found.answer == "Rooibos."
+
+
+def test_an_odd_row_is_told_and_the_others_are_imported(tmp_path: Path) -> None:
+    rows = [
+        {"step": 1, "prompt": PROMPT, "completion": [{"role": "assistant", "content": "", "tool_calls": ["x"]}]},
+        {"step": 1, "prompt": PROMPT, "completion": [{"role": "assistant", "content": ANSWER, "tool_calls": None}]},
+    ]
+
+    result = run_import("trl", as_trl(tmp_path, rows), tmp_path / "run")
+
+    assert result.exit_code == 1
+    assert [one.answer for one in TrajectoryReader(tmp_path / "run" / "trajectories.jsonl")] == ["Shakespeare"]
+    assert "AttributeError" in (tmp_path / "run" / BAD).read_text()
+
+
+def test_a_long_run_of_line_breaks_is_read_in_time(tmp_path: Path) -> None:
+    (tmp_path / "one.txt").write_text(PROMPT + SEARCH + "\n" * 200_000 + RESULTS + ANSWER)
+
+    start = process_time()
+    (found,) = imported("search-r1", tmp_path / "one.txt", tmp_path / "run")
+
+    assert found.answer == "Shakespeare"
+    assert process_time() - start < 10  # seconds; with quadratic work it took many minutes
 
 
 def test_arguments_too_deep_to_read_are_a_query_as_they_stand(tmp_path: Path) -> None:

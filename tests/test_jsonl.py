@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from matching import naming
 
-from profilegym import Aspect, Document, Profile, Question, Rubric, load_questions
+from profilegym import Aspect, Document, Profile, Question, QuestionList, Rubric, load_questions
 from profilegym.envs.data.jsonl import write_jsonl
 from profilegym.errors import DataError
 
@@ -225,3 +225,25 @@ def test_a_file_that_changed_is_not_mixed_up_with_the_old_one(write: Callable[..
 
     with pytest.raises(DataError, match=naming(tmp_path / "mine.txt", "changed")):
         questions.find("1")
+
+
+def test_a_file_may_be_written_from_its_own_questions_and_stays_after_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "mine.jsonl"
+    write_jsonl(ROUND_TRIP, path)
+    questions = load_questions(f"jsonl:{path}")
+
+    write_jsonl((question for question in questions if question.id == ROUND_TRIP[0].id), path)
+
+    kept = path.read_text("utf-8")
+    assert load_questions(f"jsonl:{path}").ids == [ROUND_TRIP[0].id]
+    other = replace(ROUND_TRIP[0], id="other", profile=Profile(ROUND_TRIP[0].user_id, (Document("a", "b"),)))
+    with pytest.raises(DataError):
+        write_jsonl([ROUND_TRIP[0], other], path, profiles=tmp_path / "profiles.jsonl")
+    assert path.read_text("utf-8") == kept
+    assert [file.name for file in tmp_path.iterdir()] == ["mine.jsonl"]
+
+
+def test_two_questions_of_a_list_with_one_id_are_an_error() -> None:
+    one = ROUND_TRIP[0]
+    with pytest.raises(DataError, match=naming(repr(one.id))):
+        QuestionList([one, replace(one, user_id="bob")])

@@ -367,9 +367,10 @@ def of_numbers(profile: Profile) -> Any:
     return [1, 2]
 
 
+@pytest.mark.parametrize("inline", [False, True])
 @pytest.mark.parametrize("function", [stranger, broken, of_numbers])
-def test_a_tool_that_fails_is_our_error_and_unscored(function: Any) -> None:
-    tools = with_tools(function)
+def test_a_tool_that_fails_is_our_error_and_unscored(function: Any, inline: bool) -> None:
+    tools = Toolset([make_tool("search_profile"), Tool.of(function, runs_inline=inline)])
     name = function.__name__
     alone = episode(tools)
     with pytest.raises(ToolError, match=naming(name)):

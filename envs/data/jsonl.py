@@ -11,6 +11,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from ..._util.files import replacing
 from ..._util.lru import Lru
 from ...errors import DataError
 from ..question import Aspect, Document, HistoryUse, Profile, Question, Rubric
@@ -40,9 +41,12 @@ def load(name: str, rest: str) -> RecordSet:
 
 
 def write_jsonl(questions: Iterable[Question], path: str | Path, profiles: str | Path | None = None) -> None:
-    """Write questions so that `jsonl:PATH`, or `jsonl:PATH,profiles=PROFILES`, reads the same ones again."""
+    """Write questions so that `jsonl:PATH`, or `jsonl:PATH,profiles=PROFILES`, reads the same ones again.
+
+    The files are replaced when all is written: the questions may be read from them.
+    """
     written: dict[str, Profile] = {}
-    with Path(path).open("w", encoding="utf-8") as file:
+    with replacing(Path(path)) as file:
         for question in questions:
             line = as_record(question) if profiles is None else _line(question)
             if profiles and written.setdefault(question.user_id, question.profile) != question.profile:
@@ -51,11 +55,11 @@ def write_jsonl(questions: Iterable[Question], path: str | Path, profiles: str |
                     "write one file, or load the data with leaks=none"
                 )
             file.write(json.dumps(line, ensure_ascii=False) + "\n")
-    if profiles is not None:
-        with Path(profiles).open("w", encoding="utf-8") as file:
-            for user_id, profile in written.items():
-                line = {"user_id": user_id, "profile": _documents(profile)}
-                file.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if profiles is not None:
+            with replacing(Path(profiles)) as users:
+                for user_id, profile in written.items():
+                    line = {"user_id": user_id, "profile": _documents(profile)}
+                    users.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
 def question_parser() -> Callable[[Fields, int], Question]:

@@ -90,6 +90,11 @@ class QuestionSet(Sequence[Question]):
     def __repr__(self) -> str:
         return f"<{len(self)} questions of {self.spec}>"
 
+    def _refuse_twins(self) -> None:
+        if len(self._positions) < len(self):
+            twice = next(name for name, times in Counter(self.ids).items() if times > 1)
+            raise DataError(f"{self.spec} has two questions with the id {twice!r}; expected an id of its own for each")
+
     @cached_property
     def _positions(self) -> dict[str, int]:
         return {question_id: position for position, question_id in enumerate(self.ids)}
@@ -105,6 +110,7 @@ class QuestionList(QuestionSet):
     def __init__(self, questions: Sequence[Question], spec: str = "a list") -> None:
         super().__init__(spec)
         self._questions = list(questions)
+        self._refuse_twins()
 
     @cached_property
     def ids(self) -> Sequence[str]:
@@ -121,9 +127,7 @@ class JoinedQuestions(QuestionSet):
         super().__init__(spec)
         self._parts = parts
         self._starts = list(accumulate((len(part) for part in parts), initial=0))
-        if len(self._positions) < len(self):
-            twice = next(name for name, times in Counter(self.ids).items() if times > 1)
-            raise DataError(f"{spec} has two questions with the id {twice!r}; expected an id of its own for each")
+        self._refuse_twins()
 
     @cached_property
     def ids(self) -> Sequence[str]:

@@ -48,7 +48,7 @@ def _own(found: Any, profile: Profile) -> Document:
             own = profile.by_id.get(str(document_id))
         case _:
             raise ToolError(f"a document needs an 'id': {found!r:.200}")
-    if own is None or found.get("text", own.text) != own.text:
+    if own is None or found.get("text") not in (None, own.text):
         raise ToolError(
             f"{found!r:.200} is no document of user {profile.user_id!r}: the server must read only that user's"
         )

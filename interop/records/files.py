@@ -34,6 +34,14 @@ def json_lines(file: Path) -> Iterator[tuple[int, dict[str, Any] | Unreadable]]:
                 yield number, _loaded(file, number, line)
 
 
+ODD = (KeyError, TypeError, ValueError, IndexError, AttributeError, OverflowError, RecursionError)  # of an odd record
+
+
+def problem_of(error: Exception) -> str:
+    """What is wrong with a record, in words."""
+    return str(error) if isinstance(error, DataError) else f"not a record of this form: {type(error).__name__}: {error}"
+
+
 def _loaded(file: Path, number: int, line: bytes) -> dict[str, Any] | Unreadable:
     try:
         record = json.loads(line)

@@ -10,7 +10,7 @@ from ...envs.reward import Reward
 from ...errors import DataError
 from ...evaluation.imported import Imported, Unreadable
 from .conversation import Conversation, Message, imported
-from .files import attempt, json_lines, listed
+from .files import ODD, attempt, json_lines, listed, problem_of
 from .tagged import messages_in, prompt_and_messages
 
 _WHOLE = ("sequence", "sequences_str", "transcript", "text")  # prompt and response in one
@@ -37,8 +37,8 @@ def read(path: Path) -> Iterator[Imported | Unreadable]:
 def _read(path: Path, file: Path, number: int, record: Mapping[str, Any]) -> Imported | Unreadable:
     try:
         return imported(_conversation(path, file, number, record))
-    except DataError as error:
-        return Unreadable(str(file), f"line {number}", str(error), json.dumps(record, ensure_ascii=False))
+    except ODD as error:
+        return Unreadable(str(file), f"line {number}", problem_of(error), json.dumps(record, ensure_ascii=False))
 
 
 def _conversation(path: Path, file: Path, number: int, record: Mapping[str, Any]) -> Conversation:

@@ -6,9 +6,9 @@ from .conversation import POLICY, Message
 
 # A block of results with the reminder that may follow it, or Search-R1's correction of a turn without an action.
 _ENVIRONMENT = re.compile(
-    r"\s*<information>.*?</information>"
+    r"(?<!\s)\s*+<information>.*?</information>"
     r"(?:\s*\n(?:No [\w ]+: answer now\.|\d+ (?:search|call)\w* (?:is|are) left[^\n]*))?\s*"
-    r"|\s*My previous action is invalid\..*?Let me try again\.\s*",
+    r"|(?<!\s)\s*+My previous action is invalid\..*?Let me try again\.\s*",
     re.DOTALL,
 )
 _TEMPLATE = re.compile(r"<\|im_start\|>assistant\s*|<\|start_header_id\|>assistant<\|end_header_id\|>\s*")

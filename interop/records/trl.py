@@ -11,7 +11,7 @@ from ...envs.reward import Reward
 from ...errors import DataError, MissingExtra
 from ...evaluation.imported import Imported, Unreadable
 from .conversation import POLICY, Conversation, Message, imported
-from .files import attempt, listed
+from .files import ODD, attempt, listed, problem_of
 from .tagged import messages_in
 
 _BATCH = 256  # rows in memory
@@ -36,8 +36,10 @@ def read(path: Path) -> Iterator[Imported | Unreadable]:
 def _read(path: Path, file: Path, number: int, row: Mapping[str, Any], seen: Counter[str]) -> Imported | Unreadable:
     try:
         return imported(_conversation(path, file, number, row, seen))
-    except DataError as error:
-        return Unreadable(str(file), f"row {number}", str(error), json.dumps(row, ensure_ascii=False, default=str))
+    except ODD as error:
+        return Unreadable(
+            str(file), f"row {number}", problem_of(error), json.dumps(row, ensure_ascii=False, default=str)
+        )
 
 
 def _conversation(path: Path, file: Path, number: int, row: Mapping[str, Any], seen: Counter[str]) -> Conversation:

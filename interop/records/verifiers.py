@@ -13,7 +13,7 @@ from ...envs.reward import Reward
 from ...envs.trajectory import Ended
 from ...evaluation.imported import Imported, Unreadable
 from .conversation import POLICY, Conversation, Message, imported
-from .files import json_lines, listed
+from .files import ODD, json_lines, listed
 
 CONTROLS = ("control", "baseline")  # seats that play without the profile
 OURS = "profilegym"  # the key of what an attempt of this package adds to a trace's `info`
@@ -30,7 +30,7 @@ def read(path: Path) -> Iterator[Imported | Unreadable]:
                 continue
             try:
                 yield from [_with_ours(imported(one)) for one in _conversations(file, number, record)]
-            except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            except ODD as error:
                 problem = f"not an episode of verifiers 0.4: {type(error).__name__}: {error}"
                 yield Unreadable(str(file), f"line {number}", problem, json.dumps(record, ensure_ascii=False))
 
