@@ -139,10 +139,8 @@ class Trajectory:
             return _as_json(record)
         except ValueError:
             for segment in record["segments"]:
-                if any(map(isnan, segment.get("logprobs", ()))):
-                    del segment["logprobs"]  # which are of no use without one of them
-                elif "logprobs" in segment:
-                    segment["logprobs"] = [_MINUS_INFINITY if value == -inf else value for value in segment["logprobs"]]
+                if "logprobs" in segment:
+                    segment["logprobs"] = [_written(value) for value in segment["logprobs"]]
             return _as_json(record)
 
     @classmethod
@@ -161,6 +159,9 @@ class Trajectory:
             found = record.get("schema") if isinstance(record, dict) else type(record).__name__
             raise DataError(f"not a trajectory of schema {SCHEMA}: found {found!r}")
         fields: dict[str, Any] = {name: record.get(name) for name in _PLAIN}
+        for name in _TEXTS:
+            if not isinstance(fields[name], str) and (name != "ended" or fields[name] is not None):
+                raise DataError(f"not a trajectory: {name} is {str(fields[name])[:60]!r}; expected a text")
         fields["segment_fields"] = [
             value
             for s in record["segments"]
@@ -202,6 +203,7 @@ _FIELDS = (
 _NOT_PLAIN = ("segments", "searches", "verdict", "reward", "flags", "structure_ok")
 _LISTS: Mapping[str, Callable[[Any], Any]] = {"cites": str, "turn_advantages": float}
 _ONLY_WHERE_USED = tuple(_LISTS)  # left out of the line where they are None
+_TEXTS = ("id", "question_id", "user_id", "kind", "ended")
 _PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)
 
 
@@ -221,6 +223,11 @@ def _logprobs_of(values: list[Any] | None) -> list[Any] | None:
     if values is None or _MINUS_INFINITY not in values:
         return values
     return [-inf if value == _MINUS_INFINITY else value for value in values]
+
+
+def _written(logprob: float | None) -> float | str | None:
+    """A log-probability in JSON: one that is no number is not known."""
+    return _MINUS_INFINITY if logprob == -inf else None if logprob is None or isnan(logprob) else logprob
 
 
 def _segment_record(segment: Segment) -> dict[str, Any]:

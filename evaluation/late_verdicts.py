@@ -15,6 +15,7 @@ from .run import RunDirectory
 from .summary import score_of
 
 FILE = "verdicts.jsonl"
+BROKEN = (ValueError, TypeError, KeyError, AttributeError, RecursionError)  # of a line that is no verdict
 Key = tuple[str, str]  # a trajectory's id, and the hash of what was judged
 
 
@@ -112,5 +113,5 @@ def _lines(path: Path) -> Iterator[LateVerdict]:
         for line in file:
             try:
                 yield LateVerdict.from_json(line.decode())
-            except (ValueError, TypeError, KeyError):
+            except BROKEN:
                 continue

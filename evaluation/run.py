@@ -39,7 +39,10 @@ class RunDirectory:
     @property
     def settings(self) -> dict[str, Any]:
         """The settings of the run, without versions."""
-        return dict(self.recipe.get("settings") or {})
+        settings = self.recipe.get("settings") or {}
+        if not isinstance(settings, dict):
+            raise DataError(f"{self.path / 'recipe.yaml'}: settings is a {type(settings).__name__}, not a mapping")
+        return dict(settings)
 
     @property
     def recipe(self) -> dict[str, Any]:
@@ -49,7 +52,7 @@ class RunDirectory:
             recipe = yaml.safe_load(file.read_text("utf-8"))
         except FileNotFoundError:
             raise DataError(f"{self.path} is no run directory: it has no recipe.yaml") from None
-        except yaml.YAMLError as error:
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise DataError(f"{file} cannot be read: {error}") from error
         if not isinstance(recipe, dict):
             raise DataError(f"{file} holds a {type(recipe).__name__}, not a mapping of settings")

@@ -84,6 +84,13 @@ def test_log_probabilities_survive_a_line_even_where_they_are_infinite(logprobs:
     json.loads(line, parse_constant=pytest.fail)  # no NaN and no Infinity: any reader of JSON can read it
 
 
+def test_a_log_probability_that_is_no_number_is_written_as_not_known() -> None:
+    episode = Episode(make_question())
+    episode.write("<answer>Tea.</answer>", tokens=[1, 2, 3], logprobs=[-0.5, float("nan"), -inf])
+
+    assert Trajectory.from_json(episode.trajectory().to_json()).segments[1].logprobs == [-0.5, None, -inf]
+
+
 def test_a_token_of_probability_0_has_no_known_one_for_a_trainer() -> None:
     episode = Episode(make_question())
     episode.write("<answer>Tea.</answer>", tokens=[1, 2, 3], logprobs=[-0.5, -inf, -0.25], segment_tokens=[[0]])

@@ -130,6 +130,28 @@ def test_a_line_that_is_no_trajectory_is_named_and_the_rest_go_on(file: Path, li
     assert index.text(2) == b"{nonsense\n"
 
 
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"advantage": 10**30}, {"malformed": 10**30}, {"flags": ["\ud800"]}, {"flags": [{"a": 1}]}, {"kind": 3},
+        {"ended": 3}, {"agent": ["pr2"]},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_line_that_no_table_can_hold_is_named_and_the_rest_go_on(
+    file: Path, lines: list[str], odd: dict[str, Any]
+) -> None:
+    file.write_text("".join((*lines[:3], changed(lines[2], **odd), *lines[3:])), "utf-8")
+    index = index_of(file)
+
+    index.refresh()
+
+    assert ids(index) == [json.loads(line)["id"] for line in lines]
+    assert [row["row"] for row in index.ask("SELECT row FROM bad")] == [4]
+    with pytest.raises(DataError, match=naming("line 4")):
+        index.trajectory(4)
+
+
 def test_an_episode_played_again_takes_the_place_of_the_first(file: Path, lines: list[str]) -> None:
     file.write_text(lines[0] + lines[1] + changed(lines[0], answer="Better."), "utf-8")
     index = index_of(file)

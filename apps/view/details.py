@@ -1,5 +1,6 @@
 """All that is known of one trajectory, for its page or its export."""
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -8,8 +9,8 @@ from ...envs.question import Aspect, Profile, Question
 from ...envs.reward import AspectMatch
 from ...envs.trajectory import Trajectory
 from ...errors import DataError, ProfileGymError
+from ...evaluation.late_verdicts import BROKEN, LateVerdict, verdict_key
 from ...evaluation.late_verdicts import FILE as VERDICTS
-from ...evaluation.late_verdicts import LateVerdict, verdict_key
 from ...evaluation.summary import place_of, score_of
 from .library import BRANCHES, TRAJECTORIES, Run, inside
 from .redaction import WITHHELD, redacted
@@ -205,14 +206,14 @@ def later(run: Run, trajectory: Trajectory) -> Iterator[LateVerdict]:
     path = inside(run.path, VERDICTS)
     if not path.exists():
         return
-    needle = trajectory.id.encode("utf-8", "replace")
+    needle = json.dumps(trajectory.id, ensure_ascii=False)[1:-1].encode("utf-8", "replace")
     with path.open("rb") as file:
         for line in file:
             if needle not in line:
                 continue
             try:
                 late = LateVerdict.from_json(line.decode())
-            except (ValueError, TypeError, KeyError):  # half written
+            except BROKEN:  # such as half a line
                 continue
             if late.key == verdict_key(trajectory) and late.verdict:
                 yield late

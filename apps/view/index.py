@@ -187,22 +187,35 @@ class Index:
         place = line[:3]
         try:
             entry = self._read(_parsed(line))
-        except (DataError, TypeError, ValueError, KeyError, AttributeError) as error:  # anything may stand in a line
+            self._insert(tables, line, entry)
+        except _ODD as error:  # anything may stand in a line
+            tables.execute("DELETE FROM words WHERE rowid = ?", (line.row,))
+            tables.execute("DELETE FROM marks WHERE row = ?", (line.row,))
             tables.execute("INSERT INTO bad VALUES (?, ?, ?, ?)", (*place, _printable(error)))
-            return
-        tables.execute(_INSERT, (*place, *entry.values))  # an episode played again replaces the first
-        tables.execute(
-            "INSERT INTO words (rowid, question, queries, answer) VALUES (?, ?, ?, ?)", (line.row, *entry.words)
-        )
+
+    def _insert(self, tables: sqlite3.Connection, line: Line, entry: Entry) -> None:
+        """The line itself last: where it cannot be inserted, one that it would replace stays."""
         if entry.marks:
             tables.executemany("INSERT INTO marks VALUES (?, ?)", [(line.row, mark) for mark in entry.marks])
+        words = "INSERT INTO words (rowid, question, queries, answer) VALUES (?, ?, ?, ?)"
+        tables.execute(words, (line.row, *entry.words))
+        known = tables.execute("SELECT 1 FROM lines WHERE id = ?", entry.values[:1]).fetchone()
+        tables.execute(_INSERT, (*line[:3], *entry.values))  # an episode played again replaces the first
+        if known:  # a verdict on the same answer holds for it, too
+            tables.execute("UPDATE healed SET bytes = 0")
 
 
+_ODD = (
+    *(DataError, TypeError, ValueError, KeyError, AttributeError, OverflowError, RecursionError),
+    *(sqlite3.ProgrammingError, sqlite3.InterfaceError),
+)
 _INSERT = f"INSERT OR REPLACE INTO lines VALUES ({', '.join('?' * (len(COLUMNS) + 3))})"  # noqa: S608 (no outside text)
 
 
 def _is_damage(error: sqlite3.DatabaseError) -> bool:
     """A text that is not UTF-8 has no code."""
+    if isinstance(error, sqlite3.ProgrammingError | sqlite3.InterfaceError):  # of a value that SQLite does not take
+        return False
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT)
     return code & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 

@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from ...evaluation.late_verdicts import LateVerdict
+from ...evaluation.late_verdicts import BROKEN, LateVerdict
 
 _SET_SCORE = """
 UPDATE lines SET score = :score, judge = :judge, gain = :score - baseline, late = 1
@@ -39,5 +39,5 @@ def apply_late_verdicts(tables: sqlite3.Connection, verdicts: Path) -> None:
 def _late(line: bytes) -> LateVerdict | None:
     try:
         return LateVerdict.from_json(line.decode())
-    except (ValueError, TypeError, KeyError):  # a kill left it half written
+    except BROKEN:  # such as half a line, which a kill left
         return None

@@ -160,8 +160,8 @@ def _plain(text: str) -> Iterator[Part]:
 
 def _policy_step(number: int, turn: int, segment: Segment, trained: bool | None) -> Step:
     text = segment.text[: 4 * LONGEST]
-    logprobs = segment.logprobs
-    sure = exp(sum(logprobs) / len(logprobs)) if logprobs else None
+    logprobs = [value for value in segment.logprobs or () if value is not None]
+    sure = exp(min(0.0, sum(logprobs) / len(logprobs))) if logprobs else None
     return Step(number, "policy", turn, tuple(parts_of(text)), cut(segment.text), None, "", trained, sure)
 
 
