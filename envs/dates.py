@@ -10,7 +10,10 @@ def in_time(date: str) -> str:
     time = date[_DAY:]
     if "+" not in time and "-" not in time:  # the common case; the other takes twenty times as long
         return date.removesuffix("Z")
-    return datetime.fromisoformat(date).astimezone(UTC).replace(tzinfo=None).isoformat()
+    try:
+        return datetime.fromisoformat(date).astimezone(UTC).replace(tzinfo=None).isoformat()
+    except OverflowError:  # on the first or the last day of all
+        return date[: -len("+00:00")]
 
 
 def may_be_since(date: str | None, day: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..envs.data import QuestionSet, load_questions
 from ..envs.retrieval.bm25 import postings
-from ..envs.retrieval.sharded_store import Manifest, begin, shard_of, shard_path
+from ..envs.retrieval.sharded_store import Manifest, building, shard_of, shard_path
 from ..envs.retrieval.store import Store, StoreWriter, encode
 from ..errors import DataError
 from .mapping import Found, Items, Work, map_on
@@ -33,11 +33,11 @@ def build_store(spec: str, out: Path, on: str, progress: Progress = lambda *_: N
     """Builds the shards that are missing."""
     questions = load_questions(spec)
     manifest = Manifest.of(spec, len(questions))
-    begin(out, manifest)
-    missing = manifest.missing(out)
-    progress(manifest.shards - len(missing), manifest.shards)
-    if missing:
-        asyncio.run(_build(questions, manifest, missing, out.absolute(), on, progress))
+    with building(out, manifest):
+        missing = manifest.missing(out)
+        progress(manifest.shards - len(missing), manifest.shards)
+        if missing:
+            asyncio.run(_build(questions, manifest, missing, out.absolute(), on, progress))
     paths = _shards(out, manifest)
     return Built(sum(len(Store(path, manifest.command(out))) for path in paths), paths, len(missing))
 

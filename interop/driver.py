@@ -26,7 +26,7 @@ from ..envs.retrieval import Retriever
 from ..envs.reward import RewardFunction
 from ..envs.tools.running import run_call_async
 from ..envs.trajectory import Ended, Kind, Trajectory
-from ..errors import BudgetSpent, EpisodeError, ProfileGymError
+from ..errors import BudgetSpent, EpisodeError, OptionError, ProfileGymError
 from ..evaluation.summary import figures, score_of
 from ..registration import parts_of
 
@@ -105,6 +105,8 @@ class Driver:
 
         `name` tells attempts at one question apart in the records. Raises `DataError` for an unknown question.
         """
+        if kind not in _AGENTS:
+            raise OptionError(f"kind={kind!r}: give {' or '.join(map(repr, _AGENTS))}")
         question, agent = self.questions.find(question_id), _AGENTS[kind]
         attempt_id = f"{question.id}:{agent.name}:{name or f'{self._prefix}-{next(self._numbers)}'}"
         options = {**self._options, "id": attempt_id, "data": self.questions.spec}
@@ -115,6 +117,11 @@ def _either(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that have the properties of both, and require what both do."""
     required = [name for name in one.get("required", ()) if name in other.get("required", ())]
     return {**one, "properties": {**one["properties"], **other["properties"]}, "required": required}
+
+
+def _plain(values: Any) -> Any:
+    """Python's own numbers, as those of an array cannot be written into a record."""
+    return values.tolist() if hasattr(values, "tolist") else values
 
 
 class Attempt:
@@ -211,7 +218,7 @@ class Attempt:
     def _take(self, text: str, tokens: Sequence[int] | None, logprobs: Sequence[float] | None) -> bool:
         """Takes the turn and makes its searches where that needs no waiting. True if something is still needed."""
         episode = self.episode
-        episode.write(text, tokens, logprobs)
+        episode.write(text, _plain(tokens), _plain(logprobs))
         with suppress(ProfileGymError):  # it is recorded on the episode
             while episode.needs == "search" and self._driver.searches_inline:
                 self._driver.stepper.search_one(episode)

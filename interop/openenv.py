@@ -52,6 +52,8 @@ class ProfileEnvironment(Environment[ProfileAction, ProfileObservation, State]):
     ) -> ProfileObservation:
         """`kind="baseline"` is the control: no searches and no profile."""
         ids = self._driver(split).questions.ids
+        if index is not None and not 0 <= index < len(ids):
+            raise OptionError(f"index={index}: there are {len(ids)} questions, from 0 on")
         question_id = question_id or (Random(seed).choice(ids) if index is None else ids[index])
         self._attempt = self._driver(split).attempt(question_id, kind, episode_id)
         self._state = State(episode_id=episode_id)

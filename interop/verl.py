@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 from math import nan
 from typing import Any
 
@@ -23,6 +22,7 @@ except ImportError as error:
     raise MissingExtra("an agent loop of verl", "verl") from error
 
 NAME = "profile_qa"
+_DRIVERS: dict[str, Driver] = {}
 
 
 def questions(data: Any = "world") -> list[dict[str, Any]]:
@@ -45,7 +45,7 @@ class ProfileLoop(AgentLoopBase):
         super().__init__(*arguments, **theirs)
         if unscored not in ("raise", "nan"):
             raise OptionError(f"unscored={unscored!r}: give raise or nan")
-        self._unscored, self._driver = unscored, _driver(data, tuple(options.items()))
+        self._unscored, self._driver = unscored, _driver(data, options)
 
     async def run(self, sampling_params: Mapping[str, Any], **row: Any) -> AgentLoopOutput:
         attempt = self._driver.attempt(str(row["question_id"]), row.get("kind", "personalised"))
@@ -117,6 +117,9 @@ _THEIRS = frozenset(
 )
 
 
-@cache  # a loop is made for each rollout
-def _driver(data: Any, options: tuple[tuple[str, Any], ...]) -> Driver:
-    return Driver(data, **dict(options))
+def _driver(data: Any, options: Mapping[str, Any]) -> Driver:
+    """One for all loops with the same options, as a loop is made for each rollout."""
+    key = repr((data, sorted(options.items())))
+    if key not in _DRIVERS:
+        _DRIVERS[key] = Driver(data, **options)
+    return _DRIVERS[key]

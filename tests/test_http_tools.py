@@ -101,7 +101,7 @@ def test_an_endpoint_that_tells_all_fails_the_check(serve: Callable[..., str]) -
 
 
 @pytest.mark.parametrize(
-    "reply", [None, [], {}, {"documents": {}}, {"text": 5}, b"no JSON", {"documents": [{"id": "bo-1"}]}]
+    "reply", [b"[" * 100_000, None, [], {}, {"documents": {}}, {"text": 5}, b"no JSON", {"documents": [{"id": "bo-1"}]}]
 )
 def test_a_wrong_answer_is_our_failure(serve: Callable[..., str], reply: Any) -> None:
     with pytest.raises(ToolError):

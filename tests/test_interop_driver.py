@@ -4,12 +4,13 @@ import asyncio
 import threading
 from collections.abc import Sequence
 
+import numpy as np
 import pytest
 from matching import naming
 
 import profilegym as pg
 from profilegym import Document, Episode, Profile, Reward, Trajectory
-from profilegym.errors import BudgetSpent, DataError, EpisodeError
+from profilegym.errors import BudgetSpent, DataError, EpisodeError, OptionError
 from profilegym.interop.driver import Attempt, Driver
 
 DATA = "world:users=20/test"
@@ -225,8 +226,22 @@ def test_an_attempt_that_is_stopped_in_the_midst_of_a_search_is_truncated() -> N
     assert attempt.trajectory().searches == []
 
 
+def test_tokens_of_an_array_are_recorded() -> None:
+    records: list[Trajectory] = []
+    driver = Driver(DATA, recorded=records.append)
+    tokens, logprobs = np.array([1, 2]), np.array([-0.5, np.nan])
+
+    driver.attempt(driver.questions.ids[0]).write("<answer>Tea.</answer>", tokens, logprobs)  # type: ignore[arg-type]
+
+    again = Trajectory.from_json(records[0].to_json()).segments[-1]
+    assert (again.tokens, again.logprobs) == ([1, 2], [-0.5, None])
+
+
 def test_an_unknown_question_and_a_running_attempt_are_errors() -> None:
     driver = Driver(DATA)
+
+    with pytest.raises(OptionError, match=naming("'control'", "'baseline'")):
+        driver.attempt(driver.questions.ids[0], "control")  # type: ignore[arg-type]
 
     with pytest.raises(DataError, match=naming("nobody")):
         driver.attempt("nobody")

@@ -16,7 +16,7 @@ from profilegym.apps.index import index
 from profilegym.envs.data import QuestionSet
 from profilegym.envs.retrieval import bm25
 from profilegym.envs.retrieval.bm25 import BM25, postings
-from profilegym.envs.retrieval.sharded_store import MANIFEST, Manifest, ShardedStore, begin, shard_of, shard_path
+from profilegym.envs.retrieval.sharded_store import MANIFEST, Manifest, ShardedStore, building, shard_of, shard_path
 from profilegym.envs.retrieval.store import PART, StoreWriter, encode
 from profilegym.errors import DataError
 
@@ -95,12 +95,14 @@ def test_users_with_the_same_document_ids_find_their_own(tmp_path: Path, no_inde
         for number in range(500)
     ]
     manifest = Manifest("made here", 500, 7)
-    begin(tmp_path, manifest)
-    for number in range(manifest.shards):
-        with StoreWriter(shard_path(tmp_path, number)) as writer:
-            for who in people:
-                if shard_of(who.user_id, manifest.shards) == number:
-                    writer.add(who.digest, encode(postings(who)))
+    with building(tmp_path, manifest):
+        for number in range(manifest.shards):
+            with StoreWriter(shard_path(tmp_path, number)) as writer:
+                for who in people:
+                    if shard_of(who.user_id, manifest.shards) == number:
+                        writer.add(who.digest, encode(postings(who)))
+        with pytest.raises(DataError, match=naming(tmp_path, "another process")), building(tmp_path, manifest):
+            pass
 
     answers = BM25(store=tmp_path).search_many([(who, f"boat owner{n}") for n, who in enumerate(people)], 1)
 

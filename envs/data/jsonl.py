@@ -81,7 +81,10 @@ class _Embedded:
     def __call__(self, user_id: str, record: Fields) -> Profile:
         # Version 2 writes equal values as equal bytes; were they not, the profile would only be made again.
         items: Any = record.values.get("profile")
-        key = blake2b(marshal.dumps((user_id, items), 2), digest_size=16).digest()
+        try:
+            key = blake2b(marshal.dumps((user_id, items), 2), digest_size=16).digest()
+        except ValueError:  # a value that JSON does not have, such as a time of a table
+            return _profile(user_id, record)
         profile = self._recent.get(key)
         if profile is None:
             profile = _profile(user_id, record)

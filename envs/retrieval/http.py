@@ -109,7 +109,7 @@ class Http:
     def _decode(self, data: bytes) -> Any:
         try:
             return json.loads(data)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise self._unexpected("JSON", data) from error
 
     def _hits(self, profile: Profile, result: Any, k: int) -> list[Hit]:
@@ -131,7 +131,7 @@ class Http:
         raise self._unexpected('{"document": {"id": …}, "score": number}', item)
 
     def _own_document(self, profile: Profile, found: dict[str, Any], taken: Container[Document]) -> Document:
-        if "id" in found:
+        if found.get("id") is not None:
             own = profile.by_id.get(str(found["id"]))
         else:
             own = _with_contents(profile, found.get("contents"), taken)

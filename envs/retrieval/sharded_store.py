@@ -3,9 +3,11 @@
 A user's id gives the number of the shard, so that one shard is opened for a search, and only once it is needed.
 """
 
+import fcntl
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -118,11 +120,25 @@ def read_manifest(folder: Path) -> Manifest:
     raise DataError(f"{path} is damaged: it holds {found!r}; remove {folder}, and create it again")
 
 
-def begin(folder: Path, wanted: Manifest) -> None:
-    """Prepares a folder for its shards, or one that a killed build left."""
+@contextmanager
+def building(folder: Path, wanted: Manifest) -> Iterator[None]:
+    """Prepares a folder for its shards, or one that a killed build left; one process builds at a time."""
     if folder.is_file():
         raise DataError(f"{folder} is a file: --out names the folder of the store")
     folder.mkdir(parents=True, exist_ok=True)
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataError(f"another process is building {folder}: wait for it, or name another --out") from None
+        _begin(folder, wanted)
+        yield
+    finally:
+        os.close(held)
+
+
+def _begin(folder: Path, wanted: Manifest) -> None:
     for left in folder.glob(f"*{PART}"):
         left.unlink(missing_ok=True)
     path = folder / MANIFEST

@@ -57,5 +57,10 @@ def _exchange(url: str, timeout: float, body: bytes | None = None) -> Any:
     except HTTPError as error:
         with error:
             raise ToolError(f"{url} answered {error.code} {error.reason}: {error.read(200)!r}") from error
-    except (OSError, HTTPException, ValueError) as error:  # refused, timed out, closed early, or no JSON
+    except (
+        OSError,
+        HTTPException,
+        ValueError,
+        RecursionError,
+    ) as error:  # refused, timed out, closed early, or no JSON
         raise ToolError(f"{url} gave no answer within {timeout:g} s: {error!r}") from error

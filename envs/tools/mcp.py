@@ -48,18 +48,15 @@ class McpServer:
     timeout: float = 30.0
     errors: Literal["policy", "ours"] = "policy"
 
-    async def tools(self) -> list[Tool]:
+    async def listed(self) -> "dict[str, mcp.types.Tool]":
+        """What it says of its tools, by the names that they have here."""
         listed = await _request(self, _all_tools)
-        return [
-            Tool(
-                re.sub(r"\W", "_", tool.name, flags=re.ASCII)[:64],
-                clean(tool.description or tool.title or tool.name),
-                arguments_of(tool.name, tool.input_schema),
-                partial(_call, self, tool.name),
-                is_async=True,
-            )
-            for tool in listed
-        ]
+        return {re.sub(r"\W", "_", tool.name, flags=re.ASCII)[:64]: tool for tool in listed}
+
+    def tool(self, name: str, about: "mcp.types.Tool") -> Tool:
+        described = clean(about.description or about.title or about.name)
+        arguments = arguments_of(about.name, about.input_schema)
+        return Tool(name, described, arguments, partial(_call, self, about.name), is_async=True)
 
 
 def mcp_tools(where: str = "", *, only: str = "", timeout: float = 30.0, errors: Any = "policy") -> list[Tool]:
@@ -74,12 +71,12 @@ def mcp_tools(where: str = "", *, only: str = "", timeout: float = 30.0, errors:
     if timeout <= 0:
         raise OptionError(f"timeout={timeout}: give a number of seconds above 0")
     servers = [McpServer(**fields, timeout=timeout, errors=errors) for fields in _servers(where)]
-    tools = [tool for server in servers for tool in run_sync(server.tools())]
+    found = [(server, *one) for server in servers for one in run_sync(server.listed()).items()]
     wanted = [name for name in only.split("|") if name]
-    if unknown := set(wanted) - {tool.name for tool in tools}:
-        names = ", ".join(tool.name for tool in tools)
+    if unknown := set(wanted) - {name for _, name, _ in found}:
+        names = ", ".join(name for _, name, _ in found)
         raise OptionError(f"{where} has no tool {', '.join(map(repr, sorted(unknown)))}; it has {names}")
-    return [tool for tool in tools if not wanted or tool.name in wanted]
+    return [server.tool(name, about) for server, name, about in found if not wanted or name in wanted]
 
 
 def close_connections() -> None:
@@ -116,10 +113,10 @@ def _configured(path: Path) -> list[dict[str, Any]]:
 def _configured_server(path: Path, name: str, fields: Any) -> dict[str, Any]:
     match fields:
         case {"url": str(url)}:
-            return {"name": name, "url": url, "headers": tuple(fields.get("headers", {}).items())}
+            return {"name": name, "url": url, "headers": tuple((fields.get("headers") or {}).items())}
         case {"command": str(command)}:
-            started = (command, *fields.get("args", []))
-            return {"name": name, "command": started, "env": tuple(fields.get("env", {}).items())}
+            started = (command, *(fields.get("args") or []))
+            return {"name": name, "command": started, "env": tuple((fields.get("env") or {}).items())}
     raise DataError(f"{path}: the server {name!r} needs a 'command' with 'args', or a 'url'")
 
 
