@@ -82,7 +82,7 @@ def _later_means(rows: Sequence[_Row], judges: Sequence[str]) -> Iterator[JudgeM
     for judge in judges:
         for kind in _kinds(rows):
             found = [(row.user_id, row.later.get(judge)) for row in rows if row.kind == kind]
-            yield _mean(judge, True, kind, [(user, verdict and verdict.score) for user, verdict in found])
+            yield _mean(judge, True, kind, [(user, None if one is None else one.score) for user, one in found])
 
 
 def _kinds(rows: Sequence[_Row]) -> list[Kind]:

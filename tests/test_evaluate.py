@@ -138,7 +138,7 @@ def test_a_speed_at_which_no_episode_is_played_is_an_error(name: str, value: Any
 @pytest.mark.parametrize(("name", "value"), [("temperature", -1.0), ("top_p", 0.0)])
 def test_a_sampling_that_cannot_work_is_an_error_before_anything_is_played(name: str, value: float) -> None:
     with pytest.raises(OptionError, match=naming(name, value)):
-        replace(ORACLE, **{name: value})
+        replace(ORACLE, **{name: value})  # type: ignore[arg-type]
 
 
 def test_episodes_without_a_token_are_an_error() -> None:

@@ -115,7 +115,7 @@ def test_what_all_endpoints_refuse_is_an_error_at_once() -> None:
 
 
 def test_a_request_that_would_be_refused_anywhere_is_not_asked_elsewhere() -> None:
-    speaks = {"speaks": ("chat",)}  # without tools: HTTP 400
+    speaks: dict[str, Any] = {"speaks": ("chat",)}  # without tools: HTTP 400
     with PolicyServer(rooibos, **speaks) as one, PolicyServer(rooibos, **speaks) as other:
         session = spread(one, other).open(QUESTION, 1)
 

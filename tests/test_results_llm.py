@@ -428,7 +428,7 @@ def test_a_stage_is_changed_in_the_runs_that_have_it(bench: Bench) -> None:
     changed = Bench(bench.folder, bench.file, bench.folder.parent / "records", changes)
 
     steps = {
-        run.label: changed.stage(run).recipe.optimiser.steps
+        run.label: changed.stage(run).recipe.model_dump()["optimiser"]["steps"]
         for run in changed.plan([WORLD, WORLD_LESSONS, "prlm", "tagpr"])
         if run.number == 0
     }
