@@ -39,7 +39,7 @@ class Calls:
     """The call that runs, those that wait in the same turn, and the record of those that were made."""
 
     __slots__ = (
-        "call", "earlier", "notes", "recorded", "several", "shown", "shown_left", "tools", "view", "waiting",
+        "call", "earlier", "last", "notes", "recorded", "several", "shown", "shown_left", "tools", "view", "waiting",
     )  # fmt: skip
 
     def __init__(self, offer: Offer, max_shown: int | None) -> None:
@@ -49,6 +49,7 @@ class Calls:
         self.call: Call | None = None
         self.view: View | None = None
         self.several = False  # whether the turn holds several calls
+        self.last: Action | None = None  # what came of the turn's last call, where it holds several
         self.waiting: tuple[Action, ...] = ()  # the further calls of the turn
         self.earlier = ""  # what the turn's earlier calls returned
         self.recorded: tuple[Any, ...] = ()  # `tool, arguments, returned_text` of each call

@@ -167,6 +167,7 @@ class Episode:
         if calls is None:
             action, end = read_action(text, self.protocol)
         else:
+            calls.last = None
             action, end = read_action(text, self.protocol, self.tools, self.cites is not None)
             if end < len(text) and self.protocol == "tools" and self.tools is not None:
                 action, end = calls.read_further(action, text, end, self.turn < self.max_searches)
@@ -198,7 +199,7 @@ class Episode:
             self.fetch_k = calls.search(result, self.top_k, self.question.profile)
             self.needs = "search"
         elif isinstance(result, Malformed):
-            calls.call = None
+            calls.call, calls.last = None, result if calls.several else None
             self.malformed += 1
             self._observe(result.reason)
         elif isinstance(result, str):
@@ -368,12 +369,18 @@ class Episode:
             return call
         return result if isinstance(result, Malformed) else call
 
+    def last_action(self, first: Action) -> Action:
+        """What came of the last call of a turn that began with an action."""
+        calls = self._calls
+        return first if calls is None or calls.last is None else calls.last
+
     def _begin_next_call(self, calls: Calls) -> None:
         """Each further call of a turn takes one call off the budget; a call that is over the budget is refused."""
-        action = calls.next_action()
+        calls.last = action = calls.next_action()
         if isinstance(action, Answer):
             self._take_answer(action)
         elif self.max_searches <= self.turn + 1:
+            calls.last = Malformed(OVER_BUDGET)
             self._observe(OVER_BUDGET)
         else:
             self.max_searches -= 1

@@ -186,7 +186,8 @@ def checked_seed(seed: SupportsIndex | None) -> int | None:
 
 
 def step_info(episode: Episode, action: Action) -> Info:
-    """The `info` of a step."""
+    """The `info` of a step: of its last call, where a turn holds several."""
+    action = episode.last_action(action)
     if isinstance(action, SearchProfile):
         return {"action": "search", "query": action.query, "hits": hit_ids(episode), "malformed": None}
     if isinstance(action, Answer):

@@ -138,6 +138,8 @@ class ProfileQAVectorEnv(VectorEnv[Observations, Sequence[str], NDArray[Any]]):
     def _step_infos(self, places: Sequence[int], actions: Sequence[Action]) -> Info:
         """The values of `step_info` as one list per name: a dictionary per place would cost more than its step."""
         episodes = [self._episodes[i] for i in places]
+        if self._episodes[0].tools is not None:
+            actions = [episode.last_action(action) for episode, action in zip(episodes, actions, strict=True)]
         queries = [action.query if type(action) is SearchProfile else None for action in actions]
         names = [_ACTION_NAMES[type(action)] for action in actions]
         calls: dict[str, Sequence[Any]] = {}

@@ -807,6 +807,43 @@ def test_an_answer_after_other_calls_ends_the_episode(searches: int) -> None:
     assert (played.ended, played.answer, len(played.searches)) == ("answered", "Tea.", min(2, searches))
 
 
+FOUND, UNKNOWN = ("search_profile", {"query": "tea"}), ("nope", {})
+
+
+@pytest.mark.parametrize("vector", [False, True])
+@pytest.mark.parametrize(
+    ("calls", "action", "tool"),
+    [
+        ([UNKNOWN, FOUND], "call", "search_profile"),
+        ([FOUND, UNKNOWN], "malformed", None),
+        ([FOUND, ("read_around", {"id": "none"})], "malformed", None),
+        ([FOUND, ("latest", {"n": 1})], "call", "latest"),
+        ([FOUND, ("answer", {"text": "Tea."})], "answer", None),
+        ([FOUND] * 6, "malformed", None),  # the last one is over the budget
+    ],
+)
+def test_the_info_of_a_step_is_that_of_the_turns_last_call(
+    calls: list[tuple[str, dict[str, Any]]], action: str, tool: str | None, vector: bool
+) -> None:
+    options: dict[str, Any] = {"data": [QUESTION], "tools": SEVERAL, "protocol": "tools", "repeat_hits": True}
+    name = "profilegym/ProfileQA-v0"
+    if vector:
+        env: Any = gym.make_vec(name, num_envs=1, vectorization_mode="vector_entry_point", reward="none", **options)
+    else:
+        env = gym.make(name, reward="none", **options)
+    env.reset(seed=1)
+    *_, info = env.step([calls_of(*calls)] if vector else calls_of(*calls))
+    *_, after = env.step(["tea"] if vector else "tea") if action != "answer" else (None, info)
+
+    def told(found: Any, key: str) -> Any:
+        return found[key][0] if vector else found[key]
+
+    assert (told(info, "action"), told(info, "tool")) == (action, tool)
+    assert bool(told(info, "hits")) == (action == "call")
+    assert (told(info, "malformed") is not None) == (action == "malformed")
+    assert told(after, "action") == ("malformed" if action != "answer" else "answer")
+
+
 SEARCHES = [("search_profile", {"query": "tea", "k": 20})] * MOST_CALLS
 
 
