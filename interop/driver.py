@@ -113,6 +113,17 @@ class Driver:
         return Attempt(self, agent.begin(question, **options))
 
 
+def shared_driver(data: Any, options: Mapping[str, Any]) -> Driver:
+    """One for all that ask for the same: a trainer may make a loop for each rollout."""
+    key = repr((data, sorted(options.items())))
+    if key not in _SHARED:
+        _SHARED[key] = Driver(data, **options)
+    return _SHARED[key]
+
+
+_SHARED: dict[str, Driver] = {}
+
+
 def _either(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
     """Parameters that have the properties of both, and require what both do."""
     required = [name for name in one.get("required", ()) if name in other.get("required", ())]

@@ -107,8 +107,7 @@ class ProfileTask:
         @scorer(metrics=[mean(), stderr()], name=OURS)
         def score() -> Scorer:
             async def of(state: TaskState, target: Target) -> Score:
-                calling = state.output.choices and state.output.message.tool_calls  # text beside a call answers nothing
-                trajectory = await concluded(self._attempts[state.uuid], "" if calling else state.output.completion)
+                trajectory = await concluded(self._attempts[state.uuid], state.output)
                 trajectory.model = str(state.model)
                 state.metadata[OURS] = json.loads(trajectory.to_json())
                 return scored(trajectory)

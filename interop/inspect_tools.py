@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from inspect_ai.model import ModelOutput
 from inspect_ai.tool import ToolDef, ToolParams
 
 from ..agents.models.openai_formats import closing_tag
@@ -33,8 +34,10 @@ def closed(text: str, attempt: Attempt) -> str:
     return text + closing_tag(text, attempt.stops)
 
 
-async def concluded(attempt: Attempt, completion: str) -> Trajectory:
+async def concluded(attempt: Attempt, output: ModelOutput) -> Trajectory:
     """The record, scored. What an agent wrote last is its answer; an attempt that a limit cut off is truncated."""
+    calling = output.choices and output.message.tool_calls  # text beside a call answers nothing
+    completion = "" if calling else output.completion
     if attempt.episode.needs == "text" and attempt.episode.protocol == "tools" and completion:
         await attempt.call_async("answer", {"text": completion})
     attempt.stop()

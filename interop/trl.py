@@ -3,17 +3,15 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from inspect import Parameter, Signature
-from keyword import iskeyword
 from typing import Any
 
 from ..agents.models.openai_formats import content_text
 from ..agents.turn_format import answer_with
 from ..envs.action import Answer, parse_action
-from ..errors import EpisodeError, MissingExtra, OptionError
+from ..errors import EpisodeError, MissingExtra
 from .driver import Attempt, Driver
+from .trl_methods import method_of
 
-_TYPES = {"string": str, "integer": int, "number": float, "boolean": bool, "object": dict}
 _ANSWER = re.compile(
     r"<\s*+answer(?:\s[^<>]*+)?+>((?:(?!<\s*+answer\b).)*?)</\s*+answer\s*+>", re.DOTALL | re.IGNORECASE
 )
@@ -106,36 +104,8 @@ class _Environment:
 
 def _environment_class(driver: Driver) -> tuple[Driver, type]:
     """The tools of a driver's episodes as methods, in the form that chat templates describe: types and docstrings."""
-    methods = {tool["function"]["name"]: _method(tool["function"]) for tool in driver.tools}
+    methods = {tool["function"]["name"]: method_of(tool["function"]) for tool in driver.tools}
     return driver, type("ProfileQA", (_Environment,), {"_driver": driver, **methods})
-
-
-def _method(function: Mapping[str, Any]) -> Callable[..., str]:
-    name, schema = function["name"], function["parameters"]
-
-    def method(self: _Environment, **arguments: Any) -> str:
-        return self._call(name, arguments)
-
-    types = {one: _type(about) for one, about in schema["properties"].items()}
-    if odd := [one for one in types if not one.isidentifier() or iskeyword(one)]:
-        raise OptionError(
-            f"the tool {name} has an argument {odd[0]!r}, which TRL cannot offer, as it is no name in Python: rename it"
-        )
-    described = [f"    {one}: {about.get('description', one)}" for one, about in schema["properties"].items()]
-    defaults = {one: Parameter.empty if one in schema.get("required", ()) else None for one in types}
-    named = [Parameter(one, Parameter.KEYWORD_ONLY, annotation=types[one], default=defaults[one]) for one in types]
-    method.__name__ = name
-    method.__doc__ = "\n".join([function["description"], "", "Args:", *described])
-    method.__annotations__ = {**types, "return": str}
-    vars(method)["__signature__"] = Signature([Parameter("self", Parameter.POSITIONAL_ONLY), *named])
-    return method
-
-
-def _type(about: Mapping[str, Any]) -> Any:
-    """The annotation of an argument with this schema."""
-    if about.get("type") == "array":
-        return list[_type(about.get("items") or {})]  # type: ignore[misc]
-    return _TYPES.get(str(about.get("type")), str)
 
 
 def rollout_worker(*arguments: Any, **options: Any) -> Any:

@@ -6,7 +6,7 @@ from math import nan
 from typing import Any
 
 from ..errors import MissingExtra, OptionError, RewardError
-from .driver import Attempt, Driver
+from .driver import Attempt, Driver, shared_driver
 from .estimators import last_of_each, require_own
 
 try:
@@ -22,7 +22,6 @@ except ImportError as error:
     raise MissingExtra("an agent loop of verl", "verl") from error
 
 NAME = "profile_qa"
-_DRIVERS: dict[str, Driver] = {}
 
 
 def questions(data: Any = "world") -> list[dict[str, Any]]:
@@ -45,7 +44,7 @@ class ProfileLoop(AgentLoopBase):
         super().__init__(*arguments, **theirs)
         if unscored not in ("raise", "nan"):
             raise OptionError(f"unscored={unscored!r}: give raise or nan")
-        self._unscored, self._driver = unscored, _driver(data, options)
+        self._unscored, self._driver = unscored, shared_driver(data, options)
 
     async def run(self, sampling_params: Mapping[str, Any], **row: Any) -> AgentLoopOutput:
         attempt = self._driver.attempt(str(row["question_id"]), row.get("kind", "personalised"))
@@ -115,11 +114,3 @@ _THEIRS = frozenset(
         "tools",
     ]
 )
-
-
-def _driver(data: Any, options: Mapping[str, Any]) -> Driver:
-    """One for all loops with the same options, as a loop is made for each rollout."""
-    key = repr((data, sorted(options.items())))
-    if key not in _DRIVERS:
-        _DRIVERS[key] = Driver(data, **options)
-    return _DRIVERS[key]
