@@ -807,7 +807,8 @@ def test_an_answer_after_other_calls_ends_the_episode(searches: int) -> None:
     assert (played.ended, played.answer, len(played.searches)) == ("answered", "Tea.", min(2, searches))
 
 
-FOUND, UNKNOWN = ("search_profile", {"query": "tea"}), ("nope", {})
+FOUND: tuple[str, dict[str, Any]] = ("search_profile", {"query": "tea"})
+UNKNOWN: tuple[str, dict[str, Any]] = ("nope", {})
 
 
 @pytest.mark.parametrize("vector", [False, True])
