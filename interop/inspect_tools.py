@@ -36,8 +36,10 @@ def closed(text: str, attempt: Attempt) -> str:
 
 async def concluded(attempt: Attempt, output: ModelOutput) -> Trajectory:
     """The record, scored. What an agent wrote last is its answer; an attempt that a limit cut off is truncated."""
-    calling = output.choices and output.message.tool_calls  # text beside a call answers nothing
-    completion = "" if calling else output.completion
+    ours = {tool["function"]["name"] for tool in attempt.tools}
+    calls = output.message.tool_calls if output.choices else None
+    calling = any(call.function in ours for call in calls or ())  # an agent's submission is a call of its own
+    completion = "" if calling else output.completion  # text beside a call answers nothing
     if attempt.episode.needs == "text" and attempt.episode.protocol == "tools" and completion:
         await attempt.call_async("answer", {"text": completion})
     attempt.stop()

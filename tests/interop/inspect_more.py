@@ -52,6 +52,23 @@ def its_generate_loop_calls_our_tools_too() -> None:
     assert (len(found.searches), found.answer, found.reward.total) == (1, RIGHT, 1.0)
 
 
+def a_model_answers_by_the_tool_that_the_prompt_names() -> None:
+    outputs = [calling("search_profile", query="food"), calling("answer", text=RIGHT)]
+    outputs.append(counted(ModelOutput.from_content("mockllm/model", "That was my answer.")))
+    with tempfile.TemporaryDirectory() as folder:
+        found = run(ProfileTask(Driver(DATA, protocol="tools")).task(), outputs, folder)
+    assert (found.ended, found.answer, found.reward.total) == ("answered", RIGHT, 1.0)
+
+
+def text_beside_a_call_that_a_limit_cut_off_is_no_answer() -> None:
+    task = ProfileTask(Driver(DATA, protocol="tools")).task()
+    task.message_limit = 3
+    outputs = [calling("search_profile", query=query) for query in ("food", "a pet", "music")]
+    with tempfile.TemporaryDirectory() as folder:
+        found = run(task, outputs, folder)
+    assert (found.ended, found.answer) == ("length", None)
+
+
 def an_agent_that_searches_too_often_is_told_so() -> None:
     ours = ProfileTask(Driver(DATA, protocol="tools", max_searches=1))
     outputs = [calling("search_profile", query=query) for query in ("food", "a pet", "music")]
@@ -95,6 +112,8 @@ def a_run_that_is_written_as_a_log_is_read_back_as_it_was() -> None:
 CHECKS = (
     an_agent_of_inspect_searches_with_our_tool_and_its_submission_is_the_answer,
     its_generate_loop_calls_our_tools_too,
+    a_model_answers_by_the_tool_that_the_prompt_names,
+    text_beside_a_call_that_a_limit_cut_off_is_no_answer,
     an_agent_that_searches_too_often_is_told_so,
     the_control_has_no_profile,
     a_run_that_is_written_as_a_log_is_read_back_as_it_was,
