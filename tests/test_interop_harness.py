@@ -17,6 +17,8 @@ def test_inspects_agents_use_our_tools_and_runs_are_written_as_its_logs_and_read
     assert done == [
         "an_agent_of_inspect_searches_with_our_tool_and_its_submission_is_the_answer",
         "its_generate_loop_calls_our_tools_too",
+        "a_model_answers_by_the_tool_that_the_prompt_names",
+        "text_beside_a_call_that_a_limit_cut_off_is_no_answer",
         "an_agent_that_searches_too_often_is_told_so",
         "the_control_has_no_profile",
         "a_run_that_is_written_as_a_log_is_read_back_as_it_was",
