@@ -84,7 +84,7 @@ class Manager(ours.ProfileManager):
 
 def generate(script: Script, records: list[pg.Trajectory], unscored: str = "nan") -> tuple[DataProto, Server]:
     made = Driver(**driver_options(script, records))
-    ours._driver = lambda data, options: made  # hydra passes no objects on
+    ours.shared_driver = lambda data, options: made  # hydra passes no objects on
     _agent_loop_registry[ours.NAME]["unscored"] = unscored
     row = next(row for row in ours.questions("world:users=20/test") if row["question_id"] == ASKED)
     fields = {"agent_name": row["agent_name"], "question_id": ASKED, "raw_prompt": row["prompt"], "uid": "a"}

@@ -56,5 +56,5 @@ def played(name: str) -> float:
 
 
 driver = Driver(DATA, reward=Exact())
-ours._driver = lambda data, options: driver  # hydra passes no objects on
+ours.shared_driver = lambda data, options: driver  # hydra passes no objects on
 compare("verl", lambda: played("smallest"), lambda: played(ours.NAME), 1, AT_ONCE)
