@@ -136,7 +136,7 @@ TRIALS = {
     "world-as-it-comes-r2p-thrice": Trial(WORLD, "untrained", 8, {"agent": _R2P.format(3), "model": "smollm2"}),
     "world-as-it-comes-r2p-never": Trial(WORLD, "untrained", 8, {"agent": _R2P.format(0), "model": "smollm2"}),
     "world-rpm": Trial(
-        WORLD, "untrained", 20, {"agent": "rpm", "limit": 30}, differs="RPM, by the policy after the warm start"
+        WORLD, "untrained", 40, {"agent": "rpm", "limit": 12}, differs="RPM, by the policy after the warm start"
     ),
     "locomo-as-it-comes": Trial(
         LOCOMO, "untrained", 15, {"model": "smollm2", "limit": 60}, differs="SmolLM2 without lessons or training"
