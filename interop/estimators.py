@@ -41,7 +41,7 @@ def require_own(rows: int, controls: int, option: str) -> None:
     """A group of nothing but controls would train nothing."""
     if rows <= controls:
         raise OptionError(
-            f"{option}={rows}: a group needs more rows than its {controls} of the control; give 2 or more"
+            f"{option}={rows}: a group needs more rows than its {controls} of the control; give {controls + 1} or more"
         )
 
 
