@@ -42,7 +42,7 @@ llm: $(if $(filter all,$(subst $(comma), ,$(EXTRAS))),$(READY),.venv/ready-llm-m
 results: .venv/ready-train-dense
 	$(BIN)/python -m profilegym.studies.results
 
-results-llm: .venv/ready-train-dense-metrics
+results-llm: .venv/ready-train-dense-metrics-view
 	$(BIN)/profilegym model get smollm2
 	$(BIN)/python -m profilegym.studies.results_llm $(if $(FILE),--file $(FILE))
 
