@@ -22,9 +22,10 @@ def pack(played: Mapping[str, Path], archive: Path) -> None:
         tarfile.open(fileobj=compressed, mode="w") as tar,
     ):
         for name, folder in played.items():
+            written = int((folder / "trajectories.jsonl").stat().st_mtime)
             for inner, content in _files(folder):
                 entry = tarfile.TarInfo(f"{name}/{inner}")
-                entry.size = len(content)
+                entry.size, entry.mtime = len(content), written
                 tar.addfile(entry, BytesIO(content))
 
 
