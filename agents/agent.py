@@ -97,11 +97,11 @@ class ModelHandle:
             session.close()
 
     async def _within_budget(self, session: Session, segments: Sequence[Segment], stop: Sequence[str]) -> Turn:
+        if self._tokens_left == 0:
+            return NOTHING_LEFT
         sampling = self.sampling
         if self._tokens_left is not None:
             sampling = replace(sampling, max_tokens=min(sampling.max_tokens, self._tokens_left))
-        if sampling.max_tokens == 0:
-            return NOTHING_LEFT
         turn = await session.generate(segments, sampling, stop)
         self.token_usage.add(turn)
         self.out_of_context = turn.finish == "context"

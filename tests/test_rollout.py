@@ -412,6 +412,20 @@ def test_the_budget_of_tokens_holds_where_a_model_does_not_say_what_it_wrote() -
     assert allowed == [8, 8, 4]
 
 
+def test_an_agent_that_asks_again_within_a_turn_gets_nothing_beyond_the_budget_of_tokens() -> None:
+    allowed = []
+
+    class Silent(Session):
+        async def generate(self, said: object, sampling: Sampling, stop: object) -> Turn:
+            allowed.append(sampling.max_tokens)
+            return Turn("<search>tea</search>")
+
+    (trajectory,) = play(rollout(With(Silent), max_tokens=8, sampling=Sampling(max_tokens=5)), jobs("r2p", limit=1))
+
+    assert (trajectory.ended, trajectory.error) == ("budget", None)
+    assert allowed == [5, 3]
+
+
 def test_a_script_spends_no_tokens() -> None:
     trajectories = play(rollout(max_tokens=20, sampling=Sampling(max_tokens=8)), jobs())
 
