@@ -1,10 +1,10 @@
 """A local transformers model on the CPU or a GPU, with continuous batching."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from random import Random
 from typing import Any
 
+from ..._util.loading import without_progress_bars
 from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
@@ -68,7 +68,7 @@ class HFModel:
         place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         kind = "float32" if dtype == "auto" and place == "cpu" else dtype
         try:
-            with _without_bars():
+            with without_progress_bars():
                 model = AutoModelForCausalLM.from_pretrained(path, dtype=kind).to(place)
             tokenizer = AutoTokenizer.from_pretrained(path)
         except (OSError, ValueError, RuntimeError) as error:
@@ -120,17 +120,3 @@ class HFSession:
 
     def close(self) -> None:
         self._model.decoder.close(self._sequence)
-
-
-@contextmanager
-def _without_bars() -> Iterator[None]:
-    """Hides the progress bar of loading, which would disturb the output of commands."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()

@@ -1,8 +1,7 @@
 """Embeds texts with a sentence-transformers or transformers encoder."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..._util.loading import without_progress_bars
 from ...errors import MissingExtra, OptionError
 from ..text import well_formed
 
@@ -77,7 +77,7 @@ def load_model(kind: str, model: str, device: str | None, retriever: str) -> Any
     if not folder.is_dir() and model.startswith((".", "~", os.sep)):
         raise OptionError(f"{retriever}:{model}: there is no folder {model!r}")
     try:
-        with _no_progress_bars():
+        with without_progress_bars():
             return getattr(sentence_transformers, kind)(
                 str(folder) if folder.is_dir() else model, device=device, local_files_only=folder.is_dir()
             )
@@ -85,19 +85,6 @@ def load_model(kind: str, model: str, device: str | None, retriever: str) -> Any
         raise OptionError(
             f"{retriever}:{model} does not load: {error}; give a folder, or a model of a hub that can be reached"
         ) from error
-
-
-@contextmanager
-def _no_progress_bars() -> Iterator[None]:
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
 
 
 def _fingerprint(model: Any, bf16: bool) -> str:
