@@ -16,9 +16,13 @@ from viewing import ORACLE, Viewer, add, lines_of, play, viewing
 
 from profilegym import Profile, Question, load_questions
 from profilegym._util.keys import hidden
-from profilegym.apps.view.trust import is_trusted
+from profilegym._util.registry import Registry
+from profilegym.agents.models.model import MODELS
+from profilegym.apps.view.trust import is_trusted, is_trusted_data
 from profilegym.envs.data.jsonl import write_jsonl
 from profilegym.envs.retrieval.retriever import RETRIEVERS
+from profilegym.envs.tools.toolset import TOOLS
+from profilegym.rewards.registry import JUDGES
 
 HOSTILE = (
     '<script>alert(1)</script><img src=x onerror=alert(2)>" onmouseover="alert(3)\' {{1234*4321}} &lt;b&gt; '
@@ -373,6 +377,22 @@ def test_a_name_in_a_file_makes_no_code_run(tmp_path: Path) -> None:
     assert not proof.exists()
 
 
+def test_a_branch_of_a_line_whose_agent_leads_to_code_makes_none_run(tmp_path: Path) -> None:
+    run = play(tmp_path / "runs" / "one")
+    module, proof = tmp_path / "sly.py", tmp_path / "proof"
+    module.write_text(f"open({str(proof)!r}, 'w')\ndef make(*_): raise SystemExit\n")
+    add(run, {**lines_of(run)[-1], "id": "x:sly:0", "agent": f"rpm:index={module}:make"})
+
+    with viewing(tmp_path / "runs") as viewer:
+        viewer.enter()
+        branch = viewer.post(
+            "/run/one/trajectories/25/branch", {"turn": "0", "how": "me", "text": "<answer>x</answer>"}
+        )
+
+    assert branch.status == 303
+    assert not proof.exists()
+
+
 @pytest.mark.parametrize(
     ("option", "spec"),
     [
@@ -412,16 +432,24 @@ def test_a_recipes_spec_that_leads_to_code_a_command_or_another_machine_is_left_
 
 
 @pytest.mark.parametrize(
-    "spec",
+    ("registry", "spec"),
     [
-        "hybrid:bm25+dense,context=2,dates=true,weights=2+1",
-        "http://localhost:8000/retrieve",
-        "hybrid:http://127.0.0.1:1/+bm25",
-        "rerank:models/mine,over=pyserini:k1=0.9,depth=20",
+        (RETRIEVERS, "hybrid:bm25+dense,context=2,dates=true,weights=2+1"),
+        (RETRIEVERS, "http://localhost:8000/retrieve"),
+        (RETRIEVERS, "http://127.0.0.1:8000/retrieve"),
+        (RETRIEVERS, "hybrid:http://127.0.0.1:1/+bm25"),
+        (RETRIEVERS, "rerank:models/mine,over=pyserini:k1=0.9,depth=20"),
+        (TOOLS, "http://127.0.0.1:8000/"),
+        (MODELS, "openai:qwen2.5:7b,base_url=http://localhost:11434/v1|http://127.0.0.1:1/v1"),
+        (JUDGES, "openai:ft:gpt-3.5-turbo:x"),
     ],
 )
-def test_a_recipes_retriever_of_this_machine_is_taken(spec: str) -> None:
-    assert is_trusted(spec, RETRIEVERS)
+def test_a_recipes_spec_of_this_machine_is_taken(registry: Registry, spec: str) -> None:
+    assert is_trusted(spec, registry)
+
+
+def test_a_path_with_a_dot_and_a_colon_is_no_code(tmp_path: Path) -> None:
+    assert is_trusted_data(f"jsonl:{tmp_path}/a.b/c:d.jsonl")
 
 
 @pytest.mark.parametrize("scheme", ["sly", "slyhttp", "runs.one.sly", "runs/one/sly.py"])

@@ -28,6 +28,7 @@ from .details import baseline_of
 from .library import BRANCHES, Run, inside
 from .play_options import PlayOptions
 from .templating import trajectory_path
+from .trust import is_trusted
 
 _MAX_GAMES = 64  # in memory; the least recently used one is dropped
 _MOST_TURNS = 64  # that a model plays at a time
@@ -162,8 +163,7 @@ def rebuild_episode(trajectory: Trajectory, question: Question, settings: Settin
 
 def _begin_episode(trajectory: Trajectory, question: Question, settings: Settings) -> Episode:
     name = (trajectory.agent or settings.agent).partition("+")[0]
-    known = name.partition(":")[0] in AGENTS.names()
-    agent = make_agent(name if known else settings.agent)
+    agent = make_agent(name if is_trusted(name, AGENTS) else settings.agent)
     options = {**settings.options, "kind": trajectory.kind, "data": trajectory.data, "seed": trajectory.seed}
     return agent.begin(question, **options)
 
