@@ -8,6 +8,7 @@ from itertools import groupby, takewhile, zip_longest
 from typing import Any, Literal
 
 from ...envs.action import TOOLS
+from ...envs.text import well_formed
 from ...envs.trajectory import Segment
 from ..turn_format import with_calls
 from .call_forms import read_tagged
@@ -192,7 +193,10 @@ def _call_message(text: str, number: int, results: int) -> dict[str, Any] | None
         {
             "id": f"call{number:05}" if place == 0 else f"call{number:02}x{place:02}",
             "type": "function",
-            "function": {"name": call.name, "arguments": json.dumps(dict(call.arguments), ensure_ascii=False)},
+            "function": {
+                "name": well_formed(call.name),
+                "arguments": well_formed(json.dumps(dict(call.arguments), ensure_ascii=False)),
+            },
         }
         for place, call in enumerate(turn.calls[:results])
     ]

@@ -8,6 +8,7 @@ from itertools import repeat
 from typing import Any
 
 from ..._util.registry import Scalar, split_options
+from ...envs.text import well_formed
 from ...envs.trajectory import Segment
 from ...errors import OptionError
 from .call_forms import CallingTurn, Reader, ToolCall
@@ -195,6 +196,7 @@ def _is_bare_beginning(number: int, tokenizer: Any) -> bool:
 def _encoded(texts: list[str], tokenizer: Any, special: bool) -> list[list[int]]:
     if not texts:
         return []
+    texts = list(map(well_formed, texts))  # tokenizers take no lone surrogate
     tokens: list[list[int]] = tokenizer(texts, add_special_tokens=special, return_attention_mask=False)["input_ids"]
     return tokens
 

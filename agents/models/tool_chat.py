@@ -24,6 +24,9 @@ _PROBE_SCHEMA = {
         "parameters": {"type": "object", "properties": {"value": {"type": "string"}}, "required": ["value"]},
     },
 }
+# The policy writes names and ids. Templates repeat them after its turn, where they could be control tokens.
+_NAME = re.compile(r"[\w.:/-]{1,64}")
+_ID = re.compile(r"[A-Za-z0-9]{9}")  # as Mistral's templates want it
 # What the prompt of several tools says to models that read the tools as text.
 _TOOLS_AS_TEXT = re.compile(r"^Call one tool at a time\. In plain text .*?\n\n", re.DOTALL | re.MULTILINE)
 _TOOLS_APART = "Call one tool, or several at once. `answer` gives your answer and ends the conversation.\n\n"
@@ -159,7 +162,7 @@ def _message(turn: CallingTurn) -> dict[str, Any]:
         {
             "id": _call_id(call, number),
             "type": "function",
-            "function": {"name": call.name, "arguments": {} if call.arguments is None else call.arguments},
+            "function": {"name": _name(call), "arguments": {} if call.arguments is None else call.arguments},
         }
         for number, call in enumerate(turn.calls)
     ]
@@ -168,9 +171,12 @@ def _message(turn: CallingTurn) -> dict[str, Any]:
 
 def _results(calls: Sequence[ToolCall], results: Sequence[str]) -> Iterator[dict[str, Any]]:
     for number, (call, result) in enumerate(zip(calls, results, strict=True)):
-        yield {"role": "tool", "tool_call_id": _call_id(call, number), "name": call.name, "content": result}
+        yield {"role": "tool", "tool_call_id": _call_id(call, number), "name": _name(call), "content": result}
+
+
+def _name(call: ToolCall) -> str:
+    return call.name if _NAME.fullmatch(call.name) else "unknown"
 
 
 def _call_id(call: ToolCall, number: int) -> str:
-    """Mistral's templates want nine letters or digits."""
-    return call.id or f"call{number:05}"
+    return call.id if call.id and _ID.fullmatch(call.id) else f"call{number:05}"
