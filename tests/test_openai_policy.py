@@ -11,7 +11,7 @@ from matching import names, naming
 
 from profilegym import Episode, Question, Trajectory, make_retriever
 from profilegym.agents.agent import make_agent
-from profilegym.agents.models import openai_formats, openai_policy
+from profilegym.agents.models import failures, openai_formats, openai_policy
 from profilegym.agents.models.model import STOPS, Turn, make_model
 from profilegym.agents.models.openai_policy import ServedModel, ServedRequest
 from profilegym.agents.rollout import Job, Rollout
@@ -475,13 +475,38 @@ def test_half_a_character_that_a_server_sent_does_not_end_the_episode(questions:
     assert (played.ended, played.answer) == ("answered", "Rooibos.")
 
 
-@pytest.mark.parametrize("values", [[-0.5, float("nan")], [-0.5, None]])
+@pytest.mark.parametrize("values", [[-0.5, float("nan")], [-0.5, float("-inf")], [-0.5, None]])
 def test_log_probabilities_that_are_none_are_not_known(values: list[Any]) -> None:
     request = ServedRequest([Segment("environment", "tea?")], Sampling(), (), TOOLS)
     content = [{"logprob": value} for value in values]
     choice = {"message": {"content": "Rooibos."}, "logprobs": {"content": content}, "finish_reason": "stop"}
 
     assert openai_policy._read("chat", request, {"choices": [choice]}).logprobs is None
+
+
+def test_what_a_server_says_cannot_write_to_the_terminal() -> None:
+    said = failures.reply_error({"error": {"message": "no \x1b]0;title\x07 model", "code": 404}})
+
+    assert "no �]0;title� model" in str(said)
+
+
+@pytest.mark.parametrize(
+    "usage", [{"prompt_tokens": "12", "completion_tokens": -1}, {"prompt_tokens": 1e999}, [7], "x"]
+)
+def test_counts_that_are_none_are_not_known(usage: object) -> None:
+    request = ServedRequest([Segment("environment", "tea?")], Sampling(), (), TOOLS)
+    reply = {"choices": [{"message": {"content": "Rooibos."}}], "usage": usage}
+
+    turn = openai_policy._read("chat", request, reply)
+
+    assert (turn.prompt_tokens, turn.completion_tokens) == (None, None)
+
+
+def test_half_a_character_in_the_arguments_of_a_call_can_be_sent() -> None:
+    call = '<tool_call>{"name": "latest\\udc00", "arguments": {"query": "tea \\ud800"}}</tool_call>'
+    segments = [Segment("environment", "Q"), Segment("policy", call), Segment("environment", "found")]
+
+    json.dumps(openai_formats.tool_messages_of(segments), ensure_ascii=False).encode()
 
 
 @pytest.mark.parametrize(

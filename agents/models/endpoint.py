@@ -381,8 +381,14 @@ def _body(model: str, messages: Messages, sampling: Sampling, schema: Mapping[st
 
 def usage_of(answer: Any, text: str = "") -> ChatReply:
     """A reply with the usage that a server's answer tells, whatever else it holds."""
-    usage = (answer.get("usage") if isinstance(answer, Mapping) else None) or {}
-    return ChatReply(text, usage.get("prompt_tokens"), usage.get("completion_tokens"))
+    usage = answer.get("usage") if isinstance(answer, Mapping) else None
+    told = usage if isinstance(usage, Mapping) else {}
+    return ChatReply(text, _count(told.get("prompt_tokens")), _count(told.get("completion_tokens")))
+
+
+def _count(tokens: Any) -> int | None:
+    """None for what is no count."""
+    return tokens if type(tokens) is int and tokens >= 0 else None
 
 
 def _read(answer: Any) -> ChatReply:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from ..._util.terminal import printable
 from ...errors import EndpointError
 
 ADVICE = {
@@ -98,7 +99,7 @@ def reply_error(answer: object) -> Retryable | Permanent | None:
 
 def _refusal(status: int, body: object, headers: Mapping[str, str], said: str = "") -> Retryable | Permanent:
     message: Any = body if isinstance(body, dict) else {}
-    reason = str(message.get("message") or body or "no reason given")
+    reason = printable(str(message.get("message") or body or "no reason given"))
     what = f"{said or f'HTTP {status}'}: {reason[:LONGEST_REASON]}{' …' if len(reason) > LONGEST_REASON else ''}"
     if message.get("code") == "insufficient_quota":
         return Permanent(f"{what}; the account has no credit left", status)

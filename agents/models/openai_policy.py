@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
-from math import isnan
+from math import isfinite
 from typing import Any, get_args
 
 from ..._util.registry import unfit
@@ -17,7 +17,7 @@ from ...envs.text import well_formed
 from ...envs.trajectory import Segment
 from ...errors import EndpointError, ModelError, OptionError
 from .accounting import CHARACTERS_A_TOKEN, Estimate
-from .endpoint import Endpoint, sampling_fields
+from .endpoint import Endpoint, sampling_fields, usage_of
 from .model import STOPS, Finish, Model, Turn
 from .openai_formats import FORMATS, FormName
 
@@ -146,20 +146,19 @@ def _failed_inside(error: EndpointError) -> bool:
 
 def _read(form: FormName, request: ServedRequest, reply: Any) -> Turn:
     fmt, choice = FORMATS[form], reply["choices"][0]
-    usage = reply.get("usage") or {}
-    completion_tokens = usage.get("completion_tokens")
+    usage = usage_of(reply)
     return Turn(
         fmt.text(choice, request.segments, request.stop),
         logprobs=_known(fmt.logprobs(choice["logprobs"])) if choice.get("logprobs") else None,
-        finish=_finish(choice, completion_tokens, request.sampling.max_tokens),
-        prompt_tokens=usage.get("prompt_tokens"),
-        completion_tokens=completion_tokens,
+        finish=_finish(choice, usage.completion_tokens, request.sampling.max_tokens),
+        prompt_tokens=usage.prompt_tokens,
+        completion_tokens=usage.completion_tokens,
     )
 
 
 def _known(logprobs: list[float] | None) -> list[float] | None:
-    """None where one of them is no number."""
-    return logprobs if logprobs and all(isinstance(one, float | int) and not isnan(one) for one in logprobs) else None
+    """None where one of them is no finite number."""
+    return logprobs if logprobs and all(isinstance(one, float | int) and isfinite(one) for one in logprobs) else None
 
 
 def _finish(choice: Mapping[str, Any], completion_tokens: int | None, max_tokens: int) -> Finish:
