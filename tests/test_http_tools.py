@@ -143,6 +143,9 @@ def test_a_server_that_is_not_there_is_an_error() -> None:
         ({"enum": ["a", "<b>"]}, ["a", "<b>"], ["c", None], 'one of "a", "&lt;b>"'),
         ({"$ref": "#/$defs/mood"}, ["glad"], ["tired"], 'one of "glad", "sad"'),
         ({"type": "array", "items": {"$ref": "#/$defs/mood"}}, [["sad"], []], [["x"], "sad"], "a value of the JSON"),
+        ({"type": "string", "pattern": "^[a-z]+$"}, ["tea"], ["Tea", 1], "a value of the JSON"),
+        ({"patternProperties": {"^a": {}}, "additionalProperties": False}, [{"a": 1}, {"b": 1}], [], "a value of the"),
+        ({"type": "string", "$id": "file:///etc/hostname"}, ["a"], [1], "a string"),
         ({}, [1, "x", [[]], {"a": 1}], [float("nan"), object(), [object()]], "a value of the JSON schema {}"),
     ],
 )  # fmt: skip
@@ -158,6 +161,34 @@ def test_arguments_are_what_the_schema_says(schema: Any, good: list[Any], bad: l
     assert argument.type.expects.startswith(expects)
     assert [argument.type.read(value) for value in bad] == [WRONG] * len(bad)
     assert all(argument.type.read(value) is not WRONG for value in good)
+
+
+def test_a_pattern_that_takes_too_long_to_match_refuses_the_value() -> None:
+    from profilegym.envs.tools.arguments import WRONG
+
+    slow = {"type": "string", "pattern": r"^(?:(?:a|b|ab)(?=(.*)c))*$"}
+    (argument,) = arguments_of("about", {"type": "object", "properties": {"it": slow}, "required": ["it"]})
+
+    assert argument.type.read("ab" * 40 + "cc") is WRONG
+
+
+DOUBLED = {f"{n}": {"anyOf": [{"$ref": f"#/$defs/{n + 1}"}, {"$ref": f"#/$defs/{n + 1}"}]} for n in range(30)}
+
+
+@pytest.mark.parametrize(
+    ("schema", "named"),
+    [
+        ({"$dynamicRef": "#node"}, "dynamicRef"),
+        ({"anyOf": [{"$recursiveRef": "#"}]}, "recursiveRef"),
+        ({"type": "string", "pattern": "(["}, "(["),
+        ({"$ref": "#/$defs/0"}, "10,000"),
+    ],
+)
+def test_a_schema_that_cannot_be_checked_safely_is_an_error(schema: Any, named: str) -> None:
+    whole = {"type": "object", "properties": {"it": schema}, "$defs": {**DOUBLED, "30": {}}}
+
+    with pytest.raises(ToolError, match=naming("about", named)):
+        arguments_of("about", whole)
 
 
 def test_deeply_nested_values_are_refused() -> None:

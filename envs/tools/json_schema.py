@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from math import isfinite
 from typing import Any
 
@@ -13,6 +13,10 @@ from .tool import Argument
 
 _NAME = re.compile(r"\w[\w.-]{0,63}")
 _NULL = {"type": "null"}
+_MOST_NODES = 10_000  # of a schema without references
+_DYNAMIC = ("$dynamicRef", "$recursiveRef")
+_BY_PATTERN = ("patternProperties", "additionalProperties", "unevaluatedProperties")
+_MATCH_SECONDS = 0.1
 _NOTES = ("title", "description", "default", "examples")  # what limits no value
 _PLAIN = {"string": "a string", "integer": "a whole number", "number": "a number", "boolean": "true or false"}
 
@@ -29,7 +33,8 @@ def arguments_of(tool: str, schema: object) -> tuple[Argument, ...]:
         raise ToolError(f"the schema of the tool {tool} is no JSON schema: {given!r:.200}")
     definitions = {**given.get("definitions", {}), **given.get("$defs", {})}
     try:
-        return tuple(_argument(name, _inlined(one, definitions), name in required) for name, one in properties.items())
+        inliner = _Inliner(definitions)
+        return tuple(_argument(name, inliner.inlined(one), name in required) for name, one in properties.items())
     except ToolError as error:
         raise ToolError(f"the tool {tool}: {error}") from error
 
@@ -54,7 +59,7 @@ def _reader(schema: Mapping[str, Any]) -> Callable[[object], Any]:
         try:
             safe = _safe(value)
             return safe if safe is not WRONG and is_valid(safe) else WRONG
-        except RecursionError:  # nested too deeply
+        except (RecursionError, TimeoutError):  # nested too deeply, or too slow to match with a pattern
             return WRONG
 
     return read
@@ -62,17 +67,23 @@ def _reader(schema: Mapping[str, Any]) -> Callable[[object], Any]:
 
 def _validator(schema: Mapping[str, Any]) -> Callable[[object], bool]:
     try:
+        import regex  # has a time limit
         from jsonschema import Draft202012Validator as Draft
-        from jsonschema import SchemaError, validators
+        from jsonschema import SchemaError, ValidationError, validators
     except ImportError as error:
         raise MissingExtra("a tool of a server", "mcp") from error
     try:
         Draft.check_schema(schema)
     except SchemaError as error:
         raise ToolError(f"{schema!r:.200} is no JSON schema: {error.message}") from error
+
+    def pattern(_: object, expression: str, value: object, __: object) -> Iterator[ValidationError]:
+        if isinstance(value, str) and not regex.search(expression, value, timeout=_MATCH_SECONDS):
+            yield ValidationError(f"{value!r} does not match {expression!r}")
+
     # 1e308 is a whole number to JSON schema, but to few programs.
     types = Draft.TYPE_CHECKER.redefine("integer", lambda _, value: type(value) is int)
-    exact = validators.extend(Draft, type_checker=types)
+    exact = validators.extend(Draft, {"pattern": pattern}, type_checker=types)
     is_valid: Callable[[object], bool] = exact(schema, format_checker=Draft.FORMAT_CHECKER).is_valid
     return is_valid
 
@@ -98,19 +109,47 @@ def _safe(value: object) -> Any:
     return WRONG
 
 
-def _inlined(schema: Any, definitions: Mapping[str, Any], inside: tuple[str, ...] = ()) -> Any:
-    """Without references, so that a property can be read alone."""
-    match schema:
-        case {"$ref": str(reference), **others}:
-            name = reference.rpartition("/")[2]
-            if not reference.startswith(("#/$defs/", "#/definitions/")) or name not in definitions or name in inside:
-                raise ToolError(f"the reference {reference!r} is unknown or refers to itself")
-            return {**_inlined(definitions[name], definitions, (*inside, name)), **others}
-        case Mapping():
-            return {key: _inlined(value, definitions, inside) for key, value in schema.items()}
-        case list():
-            return [_inlined(value, definitions, inside) for value in schema]
-    return schema
+class _Inliner:
+    """Replaces references, so that a property can be read alone. Keys by pattern are left to the server."""
+
+    def __init__(self, definitions: Mapping[str, Any]) -> None:
+        self._definitions, self._left = definitions, _MOST_NODES
+
+    def inlined(self, schema: Any, inside: tuple[str, ...] = ()) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ToolError(f"its schema has more than {_MOST_NODES:,} parts, with those that it refers to")
+        match schema:
+            case {"$ref": str(reference), **others}:
+                name = reference.rpartition("/")[2]
+                known = reference.startswith(("#/$defs/", "#/definitions/")) and name in self._definitions
+                if not known or name in inside:
+                    raise ToolError(f"the reference {reference!r} is unknown or refers to itself")
+                return {**self.inlined(self._definitions[name], (*inside, name)), **self.inlined(others, inside)}
+            case Mapping():
+                self._check(schema)
+                left_out = ("$id", *(_BY_PATTERN if "patternProperties" in schema else ()))
+                return {key: self.inlined(value, inside) for key, value in schema.items() if key not in left_out}
+            case list():
+                return [self.inlined(value, inside) for value in schema]
+        return schema
+
+    def _check(self, schema: Mapping[str, Any]) -> None:
+        if dynamic := [key for key in _DYNAMIC if isinstance(schema.get(key), str)]:
+            raise ToolError(f"{dynamic[0]} is not supported: refer to '#/$defs/NAME' by $ref")
+        if isinstance(schema.get("pattern"), str):
+            _compiled(schema["pattern"])
+
+
+def _compiled(expression: str) -> None:
+    try:
+        import regex
+    except ImportError as error:
+        raise MissingExtra("a tool of a server", "mcp") from error
+    try:
+        regex.compile(expression)
+    except regex.error as error:
+        raise ToolError(f"the pattern {expression!r} cannot be read: {error}") from error
 
 
 def _without_null(schema: Mapping[str, Any]) -> Mapping[str, Any]:
