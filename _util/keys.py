@@ -8,15 +8,21 @@ HIDDEN = "[key]"
 _SHORT = 8  # characters; keys have more
 _OPTION = re.compile(r",api_key=[^,]*")
 _KEY = re.compile(
-    r"(--api[_-]?key\s+|api[_-]?key['\"]?\s*[=:]\s*['\"]?)[^\s,'\"}]+"  # of a command, a spec, a variable or a field
-    r"|(?<=://)[^/\s,'\"@]+(?=@)",  # user and password in a URL
+    r"(--api[_-]?key[\s=]+|api[_-]?key['\"]?\s*[=:]\s*)"  # of a command, a spec, a variable or a field
+    r"(?:\\?'[^']*'|\\?\"(?:[^\"\\]|\\.)*\"|['\"]?[^\s,'\"}]+)"
+    r"|(?<=://)[^/\s|]*(?=@)",  # user and password in a URL
     re.IGNORECASE,
 )
 
 
 def hidden(text: str) -> str:
     """`[key]` in place of API keys, and of user and password in a URL."""
-    return _KEY.sub(lambda found: (found[1] or "") + HIDDEN, text)
+    return _KEY.sub(_hidden, text)
+
+
+def _hidden(found: re.Match[str]) -> str:
+    quote = found[0][-1] if found[1] and found[0][-1] in "'\"" else ""
+    return f"{found[1] or ''}{quote}{HIDDEN}{quote}"
 
 
 def without_key(key: str, text: str) -> str:

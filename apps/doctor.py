@@ -17,6 +17,7 @@ from rich.text import Text
 
 from .._util.keys import hidden
 from .._util.terminal import printable
+from .._util.web import without_login
 
 _REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)[^;]*;.*extra == ['\"]([a-z-]+)['\"]")
 _HIDDEN = ("dev", "all")  # extras that only join others, or are for working on the package
@@ -117,7 +118,9 @@ def _endpoint(environment: Mapping[str, str]) -> Item:
     if not url.startswith(("http://", "https://")):
         return Item("endpoint", False, told, "OPENAI_BASE_URL must begin with http:// or https://")
     try:
-        request = Request(f"{url.rstrip('/')}/models", headers={"Authorization": f"Bearer {key}"})  # noqa: S310 (checked)
+        address, login = without_login(f"{url.rstrip('/')}/models")
+        headers = {"Authorization": f"Bearer {key}"} if key else login
+        request = Request(address, headers=headers)  # noqa: S310 (checked)
         with urlopen(request, timeout=_SECONDS) as reply:  # noqa: S310 (checked)
             return Item("endpoint", True, f"{told}; it answers HTTP {reply.status}")
     except HTTPError as error:

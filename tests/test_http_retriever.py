@@ -2,6 +2,7 @@
 
 import json
 import threading
+from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -32,6 +33,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.asked: list[dict[str, Any]] = []
         self.paths: list[str] = []
+        self.logins: list[str | None] = []
         self.clients: list[Any] = []  # the other end of the connection of each request
         self.forgets = False  # closes each connection after a reply, without a word
         self.gave: list[str] = []  # what was slow and is over
@@ -55,6 +57,7 @@ class _Handler(BaseHTTPRequestHandler):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         self.server.asked.append(asked)
         self.server.paths.append(self.path)
+        self.server.logins.append(self.headers["Authorization"])
         status, body = self.server.replies.pop(0) if self.server.replies else (200, self.server.answer(asked))
         if body == "slow":
             self.server.held.wait(30)
@@ -174,6 +177,18 @@ def test_a_slow_server_is_given_up_after_the_time_out(server: Server) -> None:
         Http(server.url, timeout=0.2, retries=1, backoff=0).search(ANN, "tea", 3)
     assert not server.gave
     assert len(server.asked) == 2
+
+
+def test_the_login_of_an_address_is_sent_and_never_shown(server: Server) -> None:
+    address = server.url.replace("://", "://me:sk@SECRET@")
+    server.replies = [(401, "who?")]
+    with pytest.raises(RetrievalError, match=naming("[key]@127.0.0.1", 401)) as refused:
+        Http(address).search(ANN, "tea", 3)
+
+    Http(address).search(ANN, "tea", 3)
+
+    assert "SECRET" not in str(refused.value)
+    assert server.logins == [f"Basic {b64encode(b'me:sk@SECRET').decode()}"] * 2
 
 
 def test_an_absent_server_is_named(server: Server) -> None:

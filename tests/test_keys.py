@@ -43,6 +43,11 @@ def _no_key_here(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         ("{'api_key': 'sk-1', 'n': 2}", "{'api_key': '[key]', 'n': 2}"),
         ("api_key=[key]", "api_key=[key]"),
+        ('mcp:search --api-key "sk 1" --fast', 'mcp:search --api-key "[key]" --fast'),
+        ("mcp:env SEARCH_API_KEY='sk 1' search", "mcp:env SEARCH_API_KEY='[key]' search"),
+        ('{"api_key": "s\\"k", "n": 2}', '{"api_key": "[key]", "n": 2}'),
+        ("http://me:s@k@h/x and me@home", "http://[key]@h/x and me@home"),
+        ("vllm:http://me:s'k,1@h|http://b", "vllm:http://[key]@h|http://b"),
     ],
 )
 def test_keys_are_hidden_and_nothing_else_is(text: str, shown: str) -> None:

@@ -5,12 +5,15 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from http.client import HTTPException
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
-from urllib.error import HTTPError, URLError
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from .._util.keys import hidden
+from .._util.web import without_login
 from ..agents.models.weights import weights_of
 from .checks import judges_of
 from .processes import Processes
@@ -195,16 +198,17 @@ def _judge(model: str, url: str) -> Readiness:
 
 def _get(url: str, key: str | None = None) -> Any:
     """The JSON at an address that the recipe or the environment names."""
-    headers = {"Authorization": f"Bearer {key}"} if key else {}
     if not url.startswith(("http://", "https://")):
-        raise _Silent(f"{url} must begin with http:// or https://")
+        raise _Silent(f"{hidden(url)} must begin with http:// or https://")
+    address, login = without_login(url)
+    headers = {"Authorization": f"Bearer {key}"} if key else login
     try:
-        with urlopen(Request(url, headers=headers), timeout=_SECONDS) as reply:  # noqa: S310 (checked)
+        with urlopen(Request(address, headers=headers), timeout=_SECONDS) as reply:  # noqa: S310 (checked)
             return json.loads(reply.read())
     except HTTPError as error:
         with error:
             raise _Refused(error.code) from None
-    except (URLError, OSError) as error:
+    except (OSError, HTTPException) as error:  # also of an address that cannot be read
         raise _Silent(str(getattr(error, "reason", error))) from None
 
 

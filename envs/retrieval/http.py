@@ -17,6 +17,8 @@ from urllib.request import getproxies, proxy_bypass
 
 import tenacity
 
+from ..._util.keys import hidden
+from ..._util.web import without_login
 from ...errors import OptionError, RetrievalError
 from ..question import Document, Profile
 from ..text import well_formed
@@ -47,12 +49,12 @@ class Http:
     def __init__(self, url: str, *, timeout: float = 30.0, retries: int = 3, backoff: float = 0.5) -> None:
         url = f"http:{url}" if url.startswith("//") else url  # the argument of the spec `http://host` is `//host`
         if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-            raise OptionError(f"{url!r} is no URL of a server; write http:http://host:port/retrieve")
+            raise OptionError(f"{hidden(url)!r} is no URL of a server; write http:http://host:port/retrieve")
         if timeout <= 0 or retries < 0 or backoff < 0:
             raise OptionError(
                 f"timeout={timeout}, retries={retries}, backoff={backoff}: give a timeout above 0, none negative"
             )
-        self._url = url
+        self._url, self._where = url, hidden(url)
         self._timeout = timeout
         self._mine = _OfThread()
         self._attempts = tenacity.Retrying(
@@ -82,7 +84,10 @@ class Http:
             "return_scores": True,
             "profile_ids": [profile.user_id for profile, _ in requests],
         }
-        reply = self._attempts(self._post, json.dumps(body).encode())
+        try:
+            reply = self._attempts(self._post, json.dumps(body).encode())
+        except _Retryable as error:
+            raise RetrievalError(str(error)) from error
         match reply:
             case {"result": list(results)} if len(results) == len(requests):
                 return results
@@ -93,11 +98,11 @@ class Http:
             status, reason, data = self._connection().post(body)
         except (OSError, HTTPException) as error:  # refused, timed out, or closed early
             raise _Retryable(
-                f"{self._url} gave no answer within {self._timeout:g} s: {error!r}; is the server up?"
+                f"{self._where} gave no answer ({error!r}; timeout={self._timeout:g} s): is the server up?"
             ) from error
         if status // 100 != 2:
             error_class = _Retryable if status in (408, 429) or status >= 500 else RetrievalError
-            raise error_class(f"{self._url} answered {status} {reason}: {_truncated(data)}")
+            raise error_class(f"{self._where} answered {status} {reason}: {_truncated(data)}")
         return self._decode(data)
 
     def _connection(self) -> "_Connection":
@@ -137,27 +142,29 @@ class Http:
             own = _with_contents(profile, found.get("contents"), taken)
         if own is None:
             raise RetrievalError(
-                f"{self._url} returned a document that is not in the profile of user {profile.user_id!r}: "
+                f"{self._where} returned a document that is not in the profile of user {profile.user_id!r}: "
                 f"{_truncated(found)}; the server must search only the profile named in 'profile_ids'"
             )
         return own
 
     def _unexpected(self, expected: str, found: object) -> RetrievalError:
-        return RetrievalError(f"{self._url} sent an invalid reply: expected {expected}, got {_truncated(found)}")
+        return RetrievalError(f"{self._where} sent an invalid reply: expected {expected}, got {_truncated(found)}")
 
 
 class _Connection:
     """A connection that is kept between requests, of one thread. A proxy of the environment is used, as by urllib."""
 
     def __init__(self, url: str, timeout: float) -> None:
+        url, login = without_login(url)
         parts = urlsplit(url)
-        host, encrypted = parts.netloc.rpartition("@")[2], parts.scheme == "https"
+        host, encrypted = parts.netloc, parts.scheme == "https"
         proxy = None if proxy_bypass(host) else getproxies().get(parts.scheme)
         first = urlsplit(proxy if "://" in proxy else f"//{proxy}").netloc if proxy else host
         self._connection = (HTTPSConnection if encrypted else HTTPConnection)(first, timeout=timeout)
         weakref.finalize(self, self._connection.close)
         if proxy and encrypted:
             self._connection.set_tunnel(host)
+        self._headers = {"Content-Type": "application/json"} | login
         path = parts.path or "/"
         self._target = url if proxy and not encrypted else f"{path}?{parts.query}" if parts.query else path
 
@@ -173,7 +180,7 @@ class _Connection:
 
     def _post(self, body: bytes) -> tuple[int, str, bytes]:
         try:
-            self._connection.request("POST", self._target, body, {"Content-Type": "application/json"})
+            self._connection.request("POST", self._target, body, self._headers)
             response = self._connection.getresponse()
             return response.status, response.reason, response.read()
         except BaseException:  # a late reply must not be read as that of the next request

@@ -13,6 +13,7 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from weakref import WeakKeyDictionary
 
+from ..._util.keys import hidden
 from ..._util.sync import run_sync
 from ...errors import BadArgument, DataError, MissingExtra, OptionError, ToolError
 from ..question import Profile
@@ -92,7 +93,7 @@ def _servers(where: str) -> list[dict[str, Any]]:
     try:
         command = tuple(shlex.split(where))
     except ValueError as error:
-        raise OptionError(f"{where!r} is no command: {error}") from error
+        raise OptionError(f"{hidden(where)!r} is no command: {error}") from error
     if not command:
         raise OptionError("an MCP server needs a URL, a command or a JSON file: mcp:http://127.0.0.1:8000/mcp")
     return [{"name": where, "command": command}]
@@ -260,7 +261,7 @@ async def _request(server: McpServer, send: "Callable[[mcp.Client], Awaitable[T]
         if not (broke and again and connection.opened):
             what = f"no answer within {limit:g} s" if isinstance(cause, TimeoutError) else _described(cause)
             words = connection.last_words() if broke else ""
-            raise ToolError(f"the MCP server {server.name!r}: {what}{words}") from error
+            raise ToolError(f"the MCP server {hidden(server.name)!r}: {hidden(f'{what}{words}')}") from error
     return await _request(server, send, again=False)
 
 
