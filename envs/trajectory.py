@@ -162,6 +162,8 @@ class Trajectory:
         for name in _TEXTS:
             if not isinstance(fields[name], str) and (name != "ended" or fields[name] is not None):
                 raise DataError(f"not a trajectory: {name} is {str(fields[name])[:60]!r}; expected a text")
+        for name in _NUMBERS:
+            _check_number(name, fields[name])
         fields["segment_fields"] = [
             value
             for s in record["segments"]
@@ -178,6 +180,8 @@ class Trajectory:
         fields["verdict"] = verdict = verdict_of(record.get("verdict"))
         fields["flags"] = flags = tuple(record.get("flags") or ())
         if (reward := record.get("reward")) is not None:
+            for name, value in (("total", reward["total"]), *reward["parts"].items()):
+                _check_number(f"reward {name}", value)
             reward = Reward(reward["total"], reward["parts"], verdict, reward.get("unscored"), flags)
         return cls(**fields, reward=reward)
 
@@ -204,7 +208,13 @@ _NOT_PLAIN = ("segments", "searches", "verdict", "reward", "flags", "structure_o
 _LISTS: Mapping[str, Callable[[Any], Any]] = {"cites": str, "turn_advantages": float}
 _ONLY_WHERE_USED = tuple(_LISTS)  # left out of the line where they are None
 _TEXTS = ("id", "question_id", "user_id", "kind", "ended")
+_NUMBERS = ("malformed", "seed", "advantage")
 _PLAIN = tuple(name for name in _FIELDS if name not in _NOT_PLAIN)
+
+
+def _check_number(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, int | float):
+        raise DataError(f"not a trajectory: {name} is {str(value)[:60]!r}; expected a number")
 
 
 def _search_fields(search: Mapping[str, Any]) -> tuple[int, str, tuple[tuple[str, float | None], ...]]:
@@ -256,11 +266,10 @@ def verdict_record(verdict: Verdict | None) -> dict[str, Any] | None:
 def verdict_of(record: Any) -> Verdict | None:
     if record is None:
         return None
-    return Verdict(
-        record["judge"],
-        record["score"],
-        tuple(AspectMatch(a["title"], a["match"], a["reason"]) for a in record["aspects"]),
-    )
+    for name, value in (("score", record["score"]), *(("match", one["match"]) for one in record["aspects"])):
+        _check_number(f"the verdict's {name}", value)
+    aspects = (AspectMatch(str(a["title"]), a["match"], str(a["reason"] or "")) for a in record["aspects"])
+    return Verdict(record["judge"], record["score"], tuple(aspects))
 
 
 class TrajectoryWriter(LineWriter):

@@ -19,6 +19,7 @@ from ..envs.trajectory import BadLine, Trajectory, TrajectoryReader, TrajectoryW
 from ..errors import DataError, OptionError
 
 Form = Literal["sft", "dpo"]
+_MOST_VALUES = 100_000  # of a recipe.yaml
 _PACKAGES = ("profilegym", "numpy", "torch", "transformers", "trl", "openai")
 
 
@@ -52,10 +53,12 @@ class RunDirectory:
             recipe = yaml.safe_load(file.read_text("utf-8"))
         except FileNotFoundError:
             raise DataError(f"{self.path} is no run directory: it has no recipe.yaml") from None
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError, RecursionError) as error:  # also of a date that there is not
             raise DataError(f"{file} cannot be read: {error}") from error
         if not isinstance(recipe, dict):
             raise DataError(f"{file} holds a {type(recipe).__name__}, not a mapping of settings")
+        if _size(recipe) > _MOST_VALUES:
+            raise DataError(f"{file} holds more than {_MOST_VALUES:,} values, with those that its aliases repeat")
         return dict(without_keys(recipe))
 
     @contextmanager
@@ -136,6 +139,17 @@ class RunDirectory:
         if changed:
             told = ", ".join(f"{name}={there.get(name)!r} there, {settings.get(name)!r} now" for name in changed)
             raise OptionError(f"{self.path} holds another run ({told}): name another --out, or delete it")
+
+
+def _size(content: Any) -> int:
+    """How many values it holds. Counting ends where there are too many, as aliases can repeat them without end."""
+    waiting, size = [content], 0
+    while waiting and size <= _MOST_VALUES:
+        one = waiting.pop()
+        size += 1
+        if isinstance(one, Mapping | list):
+            waiting += one.values() if isinstance(one, Mapping) else one
+    return size
 
 
 def _versions() -> dict[str, str]:

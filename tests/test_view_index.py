@@ -134,7 +134,8 @@ def test_a_line_that_is_no_trajectory_is_named_and_the_rest_go_on(file: Path, li
     "odd",
     [
         {"advantage": 10**30}, {"malformed": 10**30}, {"flags": ["\ud800"]}, {"flags": [{"a": 1}]}, {"kind": 3},
-        {"ended": 3}, {"agent": ["pr2"]},
+        {"ended": 3}, {"agent": ["pr2"]}, {"advantage": "x"}, {"reward": {"total": 1, "parts": {"judge": "y"}}},
+        {"verdict": {"judge": "j", "score": "x", "aspects": []}},
     ],
     ids=str,
 )  # fmt: skip

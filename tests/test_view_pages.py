@@ -245,6 +245,36 @@ def test_an_index_that_cannot_be_built_hides_no_other_run(damage: str, tmp_path:
     assert "difference" in words(compared.text)
 
 
+DOUBLED = "".join(f"  a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("recipe.yaml", "settings: {data: 2024-02-31}"),
+        ("recipe.yaml", "settings: &a {b: *a}"),
+        ("recipe.yaml", f"settings: {'[' * 3000}"),
+        ("recipe.yaml", f"settings:\n  a0: &a0 [x, x]\n{DOUBLED}"),
+        ("summary.json", '{"score": "x"}'),
+        ("summary.json", '{"score": {"mean": Infinity, "low": null}, "alarms": [{"raised": true}]}'),
+        ("summary.json", '{"alarms": 3}'),
+        ("metrics.jsonl", '{"step": "x"}\n{"step": 1}\n{"step": [1]}\nnull\n{"step": 1e400}\n'),
+    ],
+    ids=range(8),
+)
+def test_a_file_of_a_run_that_makes_no_sense_hides_no_other_run(file: str, content: str, tmp_path: Path) -> None:
+    play(tmp_path / "one")
+    play(tmp_path / "two")
+    (tmp_path / "one" / file).write_text(content)
+
+    with viewing(tmp_path) as viewer:
+        viewer.enter()
+        pages = [viewer.get(path) for path in ("/", "/state", "/run/two", "/run/one")]
+
+    assert [page.status for page in pages[:3]] == [200] * 3
+    assert pages[3].status < 500
+
+
 def test_the_whole_profile_is_one_click_away(viewer: Viewer, runs: Path) -> None:
     row, trajectory = two_searches(runs)
     profile = load_questions(ORACLE.data).find(trajectory.question_id).profile

@@ -27,8 +27,10 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
         for line in path.read_bytes().splitlines():
             try:
                 record = json.loads(line)
-                found[record["step"]] = found.get(record["step"], {}) | record
-            except (ValueError, KeyError, TypeError):
+                step = record["step"]
+                if type(step) is int:
+                    found[step] = found.get(step, {}) | record
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue
     return [found[step] for step in sorted(found)]
 

@@ -5,12 +5,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from ...envs.trajectory import Trajectory
 from ...errors import DataError, ProfileGymError
 from ...evaluation.evaluate import Settings
+from ...evaluation.intervals import Interval
 from ...evaluation.late_verdicts import FILE as VERDICTS
 from ...evaluation.run import RunDirectory
 from .entry import Entries
@@ -124,9 +126,9 @@ class Run:
             return None
         try:
             summary = json.loads(inside(self.path, "summary.json").read_text("utf-8"))
-        except (FileNotFoundError, ValueError):
+        except (FileNotFoundError, ValueError, RecursionError):
             return None
-        return summary if isinstance(summary, dict) else None
+        return summary if isinstance(summary, dict) and _is_readable(summary) else None
 
     @property
     def is_summed_up(self) -> bool:
@@ -267,3 +269,16 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def _is_readable(summary: dict[str, Any]) -> bool:
+    """Whether what the pages show of a summary has its form."""
+    figures = [summary[name] for name in ("score", "gain") if name in summary]
+    alarms = summary.get("alarms", [])
+    return all(map(_is_figure, figures)) and isinstance(alarms, list) and all(isinstance(one, dict) for one in alarms)
+
+
+def _is_figure(found: Any) -> bool:
+    if not isinstance(found, dict) or not {"mean", "low", "high", "n"} <= set(found) <= set(Interval.__slots__):
+        return False
+    return all(value is None or (isinstance(value, int | float) and isfinite(value)) for value in found.values())
