@@ -5,7 +5,7 @@ import json
 import os
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -19,6 +19,7 @@ from ..envs.trajectory import BadLine, Trajectory, TrajectoryReader, TrajectoryW
 from ..errors import DataError, OptionError
 
 Form = Literal["sft", "dpo"]
+Completed = Callable[[dict[str, Any]], Mapping[str, Any]]
 _MOST_VALUES = 100_000  # of a recipe.yaml
 _PACKAGES = ("profilegym", "numpy", "torch", "transformers", "trl", "openai")
 
@@ -62,8 +63,11 @@ class RunDirectory:
         return dict(without_keys(recipe))
 
     @contextmanager
-    def writing(self, settings: Mapping[str, Any]) -> Iterator[None]:
-        """Starts a run, or continues one with the same settings; refuses another run."""
+    def writing(self, settings: Mapping[str, Any], completed: Completed = dict) -> Iterator[None]:
+        """Starts a run, or continues one with the same settings; refuses another run.
+
+        `completed` fills in what is newer than the run in its settings.
+        """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError):
@@ -75,7 +79,7 @@ class RunDirectory:
                 raise OptionError(
                     f"another process is writing to {self.path}: wait for it, or name another --out"
                 ) from None
-            self._begin(without_keys(settings))
+            self._begin(without_keys(settings), completed)
             yield
 
     @contextmanager
@@ -128,12 +132,12 @@ class RunDirectory:
         yield from reader
         self.bad_lines = reader.bad_lines
 
-    def _begin(self, settings: dict[str, Any]) -> None:
+    def _begin(self, settings: dict[str, Any], completed: Completed) -> None:
         if not (self.path / "recipe.yaml").exists():
             recipe = {"settings": settings, "versions": _versions(), "commit": _commit()}
             self.write_text("recipe.yaml", yaml.safe_dump(recipe, sort_keys=False, allow_unicode=True))
             return
-        there = self.settings
+        there = without_keys(completed(self.settings))
         # An option that is newer than the run was off there.
         changed = [n for n in {**there, **settings} if (there.get(n) or None) != (settings.get(n) or None)]
         if changed:

@@ -115,13 +115,13 @@ class Driver:
 
 def shared_driver(data: Any, options: Mapping[str, Any]) -> Driver:
     """One for all that ask for the same: a trainer may make a loop for each rollout."""
-    key = repr((data, sorted(options.items())))
+    key = repr((data if isinstance(data, str) else id(data), sorted(options.items())))
     if key not in _SHARED:
-        _SHARED[key] = Driver(data, **options)
-    return _SHARED[key]
+        _SHARED[key] = data, Driver(data, **options)
+    return _SHARED[key][1]
 
 
-_SHARED: dict[str, Driver] = {}
+_SHARED: dict[str, tuple[Any, Driver]] = {}  # with the data, as the `id` of what is gone is given again
 
 
 def _either(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
@@ -145,6 +145,7 @@ class Attempt:
         self.episode = episode
         self._driver = driver
         self._scoring: Future[None] | None = None
+        self._concluded = False  # its score is asked for, or it is recorded
 
     @property
     def prompt(self) -> str:
@@ -200,7 +201,7 @@ class Attempt:
         """End it unscored, because of a failure that is not the policy's. Harmless where it is done."""
         if not self.done:
             self.episode.fail(reason)
-            self._record()
+            self._conclude()
 
     def outcome(self) -> Outcome:
         """Waits for the score of an attempt that is done."""
@@ -249,15 +250,21 @@ class Attempt:
                 episode.fail(f"{type(error).__name__}: {error}")
 
     def _taken(self) -> str:
-        """What the policy reads next. Asks for the score of an attempt that ended."""
+        """What the policy reads next."""
+        if self.done and not self._concluded:  # it may have been stopped, and so concluded, while a call ran
+            self._conclude()
+        return self.episode.observation
+
+    def _conclude(self) -> None:
+        """Asks for the score of an attempt that ended, and records it."""
+        self._concluded = True
         if self.episode.needs == "score" and self._driver.scores_inline:
             with suppress(ProfileGymError):  # it is recorded on the episode
                 self._driver.stepper.score_one(self.episode)
         if self.episode.needs == "score":
             self._scoring = in_background(self._score())
-        elif self.done:
+        else:
             self._record()
-        return self.episode.observation
 
     async def _score(self) -> None:
         try:

@@ -15,6 +15,7 @@ pytest.importorskip("trl")
 pytest.importorskip("peft")
 
 from profilegym.errors import OptionError  # noqa: E402
+from profilegym.evaluation.run import RunDirectory  # noqa: E402
 from profilegym.training import lessons  # noqa: E402
 from profilegym.training.interruption import Stopped  # noqa: E402
 from profilegym.training.lessons import SFTRecipe, train_sft  # noqa: E402
@@ -69,6 +70,20 @@ def test_it_goes_on_as_if_it_had_not_been_interrupted(tmp_path: Path, lora: Mapp
     whole, cut = learned(tmp_path / "whole"), learned(tmp_path / "cut")
     assert all((cut[name] == weights).all() for name, weights in whole.items())
     assert any((weights != cut_of_start).any() for weights, cut_of_start in _beside_the_start(tmp_path, whole))
+
+
+def test_a_run_from_before_an_option_goes_on_unless_it_is_given(tmp_path: Path) -> None:
+    settings, run = asked(tmp_path).model_dump(), tmp_path / "run"
+    for group, name in (("lessons", "attempts"), ("lessons", "choose_by"), ("conclusion", "temperature")):
+        settings[group] = {option: value for option, value in settings[group].items() if option != name}
+    with RunDirectory(run).writing(settings):
+        (run / "final").mkdir()
+
+    train_sft(asked(tmp_path), run, lambda *_: None)
+
+    lessons = {"player": "scripted:oracle", "limit": 6, "attempts": 2}
+    with pytest.raises(OptionError, match=naming(run, "'attempts': 1", "'attempts': 2")):
+        train_sft(asked(tmp_path, lessons=lessons), run, lambda *_: None)
 
 
 def test_a_finished_run_is_left_alone_and_one_of_other_settings_refused(tmp_path: Path) -> None:

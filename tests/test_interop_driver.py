@@ -3,15 +3,18 @@
 import asyncio
 import threading
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import pytest
 from matching import naming
 
 import profilegym as pg
-from profilegym import Document, Episode, Profile, Reward, Trajectory
+from profilegym import Document, Episode, Profile, Question, Reward, Trajectory
+from profilegym.envs.tools import Tool, Toolset
+from profilegym.envs.tools.toolset import tools_of
 from profilegym.errors import BudgetSpent, DataError, EpisodeError, OptionError
-from profilegym.interop.driver import Attempt, Driver
+from profilegym.interop.driver import Attempt, Driver, shared_driver
 
 DATA = "world:users=20/test"
 SEARCH = "<think>Let me look.</think>\n<search>food</search>"
@@ -224,6 +227,47 @@ def test_an_attempt_that_is_stopped_in_the_midst_of_a_search_is_truncated() -> N
 
     assert attempt.outcome().ended == "length"
     assert attempt.trajectory().searches == []
+
+
+def test_an_attempt_that_is_stopped_in_the_midst_of_a_call_is_scored_and_recorded_once() -> None:
+    calling, asked, records = threading.Event(), list[str](), list[Trajectory]()
+
+    async def slow(profile: Profile, word: Annotated[str, "what to look for"]) -> str:
+        """Wait."""
+        calling.set()
+        await asyncio.sleep(0.3)
+        return "done"
+
+    async def judge(episodes: Sequence[Episode]) -> list[Reward]:
+        asked.extend(episode.id for episode in episodes)
+        await asyncio.sleep(0.5)
+        return [Reward(0.0)] * len(episodes)
+
+    tools = Toolset([*tools_of("search_profile"), Tool.of(slow)])
+    driver = Driver(DATA, reward=judge, tools=tools, recorded=records.append)
+    attempt = driver.attempt(driver.questions.ids[0])
+
+    async def play() -> str:
+        writing = asyncio.create_task(attempt.write_async('<tool>{"name": "slow", "arguments": {"word": "z"}}</tool>'))
+        assert await asyncio.to_thread(calling.wait, 30)
+        attempt.stop()
+        await writing
+        return (await attempt.outcome_async()).ended
+
+    assert asyncio.run(play()) == "length"
+    assert len(asked) == len(records) == 1
+
+
+def test_lists_of_questions_that_look_alike_have_drivers_of_their_own() -> None:
+    def listed(word: str) -> list[Question]:
+        return [Question("q", "u", "What?", Profile("u", (Document("d1", word),)), pg.Rubric(reference="tea"))]
+
+    ann, bo = listed("rooibos"), listed("espresso")
+    first, again, second = (shared_driver(questions, {"reward": "none"}) for questions in (ann, ann, bo))
+
+    assert first is again
+    assert first.questions.find("q").profile.documents[0].text == "rooibos"
+    assert second.questions.find("q").profile.documents[0].text == "espresso"
 
 
 def test_tokens_of_an_array_are_recorded() -> None:

@@ -410,18 +410,32 @@ def test_a_block_of_results_that_the_policy_wrote_itself_is_its_own_text(tmp_pat
     assert found.searches == []
 
 
+CORRECTION = (
+    "\nMy previous action is invalid. If I want to search, I should put the query between <search> and </search>. "
+    "If I want to give the final answer, I should put the answer between <answer> and </answer>. "
+    "Let me try again.\n"
+)
+
+
 def test_a_turn_without_an_action_is_malformed(tmp_path: Path) -> None:
-    correction = (
-        "\nMy previous action is invalid. If I want to search, I should put the query between <search> and </search>. "
-        "If I want to give the final answer, I should put the answer between <answer> and </answer>. "
-        "Let me try again.\n"
-    )
-    (tmp_path / "one.txt").write_text(PROMPT + "<think>Hm.</think>" + correction + ANSWER)
+    (tmp_path / "one.txt").write_text(PROMPT + "<think>Hm.</think>" + CORRECTION + ANSWER)
 
     (found,) = imported("search-r1", tmp_path / "one.txt", tmp_path / "run")
 
     assert [segment.author for segment in found.segments] == ["environment", "policy", "environment", "policy"]
     assert found.malformed == 1
+    assert found.answer == "Shakespeare"
+
+
+@pytest.mark.parametrize("before", ["<information>Doc 1(Title: x) text</information>\n\n", CORRECTION])
+def test_a_correction_straight_after_another_block_is_the_environments(before: str, tmp_path: Path) -> None:
+    search = "<think>Hm.</think><search>bard</search>\n\n"
+    (tmp_path / "one.txt").write_text(PROMPT + search + before + CORRECTION + ANSWER)
+
+    (found,) = imported("search-r1", tmp_path / "one.txt", tmp_path / "run")
+
+    policy = "".join(segment.text for segment in found.segments if segment.author == "policy")
+    assert "My previous action" not in policy
     assert found.answer == "Shakespeare"
 
 

@@ -89,7 +89,7 @@ class SFTRecipe(PolicyRecipe):
 
 def train_sft(recipe: SFTRecipe, out: Path, on_step: StepCallback) -> None:
     """Train to the last step, from the newest checkpoint if there is one."""
-    with RunDirectory(out).writing(recipe.model_dump()):
+    with RunDirectory(out).writing(recipe.model_dump(), recipe.completed):
         if not (out / FINAL).exists():
             _learn(recipe, out, on_step)
 

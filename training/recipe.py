@@ -1,6 +1,6 @@
 """Recipes: all settings of a training run, typed, and validated before anything is loaded."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -159,6 +159,13 @@ class BaseRecipe(SettingsModel):
     episode: EpisodeOptions = EpisodeOptions()
     generation: Generation = Generation()
     seed: int = 0
+
+    def completed(self, recorded: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The settings of a run of this method, with the defaults of options that are newer than it."""
+        try:
+            return type(self).model_validate(recorded).model_dump()
+        except ValueError:  # of another method, or of an option that is gone
+            return recorded
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

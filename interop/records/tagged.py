@@ -5,12 +5,13 @@ import re
 from .conversation import POLICY, Message
 
 # A block of results with the reminder that may follow it, or Search-R1's correction of a turn without an action.
-_ENVIRONMENT = re.compile(
-    r"(?<!\s)\s*+<information>.*?</information>"
-    r"(?:\s*\n(?:No [\w ]+: answer now\.|\d+ (?:search|call)\w* (?:is|are) left[^\n]*))?\s*"
-    r"|(?<!\s)\s*+My previous action is invalid\..*?Let me try again\.\s*",
-    re.DOTALL,
+_BLOCK = (
+    r"\s*+(?:<information>.*?</information>"
+    r"(?:\s*\n(?:No [\w ]+: answer now\.|\d+ (?:search|call)\w* (?:is|are) left[^\n]*))?"
+    r"|My previous action is invalid\..*?Let me try again\.)\s*"
 )
+_AT_ONCE = re.compile(_BLOCK, re.DOTALL)  # straight after another, which took the white space between them
+_ENVIRONMENT = re.compile(rf"(?<!\s){_BLOCK}", re.DOTALL)
 _TEMPLATE = re.compile(r"<\|im_start\|>assistant\s*|<\|start_header_id\|>assistant<\|end_header_id\|>\s*")
 _ASKED = re.compile(r"\bQuestion:[^\n]*\n*")
 _ACTION_ENDS = ("</search>", "</tool>", "</tool_call>")
@@ -20,7 +21,7 @@ def messages_in(text: str) -> list[Message]:
     """A block of results that follows no search is the policy's own writing."""
     messages: list[Message] = []
     written = start = 0
-    while (block := _ENVIRONMENT.search(text, start)) is not None:
+    while (block := _AT_ONCE.match(text, start) or _ENVIRONMENT.search(text, start)) is not None:
         start = block.end()
         turn = text[written : block.start()]
         if "<information>" in block[0] and not turn.endswith(_ACTION_ENDS):

@@ -86,7 +86,7 @@ def train_reward_model(recipe: RewardModelRecipe, out: Path) -> dict[str, Any]:
     """Play the answers, fit the model and return its report; called again, resume from the last checkpoint."""
     quieten()
     run = RunDirectory(out)
-    with run.writing(recipe.model_dump()):
+    with run.writing(recipe.model_dump(), recipe.completed):
         if not (out / REPORT).exists():
             report = _learn(recipe, [*_played(recipe, out), *(recipe.runs or ())], out)
             run.write_json(REPORT, report)
