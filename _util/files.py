@@ -17,7 +17,15 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[TextIO]:
-    """A file to write, which then takes the place of `path` in one move; after an error `path` is as it was."""
+    """A file to write, which then takes the place of `path` in one move; after an error `path` is as it was.
+
+    What is no file, such as a pipe, is written itself; of a link, what it leads to.
+    """
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        with path.open("w", encoding="utf-8") as file:
+            yield file
+        return
     unfinished = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with unfinished.open("w", encoding="utf-8") as file:

@@ -14,6 +14,8 @@ def in_time(date: str) -> str:
         return datetime.fromisoformat(date).astimezone(UTC).replace(tzinfo=None).isoformat()
     except OverflowError:  # on the first or the last day of all
         return date[: -len("+00:00")]
+    except ValueError:  # no such date, of a document made in code
+        return date
 
 
 def may_be_since(date: str | None, day: str) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..envs.reward import Verdict
 from ..envs.trajectory import Kind
+from ..errors import OptionError
 from .evaluate import default_reward
 from .intervals import Interval, mean
 from .judge_audit.agreement import Agreement, agreement
@@ -59,7 +60,12 @@ def scored_by(settings: Mapping[str, Any], judges: Iterable[str]) -> str:
         return named
     if "imported" in settings:
         return "the records' own rewards"
-    return str(settings.get("judge") or settings.get("reward") or default_reward(settings["data"]))
+    if named := settings.get("judge") or settings.get("reward"):
+        return str(named)
+    try:
+        return default_reward(settings["data"])
+    except (KeyError, OptionError):  # of episodes that another run played
+        return "none"
 
 
 def _rows(run: RunDirectory) -> Iterator[_Row]:

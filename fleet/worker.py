@@ -22,6 +22,7 @@ from .shards import Shard
 POLL = 0.5  # seconds that a report waits for something to report
 GATHER = 0.02  # seconds to wait for more, so that fast episodes are reported together
 PASSED_ON = ("OPENAI_", "VLLM_", "HF_", "PROFILEGYM_")  # environment variables that workers get
+_OF_ENDPOINTS = ("OPENAI_", "VLLM_", "HF_TOKEN")
 _LIMITS = re.compile(r"(?<=,)(requests_per_minute|tokens_per_minute|budget)=([^,]+)")
 Baseline = dict[str, Any]
 
@@ -41,7 +42,11 @@ class Surroundings:
         """Works in the driver's folder where this machine has it, with the driver's keys in place of its own."""
         if Path(self.folder).is_dir():
             os.chdir(self.folder)
-        os.environ.update(self.environment)
+        for name, value in self.environment.items():
+            if name.startswith(_OF_ENDPOINTS):
+                os.environ[name] = value
+            else:
+                os.environ.setdefault(name, value)  # a path may be another here
 
 
 @dataclass(frozen=True)

@@ -105,6 +105,10 @@ def test_the_baselines_of_an_interrupted_run_are_not_taken_for_its_agent(runs: d
     with pytest.raises(DataError, match=naming(interrupted)):
         beside(runs | {"interrupted": interrupted}, "pr2", "interrupted")
 
+    recipe = interrupted / "recipe.yaml"  # what a server records may be nothing else
+    recipe.write_text(recipe.read_text().replace("settings:", "settings:\n  served: true", 1))
+    beside(runs | {"interrupted": interrupted}, "pr2", "interrupted")
+
 
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("settings: {model: pilot}")

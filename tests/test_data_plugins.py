@@ -29,6 +29,9 @@ def unnamed():
 def worldly(users=1):
     return load_questions(f"world:users={users}")
 
+def numbered():
+    return [Question("q", 7, "Tea?", Profile(7, (Document("1", "Rooibos."),)))]
+
 def text():
     return "world"
 
@@ -101,6 +104,7 @@ def test_leaks_are_looked_for_where_the_spec_says_so(file: Path) -> None:
         ("wrold/test", UnknownName, ["'wrold/test'", "jsonl", "lamp-1"]),
         ("{file}:listed,size=2", OptionError, ["'size'"]),
         ("{file}:text", DataError, ["'world'"]),
+        ("{file}:numbered", DataError, ["the id of a user is 7", "text"]),
         ("{file}:nothing", DataError, ["'None'"]),
     ],
 )

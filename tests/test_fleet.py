@@ -80,14 +80,17 @@ def test_rates_and_budget_of_the_model_are_divided_among_workers() -> None:
 def test_a_worker_asks_the_driver_s_endpoint_whatever_its_machine_names(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_BASE_URL", "http://of-the-driver/v1")
     monkeypatch.setenv("SHELL_OF", "the driver")
+    monkeypatch.setenv("HF_HOME", "/driver/hf")
     surroundings = Surroundings.of_driver()
     monkeypatch.setenv("OPENAI_BASE_URL", "http://of-the-node/v1")
     monkeypatch.setenv("SHELL_OF", "the node")
+    monkeypatch.setenv("HF_HOME", "/node/hf")
 
     surroundings.enter()
 
     assert os.environ["OPENAI_BASE_URL"] == "http://of-the-driver/v1"
     assert os.environ["SHELL_OF"] == "the node"
+    assert os.environ["HF_HOME"] == "/node/hf"
 
 
 def test_a_question_that_left_the_data_set_is_named(tmp_path: Path) -> None:

@@ -237,6 +237,19 @@ def test_a_dead_judge_ends_the_game_unscored_and_never_at_0() -> None:
     assert "the judge is down" in str(game.episode.reward.unscored)
 
 
+def test_a_judge_that_is_cancelled_inside_ends_the_game_unscored() -> None:
+    async def cancelled(episodes: Sequence[Episode]) -> list[pg.Reward]:
+        inside = asyncio.get_running_loop().create_future()
+        inside.cancel()
+        return list(await inside)
+
+    game = begun(setup(reward=cancelled))
+
+    run(game.answer("Milo"))
+
+    assert "was cancelled" in str(game.episode.reward and game.episode.reward.unscored)
+
+
 def test_mistakes_are_corrected_and_a_game_without_an_answer_is_over_all_the_same() -> None:
     game = begun(setup(["no action"] * 5), max_searches=1)
 

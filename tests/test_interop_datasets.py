@@ -73,6 +73,15 @@ def test_what_documents_have_under_the_names_of_fields_is_kept_beside_what_is_ma
     )
 
 
+def test_what_only_has_the_name_of_a_field_is_left_out() -> None:
+    posts = [{"body": "I like rooibos.", "date": "Jan 5, 2020", "meta": 3, "title": ["a"], "session": 2}]
+    rows = [{"id": "q", "user_id": "u", "text": "Tea?", "profile": posts}]
+
+    (question,) = QuestionSet.from_hf(rows, {"profile.text": "body"})
+
+    assert question.profile.documents == (pg.Document("d1", "I like rooibos.", session="2"),)
+
+
 def test_documents_may_be_bare_texts_and_rows_any_sequence() -> None:
     rows = [{"id": "q", "user_id": "u", "text": "Tea?", "profile": ["I drink rooibos."], "other": 1}]
 

@@ -243,6 +243,17 @@ def test_a_file_may_be_written_from_its_own_questions_and_stays_after_an_error(t
     assert [file.name for file in tmp_path.iterdir()] == ["mine.jsonl"]
 
 
+def test_a_link_leads_to_the_file_that_is_written(tmp_path: Path) -> None:
+    real, link = tmp_path / "real.jsonl", tmp_path / "link.jsonl"
+    real.touch()
+    link.symlink_to(real)
+
+    write_jsonl(ROUND_TRIP, link)
+
+    assert link.is_symlink()
+    assert load_questions(f"jsonl:{real}").ids == [question.id for question in ROUND_TRIP]
+
+
 def test_two_questions_of_a_list_with_one_id_are_an_error() -> None:
     one = ROUND_TRIP[0]
     with pytest.raises(DataError, match=naming(repr(one.id))):

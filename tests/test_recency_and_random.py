@@ -37,6 +37,12 @@ def test_recency_compares_moments_where_dates_have_zones() -> None:
     assert [hit.document.id for hit in hits] == ["0", "2", "3", "1"]
 
 
+def test_recency_takes_a_date_that_is_none_as_a_text() -> None:
+    hits = Recency().search(profile("2024-03-01 10:00 - late", "2025-01-01"), "tea", 2)
+
+    assert [hit.document.id for hit in hits] == ["1", "0"]
+
+
 def test_recency_trusts_the_order_of_the_profile_where_a_date_is_missing() -> None:
     hits = Recency().search(profile("2025-01-01", None, "2020-01-01"), "tea", 3)
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,17 @@ def test_what_fails_again_is_counted_by_its_reason_and_is_asked_the_next_time(ru
     assert (reason.startswith("no verdict in the evaluator's reply"), count) == (True, 3)
     assert (first.scored, second.scored, second.healed) == (0, 3, 3)
     assert scores(run)[4:] == [1.0, 1.0, 0.0, None]
+
+
+def test_episodes_that_another_run_played_are_judged_beside_their_metric(run: Path, tmp_path: Path) -> None:
+    tagged = RunDirectory(tmp_path / "tagged")
+    with tagged.writing({"run": str(run), "labeller": "scripted:steps"}), tagged.writer() as writer:
+        for trajectory in RunDirectory(run).trajectories():
+            writer.write(replace(trajectory, verdict=None, reward=Reward(0.5, {"score": 0.5})))
+
+    assert run_rejudge(tagged.path, "rubric", False, True) == 0
+
+    assert next(mean.judge for mean in judge_scores(tagged).means if not mean.later) == "none"
 
 
 def test_another_judge_scores_everything_beside_the_old_verdicts(run: Path) -> None:

@@ -105,10 +105,7 @@ def _keep_final(trainer: Any, course: RunCallback, out: Path) -> None:
 @contextmanager
 def _directory(recipe: Recipe, out: Path) -> Iterator[None]:
     """The first process writes the recipe; all share the folder."""
-    with (
-        RunDirectory(out).writing(recipe.model_dump(), recipe.completed)
-        if Processes.launched().first
-        else nullcontext()
-    ):
+    writing = RunDirectory(out).writing(recipe.model_dump(), recipe.completed)
+    with writing if Processes.launched().first else nullcontext():
         out.mkdir(parents=True, exist_ok=True)
         yield

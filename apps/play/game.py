@@ -8,7 +8,7 @@ from itertools import count
 from time import perf_counter
 from typing import Any
 
-from ..._util.sync import to_thread
+from ..._util.sync import awaiting_plug_in, to_thread
 from ...agents.agent import TokenUsage
 from ...agents.models.model import Turn
 from ...agents.pr2 import PR2, Unpersonalised
@@ -331,7 +331,10 @@ async def _scored(episode: Episode, reward: RewardFunction) -> Reward:
     """A failure of the reward is an unscored reward with its reason, never a score of 0."""
     try:
         rewards = reward([episode])
-        (worth,) = map(plain_reward, await rewards if isinstance(rewards, Awaitable) else rewards)
+        if isinstance(rewards, Awaitable):
+            with awaiting_plug_in():
+                rewards = await rewards
+        (worth,) = map(plain_reward, rewards)
     except Exception as error:
         return Reward(None, unscored=f"the reward function failed: {type(error).__name__}: {error}")
     return worth

@@ -6,6 +6,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from ...errors import DataError, MissingExtra
+from .fields import iso_date
 from .jsonl import DOCUMENT_FIELDS, as_record, question_parser
 from .question_set import QuestionSet
 from .record_set import RecordSet
@@ -73,7 +74,7 @@ class _Mapped:
             return item
         prefix = "profile."
         named = {name.removeprefix(prefix): by for name, by in self._mapping.items() if name.startswith(prefix)}
-        kept = {name: value for name, value in item.items() if not named or name in DOCUMENT_FIELDS}
+        kept = {name: value for name, value in item.items() if not named or _fits(name, value)}
         return {"id": f"d{number}", **_without_nulls(kept), **{name: item.get(by) for name, by in named.items()}}
 
     def _check(self, row: Mapping[str, Any], mapping: Mapping[str, str]) -> None:
@@ -84,6 +85,18 @@ class _Mapped:
                 near = get_close_matches(column, row, 1)
                 meant = f"; did you mean {near[0]!r}?" if near else f"; it has: {', '.join(row)}"
                 raise DataError(f"{self.label}: no column {column!r} for the field {name!r}{meant}")
+
+
+def _fits(name: str, value: Any) -> bool:
+    """Whether a field that no option names is one of ours, and not just of its name."""
+    match name:
+        case "date":
+            return isinstance(value, str) and iso_date(value) is not None
+        case "id" | "session":
+            return isinstance(value, str | int)
+        case "meta":
+            return isinstance(value, Mapping) and all(isinstance(one, str) for one in value.values())
+    return name in DOCUMENT_FIELDS and isinstance(value, str)
 
 
 def _without_nulls(value: Any) -> Any:

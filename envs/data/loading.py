@@ -75,5 +75,14 @@ def _split(spec: str) -> tuple[str, str]:
 def _listed(found: Any, spec: str) -> QuestionList:
     questions = list(found) if isinstance(found, Iterable) else [found]
     if all(isinstance(question, Question) for question in questions):
+        _check_ids(questions, spec)
         return QuestionList(questions, spec)
     raise DataError(f"{spec} gave {str(found)[:80]!r}; expected a QuestionSet or a sequence of Question")
+
+
+def _check_ids(questions: Iterable[Question], spec: str) -> None:
+    for question in questions:
+        documents = (("document", document.id) for document in question.profile.documents)
+        for owner, found in (("question", question.id), ("user", question.user_id), *documents):
+            if not isinstance(found, str):
+                raise DataError(f"{spec}: the id of a {owner} is {found!r}, a {type(found).__name__}: give a text")
