@@ -60,8 +60,8 @@ def scored_by(settings: Mapping[str, Any], judges: Iterable[str]) -> str:
         return named
     if "imported" in settings:
         return "the records' own rewards"
-    if named := settings.get("judge") or settings.get("reward"):
-        return str(named)
+    if given := settings.get("judge") or settings.get("reward"):
+        return str(given)
     try:
         return default_reward(settings["data"])
     except (KeyError, OptionError):  # of episodes that another run played

@@ -52,11 +52,16 @@ def rmse(answers: Sequence[str], references: Sequence[str]) -> float:
 
 
 def rating_error(answer: str, reference: str) -> float:
-    """The absolute error; an answer that is no number counts as 1 or 5, whichever is farther."""
+    """The absolute error; an answer that is no rating from 1 to 5 counts as 1 or 5, whichever is farther.
+
+    LaMP takes any number, so one answer such as 1e200 would be the mean of a run, and outweigh a GRPO group.
+    """
     true = _number(reference)
     if true is None:
         raise DataError(f"the reference {reference!r} is no number: mae and rmse need ratings, as LaMP-3 has")
     rating = _number(answer)
+    if rating is not None and not 1 <= rating <= 5:
+        rating = None
     farther = 1.0 if abs(1 - true) > abs(5 - true) else 5.0
     return abs((farther if rating is None else rating) - true)
 

@@ -40,9 +40,12 @@ def test_a_label_that_never_occurs_counts_nothing_in_macro_f1() -> None:
         ("", "3", 2),
         ("nan", "1", 4),
         ("inf", "4", 3),
+        ("1e200", "4", 3),
+        ("0", "5", 4),
+        ("5.5", "3", 2),
     ],
 )
-def test_an_unreadable_rating_is_the_farther_of_1_and_5(answer: str, reference: str, error: float) -> None:
+def test_what_is_no_rating_is_the_farther_of_1_and_5(answer: str, reference: str, error: float) -> None:
     assert rating_error(answer, reference) == error
 
 
