@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 
 
 def run_eval(settings: Settings, speed: Speed, out: Path, as_json: bool = False, on: str | None = None) -> int:
-    """Returns 1 if nothing could be scored, else 0. `on`: the place of the workers; by default, this process."""
+    """Returns 1 if nothing could be scored, or if episodes failed, else 0.
+
+    `on`: the place of the workers; by default, this process.
+    """
     console, run = Console(stderr=as_json), RunDirectory(out)
     if on is not None:
         return tell(run, _on_workers(on, settings, speed, run, console), as_json)
@@ -51,7 +54,9 @@ def tell(run: RunDirectory, summary: Mapping[str, Any], as_json: bool) -> int:
     else:
         shown = [table(summary), *notes(summary), f"{run.path / 'report.html'}"]
         Console().print(*shown, sep="\n", highlight=False, markup=False)
-    return 0 if "score" in summary else 1
+    failed = any(summary.get(key, {"failed": 0})["failed"] for key in ("unscored", "baseline_unscored"))
+    wanted = "score" in summary or summary["settings"].get("metric") == "none"
+    return 0 if wanted and not failed else 1
 
 
 def table(summary: Mapping[str, Any]) -> Table:

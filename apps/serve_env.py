@@ -18,7 +18,7 @@ from .._util.loopback import listen
 from ..envs.data import load_questions
 from ..envs.reward import RewardFunction
 from ..errors import OptionError
-from ..evaluation.evaluate import Settings, default_reward, sum_up
+from ..evaluation.evaluate import Settings, reward_for, sum_up
 from ..evaluation.run import RunDirectory
 from ..fleet.local import LocalPool
 from ..fleet.sessions import Application, Front, Message, Receive, Send
@@ -42,11 +42,12 @@ class Served:
     idle: float = 600.0
     options: Mapping[str, Any] = field(default_factory=dict)  # of episodes
     out: Path | None = None
-    asking: Callable[[], RewardFunction] | None = None  # makes the reward; by default, that of the judge
+    asking: Callable[[], RewardFunction] | None = None  # makes the reward; by default, that of judge and metric
+    metric: str | None = None
 
     def application(self) -> Application:
         questions = load_questions(self.data)  # an unknown data set is told before a missing judge
-        reward = self.asking() if self.asking else f"score:{self.judge}" if self.judge else default_reward(self.data)
+        reward = self.asking() if self.asking else reward_for(self._as_evaluation)
         make = import_module("profilegym.interop.openenv").make_app  # an extra, so its name is not imported
         recorded = None if self.out is None else RunDirectory(self.out).writer().write
         app: Application = make(
@@ -58,8 +59,12 @@ class Served:
     @property
     def settings(self) -> dict[str, Any]:
         """What the run directory says of its episodes. Who played them is not known here."""
-        known = {"data": self.data, "judge": self.judge, "retriever": self.retriever, **self.options}
-        return asdict(Settings(model="openenv", **known)) | {"served": "env"}
+        return asdict(self._as_evaluation) | {"served": "env"}
+
+    @property
+    def _as_evaluation(self) -> Settings:
+        named = {name: getattr(self, name) for name in ("data", "judge", "metric", "retriever")}
+        return Settings(model="openenv", **named, **self.options)
 
     def in_worker(self) -> Application:
         """Without the web page, which the first process has."""

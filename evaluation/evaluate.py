@@ -54,6 +54,7 @@ class Settings:
     cites: bool = False
     costs: str | None = None
     hit_chars: int | None = None  # None: that of `Episode`
+    metric: str | None = None  # a reward, in the place of a judge
 
     def __post_init__(self) -> None:
         for name in ("seeds", "turn_tokens", "max_tokens", "limit"):
@@ -62,6 +63,8 @@ class Settings:
                 raise OptionError(f"{name}={value!r}: give a whole number of at least 1")
         if self.hit_chars == HIT_CHARS:  # which was not recorded before there was this option
             object.__setattr__(self, "hit_chars", None)
+        if self.judge and self.metric:
+            raise OptionError(f"judge={self.judge!r} and metric={self.metric!r}: give one, as there is one score")
         checked_options(self._of_episodes)
         _ = self.sampling
 
@@ -166,15 +169,21 @@ def rollout_of(
 
 
 def reward_for(settings: Settings) -> Any:
-    """The judge's score; without a judge, the data set's own metric."""
-    return make_reward(f"score:{settings.judge}" if settings.judge else default_reward(settings.data))
+    """The judge's score or the metric; without either, the data set's own metric."""
+    if settings.judge:
+        return make_reward(f"score:{settings.judge}")
+    return make_reward(settings.metric or default_reward(settings.data))
 
 
 def default_reward(data: str) -> str:
     name = read_spec(data).plain.partition(":")[0].partition("/")[0]
     found = _DEFAULTS.get(name.removeprefix("world-"))  # the world's tasks have LaMP's metrics
     if found is None:
-        raise OptionError(f"{data!r} has no metric of its own: name an evaluator, --judge openai:MODEL")
+        raise OptionError(
+            f"{data!r} has no metric of its own: name one. --judge openai:MODEL asks a language model, --judge rubric "
+            "looks for the phrases that aspects accept, --metric f1 (or exact, contains, rouge …) compares with a "
+            "reference, --metric none leaves all unscored"
+        )
     return found
 
 
@@ -263,4 +272,6 @@ def _record(trajectory: Trajectory, baselines: dict[Place, dict[str, Any]], writ
 
 
 def _about(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in ("agent", "model", "data", "retriever", "seeds", "limit", "judge")}
+    """A metric is told where one is named."""
+    told = {name: settings[name] for name in ("agent", "model", "data", "retriever", "seeds", "limit", "judge")}
+    return told | ({"metric": settings["metric"]} if settings.get("metric") else {})

@@ -60,7 +60,7 @@ def scored_by(settings: Mapping[str, Any], judges: Iterable[str]) -> str:
         return named
     if "imported" in settings:
         return "the records' own rewards"
-    if given := settings.get("judge") or settings.get("reward"):
+    if given := settings.get("judge") or settings.get("metric") or settings.get("reward"):
         return str(given)
     try:
         return default_reward(settings["data"])

@@ -123,9 +123,9 @@ def _body(summary: Mapping[str, Any], played: RecordedRun, found: Gathered) -> I
 
 
 def scored_by(summary: Mapping[str, Any]) -> str:
-    """The judge, or the data set's own metric."""
+    """The judge, or the metric."""
     asked = summary["settings"]
-    return ", ".join(summary["judge"]) or asked["judge"] or default_reward(asked["data"])
+    return ", ".join(summary["judge"]) or asked["judge"] or asked.get("metric") or default_reward(asked["data"])
 
 
 def _who(summary: Mapping[str, Any]) -> Markup:

@@ -65,9 +65,9 @@ class RubricReward:
         """Raises `RewardError` where none of the questions can be scored."""
         if questions and not any(map(_is_scorable, questions)):
             raise RewardError(
-                "reward='rubric' can only score the world, whose aspects list what they accept; none of these "
-                f"{len(questions)} questions has any: name an evaluator LLM instead, reward='score:openai:MODEL', or "
-                "score elsewhere, reward='none'"
+                "reward='rubric' looks for the phrases that aspects accept, and none of these "
+                f"{len(questions)} questions lists any: name an evaluator LLM instead, reward='score:openai:MODEL', "
+                "compare with references, reward='f1', or score elsewhere, reward='none'"
             )
 
 
@@ -131,6 +131,6 @@ def _spaced(text: str) -> str:
 
 def _not_scorable(question: Question) -> RewardError:
     return RewardError(
-        f"rubric can only score the world, whose aspects list what they accept; {question.id!r} has none: "
+        f"rubric looks for the phrases that aspects accept, and an aspect of {question.id!r} lists none: "
         "name an evaluator LLM as the judge instead, openai:MODEL"
     )

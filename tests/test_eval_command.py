@@ -2,15 +2,18 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from matching import names
 from typer.testing import CliRunner
 
-from profilegym import TrajectoryReader
+from profilegym import Aspect, Document, Profile, Question, Rubric, TrajectoryReader
 from profilegym.apps.cli import app, main
 from profilegym.benchmarks.rollout_server import play
+from profilegym.envs.data.jsonl import write_jsonl
+from profilegym.errors import OptionError
 from profilegym.testing import PolicyServer
 
 ORACLE = ("eval", "--model", "scripted:oracle", "--data", "world:seed=7,users=40/test", "--limit", "36", "--out")
@@ -35,6 +38,63 @@ def test_the_cost_is_that_of_all_episodes_baselines_among_them(tmp_path: Path) -
     spent = [(t.usage or {})["cost"] for t in TrajectoryReader(tmp_path / "trajectories.jsonl")]
     assert (len(spent), min(spent) > 0) == (4, True)
     assert f"cost: {sum(spent):.4g}\n" in result.output
+
+
+def own_data(folder: Path) -> str:
+    profile = Profile("ann", (Document("1", "I like rooibos best."),))
+    aspect = Aspect("names the tea", accepted=("rooibos",))
+    write_jsonl(
+        [
+            Question("q1", "ann", "Which tea do I like?", profile, Rubric(aspects=(aspect,), reference="Rooibos.")),
+            Question("q2", "ann", "Which tea did I drink?", profile, Rubric(aspects=(aspect,), reference="Rooibos.")),
+        ],
+        folder / "mine.jsonl",
+    )
+    return f"jsonl:{folder / 'mine.jsonl'}"
+
+
+@pytest.mark.parametrize(
+    ("options", "shown", "score"),
+    [
+        (("--metric", "f1"), "score, f1", 1.0),
+        (("--judge", "rubric"), "score, rubric", 1.0),
+        (("--metric", "none"), "no reward function was given", None),
+    ],
+)
+def test_data_of_ones_own_are_scored_by_what_is_named(
+    options: Sequence[str], shown: str, score: float | None, tmp_path: Path
+) -> None:
+    with PolicyServer(lambda _: "<answer>Rooibos.</answer>") as server:
+        model = f"openai:player,base_url={server.url},api_key=none"
+        asked = ["eval", "--model", model, "--data", own_data(tmp_path), *options, "--out", str(tmp_path / "run")]
+        result = CliRunner().invoke(app, asked)
+        summary = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+
+    assert result.exit_code == 0, result.output
+    assert shown in result.output
+    assert summary.get("score", {}).get("mean") == score
+    assert (tmp_path / "run" / "report.html").exists()
+
+
+def test_data_of_ones_own_ask_for_what_scores_them(tmp_path: Path) -> None:
+    named = ["--judge", "rubric", "--metric", "f1"]
+    asked = ["eval", "--data", own_data(tmp_path), "--out", str(tmp_path / "run")]
+
+    unnamed, both = CliRunner().invoke(app, asked), CliRunner().invoke(app, [*asked, *named])
+
+    assert isinstance(unnamed.exception, OptionError)
+    assert names(unnamed.exception, "--judge rubric", "--metric f1", "--metric none")
+    assert isinstance(both.exception, OptionError)
+
+
+def test_episodes_that_failed_are_told_by_the_exit_code(tmp_path: Path) -> None:
+    gone = "http:http://127.0.0.1:9/retrieve,retries=0"
+
+    result = CliRunner().invoke(app, [*ORACLE, str(tmp_path / "run"), "--retriever", gone])
+
+    assert result.exit_code == 1
+    assert "score, rubric" in result.output  # of the questions that need no search
+    assert "the same command plays them again" in result.output
 
 
 def test_json_is_the_summary(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from .shared import (
     Judge,
     MaxSearches,
     MaxShown,
+    Metric,
     On,
     Protocol,
     Retriever,
@@ -50,6 +51,7 @@ def evaluate(
     model: DefaultModel = None,
     data: Data = "world:seed=7/test",
     judge: Judge = None,
+    metric: Metric = None,
     retriever: Retriever = "bm25",
     limit: Annotated[int | None, typer.Option(help="Number of questions, from the first.")] = None,
     seeds: Annotated[int, typer.Option(help="Attempts per question.", rich_help_panel=SAMPLING)] = 1,
@@ -84,6 +86,6 @@ def evaluate(
 
     settings = Settings(
         agent, model_or_default(model, agent), data, judge, retriever, limit, seeds, first_seed, temperature, top_p,
-        turn_tokens, max_tokens, top_k, max_searches, protocol, tools, max_shown, cites, costs, hit_chars,
+        turn_tokens, max_tokens, top_k, max_searches, protocol, tools, max_shown, cites, costs, hit_chars, metric,
     )  # fmt: skip
     raise typer.Exit(run_eval(settings, Speed(in_flight, deadline), out, as_json, on))

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import MissingExtra, OptionError
-from .shared import Cites, Costs, Data, Judge, MaxSearches, MaxShown, Protocol, Retriever, Tools, TopK, model_or_default
+from .shared import (
+    Cites,
+    Costs,
+    Data,
+    Judge,
+    MaxSearches,
+    MaxShown,
+    Metric,
+    Protocol,
+    Retriever,
+    Tools,
+    TopK,
+    model_or_default,
+)
 
 if TYPE_CHECKING:
     from ..play.session import PlaySession
@@ -24,6 +37,7 @@ def play(
         str | None, typer.Option(help="The policy's model, loaded when first used: pilot, openai:MODEL …")
     ] = None,
     judge: Judge = None,
+    metric: Metric = None,
     retriever: Retriever = "bm25",
     top_k: TopK = 3,
     max_searches: MaxSearches = 4,
@@ -46,7 +60,7 @@ def play(
     settings = Settings(
         agent or "pr2", model_or_default(model, agent), data, judge, retriever, first_seed=seed,
         top_k=top_k, max_searches=max_searches, protocol=protocol, tools=tools, max_shown=max_shown,
-        cites=cites, costs=costs,
+        cites=cites, costs=costs, metric=metric,
     )  # fmt: skip
     session = PlaySession(settings, out, question_id=question, user=user)
     if plain:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ...errors import MissingExtra
-from .shared import Data, Judge, MaxSearches, MaxShown, Retriever, Tools, TopK
+from .shared import Data, Judge, MaxSearches, MaxShown, Metric, Retriever, Tools, TopK
 
 app = typer.Typer(name="serve", help="Serve an episode to other programs.", no_args_is_help=True)
 
@@ -30,6 +30,7 @@ def mcp(
         str, typer.Option(help="Tools, joined by +, as of eval.", rich_help_panel="Episode")
     ] = "search_profile+read_around+latest",
     judge: Judge = None,
+    metric: Metric = None,
     retriever: Retriever = "bm25",
     top_k: TopK = 3,
     max_searches: MaxSearches = 4,
@@ -50,7 +51,7 @@ def mcp(
 
     settings = Settings(
         data=data, judge=judge, retriever=retriever, top_k=top_k, max_searches=max_searches, protocol="tools",
-        tools=tools, max_shown=max_shown,
+        tools=tools, max_shown=max_shown, metric=metric,
     )  # fmt: skip
     session = PlaySession(settings, out, question_id=question, user=user)
     session.check()
@@ -69,6 +70,7 @@ def env(
     sessions: Annotated[int, typer.Option(min=1, help="Maximum sessions at a time, of all workers.")] = 256,
     idle: Annotated[float, typer.Option(help="Seconds until an idle session is ended.")] = 600.0,
     judge: Judge = None,
+    metric: Metric = None,
     retriever: Retriever = "bm25",
     tools: Tools = None,
     top_k: TopK = 3,
@@ -85,5 +87,6 @@ def env(
     from ..serve_env import Served, serve
 
     options = {"top_k": top_k, "max_searches": max_searches, "max_shown": max_shown}
-    served = Served(data, judge, retriever, sessions, idle, options | ({"tools": tools} if tools else {}), out)
+    options |= {"tools": tools} if tools else {}
+    served = Served(data, judge, retriever, sessions, idle, options, out, metric=metric)
     serve(served, workers, host, port)

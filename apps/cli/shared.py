@@ -22,6 +22,9 @@ DefaultModel = Annotated[
     typer.Option(help="Model: pilot, hf:PATH_OR_ID, openai:MODEL … Default: pilot, or the script of a scripted agent."),
 ]
 Judge = Annotated[str | None, typer.Option(help="Judge: rubric, openai:MODEL … Default: the data set's metric.")]
+Metric = Annotated[
+    str | None, typer.Option(help="Metric in the place of a judge: f1, exact, rouge, none, path/to/file.py:factory …")
+]
 Retriever = Annotated[str, typer.Option(help="Retriever: bm25, dense, path/to/file.py:factory …")]
 TopK = Annotated[int, typer.Option(help="Documents shown per search.", rich_help_panel=EPISODE)]
 MaxSearches = Annotated[

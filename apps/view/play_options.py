@@ -13,7 +13,7 @@ from ...envs.retrieval.retriever import RETRIEVERS
 from ...envs.tools.toolset import TOOLS
 from ...errors import OptionError
 from ...evaluation.evaluate import Settings
-from ...rewards.registry import JUDGES
+from ...rewards.registry import JUDGES, REWARDS
 from .trust import is_trusted
 
 PROFILES = get_args(ProfileOf)
@@ -33,7 +33,7 @@ def settings_of(recorded: Mapping[str, Any]) -> Settings:
 def refused_of(recorded: Mapping[str, Any]) -> dict[str, str]:
     """Specs of the recipe that are not trusted. The defaults take their place."""
     found = _ungrouped(recorded)
-    registries = {**dict(_NAMED), "judge": JUDGES, "tools": TOOLS}
+    registries = {**dict(_NAMED), "judge": JUDGES, "metric": REWARDS, "tools": TOOLS}
     specs = {name: str(found[name]) for name in registries if found.get(name)}
     parts = {name: spec.split("+") if name == "tools" else [spec] for name, spec in specs.items()}
     return {
