@@ -4,7 +4,8 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ _UNKNOWN = re.compile(r"unexpected keyword argument ('\w+')")
 
 
 class Registry:
-    """Finds the factory that a spec `name[:argument][,option=value…]` names, and calls it."""
+    """Finds the factory that a spec `name[:argument][,option=value…]` names, and calls it.
 
-    def __init__(self, kind: str, builtin: dict[str, str]) -> None:
-        self._kind = kind
+    `parts` are attributes that everything made must have.
+    """
+
+    def __init__(self, kind: str, builtin: dict[str, str], parts: Sequence[str] = ()) -> None:
+        self._kind, self._parts = kind, parts
         self._builtin = builtin  # name -> "module:factory", imported on use
         self._registered: dict[str, Factory] = {}
 
@@ -40,12 +44,17 @@ class Registry:
         """`extra` are options in addition to those in the spec."""
         factory, rest = self.find(spec)
         argument, options = split_options(rest)
+        _check_numbers(hidden(spec), factory, options)
         try:
-            return factory(*([argument] if argument else []), **options, **extra)
+            made = factory(*([argument] if argument else []), **options, **extra)
         except TypeError as error:
             if error.__traceback__ and error.__traceback__.tb_next:  # raised inside the factory, not by the call itself
                 raise
             raise unfit(f"{self._kind} {hidden(spec)!r}", error, factory) from error
+        if missing := [part for part in self._parts if not hasattr(made, part)]:
+            found = type(made).__name__
+            raise OptionError(f"{hidden(spec)!r} makes no {self._kind}: its {found} lacks {', '.join(missing)}")
+        return made
 
     def find(self, spec: str) -> tuple[Factory, str]:
         """The factory, and the part of the spec after its name."""
@@ -61,7 +70,7 @@ class Registry:
         if rest and is_code(name):
             attribute, _, rest = rest.partition(",")
             return self._import(spec, name, attribute), rest
-        raise UnknownName(f"no {self._kind} {hidden(spec)!r}; {self._known_names()}")
+        raise UnknownName(f"no {self._kind} {hidden(spec)!r}; {self._meant(name)}{self._known_names()}")
 
     def lookup(self, name: str) -> Factory | None:
         """The factory that is registered, built in or installed as an entry point under a name."""
@@ -81,6 +90,15 @@ class Registry:
         except (ImportError, AttributeError, OSError) as error:
             hint = f"; {self._known_names()}" if module.isidentifier() else ""  # it may be a misspelt name
             raise UnknownName(f"no {self._kind} {hidden(spec)!r}: {error}{hint}") from error
+
+    def _meant(self, name: str) -> str:
+        suffix = Path(name).suffix[1:]
+        if suffix in self.names():  # as in mine.jsonl
+            return f"write {suffix}:{name}; "
+        if suffix == "py":
+            return f"name the factory in the file: {name}:FACTORY; "
+        near = get_close_matches(name, self.names(), 1)
+        return f"did you mean {near[0]!r}? " if near else ""
 
     def _known_names(self) -> str:
         return (
@@ -115,6 +133,25 @@ def _scalar(text: str) -> Scalar:
         except ValueError:
             continue
     return text
+
+
+def _check_numbers(spec: str, factory: Factory, options: Mapping[str, Scalar]) -> None:
+    """Raises `OptionError` for a text where the factory's type hint is a number."""
+    try:
+        parameters = signature(factory).parameters
+    except ValueError:  # some classes in C have none
+        return
+    for name, value in options.items():
+        hint = parameters[name].annotation if name in parameters else None
+        wanted = next((told for hints, told in _NUMBERS if any(one == hint for one in hints)), None)
+        if isinstance(value, str) and wanted:
+            raise OptionError(f"{spec}: {name}={value!r}: give {wanted}")
+
+
+_NUMBERS: Sequence[tuple[Sequence[Any], str]] = (
+    ((int, int | None, "int", "int | None"), "a whole number"),
+    ((float, float | None, "float", "float | None"), "a number"),
+)
 
 
 def _search_working_directory() -> None:

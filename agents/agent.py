@@ -177,6 +177,7 @@ AGENTS = Registry(
         "scripted": "profilegym.agents.scripted:Scripted",
         "tagpr": "profilegym.agents.rag:tagpr",
     },
+    ("name", "profile", "retriever", "max_concurrency", "instructions", "begin", "act"),
 )
 
 

@@ -39,7 +39,9 @@ REWARDS = Registry(
     },
 )
 JUDGES = Registry(
-    "judge", {"openai": "profilegym.registration:openai_judge", "rubric": "profilegym.rewards.rubric:RubricJudge"}
+    "judge",
+    {"openai": "profilegym.registration:openai_judge", "rubric": "profilegym.rewards.rubric:RubricJudge"},
+    ("name", "score", "score_many"),
 )
 REWARD_MODELS = Registry(
     "reward model", {"hf": "profilegym.rewards.reward_model:load", "prmu": "profilegym.rewards.prmu:load"}

@@ -19,10 +19,11 @@ from profilegym.rewards.rubric import RubricJudge
 from profilegym.training.settings import load_settings
 from profilegym.world.data import gold_queries
 from profilegym.world.pilot.demonstrations import Habits, demonstrate, lessons
+from profilegym.world.pilot.train import RECIPE as PILOT
 from profilegym.world.pilot.train import PilotRecipe
 
 DATA = "world:seed=3,users=100/train"
-RECIPE = load_settings(PilotRecipe, "pilot")
+RECIPE = load_settings(PilotRecipe, PILOT)
 
 
 def played(habits: Habits, agent: str = "pr2", data: str = DATA) -> list[tuple[pg.Question, pg.Trajectory]]:
@@ -123,7 +124,7 @@ def test_shares_that_cannot_be_are_refused() -> None:
     (error,) = refused.value.errors()
     assert re.search(naming("hasty", "copies", "stops", 1), error["msg"])
     with pytest.raises(OptionError, match=naming("habits.needles", "needless")):
-        load_settings(PilotRecipe, "pilot", ["habits.needles=0.1"])
+        load_settings(PilotRecipe, PILOT, ["habits.needles=0.1"])
 
 
 def test_it_is_a_player_for_lessons_whose_habits_are_options_of_its_spec() -> None:

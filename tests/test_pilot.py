@@ -20,7 +20,7 @@ from profilegym.training.sft import examples_of
 from profilegym.world.data.names import SYLLABLES
 from profilegym.world.pilot.demonstrations import Habits, demonstrate, lessons
 from profilegym.world.pilot.model import FOLDER, load
-from profilegym.world.pilot.train import PilotRecipe, make_pilot
+from profilegym.world.pilot.train import RECIPE, PilotRecipe, make_pilot
 
 transformers = pytest.importorskip("transformers")
 pytest.importorskip("trl")
@@ -103,7 +103,7 @@ def test_two_steps_of_making_a_pilot(tmp_path: Path) -> None:
     data = ["data=world:seed=3,users=20/train", "last.data=world:seed=3,users=5/train"]
     small = ["shape.width=32", "shape.heads=2", "shape.neighbours=1"]
     short = ["optimiser.batch=4", "short.copying=1", "short.steps=1", "optimiser.precision=float32"]
-    recipe = load_settings(PilotRecipe, "pilot", [*data, *small, *short])
+    recipe = load_settings(PilotRecipe, RECIPE, [*data, *small, *short])
 
     made = make_pilot(recipe, tmp_path, steps=2)
 
@@ -114,7 +114,7 @@ def test_two_steps_of_making_a_pilot(tmp_path: Path) -> None:
 
 def test_a_shape_without_a_head_that_finds_lines_is_refused() -> None:
     with pytest.raises(OptionError, match=naming("heads=2", "neighbours=2")):
-        load_settings(PilotRecipe, "pilot", ["shape.heads=2"])
+        load_settings(PilotRecipe, RECIPE, ["shape.heads=2"])
 
 
 def test_the_pilot_is_small() -> None:

@@ -14,9 +14,9 @@ from profilegym.apps.recipes import run_recipes
 from profilegym.errors import OptionError
 from profilegym.evaluation.run import RunDirectory
 from profilegym.training.recipe import Recipe, load_recipe
-from profilegym.training.settings import check_settings, head_of, load_settings, recipe_names
+from profilegym.training.settings import check_settings, head_of, recipe_names
 from profilegym.training.stages import StagedRecipe, load_any, stages_of
-from profilegym.world.pilot.train import PilotRecipe
+from profilegym.world.pilot.train import RECIPE
 
 ROOT = Path(__file__).parent.parent
 SMALLEST = {
@@ -35,8 +35,6 @@ def problem_of(**changes: Any) -> str:
 
 def loaded(name: str) -> Any:
     """With all of its stages, where it has some."""
-    if name == "pilot":
-        return load_settings(PilotRecipe, name)
     recipe = load_any(name)
     if isinstance(recipe, StagedRecipe):
         assert stages_of(recipe, Path("out"))
@@ -178,15 +176,20 @@ def test_a_change_that_cannot_be_read_is_refused(change: str) -> None:
         load_recipe("pr2-world", [change])
 
 
-@pytest.mark.parametrize(("asked", "near"), [("pr2-wrold", "pr2-world"), ("zebra", "pilot")])
+@pytest.mark.parametrize(("asked", "near"), [("pr2-wrold", "pr2-world"), ("zebra", "pr2-world")])
 def test_an_unknown_recipe_is_refused_with_the_nearest_one(asked: str, near: str) -> None:
     with pytest.raises(OptionError, match=naming(asked, near)):
         load_recipe(asked)
 
 
+def test_a_file_that_is_not_there_is_named() -> None:
+    with pytest.raises(OptionError, match=naming("there is no file", "'runs/mine.yaml'")):
+        load_recipe("runs/mine.yaml")
+
+
 def test_a_recipe_of_another_method_is_refused_for_that_alone() -> None:
-    with pytest.raises(OptionError, match=naming("pilot.yaml", "method='pilot'", "'grpo'")) as error:
-        load_recipe("pilot")
+    with pytest.raises(OptionError, match=naming(RECIPE, "method='pilot'", "'grpo'")) as error:
+        load_recipe(RECIPE)
 
     assert len(str(error.value).splitlines()) == 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from matching import naming
 
-from profilegym import Document, Profile, Retriever, make_retriever, register_retriever
+from profilegym import Document, Profile, Retriever, load_questions, make_retriever, register_retriever
 from profilegym.envs.retrieval.retriever import RETRIEVERS
 from profilegym.errors import OptionError, UnknownName
 
@@ -126,6 +126,29 @@ def test_an_option_that_the_factory_lacks_is_named(plugin: Path) -> None:
         OptionError, match=naming("'firstfinder.search:First,speed=9'", "'speed'", "known: label, score")
     ):
         make_retriever("firstfinder.search:First,speed=9")
+
+
+def test_a_text_in_the_place_of_a_number_is_refused() -> None:
+    with pytest.raises(OptionError, match=naming("bm25", "k1='abc'", "a number")):
+        make_retriever("bm25:k1=abc")
+
+
+def test_what_a_factory_makes_must_be_a_retriever(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text("class Bad: pass")
+
+    with pytest.raises(OptionError, match=naming("mine.py:Bad", "no retriever", "search_many")):
+        make_retriever(f"{tmp_path / 'mine.py'}:Bad")
+
+
+@pytest.mark.parametrize(("spec", "meant"), [("bm52", "'bm25'"), ("mine/own.py", "mine/own.py:FACTORY")])
+def test_a_name_that_is_nearly_right_is_told_what_may_be_meant(spec: str, meant: str) -> None:
+    with pytest.raises(UnknownName, match=naming(repr(spec), meant)):
+        make_retriever(spec)
+
+
+def test_a_file_is_told_its_loader() -> None:
+    with pytest.raises(UnknownName, match=naming("write jsonl:mine.jsonl")):
+        load_questions("mine.jsonl")
 
 
 def test_an_error_inside_the_factory_is_not_mistaken_for_a_bad_option(plugin: Path) -> None:

@@ -19,7 +19,7 @@ from profilegym.training.metrics import read_metrics
 from profilegym.training.settings import recipe_names
 from profilegym.world.pilot.model import weights
 
-TO_TRAIN = [name for name in recipe_names() if name != "pilot"]  # which `make pilot` makes
+TO_TRAIN = recipe_names()
 
 
 def profilegym(*arguments: str, start: tuple[str, ...] = (sys.executable, "-m", "profilegym")) -> Any:

@@ -105,6 +105,8 @@ def _source(path: str | Path, folder: Path | None) -> Source:
     name = str(path).rpartition("/")[2].removesuffix(".yaml")
     if shipped := _recipes().get(name):
         return Source(f"{name}.yaml", shipped.read_text("utf-8"), None)
+    if str(path).endswith((".yaml", ".yml")) or "/" in str(path):
+        raise OptionError(f"there is no file {str(path)!r}; profilegym recipes lists those of the package, by name")
     near = get_close_matches(name, recipe_names(), 1)
     hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(recipe_names())}"
     raise OptionError(f"no recipe {str(path)!r}{hint}")

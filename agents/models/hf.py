@@ -1,6 +1,7 @@
 """A local transformers model on the CPU or a GPU, with continuous batching."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -65,6 +66,8 @@ class HFModel:
         except ImportError as error:
             raise MissingExtra("a local model", "train") from error
 
+        if path.startswith((".", "/", "~")) and not Path(path).is_dir():
+            raise ModelError(f"hf:{path}: there is no folder {path!r}")
         place = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
         kind = "float32" if dtype == "auto" and place == "cpu" else dtype
         try:

@@ -93,6 +93,7 @@ MODELS = Registry(
         "scripted": "profilegym.agents.models.scripted:make",
         "vllm": "profilegym.agents.models.vllm:connect",
     },
+    ("name", "open", "close"),
 )
 
 

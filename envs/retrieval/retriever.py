@@ -67,6 +67,7 @@ RETRIEVERS = Registry(
         "rerank": "profilegym.envs.retrieval.rerank:Rerank",
         "recency": "profilegym.envs.retrieval.recency:Recency",
     },
+    ("search", "search_many"),
 )
 
 

@@ -34,6 +34,7 @@ from .rewording import Rewording
 from .short_lessons import ShortLessons, ShortLessonSettings
 from .tokenizer import make_tokenizer
 
+RECIPE = Path(__file__).with_name("recipe.yaml")
 AGENTS = ("pr2", "none", "rag", "plan")  # scored in the card
 
 
@@ -226,13 +227,13 @@ def _about(recipe: PilotRecipe, made: TrainedPilot) -> dict[str, Any]:
         "seed": recipe.seed,
         "scored on": f"`{recipe.score.data}`, {recipe.score.limit} questions, {recipe.score.seeds} sampling seeds",
         "licence": "Apache-2.0",
-        "made by": "`make pilot` (`world/recipes/pilot.yaml`)",
+        "made by": "`make pilot` (`world/pilot/recipe.yaml`)",
     }
 
 
 def main(changes: Sequence[str]) -> None:
     """`python -m profilegym.world.pilot.train [key=value …]` writes the pilot and its card into the package."""
-    recipe = load_settings(PilotRecipe, "pilot", changes)
+    recipe = load_settings(PilotRecipe, RECIPE, changes)
     with TemporaryDirectory() as workplace:
         made = make_pilot(recipe, Path(workplace))
     save(made, FOLDER)
