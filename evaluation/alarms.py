@@ -14,6 +14,7 @@ REPEATED = 0.10  # a good policy repeats a query now and then; a collapsing one,
 EMPTY = 0.01  # a query without a word is never right
 COPIED = 0.50  # fair on one-hop questions, but not for half of all queries
 STUCK = 0.95  # nearly all episodes
+_ALWAYS_OF = 5  # episodes
 FORGED = 0.01  # no prompt asks the policy to write the environment's part
 TRUNCATED = 0.05  # above this, too many answers are missing
 MALFORMED = 0.05  # a trained policy follows the protocol in 95 % of its episodes
@@ -44,7 +45,8 @@ class Alarm:
 
     @property
     def raised(self) -> bool:
-        return self.share is not None and self.share > self.threshold
+        few = self.n < _ALWAYS_OF and self.threshold >= STUCK  # of which "always" says little
+        return self.share is not None and self.share > self.threshold and not few
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self) | {"share": self.share, "raised": self.raised, "examples": list(self.examples)}

@@ -87,7 +87,7 @@ def test_never_searching_counts_only_where_a_search_is_needed(ask: Ask) -> None:
     needy = ask()
     easy = replace(needy, rubric=replace(needy.rubric, hops=0))
 
-    assert alarm("never searches", needy, played(needy, "<answer>tea</answer>")).raised
+    assert alarm("never searches", needy, *[played(needy, "<answer>tea</answer>")] * 5).raised
     assert alarm("never searches", easy, played(easy, "<answer>tea</answer>")).n == 0
     assert alarm("never searches", needy, played(needy, "<answer>tea</answer>", kind="baseline")).n == 0
 
@@ -97,7 +97,7 @@ def test_searching_until_it_may_not_is_told_apart_from_needing_it(ask: Ask) -> N
     easy = ask()
     hard = replace(easy, rubric=replace(easy.rubric, hops=SEARCHES))
 
-    assert alarm("always searches to the limit", easy, played(easy, *searches, "<answer>a</answer>")).raised
+    assert alarm("always searches to the limit", easy, *[played(easy, *searches, "<answer>a</answer>")] * 5).raised
     assert alarm("always searches to the limit", hard, played(hard, *searches, "<answer>a</answer>")).n == 0
 
 
@@ -141,3 +141,8 @@ def test_the_posts_of_another_are_no_evidence_though_their_ids_are_the_same(tmp_
     ids = {document.id for question in load_questions(settings.data) for document in question.profile.documents}
     assert "d000" in ids
     assert summary["evidence"]["mean"] == 0
+
+
+def test_few_episodes_that_all_do_the_same_raise_no_alarm() -> None:
+    assert [Alarm("never searches", n, n, 0.95, "episodes", "", ()).raised for n in (4, 5)] == [False, True]
+    assert Alarm("malformed", 1, 1, 0.05, "turns", "", ()).raised

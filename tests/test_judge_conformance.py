@@ -4,6 +4,7 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from test_judge import Script, verdict
 
 from profilegym import AspectMatch, Question, Verdict
+from profilegym.apps.check import check_judge
 from profilegym.errors import JudgeError
 from profilegym.rewards.judge import Judge, LLMJudge
 from profilegym.rewards.rubric import RubricJudge
@@ -174,3 +176,7 @@ class TestLLM(JudgeContract):
             )
 
         return LLMJudge(Script(reply))
+
+
+def test_the_example_keeps_every_promise() -> None:
+    assert check_judge(f"{Path(__file__).parent.parent}/examples/my_judge.py:make") == 0
