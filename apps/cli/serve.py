@@ -3,7 +3,7 @@
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,7 +86,7 @@ def env(
         raise MissingExtra("profilegym serve env", "openenv")
     from ..serve_env import Served, serve
 
-    options = {"top_k": top_k, "max_searches": max_searches, "max_shown": max_shown}
+    options: dict[str, Any] = {"top_k": top_k, "max_searches": max_searches, "max_shown": max_shown}
     options |= {"tools": tools} if tools else {}
     served = Served(data, judge, retriever, sessions, idle, options, out, metric=metric)
     serve(served, workers, host, port)
