@@ -62,15 +62,15 @@ def test_a_sum_is_unscored_if_a_part_is() -> None:
 @pytest.mark.parametrize(
     ("spec", "told"),
     [
-        ("penalty:-0.5", "penalty:amount='-0.5'"),
-        ("pr2:penalty_amount=much", "amount='much'"),
-        ("cost:search=-0.01", "cost:search=-0.01"),
-        ("cost:hit=little", "cost:hit='little'"),
-        ("tagpr:rubric,prmu=rubric,alpha=-1", "tagpr:alpha=-1"),
+        ("penalty:-0.5", ["penalty:amount='-0.5'", "at least 0"]),
+        ("pr2:penalty_amount=much", ["penalty_amount='much'", "a number"]),
+        ("cost:search=-0.01", ["cost:search=-0.01", "at least 0"]),
+        ("cost:hit=little", ["hit='little'", "a number"]),
+        ("tagpr:rubric,prmu=rubric,alpha=-1", ["tagpr:alpha=-1", "at least 0"]),
     ],
 )
-def test_what_is_taken_off_or_weighed_is_a_number_of_at_least_0(spec: str, told: str) -> None:
-    with pytest.raises(OptionError, match=naming(told, "at least 0")):
+def test_what_is_taken_off_or_weighed_is_a_number_of_at_least_0(spec: str, told: list[str]) -> None:
+    with pytest.raises(OptionError, match=naming(*told)):
         make_reward(spec)
 
 

@@ -86,9 +86,9 @@ def _ended(recipe: PolicyRecipe, run: RunDirectory, steps: Steps) -> Markup | No
     if not steps or not isinstance(recipe, Recipe):
         return None
     last, best, by = steps[-1]["step"], run.path / BEST / "best.json", recipe.watch.choose_by
-    collapse, stopped = steps[-1].get("collapse"), last < recipe.optimiser.steps
-    kept = json.loads(best.read_text("utf-8"))["step"] if (by or collapse or stopped) and best.exists() else last
-    if collapse or stopped:
+    collapse = steps[-1].get("collapse")
+    kept = json.loads(best.read_text("utf-8"))["step"] if (by or collapse) and best.exists() else last
+    if collapse or last < recipe.optimiser.steps:
         why = ", as signs of collapse stayed" if collapse else ""
         told = f"Stopped at step {last:,} of {recipe.optimiser.steps:,}{why}"
         return tag("div", tag("p", tag("b", f"{told}; the policy is that of step {kept:,}.")), class_="alarm")
