@@ -256,7 +256,8 @@ def test_lessons_of_a_run_that_was_judged_later_have_its_scores(tmp_path: Path) 
     judge, run = tmp_path / "gone.py", tmp_path / "run"
     judge.write_text(
         "from profilegym.errors import JudgeError\n\nclass Gone:\n    name = 'gone'\n"
-        "    score = None\n    async def score_many(self, pairs):\n        return [JudgeError('nobody is there') for _ in pairs]\n"
+        "    score = None\n    async def score_many(self, pairs):\n"
+        "        return [JudgeError('nobody is there') for _ in pairs]\n"
     )
     asked = Settings("rag", "scripted:world", DATA, judge=f"{judge}:Gone", limit=6)
     asyncio.run(evaluate(asked, RunDirectory(run)))
