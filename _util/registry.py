@@ -139,7 +139,7 @@ def _check_numbers(spec: str, factory: Factory, options: Mapping[str, Scalar]) -
     """Raises `OptionError` for a text where the factory's type hint is a number."""
     try:
         parameters = signature(factory).parameters
-    except ValueError:  # some classes in C have none
+    except (TypeError, ValueError):  # what is no function has none, nor have some classes in C
         return
     for name, value in options.items():
         hint = parameters[name].annotation if name in parameters else None
