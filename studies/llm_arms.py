@@ -95,20 +95,20 @@ ARMS = {
     ),
     "world-no-baseline": Arm(
         WORLD,
-        45,
+        60,
         (*_ONE_SEED, *_NO_BASELINE),
         begins=WORLD_LESSONS,
         differs="no rollout without the profile in the group",
     ),
     "world-delta": Arm(
         WORLD,
-        45,
+        60,
         (*_ONE_SEED, "stages.grpo.advantage=delta+turn"),
         begins=WORLD_LESSONS,
         differs="the advantage is what a rollout scores over the one without the profile",
     ),
     "prlm": Arm("prlm-world-lamp-5", 60, _PRLM),
-    "tagpr": Arm("tagpr-world-lamp-2", 75, _TAGPR),
+    "tagpr": Arm("tagpr-world-lamp-2", 110, _TAGPR),
     "locomo-no-read-around": Arm(
         LOCOMO,
         65,
