@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..envs.question import Question
+from ..envs.reward import NOT_ASKED
 from ..envs.trajectory import Trajectory
 from .summary import score_of
 
@@ -105,7 +106,7 @@ SIGNS = {
         "A turn was neither search nor answer: train on demonstrations first, or use a protocol that the model knows.",
     ),
     "unscored": Sign(
-        "episodes",
+        "episodes that were to be scored",
         UNSCORED,
         "Unscored episodes are left out of every mean: play or judge them again first.",
     ),
@@ -181,7 +182,8 @@ def _seen(trajectory: Trajectory, question: Question, max_searches: int) -> Iter
     yield "forged information", [any(map(_INFORMATION.search, written))]
     yield "truncated", [trajectory.ended in ("budget", "length")]
     yield "malformed", [trajectory.malformed > 0]
-    yield "unscored", [score_of(trajectory) is None]
+    if trajectory.reward != NOT_ASKED or trajectory.verdict:
+        yield "unscored", [score_of(trajectory) is None]
 
 
 def _may_search(trajectory: Trajectory, max_searches: int) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from profilegym import Episode, Hit, Question, Reward, Trajectory, load_questions
+from profilegym.envs.reward import no_reward
 from profilegym.evaluation.alarms import SIGNS, Alarm, Alarms
 from profilegym.evaluation.evaluate import Settings, evaluate
 from profilegym.evaluation.run import RunDirectory
@@ -115,6 +116,16 @@ def test_what_did_not_end_well_is_counted(ask: Ask) -> None:
     assert alarm("truncated", ask(), cut).raised
     assert alarm("malformed", ask(), cut).raised
     assert alarm("unscored", ask(), cut, unscored).count == 1
+
+
+def test_episodes_that_nobody_meant_to_score_raise_no_alarm_of_being_unscored(ask: Ask) -> None:
+    scored_elsewhere = played(ask(), "<answer>tea</answer>")
+    [scored_elsewhere.reward] = no_reward([Episode(ask())])
+    failed = replace(played(ask(), "<answer>tea</answer>"), reward=None, ended="error")
+
+    found = alarm("unscored", ask(), scored_elsewhere, failed)
+
+    assert (found.count, found.n) == (1, 1)
 
 
 def test_examples_are_few_and_each_is_named_once(ask: Ask) -> None:
