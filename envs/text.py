@@ -1,7 +1,9 @@
 """Cleans text from outside for the transcript, and for tokenizers and servers."""
 
 import re
+from hashlib import blake2b
 
+_ID_CHARS = 100
 _INDENT = "    "
 _NOT_IN_CITES = str.maketrans({character: f"&#{ord(character)};" for character in ',">'})
 _CONTROL = re.compile(r"[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\ud800-\udfff]")
@@ -13,8 +15,14 @@ def clean(text: str) -> str:
 
 
 def shown_id(document_id: str) -> str:
-    """A document's id as policies see it: they can name it in a call, and in the `cites` of an answer."""
-    return clean(document_id).translate(_NOT_IN_CITES)
+    """A document's id as policies see it: they can name it in a call, and in the `cites` of an answer.
+
+    The end of a long one becomes a hash of the whole, so that it is still the id of one document.
+    """
+    shown = clean(document_id).translate(_NOT_IN_CITES)
+    if len(shown) <= _ID_CHARS:
+        return shown
+    return f"{shown[: _ID_CHARS // 2]}…{blake2b(shown.encode(), digest_size=6).hexdigest()}"
 
 
 def clean_lines(text: str) -> str:

@@ -10,7 +10,18 @@ import pytest
 from conftest import make_question
 from matching import naming
 
-from profilegym import Answer, Aspect, Episode, Malformed, Question, Rubric, Trajectory, make_reward, parse_action
+from profilegym import (
+    Answer,
+    Aspect,
+    Episode,
+    Malformed,
+    Profile,
+    Question,
+    Rubric,
+    Trajectory,
+    make_reward,
+    parse_action,
+)
 from profilegym.agents.turn_format import answer_with, as_call, call_tool
 from profilegym.apps.view.redaction import redacted
 from profilegym.apps.view.steps import Citation, Hit, parts_of, steps_of
@@ -156,6 +167,24 @@ def test_citations_are_measured_against_the_evidence(evidence: tuple[str, ...], 
     assert [measured[f"cite_{name}"] for name in Cited._fields] == list(cited)
     for name, value in cited._asdict().items():
         assert reward_of(f"citations:{name}", episode) == Reward(value, {"citations": value})
+
+
+def test_documents_with_long_ids_are_shown_by_short_ones_and_cited_by_them() -> None:
+    asked = question()
+    first, second = asked.profile.documents
+    long = [replace(first, id="x" * 5_000), replace(second, id="x" * 4_999)]
+    asked = replace(asked, profile=Profile("u1", tuple(long)))
+    episode = Episode(asked, cites=True)
+    step = BatchStepper(make_retriever("bm25"), no_reward).step_one
+
+    step(episode, "<search>rooibos dog</search>")
+    shown = re.findall(r"^(?:\d+\. )?\((x\S+)\)", episode.observation, re.MULTILINE)
+    step(episode, f'{ANSWER}<answer cites="{shown[1]}">tea</answer>')
+
+    assert len(episode.observation) < 1_000
+    assert len(set(shown)) == 2
+    assert max(map(len, shown)) <= 100
+    assert episode.cites == (episode.searches[0].hits[1][0],)
 
 
 def test_what_cannot_be_measured_is_unscored() -> None:
