@@ -53,7 +53,7 @@ def openai_judge(
     """
     from dataclasses import replace
 
-    from ._util.registry import unfit
+    from ._util.registry import construct
     from .agents.models import Endpoint
     from .errors import OptionError
     from .rewards.cache import Cache
@@ -61,10 +61,7 @@ def openai_judge(
     from .rewards.judge_prompts import ASPECT_PROMPT, AspectPrompt
     from .rewards.typed_prompt import TypedPrompt, is_typed
 
-    try:
-        llm = Endpoint(model, **endpoint)
-    except TypeError as error:  # an unknown option
-        raise unfit(f"openai:{model}", error, openai_judge, Endpoint) from error
+    llm = construct(Endpoint, f"openai:{model}", openai_judge, model, **endpoint)
     given: dict[str, Any] = {"max_tokens": max_tokens, "temperature": temperature, "top_p": top_p}
     sampling = replace(SAMPLING, **{name: value for name, value in given.items() if value is not None})
     if cut not in ("budget", "none"):

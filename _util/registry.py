@@ -8,13 +8,14 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from inspect import Parameter, signature
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import OptionError, UnknownName
 from .keys import HIDDEN, hidden
 
 Scalar = str | int | float | bool
 Factory = Callable[..., Any]
+Made = TypeVar("Made")
 _OPTION = re.compile(r"[a-z_][a-z0-9_]*=")
 _UNKNOWN = re.compile(r"unexpected keyword argument ('\w+')")
 
@@ -50,7 +51,7 @@ class Registry:
         except TypeError as error:
             if error.__traceback__ and error.__traceback__.tb_next:  # raised inside the factory, not by the call itself
                 raise
-            raise unfit(f"{self._kind} {hidden(spec)!r}", error, factory) from error
+            raise _unfit(f"{self._kind} {hidden(spec)!r}", error, factory) from error
         if missing := [part for part in self._parts if not hasattr(made, part)]:
             found = type(made).__name__
             raise OptionError(f"{hidden(spec)!r} makes no {self._kind}: its {found} lacks {', '.join(missing)}")
@@ -187,7 +188,16 @@ def _load_file(path: Path) -> Any:
     return module
 
 
-def unfit(subject: str, error: TypeError, *takers: Factory) -> OptionError:
+def construct(maker: Callable[..., Made], subject: str, entry: Factory, /, *arguments: Any, **options: Any) -> Made:
+    """Makes a part with options that `entry`, the factory of a spec, hands on; errors name the options of both."""
+    _check_numbers(subject, maker, options)
+    try:
+        return maker(*arguments, **options)
+    except TypeError as error:
+        raise _unfit(subject, error, entry, maker) from error
+
+
+def _unfit(subject: str, error: TypeError, *takers: Factory) -> OptionError:
     """The error to raise where options do not fit a call of the takers: names the known ones where one is unknown."""
     unknown = _UNKNOWN.search(str(error))
     if unknown is None:

@@ -421,3 +421,8 @@ def test_the_same_model_name_at_another_address_is_another_judge(tmp_path: Path)
 def test_an_option_that_no_endpoint_has_is_refused_by_its_name() -> None:
     with pytest.raises(OptionError, match=r"no option 'speed'; known: cache, .*, max_replies, .*, base_url"):
         make_judge("openai:m,speed=9")
+
+
+def test_an_option_that_is_no_number_is_refused_with_its_value() -> None:
+    with pytest.raises(OptionError, match="budget='small': give a number"):
+        make_judge("openai:m,budget=small,price_in=1,price_out=2")

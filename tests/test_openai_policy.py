@@ -448,6 +448,7 @@ def test_faults_that_pass_cost_no_episode(questions: Sequence[Question]) -> None
     [
         ({"form": "telepathy"}, ["form='telepathy'", "'auto'"]),
         ({"speed": 9}, ["openai:player", "'speed'", "logprobs, concurrency"]),
+        ({"timeout": "brief"}, ["openai:player", "timeout='brief'", "a number"]),
     ],
 )
 def test_options_that_cannot_work_are_refused(options: dict[str, Any], named: list[str]) -> None:

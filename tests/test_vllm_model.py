@@ -271,7 +271,14 @@ def test_an_adapter_that_nobody_restores_is_an_error(server: VLLMServer) -> None
 
 @pytest.mark.parametrize(
     "spec",
-    ["vllm:127.0.0.1:8000", "vllm:", "vllm:http://a|http://a", "vllm:http://a,color=red", "vllm:http://a,timeout=0"],
+    [
+        "vllm:127.0.0.1:8000",
+        "vllm:",
+        "vllm:http://a|http://a",
+        "vllm:http://a,color=red",
+        "vllm:http://a,timeout=0",
+        "vllm:http://a,timeout=brief",
+    ],
 )
 def test_a_spec_that_cannot_work_is_refused(spec: str) -> None:
     with pytest.raises(OptionError):

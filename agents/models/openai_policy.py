@@ -9,7 +9,7 @@ from hashlib import blake2b
 from math import isfinite
 from typing import Any, get_args
 
-from ..._util.registry import unfit
+from ..._util.registry import construct
 from ...envs.action import TOOLS
 from ...envs.chat import Sampling
 from ...envs.question import Question
@@ -127,10 +127,8 @@ def connect(
     urls = str(endpoint.pop("base_url", None) or "").split("|")
     if len(set(urls)) < len(urls):
         raise OptionError(f"base_url={'|'.join(urls)}: give each URL once")
-    try:
-        connected = [Endpoint(model, base_url=url or None, concurrency=concurrency, **endpoint) for url in urls]
-    except TypeError as error:
-        raise unfit(f"openai:{model}", error, connect, Endpoint) from error
+    make = partial(construct, Endpoint, f"openai:{model}", connect, model, concurrency=concurrency, **endpoint)
+    connected = [make(base_url=url or None) for url in urls]
     models = [ServedModel(one, form, logprobs) for one in connected]
     if len(models) == 1:
         return models[0]

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..._util.keys import hidden
-from ..._util.registry import unfit
+from ..._util.registry import construct
 from ...envs.chat import Sampling
 from ...envs.question import Question
 from ...envs.trajectory import Segment
@@ -138,10 +138,7 @@ class VLLMSession:
 def connect(urls: str, *, tokenizer: str | None = None, seeds: bool = True, **options: Any) -> VLLMModel:
     """`vllm:URL[|URL…],option=value…`: options of `VLLMModel`, of `Servers`, and `system=` and `template_NAME=`."""
     template, others = ChatTemplate.of(options)
-    try:
-        servers = Servers(urls.split("|"), **others)
-    except TypeError as error:
-        raise unfit(f"vllm:{urls}", error, connect, Servers) from error
+    servers = construct(Servers, hidden(f"vllm:{urls}"), connect, urls.split("|"), **others)
     named = f",model={others['model']}" if "model" in others else ""
     return VLLMModel(
         servers, name=hidden(f"vllm:{urls}{named}{template.spec}"), tokenizer=tokenizer, template=template, seeds=seeds
