@@ -1,7 +1,7 @@
 """`profilegym compare`: a comparison of runs as a terminal table, Markdown, LaTeX or HTML."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
@@ -11,15 +11,19 @@ from rich.table import Table
 
 from .._util.terminal import printable
 from ..evaluation.compare import Comparison, Row, compare
-from ..evaluation.intervals import BRACKETS, Interval, spread
+from ..evaluation.intervals import BRACKETS, LEAST, Interval, half, reach, spread
 from ..evaluation.page import Child, page, section, table, tag
 from ..evaluation.run_groups import find_groups
-from ..evaluation.summary import FEW_CATEGORIES
+from ..evaluation.summary import FEW_CATEGORIES, LABELS
 from ..evaluation.svg import points
 
 Format = Literal["terminal", "markdown", "latex"]
 HEADS = ("figure", "run", "mean", "difference", "n")
 _WIDTH = 44  # columns of a plot
+_BRIEFLY = (
+    "Means: ± half the width of the 95 % interval, or its other end (≥, ≤). Differences: [low, high]. "
+    f"No interval below {LEAST} people; a further number in brackets: the people of a figure, if fewer."
+)
 
 
 def run_compare(sides: Sequence[str], judge: str | None, form: Format, out: Path | None, as_json: bool) -> None:
@@ -29,7 +33,7 @@ def run_compare(sides: Sequence[str], judge: str | None, form: Format, out: Path
     if as_json:
         Console().print_json(data=asdict(found), ensure_ascii=False)
     elif form == "terminal":
-        notes = map(printable, _notes(found))
+        notes = map(printable, _notes(found, _BRIEFLY))
         Console().print(_table(found), *notes, "", *plot(found), sep="\n", highlight=False, markup=False)
     else:
         print(markdown(found) if form == "markdown" else latex(found))  # noqa: T201 (no wrapping, so that it can be pasted)
@@ -77,23 +81,53 @@ def _line(figure: Interval, low: float, high: float) -> str:
 
 
 def _table(found: Comparison) -> Table:
+    """As narrow as it can be: a figure is named once, and the people of an interval where they are fewer."""
     shown = Table(box=box.SIMPLE_HEAD)
     for head in HEADS:
         shown.add_column(head, justify="left" if head in HEADS[:2] else "right", overflow="fold")
-    for cells in _cells(found):
+    names, above = _brief_names(found.runs), ""
+    for row in _rows(found):
+        name = _name(row, found)
+        told = _mean(row.figure, found.users), _difference(row.difference, found.users)
+        cells = (name if name != above else "", names[row.run], *told, f"{row.figure.n:,}")
         shown.add_row(*map(printable, cells))
+        above = name
     return shown
 
 
+def _brief_names(runs: Sequence[str]) -> dict[str, str]:
+    """Without the folder that all of them are in."""
+    in_one = len({Path(run).parent for run in runs}) == 1
+    return {run: Path(run).name if in_one else run for run in runs}
+
+
+def _mean(figure: Interval, users: int) -> str:
+    return "–" if figure.mean is None else f"{figure.mean:.3f} {half(figure, 3, users)}".rstrip()
+
+
+def _difference(figure: Interval | None, users: int) -> str:
+    """With both ends of its interval, which may not be even."""
+    if figure is None or figure.mean is None:
+        return "–"
+    people = None if figure.people == users else figure.people
+    ends = "" if figure.low is None else reach(replace(figure, people=people), sign="+", unit="")
+    return f"{figure.mean:+.3f} {ends}".rstrip()
+
+
 def _cells(found: Comparison, brief: bool = True) -> Iterator[tuple[str, ...]]:
-    """Of many categories a brief table tells nothing."""
-    few = len({row.category for row in found.by_category}) <= FEW_CATEGORIES
-    for row in (*found.rows, *(found.by_category if few or not brief else ())):
+    for row in _rows(found, brief):
         yield _name(row, found), row.run, _spread(row.figure), _spread(row.difference, "+"), f"{row.figure.n:,}"
 
 
+def _rows(found: Comparison, brief: bool = True) -> tuple[Row, ...]:
+    """Of many categories a brief table tells nothing."""
+    few = len({row.category for row in found.by_category}) <= FEW_CATEGORIES
+    return (*found.rows, *(found.by_category if few or not brief else ()))
+
+
 def _name(row: Row, found: Comparison) -> str:
-    judged = f"{row.metric}, {found.judge}" if row.metric in ("score", "gain") else row.metric
+    called = LABELS[row.metric]
+    judged = f"{called}, {found.judge}" if row.metric in ("score", "gain") else called
     return judged if row.category is None else f"{judged}: {row.category}"
 
 
@@ -101,10 +135,10 @@ def _spread(figure: Interval | None, sign: str = "") -> str:
     return spread(figure, sign=sign, unit="")
 
 
-def _notes(found: Comparison) -> Iterator[str]:
+def _notes(found: Comparison, intervals: str = BRACKETS) -> Iterator[str]:
     yield (
         f"{found.common:,} questions of {found.users:,} users are common to all; difference: to {found.runs[0]}, "
-        f"question by question. {BRACKETS}"
+        f"question by question. {intervals}"
     )
     yield from _seeds(found)
     for run, count in found.not_common.items():
@@ -141,8 +175,12 @@ def _unscored(found: Comparison) -> Iterator[str]:
 
 def _differences(found: Comparison) -> list[tuple[str, Interval]]:
     """Differences on the scale of scores, which share a plot."""
-    rows = [row for row in found.rows if row.metric != "searches"]
-    return [(f"{row.metric}: {row.run}", of) for row in rows if (of := row.difference) and of.mean is not None]
+    rows, names = [row for row in found.rows if row.metric != "searches"], _brief_names(found.runs)
+    return [
+        (f"{LABELS[row.metric]}: {names[row.run]}", of)
+        for row in rows
+        if (of := row.difference) and of.mean is not None
+    ]
 
 
 def _page(found: Comparison) -> str:

@@ -41,6 +41,7 @@ FIGURES = (  # metric, label, digits
     ("completion_tokens", "tokens written", 0),
     ("seconds", "seconds", 2),
 )
+LABELS = {metric: label for metric, label, _ in FIGURES}
 FRACTIONS = {  # from 0 to 1
     *("score", "baseline", "helped", "unchanged", "hurt", "structure", "compliance", "needless", "over_personalised"),
     *("evidence", "evidence_precision", "evidence_ndcg", "session_evidence"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import replace
@@ -205,7 +206,7 @@ def test_the_plot_reaches_to_means_without_an_interval_and_leaves_out_what_is_no
 
     shown = list(plot(replace(found, rows=tuple(Row(name, "rag", figure, of) for name, of in differences.items()))))
 
-    assert [line.partition(":")[0] for line in shown[:-1]] == ["score", "harm", "needless"]
+    assert [line.partition(":")[0] for line in shown[:-1]] == ["score", "harm", "needless search"]
     assert shown[1].endswith("●")
     assert shown[2].partition("rag")[2].strip().startswith("●")
     assert shown[-1].split() == ["-0.500", "+0.900"]
@@ -224,6 +225,20 @@ def test_the_command_prints_a_table_and_writes_a_page(
     assert "<svg" in (tmp_path / "c.html").read_text("utf-8")
     with pytest.raises(OptionError, match=naming("two")):
         run_compare([str(runs["pr2"])], None, "terminal", None, as_json=False)
+
+
+def test_the_table_fits_a_narrow_terminal_and_names_figures_as_eval_does(runs: dict[str, Path]) -> None:
+    result = CliRunner().invoke(app, ["compare", str(runs["pr2"]), str(runs["rag"])], env={"COLUMNS": "80"})
+
+    table = result.output.partition("questions of")[0].splitlines()
+    names = [line[:17].strip() for line in table if line.strip()]
+    assert "precision" in names
+    assert "evidence_precision" not in names
+    row = next(line for line in table if line.startswith("  evidence"))
+    below = table[table.index(row) + 1]
+    assert row.split()[1] == runs["pr2"].name
+    assert below.split()[0] == runs["rag"].name  # the figure is not named again
+    assert re.search(r"[-+]\d\.\d{3} \[[-+]\d\.\d{3}, [-+]\d\.\d{3}\]", below)
 
 
 @pytest.fixture(scope="module")
