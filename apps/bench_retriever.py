@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from .._util.counted import counted
 from .._util.terminal import printable
 from ..benchmarks.retriever import METRICS, REFERENCE, UNITS, Comparison, Cost, Estimate, Row, compare, rows_of
 from ..benchmarks.tool_use import SHOWN_AT_ONCE
@@ -94,8 +95,9 @@ def _show(found: Comparison, console: Console) -> None:
 
 def _notes(found: Comparison) -> Iterator[str]:
     yield (
-        f"{found.data}: {found.questions:,} questions of {found.people:,} people with {found.documents:,} documents; "
-        f"one search each. Left out: {found.without_evidence:,} questions without evidence."
+        f"{found.data}: {counted(found.questions, 'question')} of {counted(found.people, 'person', 'people')} with "
+        f"{counted(found.documents, 'document')}; one search each. Left out: "
+        f"{counted(found.without_evidence, 'question')} without evidence."
     )
     if found.tools is not None:
         yield (
@@ -128,7 +130,7 @@ def _quality(rows: Sequence[Row]) -> Iterator[_Titled]:
     if not rows:
         return
     overall = [row for row in rows if row.category is None]
-    title = f"Quality by {rows[0].by}, {overall[0].questions:,} questions"
+    title = f"Quality by {rows[0].by}, {counted(overall[0].questions, 'question')}"
     yield _Titled(title, ["retriever", *METRICS], [[row.retriever, *_means(row)] for row in overall])
     for row in overall:
         yield _with_intervals(row)

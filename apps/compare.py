@@ -9,6 +9,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from .._util.counted import counted
 from .._util.terminal import printable
 from ..evaluation.compare import Comparison, Row, compare
 from ..evaluation.intervals import BRACKETS, LEAST, Interval, half, reach, spread
@@ -137,13 +138,13 @@ def _spread(figure: Interval | None, sign: str = "") -> str:
 
 def _notes(found: Comparison, intervals: str = BRACKETS) -> Iterator[str]:
     yield (
-        f"{found.common:,} questions of {found.users:,} users are common to all; difference: to {found.runs[0]}, "
-        f"question by question. {intervals}"
+        f"{counted(found.common, 'question')} of {counted(found.users, 'user')}, played in all runs; difference: "
+        f"to {found.runs[0]}, question by question. {intervals}"
     )
     yield from _seeds(found)
     for run, count in found.not_common.items():
         if count:
-            yield f"{run}: {count:,} questions that are not common are left out"
+            yield f"{run}: {counted(count, 'question')} not common to all, left out"
     yield from _unscored(found)
     for name, values in found.settings.items():
         yield f"{name}: {', '.join('–' if value is None else str(value) for value in values)}"
@@ -165,7 +166,7 @@ def _unscored(found: Comparison) -> Iterator[str]:
     """Questions without a score, and bounds of the difference with them."""
     for run, count in found.unscored.items():
         if count:
-            yield f"{run}: {count:,} common questions have no score and are left out of all scores"
+            yield f"{run}: {counted(count, 'common question')} without a score, left out of all scores"
     for run, bounds in found.bounds.items():
         yield (
             f"{run}: with all common questions its score differs by {bounds.low:+.3f} at worst (a missing score is 0, "

@@ -11,6 +11,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from .._util.counted import counted
 from .._util.terminal import printable
 from ..envs.data import QuestionSet, load_questions
 from ..envs.question import Profile, Question, Rubric
@@ -137,7 +138,8 @@ def _verdict(summary: Summary, problems: list[Problem]) -> Group:
     for problem in problems:
         table.add_row(Text(problem.kind, colours[problem.kind]), _told(problem))
     broken = any(problem.kind == "error" for problem in problems)
-    head = f"{summary.spec}: " + ("cannot be used" if broken else f"sound, {summary.questions:,} questions read")
+    found = "cannot be used" if broken else f"sound, {counted(summary.questions, 'question')} read"
+    head = f"{summary.spec}: {found}"
     return Group(Text(head, "bold red" if broken else "bold green"), table)
 
 

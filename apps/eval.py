@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from .._util.counted import counted
 from .._util.keys import hidden
 from .._util.terminal import printable
 from ..envs.trajectory import Trajectory
@@ -75,7 +76,7 @@ def table(summary: Mapping[str, Any]) -> Table:
     }
     people = {name: _people(part) for name, part in parts.items()}
     for name, count in people.items():
-        found.add_column(name if count is None else f"{name}\n{_plural(count, 'person', 'people')}", justify="right")
+        found.add_column(name if count is None else f"{name}\n{counted(count, 'person', 'people')}", justify="right")
     for metric, called, digits in FIGURES:
         if metric in summary:
             called = f"score, {scored_by(summary)}" if metric == "score" else called
@@ -87,7 +88,7 @@ def table(summary: Mapping[str, Any]) -> Table:
 
 def _parts(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     if summary["by_hops"]:
-        return {_plural(int(count), "hop", "hops"): part for count, part in summary["by_hops"].items()}
+        return {counted(int(count), "hop"): part for count, part in summary["by_hops"].items()}
     categories = summary["by_category"]
     if not 1 < len(categories) <= FEW_CATEGORIES:
         return {}
@@ -97,13 +98,13 @@ def _parts(summary: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
 
 def notes(summary: Mapping[str, Any]) -> list[str]:
     """Users, endings, cost, unscored episodes, flags and alarms."""
-    told = [f"{_plural(summary['users'], 'user', 'users')}; ended: {_counts(summary['ended'])}"]
+    told = [f"{counted(summary['users'], 'user')}; ended: {_counts(summary['ended'])}"]
     if cost := _cost(summary):
         told.append(f"cost: {cost:.4g}")
     for key, what in (("unscored", "episode"), ("baseline_unscored", "baseline")):
         missing = summary.get(key, {"n": 0})
         if missing["n"]:
-            unscored = _plural(missing["n"], what, f"{what}s")
+            unscored = counted(missing["n"], what)
             told.append(f"{unscored} unscored and in no mean; {_advice(missing['n'], missing['failed'])}")
             told += [f"  {count} × {printable(reason)}" for reason, count in missing["reasons"].items()]
     if summary["flags"]:
@@ -187,10 +188,6 @@ class _Speed:
 
 def _told(alarm: Mapping[str, Any]) -> str:
     return printable(f"! {alarm['name']}: {alarm['count']} of {alarm['n']} {alarm['of']}. {alarm['meaning']}")
-
-
-def _plural(count: int, one: str, many: str) -> str:
-    return f"{count:,} {one if count == 1 else many}"
 
 
 def _counts(counts: Mapping[str, int]) -> str:

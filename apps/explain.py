@@ -12,6 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from .._util.counted import counted
 from .._util.terminal import printable
 from ..agents.agent import ModelHandle
 from ..agents.models.model import make_model
@@ -73,7 +74,7 @@ def _explained(user: UserModel) -> Group:
 
 
 def _took(cost: Cost) -> str:
-    told = [f"{cost.calls:,} calls"]
+    told = [counted(cost.calls, "call")]
     told += [f"{cost.prompt_tokens:,} tokens read"] if cost.prompt_tokens is not None else []
     told += [f"{cost.completion_tokens:,} written"] if cost.completion_tokens is not None else []
     told += [f"${cost.cost:.4f}"] if cost.cost is not None else []

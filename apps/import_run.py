@@ -4,6 +4,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from .._util.counted import counted
 from .._util.registry import Registry
 from .._util.terminal import printable
 from ..errors import DataError
@@ -49,5 +50,5 @@ def _report(found: Imports, run: RunDirectory) -> None:
             f"{len(found.bad)} records could not be imported; they are in {run.path / BAD}, and the others are imported"
         )
         errors.print(printable(told), soft_wrap=True)
-    console.print(printable(f"{len(found.ids):,} episodes imported into {run.path}"), soft_wrap=True)
+    console.print(printable(f"{counted(len(found.ids), 'episode')} imported into {run.path}"), soft_wrap=True)
     console.print(printable(f"look at them: profilegym view {run.path}"), soft_wrap=True)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
+from .._util.counted import counted
 from ..fleet.indexing import build_store
 from .options import is_quiet
 
@@ -23,7 +24,7 @@ def index(spec: str, out: Path, on: str | None = None) -> None:
         console.print(f"{out} held all shards of {spec} already: to build them anew, remove it", soft_wrap=True)
     size, seconds = sum(path.stat().st_size for path in built.shards), perf_counter() - start
     console.print(
-        f"{built.users:,} users in {len(built.shards):,} shards, {size / 1e6:,.1f} MB, {seconds:,.1f} s. "
-        f"Use it with: bm25:store={out}",
+        f"{counted(built.users, 'user')} in {counted(len(built.shards), 'shard')}, {size / 1e6:,.1f} MB, "
+        f"{seconds:,.1f} s. Use it with: bm25:store={out}",
         soft_wrap=True,
     )

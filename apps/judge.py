@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.text import Text
 
+from .._util.counted import counted
 from .._util.terminal import printable
 from ..envs.data import load_questions
 from ..evaluation.intervals import BRACKETS
@@ -49,7 +50,8 @@ def _write(found: Audit, out: Path) -> None:
 def _report(found: Audit, out: Path | None) -> None:
     console = Console(highlight=False, markup=False)
     console.print(Text(printable(f"The judge {found.judge} on {found.data}"), "bold"))
-    console.print(f"{found.questions:,} questions of {found.users:,} users, {found.judged:,} judgements")
+    asked = f"{counted(found.questions, 'question')} of {counted(found.users, 'user')}"
+    console.print(f"{asked}, {counted(found.judged, 'judgement')}")
     console.print(f"{BRACKETS}\n", soft_wrap=True)
     for one in findings(found):
         console.print(_line(one), soft_wrap=True)

@@ -7,6 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from .._util.counted import counted
 from ..fleet.estimate import Estimate, Fleet, estimate
 
 _UNITS = (("d", 86_400.0), ("h", 3_600.0), ("min", 60.0), ("s", 1.0))
@@ -36,7 +37,7 @@ def _table(found: dict[int, Estimate]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, caption="the longest part is the first bottleneck", caption_justify="left")
     table.add_column("")
     for count in found:
-        table.add_column(f"{count:,} users", justify="right")
+        table.add_column(counted(count, "user"), justify="right")
     rows = {
         "episodes": [f"{one.episodes:,.0f}" for one in found.values()],
         "time": [duration(one.seconds) for one in found.values()],

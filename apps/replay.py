@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from .._util.counted import counted
 from ..envs.data.profile_controls import ProfileOf
 from ..evaluation.branch import Changes, branch
 from ..evaluation.evaluate import Speed
@@ -51,7 +52,7 @@ def _table(found: Replay) -> Table:
 
 def _notes(found: Replay) -> list[str]:
     return [
-        f"{found.queries:,} queries of {found.episodes:,} episodes, as they were recorded: "
+        f"{counted(found.queries, 'query', 'queries')} of {counted(found.episodes, 'episode')}, as they were recorded: "
         "with other posts, the policy might have sent other queries.",
         *(f"{row.figure}: {row.meaning}" for row in found.rows),
         "overlap: share of the recorded posts that are shown again",

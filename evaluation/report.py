@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .._util.counted import counted
 from ..envs.trajectory import Trajectory
 from .branch import CHANGEABLE
 from .evaluate import Settings, default_reward
@@ -130,7 +131,8 @@ def scored_by(summary: Mapping[str, Any]) -> str:
 
 def _who(summary: Mapping[str, Any]) -> Markup:
     """Episodes, users and judge, and whether model or judge is no language model."""
-    told = f"{summary['episodes']:,} episodes of {summary['users']:,} users; scores by {scored_by(summary)}."
+    played, people = counted(summary["episodes"], "episode"), counted(summary["users"], "user")
+    told = f"{played} of {people}; scores by {scored_by(summary)}."
     if str(summary["settings"]["model"]).startswith("scripted"):
         told += " The model is scripted: it is no language model."
     if "rubric" in summary["judge"]:

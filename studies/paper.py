@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 
+from .._util.counted import counted
 from ..evaluation.intervals import Interval
 from ..evaluation.multi_seed import Selection, difference, mean, ratio
 from ..training.grpo.resuming import EVALUATIONS
@@ -134,7 +135,7 @@ class Paper:
         return Selection(self._bench.played(arm, greedy(test, who)))
 
     def _searches(self) -> Parts:
-        heads = (*(f"searches, {_hops(hops)}" for hops in HOPS), "score, 0 hops")
+        heads = (*(f"searches, {counted(hops, 'hop')}" for hops in HOPS), "score, 0 hops")
         rows: list[Row] = [(f"`{arm}`", arm, partial(self._by_hops, arm)) for arm in ARMS]
         yield "Before training → after it, and the difference."
         yield self._table(("recipe", *heads), rows)
@@ -169,7 +170,7 @@ class Paper:
         steps = (*range(0, last, every), last)
         played = {step: self._bench.played(MAIN, f"{EVALUATIONS}/step-{step}") for step in steps}
         columns = [("score", None), ("baseline", None), ("gain", None), *(("searches", hops) for hops in HOPS)]
-        heads = ("score", "without the profile", "gain", *(f"searches, {_hops(hops)}" for hops in HOPS))
+        heads = ("score", "without the profile", "gain", *(f"searches, {counted(hops, 'hop')}" for hops in HOPS))
         rows = [
             (str(step), _seeds(Selection(of)), *(figure(mean(Selection(of, metric, hops))) for metric, hops in columns))
             for step, of in played.items()
@@ -344,7 +345,3 @@ def _missing(name: str, arm: str, more_cells: int) -> Sequence[str]:
 
 def _named(who: str) -> str:
     return f"{who}, the best control" if who else "the best control"
-
-
-def _hops(hops: int) -> str:
-    return "1 hop" if hops == 1 else f"{hops} hops"

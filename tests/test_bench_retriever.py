@@ -197,7 +197,7 @@ def test_the_terminal_shows_quality_intervals_categories_and_cost(
     run(["backwards"], data, None, "terminal", None)
 
     shown = capsys.readouterr().out
-    for part in ("12 questions of 6 people", "1 questions without", "-50.0", "[-50.0, -50.0]", "early", "52.5", "p95"):
+    for part in ("12 questions of 6 people", "1 question without", "-50.0", "[-50.0, -50.0]", "early", "52.5", "p95"):
         assert part in shown
 
 

@@ -94,7 +94,7 @@ def test_questions_that_are_not_common_are_told(runs: dict[str, Path]) -> None:
     found = beside(runs, "pr2", "rag")
 
     assert found.not_common == {"pr2": 6, "rag": 0}
-    assert "pr2: 6 questions that are not common are left out" in markdown(found)
+    assert "pr2: 6 questions not common to all, left out" in markdown(found)
 
 
 def test_the_baselines_of_an_interrupted_run_are_not_taken_for_its_agent(runs: dict[str, Path], tmp_path: Path) -> None:
@@ -171,7 +171,7 @@ def test_what_has_no_score_in_some_run_is_left_out_of_the_scores_and_told(
 
     assert row(found, "score", "pr2").figure.n == 35
     assert row(found, "searches", "pr2").figure.n == 36
-    assert "holed: 1 common questions have no score" in markdown(found)
+    assert "holed: 1 common question without a score" in markdown(found)
 
 
 def test_the_table_is_markdown_and_latex(runs: dict[str, Path]) -> None:

@@ -327,7 +327,7 @@ def test_a_second_record_with_the_same_id_is_told_and_kept(tmp_path: Path) -> No
 
     assert result.exit_code == 1
     assert "traces.jsonl, line 2: an earlier record has the id 'hamlet:agent:e1', too" in result.output
-    assert "1 episodes imported" in result.output
+    assert "1 episode imported" in result.output
     (bad,) = [json.loads(line) for line in (out / BAD).read_text().splitlines()]
     assert bad["text"] == f"{PROMPT}Marlowe"
 

@@ -97,7 +97,7 @@ def records(out: Path) -> list[pg.Trajectory]:
 async def test_a_person_picks_a_question_and_plays_it_to_the_end(tmp_path: Path) -> None:
     async with seated(tmp_path, question=None) as person:
         await person.press(*QUESTION.text[:25])
-        await person.until("Choose one of 1 questions by 1 users")
+        await person.until("Choose one of 1 question by 1 user")
         await person.press("enter")
         await person.until(f"Question {QUESTION.id} by {QUESTION.user_id}", "4 searches left; 100 of 100 posts unseen")
         await person.press(*"tea", "enter")

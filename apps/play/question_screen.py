@@ -7,6 +7,7 @@ from textual.binding import Binding, BindingType
 from textual.content import Content
 from textual.widgets import Input, OptionList
 
+from ..._util.counted import counted
 from ..._util.terminal import printable
 from ...errors import ProfileGymError
 from .list_screen import ListScreen
@@ -50,7 +51,7 @@ class QuestionScreen(ListScreen):
         self._found = found[:_LISTED]
         people = len({row.user_id for row in found})
         more = f"; the first {_LISTED} are listed" if len(found) > _LISTED else ""
-        self._tell(f"Choose one of {len(found):,} questions by {people:,} users{more}")
+        self._tell(f"Choose one of {counted(len(found), 'question')} by {counted(people, 'user')}{more}")
         options = self.query_one(OptionList)
         options.clear_options()
         options.add_options([_option(row) for row in self._found])

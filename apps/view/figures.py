@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._util.counted import counted
 from ...errors import ProfileGymError
 from ...evaluation.intervals import Interval, Kind, bootstrap, ratio
 from ...evaluation.summary import FRACTIONS
@@ -193,7 +194,7 @@ def _scored(run: Run, has_rollouts: bool) -> str:
 def _note(progress: Progress, questions: int) -> str:
     if progress.share < 1:
         return f"{progress.share:.0%} indexed"
-    return "1 question" if questions == 1 else f"{questions:,} questions"
+    return counted(questions, "question")
 
 
 def describe_run(run: Run) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from ..._util.counted import counted
 from ..intervals import BRACKETS, Interval, reach, spread
 from ..page import Child, Markup, details, join, page, pairs, section, table, tag
 from ..svg import points
@@ -17,7 +18,7 @@ def audit_page(audit: Audit) -> str:
     about = pairs(
         {
             "data": audit.data,
-            "questions": f"{audit.questions:,} of {audit.users:,} users",
+            "questions": f"{audit.questions:,} of {counted(audit.users, 'user')}",
             "judgements": f"{audit.judged:,}",
             "at": audit.at,
         }
