@@ -39,6 +39,7 @@ R2P_ROWS = (
     Who("after the warm start, at most three, three candidates", "world-r2p"),
 )
 METHODS = ("prlm", "tagpr")
+ARMS_OF_WORLD = [name for name, arm in ARMS.items() if arm.recipe == WORLD and arm.differs]
 
 
 def world(bench: Bench) -> str:
@@ -138,7 +139,31 @@ def one_seed(bench: Bench) -> str:
             sides = [Selection(pool(bench.played(who, "test")), metric) for who in (name, of)]
             figures = (shown(mean(sides[0])), shown(difference(*sides), "+"))
             rows.append((f"`{name}`", one.differs, metric, count(sides[0].runs), *figures))
-    return table(("run", "differs in", "figure", "seeds, questions", "mean", "less the main run"), rows)
+    return "\n\n".join(
+        [
+            table(("run", "differs in", "figure", "seeds, questions", "mean", "less the main run"), rows),
+            "What the arms trained on the world learned, seed 0, by the hops of the question. The start is the policy "
+            "after the warm start; in all rows it may search four times.",
+            table(("run", "figure", "less", "all", *HOPS.values()), _arms_by_hops(bench)),
+        ]
+    )
+
+
+def _arms_by_hops(bench: Bench) -> Sequence[Sequence[str]]:
+    """Of the main run, too, less the warm start that it began with."""
+    main, start = (_first(bench.played(WORLD, "test", who)) for who in (TRAINED, UNTRAINED))
+    sides = {WORLD: main, **{name: bench.played(name, "test") for name in ARMS_OF_WORLD}}
+    rows = []
+    for name, played in sides.items():
+        for metric, (less, reference) in product(("score", "searches"), (("start", start), ("main run", main))):
+            if played is not reference:
+                of = ((Selection(played, metric, hops), Selection(reference, metric, hops)) for hops in (None, *HOPS))
+                rows.append((f"`{name}`", metric, less, *(shown(difference(*pair), "+") for pair in of)))
+    return rows
+
+
+def _first(played: BySeed) -> BySeed:
+    return {seed: found for seed, found in played.items() if seed == 0}
 
 
 def methods(bench: Bench) -> str:

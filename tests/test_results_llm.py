@@ -221,6 +221,28 @@ def test_questions_that_need_no_history_are_told_by_whether_they_were_searched_f
     assert expected["trained", "no"] > 0
 
 
+def test_arms_are_compared_with_the_main_run_of_seed_0_and_with_its_start_by_hops(bench: Bench) -> None:
+    main, other = bench.plan([WORLD])[:2]
+    (arm,) = bench.plan(["world-plain"])
+    conclude(bench, main, PLAYERS | {"untrained": "scripted:world,flaws=1"})
+    conclude(bench, other, dict.fromkeys(PLAYERS, "scripted:oracle"))  # another seed, which no row is about
+    conclude(bench, arm, PLAYERS | {"trained": "scripted:world,flaws=1"})
+
+    rows = [
+        line[2:].split(" | ") for line in llm_tables.one_seed(bench).partition("hops of the question")[2].splitlines()
+    ]
+
+    told = {tuple(row[:3]): [cell.partition(" ")[0] for cell in row[3:]] for row in rows}
+    assert ("`pr2-world-smollm2`", "score", "main run") not in told
+    assert float(told["`world-plain`", "score", "main run"][0]) < 0
+    for metric in ("score", "searches"):
+        gained, behind = (
+            told[f"`{name}`", metric, less] for name, less in ((WORLD, "start"), ("world-plain", "main run"))
+        )
+        assert {*told["`world-plain`", metric, "start"]} == {"+0.000"}  # it plays as the start does
+        assert [value.replace("+", "-") for value in gained] == [value.replace("+", "-") for value in behind]
+
+
 def test_evidence_is_pooled_over_folds_and_its_interval_is_over_questions(bench: Bench) -> None:
     for run in bench.plan([LOCOMO])[:2]:
         conclude(bench, run, {"trained": "scripted:explorer", "untrained": "scripted:searcher"})
