@@ -12,6 +12,7 @@ from typing import Any, Literal
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from .._util.counted import counted
 from .._util.keys import hidden
 from .._util.web import without_login
 from ..agents.models.weights import weights_of
@@ -74,7 +75,8 @@ def _trl(recipe: Recipe) -> Readiness:
     except (ImportError, NotImplementedError, TypeError, ValueError) as error:
         return Readiness(f"TRL's {name}", "unfit", str(error))
     rows, passes = made.per_device_train_batch_size, made.gradient_accumulation_steps * Processes.launched().count
-    told = f"a step of {rows * passes} rows, {rows} in a pass: {passes} passes for all processes together"
+    told = f"a step of {rows * passes} rows, {rows} in a pass: "
+    told += f"{counted(passes, 'pass', 'passes')} for all processes together"
     if recipe.precision == "bfloat16" and not torch.cuda.is_available():
         told += "; no GPU here, so whether it computes in bfloat16 was not checked"
     return Readiness(f"TRL's {name}", "fine", told)
