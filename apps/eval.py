@@ -69,14 +69,15 @@ def table(summary: Mapping[str, Any]) -> Table:
         f"mean ± half the width of its 95 % interval, or the end of it (≥, ≤); no interval below {LEAST} people; "
         "a number in brackets: the people of this figure, if fewer"
     )
-    found.add_column("")
+    found.add_column("", no_wrap=True)
     parts = {
         f"all {summary['episodes']:,}": summary,
         **_parts(summary),
     }
     people = {name: _people(part) for name, part in parts.items()}
     for name, count in people.items():
-        found.add_column(name if count is None else f"{name}\n{counted(count, 'person', 'people')}", justify="right")
+        head = name if count is None else f"{name}\n{counted(count, 'person', 'people')}"
+        found.add_column(head, justify="right", overflow="fold")
     for metric, called, digits in FIGURES:
         if metric in summary:
             called = f"score, {scored_by(summary)}" if metric == "score" else called
