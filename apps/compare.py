@@ -99,7 +99,7 @@ def _table(found: Comparison) -> Table:
 def _brief_names(runs: Sequence[str]) -> dict[str, str]:
     """Without the folder that all of them are in."""
     in_one = len({Path(run).parent for run in runs}) == 1
-    return {run: Path(run).name if in_one else run for run in runs}
+    return {run: (Path(run).name or run) if in_one else run for run in runs}
 
 
 def _mean(figure: Interval, users: int) -> str:

@@ -285,6 +285,13 @@ def test_a_spec_that_cannot_work_is_refused(spec: str) -> None:
         make_model(spec)
 
 
+def test_a_refused_spec_does_not_show_its_login() -> None:
+    with pytest.raises(OptionError, match=naming("timeout='brief'")) as refused:
+        make_model("vllm:http://me:secret@a,timeout=brief")
+
+    assert "secret" not in str(refused.value)
+
+
 def test_the_name_says_what_makes_the_model_again() -> None:
     spec = "vllm:http://a:1|http://b:2,model=mine,system=Be brief."
 
