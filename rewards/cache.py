@@ -11,6 +11,7 @@ from dataclasses import astuple
 from hashlib import blake2b
 from pathlib import Path
 
+from .._util.sqlite import write_ahead
 from ..envs.chat import Messages, Sampling
 from ..errors import JudgeError
 
@@ -100,7 +101,7 @@ class Cache:
         connection = sqlite3.connect(self.path, _BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         self._close_those_of_ended_threads()
         self._opened.append((threading.current_thread(), os.getpid(), connection))
-        connection.execute("PRAGMA journal_mode = WAL")
+        write_ahead(connection, _BUSY_SECONDS)
         connection.execute(
             "PRAGMA synchronous = NORMAL"
         )  # a killed process loses nothing, a power cut the last replies

@@ -13,6 +13,7 @@ from threading import Lock
 from time import monotonic
 from typing import Any, BinaryIO, NamedTuple
 
+from ..._util.sqlite import write_ahead
 from ...envs.trajectory import Trajectory
 from ...errors import DataError
 from .entry import COLUMNS, Entry
@@ -21,6 +22,7 @@ from .late_verdicts import apply_late_verdicts
 VERSION = 1  # of the tables; an index of another version is built again
 LONGEST = 64 << 20  # bytes; a longer line is reported and skipped
 _BATCH = 8 << 20  # bytes of lines added in one transaction
+_LOCK_SECONDS = 30.0  # how long to wait while another process writes
 _EDGE = 4096  # bytes at both ends of what was read that tell whether the file is still the same
 
 _TABLES = f"""
@@ -157,10 +159,10 @@ class Index:
     def _tables(self) -> Iterator[sqlite3.Connection]:
         """A connection for one use. Raises `DataError` where SQLite fails."""
         try:
-            with closing(sqlite3.connect(self.path, timeout=30, isolation_level=None)) as tables:
+            with closing(sqlite3.connect(self.path, _LOCK_SECONDS, isolation_level=None)) as tables:
                 tables.row_factory = sqlite3.Row
                 tables.execute("PRAGMA synchronous = OFF")  # an index that a crash corrupts is built again
-                tables.execute("PRAGMA journal_mode = WAL")  # tables can be read while they grow
+                write_ahead(tables, _LOCK_SECONDS)  # tables can be read while they grow
                 yield tables
         except sqlite3.DatabaseError as error:
             if _is_damage(error):
