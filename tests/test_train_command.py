@@ -20,6 +20,16 @@ from profilegym.training.settings import recipe_names
 from profilegym.world.pilot.model import weights
 
 TO_TRAIN = recipe_names()
+TELLING_ITS_THREADS = """
+import atexit, runpy
+from pathlib import Path
+
+def tell():
+    print("threads:", *(name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")))
+
+atexit.register(tell)
+runpy.run_module("profilegym", run_name="__main__")
+"""
 
 
 def profilegym(*arguments: str, start: tuple[str, ...] = (sys.executable, "-m", "profilegym")) -> Any:
@@ -43,7 +53,9 @@ def test_the_smallest_recipe_trains_two_real_steps(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_two_processes_train_one_policy_and_only_the_first_one_concludes(tmp_path: Path) -> None:
     pytest.importorskip("trl")
-    start = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "profilegym")
+    program = tmp_path / "program.py"
+    program.write_text(TELLING_ITS_THREADS, "utf-8")
+    start = (sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(program))
 
     test = ["data.test={people: 'world:seed=3,users=8/test'}", "conclusion.questions=2", "conclusion.controls=[none]"]
     run = profilegym("pr2-world-smoke", *test, "--out", str(tmp_path / "run"), start=start)
@@ -52,6 +64,9 @@ def test_two_processes_train_one_policy_and_only_the_first_one_concludes(tmp_pat
     assert len(list(TrajectoryReader(tmp_path / "run" / "trajectories.jsonl"))) == 2 * 4 * 5
     assert run.stdout.count("people: trained") == 1
     assert (tmp_path / "run" / "report.html").exists()
+    threads = [line.split() for line in run.stdout.splitlines() if line.startswith("threads:")]
+    assert len(threads) == 2
+    assert not [name for names in threads for name in names if "gloo" in name]  # with these, a process may abort
 
 
 @pytest.mark.slow

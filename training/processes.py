@@ -1,6 +1,7 @@
 """The processes of a run: what they tell each other, errors that end all of them, and evaluations that they share."""
 
 import asyncio
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -82,12 +83,16 @@ class Processes:
 
 
 def end_processes() -> None:
-    """Ends the process group, if there is one: a process that ends with it may abort while others still work."""
+    """Ends the process group and its threads, if there is one: a process that ends with them may abort.
+
+    The launcher would then end the other processes, whatever they still do.
+    """
     if Processes.launched().count == 1:
         return
     from torch import distributed
 
     if distributed.is_initialized():
+        gc.collect()  # a trainer that is still in memory keeps the group, and with it the threads
         distributed.destroy_process_group()
 
 
