@@ -167,7 +167,8 @@ class Index:
         except sqlite3.DatabaseError as error:
             if _is_damage(error):
                 raise _DamagedError(f"{self.path} is damaged ({error}): delete it, and it is built again") from error
-            raise DataError(f"{self.path} can be neither read nor written ({error}): may you write there?") from error
+            advice = "may you write there, and does no other process hold it?"
+            raise DataError(f"{self.path} can be neither read nor written ({error}): {advice}") from error
 
     def _index_batch(self, tables: sqlite3.Connection, file: BinaryIO) -> tuple[Progress, bool]:
         """Index one batch. Returns whether there may be more complete lines.
